@@ -1,0 +1,1 @@
+"""What every secmesh service shares."""

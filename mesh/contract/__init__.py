@@ -1,0 +1,1 @@
+"""The contracts as the runtime sees them: descriptors, options and comments."""
