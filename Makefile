@@ -1,0 +1,59 @@
+# Every task is one line here; `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+PROTOS := $(shell find protos -name '*.proto' -o -name generate.py)
+INSTALLED := .venv/.installed
+STUBS := gen/.built
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check protos format lock bench clean
+
+help: ## list the tasks
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+run: $(STUBS) ## the main job on this machine: collect a sample account, check its SSP, serve
+	@$(BIN)/secmesh up
+
+test: $(STUBS) ## the whole test suite
+	$(BIN)/pytest -n 2
+
+check: $(STUBS) ## contracts, style, types, imports, committed documents
+	$(BIN)/buf lint gen/secmesh/image.binpb
+	$(BIN)/buf format --diff --exit-code
+	$(BIN)/python protos/breaking.py
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m gateway openapi --check
+
+protos: ## build the stubs and the descriptor image anew
+	@rm -f $(STUBS)
+	@$(MAKE) --no-print-directory $(STUBS)
+
+format: $(INSTALLED) ## bring contracts and code into form
+	$(BIN)/buf format --write
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format .
+
+lock: $(INSTALLED) ## resolve pyproject.toml into requirements.lock
+	$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --universal --generate-hashes --upgrade \
+		--no-emit-index-url --no-header --output-file requirements.lock
+
+bench: $(STUBS) ## measure against peers and limits; prints ratios
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean: ## remove what the tasks made, but for .secmesh
+	rm -rf .venv gen dist
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "secmesh needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock \
+		|| { echo "A dependency could not be installed: docs/DEPENDENCIES.md lists the platforms with wheels." >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(STUBS): $(INSTALLED) $(PROTOS)
+	$(BIN)/python protos/generate.py
+	@touch $@

@@ -39,16 +39,16 @@ def protoc(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *arguments], check=True)
 
 
-def build_image(image: Path) -> list[str]:
-    """Compile the contracts into one descriptor image; return their paths."""
-    names = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
+def build_image(image: Path, protos: Path = PROTOS) -> list[str]:
+    """Compile a folder of contracts into one descriptor image; return their paths."""
+    names = sorted(str(path.relative_to(protos)) for path in protos.rglob("*.proto"))
     google = distribution("googleapis-common-protos").locate_file("")
     with tempfile.NamedTemporaryFile(suffix=".binpb") as validate:
         validate.write(validate_descriptors())
         validate.flush()
         protoc(
             f"--descriptor_set_in={validate.name}",
-            f"-I{PROTOS}",
+            f"-I{protos}",
             f"-I{google}",
             "--include_imports",
             "--include_source_info",
