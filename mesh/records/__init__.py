@@ -1,0 +1,1 @@
+"""The record service that every service with a Record envelope shares."""

@@ -1,0 +1,200 @@
+"""Messages to rows and back, by closures that are chosen once for each field."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from operator import attrgetter
+from typing import Any
+
+from google.protobuf import message_factory
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from mesh.contract.catalogue import Kind
+from mesh.errors import FieldInvalid
+from mesh.sql.document import from_json, is_secret, to_json
+from mesh.sql.types import Storage, storage_of
+from mesh.sql.values import Convert, scalar_decoder, scalar_encoder
+
+NAME = "name"
+"""The field of a resource name, which is kept as its ids."""
+
+Decode = Callable[[Sequence[Any]], Message]
+
+_JSON = frozenset({Storage.MESSAGE, Storage.LIST, Storage.MAP})
+_EMPTY = ("[]", "{}")
+
+
+class Codec:
+    """Turns messages of one kind into rows and rows into messages.
+
+    A record travels as its envelope. Times are kept to the microsecond; all else
+    comes back equal.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+        self._new = message_factory.GetMessageClass(kind.message)
+        self._decoders: dict[tuple[tuple[str, ...], bool], Decode] = {}
+        envelope = [(field.name, _reader(field)) for field in self._outer]
+        body = [(field.name, _reader(field)) for field in self._inner]
+        self._envelope_readers, self._body_readers = envelope, body
+        self.columns: tuple[str, ...] = (
+            *kind.pattern.columns,
+            *(name for name, _ in (*envelope, *body)),
+        )
+        """All columns in their order: ids, envelope, body."""
+        self.public_columns: tuple[str, ...] = tuple(
+            name for name in self.columns if name not in self._secret_columns
+        )
+        """The columns without those that are never shown."""
+
+    @cached_property
+    def fields(self) -> Mapping[str, FieldDescriptor]:
+        """The field of every column but the ids."""
+        return {field.name: field for field in (*self._outer, *self._inner)}
+
+    @cached_property
+    def _outer(self) -> tuple[FieldDescriptor, ...]:
+        return tuple(field for field in self._kind.envelope_fields if field.name != NAME)
+
+    @cached_property
+    def _inner(self) -> tuple[FieldDescriptor, ...]:
+        fields = self._kind.descriptor.fields
+        if self._kind.envelope is not None:
+            return tuple(fields)
+        return tuple(field for field in fields if field.name != NAME)
+
+    @cached_property
+    def _secret_columns(self) -> frozenset[str]:
+        return frozenset(name for name, field in self.fields.items() if is_secret(field))
+
+    def ids(self, name: str) -> dict[str, str]:
+        """Give the id columns of a resource name; FieldInvalid if it is no name of this kind."""
+        ids = self._kind.pattern.parse(name)
+        if ids is None:
+            raise FieldInvalid.of(NAME, f"must be of the form {self._kind.pattern.text}")
+        return dict(zip(self._kind.pattern.columns, ids, strict=True))
+
+    def row(self, message: Message) -> dict[str, Any]:
+        """Give the row of a message.
+
+        Raises FieldInvalid for a name of another kind, a record with another body, and
+        values that no store keeps (a non-finite number, a time beyond the year 9999).
+        """
+        row: dict[str, Any] = dict(self.ids(message.name))  # type: ignore[attr-defined]  # every kind has a name
+        for column, read in self._envelope_readers:
+            row[column] = read(message)
+        body = self._body_of(message)
+        for column, read in self._body_readers:
+            row[column] = read(body)
+        return row
+
+    def _body_of(self, message: Message) -> Message:
+        field = self._kind.body_field
+        if field is None:
+            return message
+        if not message.HasField(field):
+            raise FieldInvalid.of(field, f"must be set in a record of {self._kind.collection}")
+        body: Message = getattr(message, field)
+        return body
+
+    def message(self, row: Mapping[str, Any], *, secrets: bool = False) -> Message:
+        """Give the message of a row; columns that the row lacks stay absent.
+
+        Fields of SECRET sensitivity, at any depth, come back with ``secrets`` only: what
+        is answered to a caller is read without. Read with it what is to be written again.
+        """
+        columns = tuple(row)
+        return self.decoder(columns, secrets=secrets)(tuple(row.values()))
+
+    def decoder(self, columns: Sequence[str], *, secrets: bool = False) -> Decode:
+        """Give the function that makes a message from values in the order of ``columns``."""
+        key = (tuple(columns), secrets)
+        if key not in self._decoders:
+            self._decoders[key] = self._make_decoder(key[0], secrets=secrets)
+        return self._decoders[key]
+
+    def _make_decoder(self, columns: tuple[str, ...], *, secrets: bool) -> Decode:
+        new, body_field = self._new, self._kind.body_field
+        name = self._name_reader(columns)
+        outer = self._writers(columns, self._outer, secrets=secrets)
+        inner = self._writers(columns, self._inner, secrets=secrets)
+
+        def decode(values: Sequence[Any]) -> Message:
+            arguments: dict[str, Any] = {} if name is None else {NAME: name(values)}
+            for place, field, convert in outer:
+                value = values[place]
+                if value is not None:
+                    arguments[field] = value if convert is None else convert(value)
+            if body_field is None:
+                target = arguments
+            elif inner:
+                target = arguments[body_field] = {}
+            for place, field, convert in inner:
+                value = values[place]
+                if value is not None:
+                    target[field] = value if convert is None else convert(value)
+            return new(**arguments)
+
+        return decode
+
+    def _name_reader(self, columns: tuple[str, ...]) -> Callable[[Sequence[Any]], str] | None:
+        """Rebuild the name where all its ids are there."""
+        pattern = self._kind.pattern
+        if not set(pattern.columns) <= set(columns):
+            return None
+        places = [columns.index(column) for column in pattern.columns]
+        return lambda values: pattern.format(*[values[place] for place in places])
+
+    def _writers(
+        self, columns: tuple[str, ...], fields: tuple[FieldDescriptor, ...], *, secrets: bool
+    ) -> tuple[tuple[int, str, Convert | None], ...]:
+        return tuple(
+            (columns.index(field.name), field.name, _writer(field, secrets=secrets))
+            for field in fields
+            if field.name in columns and (secrets or field.name not in self._secret_columns)
+        )
+
+
+def _reader(field: FieldDescriptor) -> Convert:
+    """Give the function that reads the column of a field from its message."""
+    storage, name = storage_of(field), field.name
+    get = attrgetter(name)
+    if storage in _JSON:
+        convert: Convert | None = to_json(field)
+    else:
+        convert = scalar_encoder(field, binary=True)
+    if field.has_presence:
+        return _optional_reader(name, get, convert)
+    if storage in _JSON:
+        return _repeated_reader(get, convert, "{}" if storage is Storage.MAP else "[]")
+    if convert is None:
+        return get
+    encode = convert
+    return lambda message: encode(get(message))
+
+
+def _optional_reader(name: str, get: Convert, convert: Convert | None) -> Convert:
+    if convert is None:
+        return lambda message: get(message) if message.HasField(name) else None
+    return lambda message: convert(get(message)) if message.HasField(name) else None
+
+
+def _repeated_reader(get: Convert, convert: Convert | None, empty: str) -> Convert:
+    def read(message: Message) -> str:
+        value = get(message)
+        # Most lists are empty: they need no trip through JSON.
+        return convert(value) if value and convert is not None else empty
+
+    return read
+
+
+def _writer(field: FieldDescriptor, *, secrets: bool) -> Convert | None:
+    """Give the way from a column to what the constructor of the message takes."""
+    storage = storage_of(field)
+    if storage not in _JSON:
+        return scalar_decoder(field, binary=True)
+    decode = from_json(field, secrets=secrets)
+    if storage is Storage.MESSAGE:
+        return decode
+    return lambda text: None if text in _EMPTY else decode(text)

@@ -1,0 +1,125 @@
+"""Database engines, and what differs between dialects outside of types."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from mesh.errors import DependencyUnavailable
+
+WRITE = "secmesh_write"
+"""Execution option of a connection that is going to write."""
+
+_BUSY_TIMEOUT_MS = 15_000
+_POOL = {"pool_size": 8, "max_overflow": 8, "pool_timeout": 15}
+
+
+class EngineUrlError(ValueError):
+    """The database URL names no database that is supported."""
+
+
+def open_engine(url: str) -> AsyncEngine:
+    """Open an engine for ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``sqlite://``.
+
+    The last is a scratch database of this process, removed with it. Nothing is
+    connected yet. A new file is readable by its owner alone. Raises EngineUrlError.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise EngineUrlError("the database URL cannot be parsed") from error
+    if parsed.drivername not in ("sqlite", "sqlite+aiosqlite"):
+        raise EngineUrlError(f"databases of type {parsed.drivername!r} are not supported")
+    scratch = None
+    if not parsed.database or parsed.database == ":memory:":
+        scratch = tempfile.mkdtemp(prefix="secmesh-")
+        parsed = parsed.set(database=str(Path(scratch) / "scratch.db"))
+    # Parameters hold tenants' data: they stay out of every error text.
+    engine = create_async_engine(
+        parsed.set(drivername="sqlite+aiosqlite"), hide_parameters=True, **_POOL
+    )
+    if scratch is not None:
+        weakref.finalize(engine.sync_engine, shutil.rmtree, scratch, ignore_errors=True)
+    _listen(engine)
+    return engine
+
+
+def _listen(engine: AsyncEngine) -> None:
+    target = engine.sync_engine
+    sa.event.listen(target, "do_connect", _make_private)
+    sa.event.listen(target, "connect", _configure)
+    sa.event.listen(target, "begin", _begin)
+
+
+def _make_private(_dialect: Any, _record: Any, arguments: list[Any], _named: Any) -> None:
+    """Create the file for its owner alone; opening it tells why, if that fails."""
+    with contextlib.suppress(OSError):
+        os.close(os.open(arguments[0], os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def _configure(connection: Any, _record: Any) -> None:
+    # The driver must not begin transactions by itself: see _begin.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout={_BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    """Take the write lock at once, so that no transaction fails half-way for want of it."""
+    write = connection.get_execution_options().get(WRITE, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def upsert(table: sa.Table) -> sa.Insert:
+    """Give an INSERT that replaces the row with the same primary key."""
+    statement = sqlite.insert(table)
+    key = list(table.primary_key.columns)
+    values = {
+        column.name: statement.excluded[column.name] for column in table.c if column not in key
+    }
+    if not values:
+        return statement.on_conflict_do_nothing(index_elements=key)
+    return statement.on_conflict_do_update(index_elements=key, set_=values)
+
+
+def violated_check(error: sa.exc.IntegrityError) -> str | None:
+    """Give the name of the CHECK (or ``table.column`` of the NOT NULL) that a row breaks."""
+    return _after(error, "CHECK constraint failed: ") or _after(
+        error, "NOT NULL constraint failed: "
+    )
+
+
+def violates_unique(error: sa.exc.IntegrityError) -> bool:
+    """Tell whether a row exists already under the same key."""
+    return _after(error, "UNIQUE constraint failed: ") is not None
+
+
+def _after(error: sa.exc.IntegrityError, prefix: str) -> str | None:
+    text = str(error.orig)
+    return text.removeprefix(prefix) if text.startswith(prefix) else None
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turn failures of the database itself into DependencyUnavailable, without SQL text."""
+    try:
+        yield
+    except (sa.exc.IntegrityError, sa.exc.ProgrammingError):
+        raise
+    except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+        raise DependencyUnavailable("store") from error

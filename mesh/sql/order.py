@@ -1,0 +1,107 @@
+"""Total orders over the rows of a kind, and the place after a row in such an order."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from google.protobuf.descriptor import FieldDescriptor
+
+from mesh.errors import OrderInvalid
+from mesh.sql.codec import NAME
+from mesh.sql.document import is_secret
+from mesh.sql.tables import KindTable
+from mesh.sql.types import sortable
+
+RECORD = "record."
+"""Prefix of the envelope's fields where the body's stand bare."""
+
+
+@dataclass(frozen=True)
+class OrderKey:
+    """One column of an order."""
+
+    column: str
+    descending: bool = False
+    optional: bool = False
+    """Whether rows may hold NULL, which comes before every value (after, descending)."""
+
+
+def may_sort(field: FieldDescriptor) -> bool:
+    """Tell whether callers may order rows by a field; an order would give a secret away."""
+    return sortable(field) and not is_secret(field)
+
+
+def parse_order(order_by: str, target: KindTable) -> tuple[OrderKey, ...]:
+    """Read an AIP-132 order such as ``last_login desc, username``.
+
+    ``name`` stands for the id; ids complete every order, so that it is total among
+    the rows of one parent. Raises OrderInvalid.
+    """
+    keys: dict[str, OrderKey] = {}
+    for part in order_by.split(",") if order_by.strip() else ():
+        key = _parse_key(part, target)
+        if key.column in keys:
+            raise OrderInvalid(part.strip(), "is named twice")
+        keys[key.column] = key
+    last = target.kind.pattern.columns[-1]
+    keys.setdefault(last, OrderKey(last))
+    return tuple(keys.values())
+
+
+def _parse_key(part: str, target: KindTable) -> OrderKey:
+    name, *direction = part.split() or [""]
+    if direction not in ([], ["desc"]):
+        raise OrderInvalid(part.strip(), "is not a field with an optional ' desc'")
+    descending = bool(direction)
+    bare = _bare(name, target)
+    if bare == NAME:
+        return OrderKey(target.kind.pattern.columns[-1], descending)
+    field = target.codec.fields.get(bare)
+    if field is None or not may_sort(field):
+        raise OrderInvalid(name, "is no sortable field")
+    return OrderKey(bare, descending, optional=bool(target.table.c[bare].nullable))
+
+
+def _bare(name: str, target: KindTable) -> str:
+    if not name.startswith(RECORD):
+        return name
+    bare = name.removeprefix(RECORD)
+    if bare not in {field.name for field in target.kind.envelope_fields}:
+        raise OrderInvalid(name, "is no sortable field")
+    return bare
+
+
+def order_clauses(table: sa.Table, keys: Iterable[OrderKey]) -> list[sa.ColumnElement[Any]]:
+    """Give the ORDER BY; states where NULL comes, because dialects differ."""
+    return [
+        table.c[key.column].desc().nulls_last()
+        if key.descending
+        else table.c[key.column].asc().nulls_first()
+        for key in keys
+    ]
+
+
+def after(
+    table: sa.Table, keys: Sequence[OrderKey], values: Sequence[Any]
+) -> sa.ColumnElement[bool]:
+    """Give the condition that a row comes after the row with these key values."""
+    alternatives: list[sa.ColumnElement[bool]] = []
+    equal: list[sa.ColumnElement[bool]] = []
+    for key, value in zip(keys, values, strict=True):
+        column = table.c[key.column]
+        beyond = _beyond(column, key, value)
+        if beyond is not None:
+            alternatives.append(sa.and_(*equal, beyond))
+        equal.append(column.is_(None) if value is None else column == value)
+    return sa.or_(*alternatives)
+
+
+def _beyond(column: sa.Column[Any], key: OrderKey, value: object) -> sa.ColumnElement[bool] | None:
+    """Give the condition that one column lies beyond a value; None if nothing can."""
+    if key.descending:
+        if value is None:
+            return None
+        less = column < value
+        return sa.or_(less, column.is_(None)) if key.optional else less
+    return column.is_not(None) if value is None else column > value

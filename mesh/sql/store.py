@@ -1,0 +1,266 @@
+"""The store of one service: every statement begins from the rows of one tenant."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from google.protobuf.message import Message
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from mesh.contract.names import tenant_of
+from mesh.errors import FieldInvalid, KindUnknown, ResourceExists, ResourceNotFound
+from mesh.sql import engine as dialect
+from mesh.sql.order import after, order_clauses, parse_order
+from mesh.sql.paging import Page, PageTokens, page_limit
+from mesh.sql.tables import KindTable, Tables
+
+TENANT = "tenant_id"
+
+
+class Store:
+    """Reads and writes the messages of a catalogue.
+
+    A database that does not answer is DependencyUnavailable from every call.
+    """
+
+    def __init__(self, engine: AsyncEngine, tables: Tables, *, page_key: bytes) -> None:
+        """Use an engine that the caller disposes of; ``page_key`` signs page tokens."""
+        self.engine = engine
+        self.tables = tables
+        self._tokens = PageTokens(page_key)
+        self._writer = asyncio.Lock()
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Write in one transaction: committed at the end of the block, rolled back by errors.
+
+        Writers take turns; readers go on. A reader inside the block must be given its
+        connection to see what it wrote.
+        """
+        async with self._writer:
+            with dialect.translated():
+                async with self.engine.connect() as connection:
+                    await connection.execution_options(**{dialect.WRITE: True})
+                    async with connection.begin():
+                        yield connection
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """Read from one snapshot of the database; what is written here is lost."""
+        with dialect.translated():
+            async with self.engine.connect() as connection:
+                yield connection
+
+    def target(self, collection: str) -> KindTable:
+        """Give the table of a collection; KindUnknown if there is none."""
+        if collection not in self.tables:
+            raise KindUnknown(collection)
+        return self.tables[collection]
+
+    def select(
+        self, collection: str, tenant: str, columns: Sequence[str] = (), *, past: bool = False
+    ) -> sa.Select[Any]:
+        """Select a tenant's rows: current versions, or with ``past`` every version.
+
+        Without ``columns`` all are selected, in the order of the codec.
+        """
+        target = self.target(collection)
+        chosen = [target.table.c[name] for name in columns or target.codec.columns]
+        statement = sa.select(*chosen).where(target.table.c[TENANT] == tenant)
+        if target.current is None or past:
+            return statement
+        return statement.where(target.current)
+
+    def update(self, collection: str, tenant: str) -> sa.Update:
+        """Update a tenant's rows; of kinds with history the current versions."""
+        target = self.target(collection)
+        statement = sa.update(target.table).where(target.table.c[TENANT] == tenant)
+        return statement if target.current is None else statement.where(target.current)
+
+    def delete(self, collection: str, tenant: str) -> sa.Delete:
+        """Delete a tenant's rows, every version of them."""
+        table = self.target(collection).table
+        return sa.delete(table).where(table.c[TENANT] == tenant)
+
+    async def messages(
+        self,
+        collection: str,
+        statement: sa.Select[Any],
+        *,
+        connection: AsyncConnection | None = None,
+        secrets: bool = False,
+    ) -> list[Message]:
+        """Run a SELECT of a collection's columns and give its messages."""
+        rows = await self._fetch(statement, connection)
+        columns = [column.name for column in statement.selected_columns]
+        decode = self.target(collection).codec.decoder(columns, secrets=secrets)
+        return [decode(row) for row in rows]
+
+    async def get(
+        self,
+        collection: str,
+        name: str,
+        *,
+        columns: Sequence[str] = (),
+        connection: AsyncConnection | None = None,
+        secrets: bool = False,
+    ) -> Message:
+        """Give the resource of a name, in its current version; ResourceNotFound if none.
+
+        ``columns`` limits what is read. Without ``secrets``, fields of SECRET
+        sensitivity are left out.
+        """
+        target = self.target(collection)
+        ids = target.kind.pattern.parse(name)
+        if ids is None:
+            raise ResourceNotFound(name)
+        chosen = columns or _columns(target, secrets=secrets)
+        statement = self.select(collection, ids[0], chosen).where(
+            *_equal(target.table, target.kind.pattern.columns, ids)
+        )
+        found = await self.messages(collection, statement, connection=connection, secrets=secrets)
+        if not found:
+            raise ResourceNotFound(name)
+        return found[0]
+
+    async def page(
+        self,
+        collection: str,
+        parent: str,
+        *,
+        filter: str = "",  # noqa: A002  # AIP-132's own name
+        order_by: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        columns: Sequence[str] = (),
+        connection: AsyncConnection | None = None,
+    ) -> Page:
+        """Give one page of the resources under a parent, without fields of SECRET sensitivity.
+
+        ``parent`` is the name before the collection (``tenants/t``, ``tenants/t/syncs/s``)
+        or, for records, the collection itself (``tenants/t/iam_users``). Rows that were
+        there when the first page was read come exactly once, whatever is added meanwhile.
+        Raises FilterInvalid, OrderInvalid, PageTokenInvalid, FieldInvalid.
+        """
+        target = self.target(collection)
+        ids = _parent_ids(target, parent)
+        limit = page_limit(page_size)
+        keys = parse_order(order_by, target)
+        request = (collection, *ids, filter, order_by)
+        chosen = list(columns or target.codec.public_columns)
+        fetched = [*chosen, *(key.column for key in keys if key.column not in chosen)]
+        statement = self.select(collection, ids[0], fetched).where(
+            *_equal(target.table, target.kind.pattern.columns, ids)
+        )
+        if filter:
+            statement = statement.where(_condition(target, filter))
+        if page_token:
+            position = self._tokens.read(request, page_token)
+            statement = statement.where(after(target.table, keys, position))
+        statement = statement.order_by(*order_clauses(target.table, keys)).limit(limit + 1)
+        rows = await self._fetch(statement, connection)
+        decode = target.codec.decoder(chosen)
+        token = ""
+        if len(rows) > limit:
+            rows = rows[:limit]
+            places = [fetched.index(key.column) for key in keys]
+            token = self._tokens.write(request, [rows[-1][place] for place in places])
+        return Page([decode(row) for row in rows], token)
+
+    async def insert(
+        self, connection: AsyncConnection, collection: str, messages: Iterable[Message]
+    ) -> None:
+        """Add resources. Raises ResourceExists and FieldInvalid, then the block must end."""
+        await self._write(connection, collection, messages, replace=False)
+
+    async def upsert(
+        self, connection: AsyncConnection, collection: str, messages: Iterable[Message]
+    ) -> None:
+        """Add resources or replace those of the same name (and, with history, valid_from)."""
+        await self._write(connection, collection, messages, replace=True)
+
+    async def delete_under(
+        self, connection: AsyncConnection, collection: str, parent_name: str
+    ) -> int:
+        """Delete every resource under a parent, all versions, and give how many rows."""
+        target = self.target(collection)
+        ids = _parent_ids(target, parent_name)
+        statement = self.delete(collection, ids[0]).where(
+            *_equal(target.table, target.kind.pattern.columns, ids)
+        )
+        return (await connection.execute(statement)).rowcount
+
+    async def _fetch(
+        self, statement: sa.Select[Any], connection: AsyncConnection | None
+    ) -> Sequence[sa.Row[Any]]:
+        if connection is not None:
+            rows: Sequence[sa.Row[Any]] = (await connection.execute(statement)).all()
+            return rows
+        async with self.connection() as reader:
+            return await self._fetch(statement, reader)
+
+    async def _write(
+        self,
+        connection: AsyncConnection,
+        collection: str,
+        messages: Iterable[Message],
+        *,
+        replace: bool,
+    ) -> None:
+        target = self.target(collection)
+        written = list(messages)
+        if not written:
+            return
+        rows = [target.codec.row(message) for message in written]
+        table = target.table
+        statement = dialect.upsert(table) if replace else sa.insert(table)
+        try:
+            await connection.execute(statement, rows)
+        except sa.exc.IntegrityError as error:
+            raise _refusal(error, target, written) from error
+
+
+def _columns(target: KindTable, *, secrets: bool) -> tuple[str, ...]:
+    return target.codec.columns if secrets else target.codec.public_columns
+
+
+def _equal(
+    table: sa.Table, columns: Sequence[str], ids: Sequence[str]
+) -> list[sa.ColumnElement[bool]]:
+    """Give the conditions that the first id columns have these values."""
+    return [table.c[column] == value for column, value in zip(columns, ids, strict=False)]
+
+
+def _parent_ids(target: KindTable, parent: str) -> tuple[str, ...]:
+    pattern = target.kind.pattern
+    bare = parent
+    if target.kind.envelope is not None:
+        bare = parent.removesuffix(f"/{target.kind.collection}")
+    ids = pattern.parent.parse(bare)
+    if ids is None or tenant_of(parent) != ids[0]:
+        raise FieldInvalid.of("parent", f"must be of the form {pattern.parent.text}")
+    return ids
+
+
+def _condition(target: KindTable, expression: str) -> sa.ColumnElement[bool]:
+    from mesh.cel.language import Environment
+    from mesh.cel.sql import TableColumns
+
+    condition = Environment.of_kind(target.kind).compile(expression)
+    return condition.to_sql(TableColumns(target.table, target.kind))
+
+
+def _refusal(
+    error: sa.exc.IntegrityError, target: KindTable, messages: Sequence[Message]
+) -> Exception:
+    """Say in the caller's terms what a row broke."""
+    if dialect.violates_unique(error):
+        name: str = messages[0].name  # type: ignore[attr-defined]  # every kind has a name
+        return ResourceExists(
+            name if len(messages) == 1 else f"one of {len(messages)} {target.kind.collection}"
+        )
+    if check := dialect.violated_check(error):
+        return FieldInvalid.of(check, "breaks its bound")
+    return error

@@ -1,0 +1,170 @@
+"""The tables of a catalogue's kinds: columns, keys, checks and indexes from the contract."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from types import MappingProxyType
+
+import sqlalchemy as sa
+from google.protobuf.descriptor import FieldDescriptor
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from mesh.contract.catalogue import Catalogue, CatalogueError, Kind, field_option
+from mesh.sql.bounds import bounds
+from mesh.sql.codec import Codec
+from mesh.sql.engine import WRITE, translated
+from mesh.sql.types import Timestamp, column_type, id_type, nullable
+
+VALID_FROM, VALID_TO = "valid_from", "valid_to"
+"""Fields of the envelope that every kind with history has."""
+_LONGEST_NAME = 63
+"""Bytes of an identifier in PostgreSQL."""
+
+
+@dataclass(frozen=True)
+class KindTable:
+    """The table of one kind, and the codec of its rows."""
+
+    kind: Kind
+    table: sa.Table
+    codec: Codec
+
+    @property
+    def current(self) -> sa.ColumnElement[bool] | None:
+        """The condition that a row is the current version; None where no other is kept."""
+        return _is_current(self.table) if self.kind.option.history else None
+
+
+class Tables:
+    """All tables of a catalogue, by collection."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        """Derive the tables; CatalogueError names what SQL cannot hold."""
+        self.metadata = sa.MetaData()
+        self._tables: Mapping[str, KindTable] = MappingProxyType(
+            {
+                collection: _kind_table(kind, self.metadata)
+                for collection, kind in sorted(catalogue.kinds.items())
+            }
+        )
+
+    def __getitem__(self, collection: str) -> KindTable:
+        return self._tables[collection]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
+
+    def __contains__(self, collection: object) -> bool:
+        return collection in self._tables
+
+
+async def create_tables(engine: AsyncEngine, tables: Tables) -> None:
+    """Create the tables and indexes that are missing; safe to run in several processes."""
+    with translated():
+        async with engine.connect() as connection:
+            await connection.execution_options(**{WRITE: True})
+            async with connection.begin():
+                await connection.run_sync(tables.metadata.create_all)
+
+
+def _kind_table(kind: Kind, metadata: sa.MetaData) -> KindTable:
+    codec = Codec(kind)
+    ids = kind.pattern.columns
+    if clash := set(ids) & set(codec.fields):
+        raise CatalogueError(
+            kind.descriptor.full_name, f"its field {min(clash)!r} is a column of its name"
+        )
+    history = kind.option.history
+    if history:
+        _check_history(kind, codec)
+    table = sa.Table(
+        kind.collection,
+        metadata,
+        *(sa.Column(column, id_type(), nullable=False) for column in ids),
+        *(_column(field, key=history) for field in codec.fields.values()),
+        sa.PrimaryKeyConstraint(*ids, *([VALID_FROM] if history else [])),
+    )
+    _add_checks(table, codec)
+    _add_indexes(table, kind)
+    return KindTable(kind, table, codec)
+
+
+def _check_history(kind: Kind, codec: Codec) -> None:
+    for name in (VALID_FROM, VALID_TO):
+        field = codec.fields.get(name)
+        if field is None or not isinstance(column_type(field), Timestamp):
+            raise CatalogueError(
+                kind.descriptor.full_name, f"keeps history and has no timestamp {name!r}"
+            )
+
+
+def _column(field: FieldDescriptor, *, key: bool) -> "sa.Column[object]":
+    opens = key and field.name == VALID_FROM
+    return sa.Column(field.name, column_type(field), nullable=nullable(field) and not opens)
+
+
+def _is_current(table: sa.Table) -> sa.ColumnElement[bool]:
+    return table.c[VALID_TO].is_(None)
+
+
+def _add_checks(table: sa.Table, codec: Codec) -> None:
+    for name, field in codec.fields.items():
+        for rule, condition in bounds(field, table.c[name]):
+            table.append_constraint(
+                sa.CheckConstraint(condition, name=_identifier("ck", table.name, name, rule))
+            )
+    for oneof, members in _oneofs(codec).items():
+        if len(members) > 1:
+            present = sum(
+                (sa.case((table.c[name].is_not(None), 1), else_=0) for name in members[1:]),
+                start=sa.case((table.c[members[0]].is_not(None), 1), else_=0),
+            )
+            table.append_constraint(
+                sa.CheckConstraint(present <= 1, name=_identifier("ck", table.name, oneof, "oneof"))
+            )
+
+
+def _oneofs(codec: Codec) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, field in codec.fields.items():
+        if field.containing_oneof is not None:
+            found.setdefault(field.containing_oneof.name, []).append(name)
+    return found
+
+
+def _add_indexes(table: sa.Table, kind: Kind) -> None:
+    _, *rest = kind.pattern.columns
+    if kind.option.history:
+        _index(table, kind, (*rest,), unique=True)
+    fields = (*kind.envelope_fields, *kind.descriptor.fields)
+    for field in fields:
+        option = field_option(field)
+        if option.indexed or option.unique:
+            _index(table, kind, (field.name,), unique=option.unique)
+    for index in kind.option.indexes:
+        _index(table, kind, tuple(index.fields), unique=index.unique)
+    if kind.option.natural_key:
+        _index(table, kind, tuple(kind.option.natural_key), unique=True)
+
+
+def _index(table: sa.Table, kind: Kind, fields: tuple[str, ...], *, unique: bool) -> None:
+    """Add an index led by the tenant; with history it covers the current versions."""
+    prefix = "uq" if unique else "ix"
+    current = _is_current(table) if kind.option.history else None
+    sa.Index(
+        _identifier(prefix, table.name, *fields),
+        table.c[kind.pattern.columns[0]],
+        *(table.c[field] for field in fields),
+        unique=unique,
+        sqlite_where=current,
+        postgresql_where=current,
+    )
+
+
+def _identifier(*parts: str) -> str:
+    """Give the name of a constraint or index, shortened with a digest if too long."""
+    name = "_".join(parts)
+    if len(name) <= _LONGEST_NAME:
+        return name
+    digest = sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: _LONGEST_NAME - 9]}_{digest}"

@@ -1,0 +1,181 @@
+"""How each protobuf field is stored, and the SQL types that stand for it.
+
+Columns:
+
+- integers, bool, double, string and bytes natively; uint64 and fixed64 are refused,
+  because no SQL integer holds them;
+- enums as SMALLINT with a CHECK;
+- ``google.protobuf.Timestamp`` as ``Timestamp``, whose Python value is an int of
+  microseconds since 1970 UTC in every dialect (finer parts are cut off);
+- ``google.protobuf.Duration`` as BIGINT microseconds (finer parts are cut off);
+- messages of our own packages, lists and maps as ``Json``;
+- messages of other packages (``google.rpc.Status``, ...) as their serialized bytes,
+  so that an ``Any`` inside survives; conditions can only ask whether they are present.
+
+NULL means absent. A scalar without presence, a list and a map are never NULL: they hold
+their value, ``[]`` or ``{}``.
+
+JSON form, which conditions over JSON rely on:
+
+- an object's keys are the proto field names;
+- a field with presence is left out when absent; every other field is always written,
+  empty lists and maps too (a row older than the field lacks it: read that as its default);
+- enums are their numbers, 64-bit integers are JSON numbers, bytes are base64 (RFC 4648);
+- timestamps and durations are integers of microseconds, as in columns;
+- map keys are strings (``true``/``false`` for bool), in ascending order;
+- messages of other packages are the base64 of their serialized bytes.
+
+NaN and infinity are refused in both forms: neither JSON nor SQL compares them alike.
+"""
+
+from enum import Enum, auto
+from typing import Any
+
+import sqlalchemy as sa
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from mesh.contract.catalogue import CatalogueError, is_map
+
+MICROSECONDS = 1_000_000
+"""Microseconds in a second."""
+
+
+class Storage(Enum):
+    """How the value of one field is kept."""
+
+    SCALAR = auto()
+    ENUM = auto()
+    TIMESTAMP = auto()
+    DURATION = auto()
+    MESSAGE = auto()
+    OPAQUE = auto()
+    """A message of another package, as bytes."""
+    LIST = auto()
+    MAP = auto()
+
+
+class Timestamp(TypeDecorator[int]):
+    """A moment, in Python an int of microseconds since 1970 UTC.
+
+    SQLite keeps that number itself.
+    """
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> None:
+        """Hand the number over as it is; spares a call per value."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> None:
+        """Take the number as it is; spares a call per value."""
+
+
+class Json(TypeDecorator[str]):
+    """JSON text, in Python a str in the form that the module describes."""
+
+    impl = sa.Text
+    cache_ok = True
+
+
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Compares by code points in every dialect; SQLite does so by itself."""
+
+_SCALARS: dict[int, TypeEngine[Any]] = {
+    FieldDescriptor.TYPE_INT32: sa.Integer(),
+    FieldDescriptor.TYPE_SINT32: sa.Integer(),
+    FieldDescriptor.TYPE_SFIXED32: sa.Integer(),
+    FieldDescriptor.TYPE_UINT32: sa.BigInteger(),
+    FieldDescriptor.TYPE_FIXED32: sa.BigInteger(),
+    FieldDescriptor.TYPE_INT64: sa.BigInteger(),
+    FieldDescriptor.TYPE_SINT64: sa.BigInteger(),
+    FieldDescriptor.TYPE_SFIXED64: sa.BigInteger(),
+    FieldDescriptor.TYPE_FLOAT: sa.Double(),
+    FieldDescriptor.TYPE_DOUBLE: sa.Double(),
+    FieldDescriptor.TYPE_BOOL: sa.Boolean(create_constraint=False),
+    FieldDescriptor.TYPE_STRING: _TEXT,
+    FieldDescriptor.TYPE_BYTES: sa.LargeBinary(),
+}
+_STORED: dict[Storage, TypeEngine[Any]] = {
+    Storage.TIMESTAMP: Timestamp(),
+    Storage.DURATION: sa.BigInteger(),
+    Storage.MESSAGE: Json(),
+    Storage.OPAQUE: sa.LargeBinary(),
+    Storage.LIST: Json(),
+    Storage.MAP: Json(),
+}
+_UNSORTABLE = frozenset({Storage.MESSAGE, Storage.OPAQUE, Storage.LIST, Storage.MAP})
+
+
+def id_type() -> TypeEngine[Any]:
+    """Give the type of the columns that a resource name fills."""
+    return _TEXT
+
+
+def storage_of(field: FieldDescriptor) -> Storage:
+    """Tell how a field is kept; a map entry's value counts as a field of its own."""
+    if is_map(field):
+        return Storage.MAP
+    return Storage.LIST if field.is_repeated else item_storage(field)
+
+
+def item_storage(field: FieldDescriptor) -> Storage:
+    """Tell how one value of a field is kept: the item of a list, else the field itself."""
+    message: Descriptor | None = field.message_type
+    if message is None:
+        return Storage.SCALAR if field.enum_type is None else Storage.ENUM
+    if message.full_name == "google.protobuf.Timestamp":
+        return Storage.TIMESTAMP
+    if message.full_name == "google.protobuf.Duration":
+        return Storage.DURATION
+    holder: Descriptor | None = field.containing_type
+    ours = holder is not None and _root(message) == _root(holder)
+    return Storage.MESSAGE if ours else Storage.OPAQUE
+
+
+def message_type(field: FieldDescriptor) -> Descriptor:
+    """Give the message of a field that holds messages."""
+    if field.message_type is None:
+        raise TypeError(f"{field.full_name} holds no message")
+    return field.message_type
+
+
+def enum_numbers(field: FieldDescriptor) -> list[int]:
+    """Give the numbers that the contract defines for an enum field, ascending."""
+    if field.enum_type is None:
+        raise TypeError(f"{field.full_name} holds no enum")
+    return sorted({value.number for value in field.enum_type.values})
+
+
+def _root(message: Descriptor) -> str:
+    """Give the first part of a message's package: ours or another's."""
+    package: str = message.file.package
+    return package.split(".", 1)[0]
+
+
+def column_type(field: FieldDescriptor) -> TypeEngine[Any]:
+    """Give the column type of a field; CatalogueError if SQL has none for it."""
+    storage = storage_of(field)
+    if storage is Storage.ENUM:
+        return _enum_type(enum_numbers(field))
+    if storage is not Storage.SCALAR:
+        return _STORED[storage]
+    if field.type not in _SCALARS:
+        raise CatalogueError(field.full_name, "no SQL integer holds it; use int64")
+    return _SCALARS[field.type]
+
+
+def _enum_type(numbers: list[int]) -> TypeEngine[Any]:
+    fits = all(-(2**15) <= number < 2**15 for number in numbers)
+    return sa.SmallInteger() if fits else sa.Integer()
+
+
+def nullable(field: FieldDescriptor) -> bool:
+    """Tell whether a field can be absent, which is NULL."""
+    return bool(field.has_presence)
+
+
+def sortable(field: FieldDescriptor) -> bool:
+    """Tell whether rows can be put in order by a field."""
+    return storage_of(field) not in _UNSORTABLE and field.type != FieldDescriptor.TYPE_BYTES
