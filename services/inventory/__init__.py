@@ -1,0 +1,1 @@
+"""The inventory service: what runs in the AWS accounts, and whether the plan tells the truth."""

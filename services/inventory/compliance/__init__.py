@@ -1,0 +1,1 @@
+"""What a System Security Plan claims, weighed against what was collected."""

@@ -1,0 +1,65 @@
+"""What the inventory service refuses, beside the refusals every service shares."""
+
+from mesh.errors import Reason, Refusal
+from secmesh.inventory.v1 import error_reason_pb2
+
+
+def _reason(value: int) -> Reason:
+    return Reason(error_reason_pb2.ErrorReason, value)
+
+
+class SspInvalid(Refusal):
+    """A document that is no System Security Plan; the pointer (RFC 6901) says where."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_SSP_INVALID)
+
+    def __init__(self, pointer: str, problem: str) -> None:
+        place = f"document{pointer and ' at '}{pointer}"
+        super().__init__(f"{place}: {problem}", metadata={"pointer": pointer})
+        self.pointer = pointer
+        self.problem = problem
+
+
+class AccountUnreachable(Refusal):
+    """The server has no credentials that reach the account."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_ACCOUNT_UNREACHABLE)
+
+    def __init__(self, cloud_account_id: str, problem: str) -> None:
+        super().__init__(problem, metadata={"cloud_account_id": cloud_account_id})
+
+
+class CollectionUnknown(Refusal):
+    """A collection that is not collected."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_COLLECTION_UNKNOWN)
+
+    def __init__(self, collection: str) -> None:
+        super().__init__(f"{collection!r} is not collected", metadata={"collection": collection})
+
+
+class SyncRunning(Refusal):
+    """The account is being collected already."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_SYNC_RUNNING)
+
+    def __init__(self, sync: str) -> None:
+        super().__init__(f"{sync} is collecting the account", metadata={"sync": sync})
+
+
+class SyncInterrupted(Refusal):
+    """The run was ended before its units did."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_SYNC_INTERRUPTED)
+
+    def __init__(self, sync: str) -> None:
+        super().__init__(f"{sync} was interrupted; start it again", metadata={"sync": sync})
+
+
+class NothingCollected(Refusal):
+    """Nothing was ever collected that a plan could be compared with."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_NOTHING_COLLECTED)
+
+    def __init__(self) -> None:
+        super().__init__("nothing has been collected yet; start a sync first")
