@@ -1,0 +1,97 @@
+"""RecordService, the same for every service whose package has a Record envelope."""
+
+import grpc
+from google.protobuf import message_factory
+from google.protobuf.message import Message
+
+from mesh.contract.catalogue import Catalogue, CatalogueError
+from mesh.contract.names import collection_of
+from mesh.errors import KindUnknown
+from mesh.records.kinds import describe_kinds
+from mesh.records.mask import ReadMask
+from mesh.sql.store import Store
+from mesh.sql.tables import KindTable
+from secmesh.records.v1 import record_requests_pb2
+
+
+class RecordServicer:
+    """Answers GetRecord, ListRecords and ListKinds from a store.
+
+    Refusals leave as ``mesh.errors.Refusal``; the server's interceptor writes them.
+    Tenant and permission were checked before a call arrives here.
+    """
+
+    def __init__(self, catalogue: Catalogue, store: Store) -> None:
+        """Serve the record kinds of a catalogue whose package has a RecordService."""
+        self._catalogue = catalogue
+        self._store = store
+        self._page = _list_response(catalogue)
+        self._description = describe_kinds(catalogue)
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register the methods under the package's own RecordService."""
+        service = f"{self._catalogue.package}.RecordService"
+        handlers = {
+            name: self._handler(f"/{service}/{name}", name)
+            for name in ("GetRecord", "ListRecords", "ListKinds")
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+
+    def _handler(self, path: str, name: str) -> "grpc.RpcMethodHandler[Message, Message]":
+        method = self._catalogue.methods[path].descriptor
+        request = message_factory.GetMessageClass(method.input_type)
+        response = message_factory.GetMessageClass(method.output_type)
+        return grpc.unary_unary_rpc_method_handler(
+            getattr(self, name),
+            request_deserializer=request.FromString,
+            response_serializer=response.SerializeToString,
+        )
+
+    async def GetRecord(  # noqa: N802  # the contract's name
+        self, request: record_requests_pb2.GetRecordRequest, _context: object
+    ) -> Message:
+        """Give one record; ResourceNotFound, KindUnknown or MaskInvalid."""
+        target = self._target(request.name)
+        mask = ReadMask(target, request.read_mask.paths)
+        found = await self._store.get(target.kind.collection, request.name, columns=mask.columns)
+        return mask.apply(found)
+
+    async def ListRecords(  # noqa: N802  # the contract's name
+        self, request: record_requests_pb2.ListRecordsRequest, _context: object
+    ) -> Message:
+        """Give one page of records; see ``Store.page`` for what is refused."""
+        target = self._target(request.parent)
+        mask = ReadMask(target, request.read_mask.paths)
+        page = await self._store.page(
+            target.kind.collection,
+            request.parent,
+            filter=request.filter,
+            order_by=request.order_by,
+            page_size=request.page_size,
+            page_token=request.page_token,
+            columns=mask.columns,
+        )
+        records = [mask.apply(record) for record in page.items]
+        return self._page(records=records, next_page_token=page.next_page_token)
+
+    async def ListKinds(  # noqa: N802  # the contract's name
+        self, _request: record_requests_pb2.ListKindsRequest, _context: object
+    ) -> record_requests_pb2.ListKindsResponse:
+        """Give the catalogue, complete in one answer."""
+        return self._description
+
+    def _target(self, name: str) -> KindTable:
+        """Find the kind of a record's name or collection; other resources are no records."""
+        collection = collection_of(name) or ""
+        if collection not in self._catalogue.record_kinds:
+            raise KindUnknown(collection)
+        return self._store.target(collection)
+
+
+def _list_response(catalogue: Catalogue) -> type[Message]:
+    """Find the message that the package's own contract answers ListRecords with."""
+    path = f"/{catalogue.package}.RecordService/ListRecords"
+    method = catalogue.methods.get(path)
+    if method is None:
+        raise CatalogueError(catalogue.package, "has no RecordService that lists records")
+    return message_factory.GetMessageClass(method.descriptor.output_type)
