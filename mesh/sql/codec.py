@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from operator import attrgetter
 from typing import Any
 
 from google.protobuf import message_factory
@@ -35,12 +34,13 @@ class Codec:
         self._kind = kind
         self._new = message_factory.GetMessageClass(kind.message)
         self._decoders: dict[tuple[tuple[str, ...], bool], Decode] = {}
-        envelope = [(field.name, _reader(field)) for field in self._outer]
-        body = [(field.name, _reader(field)) for field in self._inner]
-        self._envelope_readers, self._body_readers = envelope, body
+        fields = (*self._outer, *self._inner)
+        self._absent = {field.name: _absent(field) for field in fields}
+        # Descriptors are compared by identity, which is the fastest key there is.
+        self._writers = {field: (field.name, _writer(field)) for field in fields}
         self.columns: tuple[str, ...] = (
             *kind.pattern.columns,
-            *(name for name, _ in (*envelope, *body)),
+            *(field.name for field in fields),
         )
         """All columns in their order: ids, envelope, body."""
         self.public_columns: tuple[str, ...] = tuple(
@@ -81,22 +81,26 @@ class Codec:
         Raises FieldInvalid for a name of another kind, a record with another body, and
         values that no store keeps (a non-finite number, a time beyond the year 9999).
         """
-        row: dict[str, Any] = dict(self.ids(message.name))  # type: ignore[attr-defined]  # every kind has a name
-        for column, read in self._envelope_readers:
-            row[column] = read(message)
-        body = self._body_of(message)
-        for column, read in self._body_readers:
-            row[column] = read(body)
+        row: dict[str, Any] = self.ids(message.name)  # type: ignore[attr-defined]  # every kind has a name
+        row |= self._absent
+        self._fill(row, message)
+        body_field = self._kind.body_field
+        if body_field is not None:
+            if not message.HasField(body_field):
+                raise FieldInvalid.of(
+                    body_field, f"must be set in a record of {self._kind.collection}"
+                )
+            self._fill(row, getattr(message, body_field))
         return row
 
-    def _body_of(self, message: Message) -> Message:
-        field = self._kind.body_field
-        if field is None:
-            return message
-        if not message.HasField(field):
-            raise FieldInvalid.of(field, f"must be set in a record of {self._kind.collection}")
-        body: Message = getattr(message, field)
-        return body
+    def _fill(self, row: dict[str, Any], message: Message) -> None:
+        """Write the fields that are set; most fields of most messages are not."""
+        writer_of = self._writers.get
+        for field, value in message.ListFields():
+            writer = writer_of(field)
+            if writer is not None:
+                column, convert = writer
+                row[column] = value if convert is None else convert(value)
 
     def message(self, row: Mapping[str, Any], *, secrets: bool = False) -> Message:
         """Give the message of a row; columns that the row lacks stay absent.
@@ -117,8 +121,8 @@ class Codec:
     def _make_decoder(self, columns: tuple[str, ...], *, secrets: bool) -> Decode:
         new, body_field = self._new, self._kind.body_field
         name = self._name_reader(columns)
-        outer = self._writers(columns, self._outer, secrets=secrets)
-        inner = self._writers(columns, self._inner, secrets=secrets)
+        outer = self._readers(columns, self._outer, secrets=secrets)
+        inner = self._readers(columns, self._inner, secrets=secrets)
 
         def decode(values: Sequence[Any]) -> Message:
             arguments: dict[str, Any] = {} if name is None else {NAME: name(values)}
@@ -146,50 +150,32 @@ class Codec:
         places = [columns.index(column) for column in pattern.columns]
         return lambda values: pattern.format(*[values[place] for place in places])
 
-    def _writers(
+    def _readers(
         self, columns: tuple[str, ...], fields: tuple[FieldDescriptor, ...], *, secrets: bool
     ) -> tuple[tuple[int, str, Convert | None], ...]:
         return tuple(
-            (columns.index(field.name), field.name, _writer(field, secrets=secrets))
+            (columns.index(field.name), field.name, _reader(field, secrets=secrets))
             for field in fields
             if field.name in columns and (secrets or field.name not in self._secret_columns)
         )
 
 
-def _reader(field: FieldDescriptor) -> Convert:
-    """Give the function that reads the column of a field from its message."""
-    storage, name = storage_of(field), field.name
-    get = attrgetter(name)
-    if storage in _JSON:
-        convert: Convert | None = to_json(field)
-    else:
-        convert = scalar_encoder(field, binary=True)
+def _absent(field: FieldDescriptor) -> Any:
+    """Give what stands in a column when the field is not set."""
     if field.has_presence:
-        return _optional_reader(name, get, convert)
+        return None
+    storage = storage_of(field)
     if storage in _JSON:
-        return _repeated_reader(get, convert, "{}" if storage is Storage.MAP else "[]")
-    if convert is None:
-        return get
-    encode = convert
-    return lambda message: encode(get(message))
+        return "{}" if storage is Storage.MAP else "[]"
+    return field.default_value
 
 
-def _optional_reader(name: str, get: Convert, convert: Convert | None) -> Convert:
-    if convert is None:
-        return lambda message: get(message) if message.HasField(name) else None
-    return lambda message: convert(get(message)) if message.HasField(name) else None
+def _writer(field: FieldDescriptor) -> Convert | None:
+    """Give the way from a field's value to its column."""
+    return to_json(field) if storage_of(field) in _JSON else scalar_encoder(field, binary=True)
 
 
-def _repeated_reader(get: Convert, convert: Convert | None, empty: str) -> Convert:
-    def read(message: Message) -> str:
-        value = get(message)
-        # Most lists are empty: they need no trip through JSON.
-        return convert(value) if value and convert is not None else empty
-
-    return read
-
-
-def _writer(field: FieldDescriptor, *, secrets: bool) -> Convert | None:
+def _reader(field: FieldDescriptor, *, secrets: bool) -> Convert | None:
     """Give the way from a column to what the constructor of the message takes."""
     storage = storage_of(field)
     if storage not in _JSON:
@@ -197,4 +183,5 @@ def _writer(field: FieldDescriptor, *, secrets: bool) -> Convert | None:
     decode = from_json(field, secrets=secrets)
     if storage is Storage.MESSAGE:
         return decode
+    # Most lists are empty: they need no trip through JSON.
     return lambda text: None if text in _EMPTY else decode(text)
