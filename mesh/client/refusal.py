@@ -1,0 +1,65 @@
+"""Errors of a call as the caller sees them."""
+
+from collections.abc import Iterable
+from typing import Any, TypeVar, cast
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from google.rpc import error_details_pb2, status_pb2
+
+DETAILS_KEY = "grpc-status-details-bin"
+_M = TypeVar("_M", bound=Message)
+
+
+class CallRefused(Exception):
+    """A call that was answered with an error, or never answered.
+
+    ``reason`` is a value of an ErrorReason enum without its prefix; it is empty if no service of
+    ours wrote the answer, as with an unreachable server (code UNAVAILABLE).
+    """
+
+    def __init__(self, status: status_pb2.Status, code: grpc.StatusCode) -> None:
+        info = error_details_pb2.ErrorInfo()
+        for detail in status.details:
+            if detail.Is(info.DESCRIPTOR):
+                detail.Unpack(info)
+                break
+        self.code = code
+        self.reason: str = info.reason
+        self.metadata: dict[str, str] = dict(info.metadata)
+        self.message: str = status.message
+        self.status = status
+        """The whole answer, with its other details."""
+        super().__init__(f"{info.reason or code.name}: {status.message}")
+
+    @property
+    def request_id(self) -> str:
+        """Leads to the server's log entry; empty if the server gave none."""
+        return self.metadata.get("request_id", "")
+
+    def detail(self, kind: type[_M]) -> _M | None:
+        """Give a detail of one kind, such as BadRequest or RetryInfo, or None."""
+        found = kind()
+        return next((found for each in self.status.details if each.Unpack(found)), None)
+
+
+def refusal_of(error: grpc.RpcError) -> CallRefused:
+    """Read the typed error of a failed call, sync or aio, whoever wrote it."""
+    code = error.code()
+    text = error.details() or ""
+    status = _status_in(error)
+    # Details that contradict the status line are not to be trusted.
+    if status is None or status.code != code.value[0]:
+        status = status_pb2.Status(code=code.value[0], message=text)
+    return CallRefused(status, code)
+
+
+def _status_in(error: grpc.RpcError) -> status_pb2.Status | None:
+    trailers: Iterable[tuple[str, str | bytes]] = cast("Any", error.trailing_metadata()) or ()
+    for key, value in trailers:
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            try:
+                return status_pb2.Status.FromString(value)
+            except DecodeError:
+                return None
+    return None

@@ -1,0 +1,171 @@
+"""Public keys of token issuers (JSON Web Key Sets, RFC 7517) from a file or over HTTPS."""
+
+import logging
+import os
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import jwt
+import orjson
+
+from mesh.loopback import is_loopback
+
+ALGORITHMS = ("ES256", "RS256", "EdDSA")
+"""Signatures that are accepted: never ``none``, never a shared secret (RFC 8725, 3.1)."""
+
+MAX_BYTES = 1 << 20
+_FILE_CHECK_SECONDS = 1.0
+_URL_AGE_SECONDS = 300.0
+_URL_COOLDOWN_SECONDS = 10.0
+_MIN_RSA_BITS = 2048
+
+_LOG = logging.getLogger(__name__)
+
+Keys = Mapping[str, jwt.PyJWK]
+
+
+class JwksInvalid(Exception):
+    """A key set cannot be used; says why."""
+
+
+def parse_jwks(content: bytes) -> Keys:
+    """Read the usable keys of a set by their ``kid``; keys of other kinds are passed over.
+
+    Raises JwksInvalid if it is no key set, holds a private key or has no usable key.
+    """
+    try:
+        listed = orjson.loads(content)["keys"]
+        entries = [dict(entry) for entry in listed]
+    except (ValueError, KeyError, TypeError) as error:
+        raise JwksInvalid("this is no JSON Web Key Set") from error
+    keys: dict[str, jwt.PyJWK] = {}
+    for entry in entries:
+        if "d" in entry:
+            raise JwksInvalid(f"key {entry.get('kid')!r} is a private key")
+        key = _usable(entry)
+        if key is None or key.key_id is None:
+            continue
+        if key.key_id in keys:
+            raise JwksInvalid(f"two keys have the kid {key.key_id!r}")
+        keys[key.key_id] = key
+    if not keys:
+        raise JwksInvalid(f"no key with a kid for {', '.join(ALGORITHMS)}")
+    return MappingProxyType(keys)
+
+
+def _usable(entry: dict[str, Any]) -> jwt.PyJWK | None:
+    # Symmetric keys (kty oct) never pass, so HS256 cannot be verified with a public key as secret.
+    if entry.get("kty") not in ("EC", "RSA", "OKP") or entry.get("use", "sig") != "sig":
+        return None
+    try:
+        key = jwt.PyJWK(entry)
+    except jwt.PyJWTError:
+        return None
+    if key.algorithm_name not in ALGORITHMS:
+        return None
+    if key.key_type == "RSA" and key.key.key_size < _MIN_RSA_BITS:
+        return None
+    return key
+
+
+class KeySource:
+    """The current key set of an issuer.
+
+    ``where`` is a file path, looked at once a second, or an ``https`` URL (plain ``http`` only to
+    loopback), read again after 5 minutes or for an unknown kid. A set that cannot be read or used
+    is logged and the one before stays in force. Raises JwksInvalid or OSError if the first
+    reading fails.
+    """
+
+    def __init__(self, where: str | Path) -> None:
+        text = str(where)
+        self.is_url = "://" in text
+        if self.is_url:
+            _require_safe(text)
+        self._where = text
+        self._lock = threading.Lock()
+        self._looked = 0.0
+        self._stamp: tuple[int, int, int] | None = None
+        self.generation = 0
+        """Grows with every new set; what was verified with an older one is void."""
+        self._keys: Keys = MappingProxyType({})
+        self._load()
+
+    def key(self, kid: str) -> jwt.PyJWK | None:
+        """Give a key of the set as it was read last."""
+        return self._keys.get(kid)
+
+    def stale(self, *, unknown_kid: bool = False) -> bool:
+        """Tell whether the set should be read again before it is used."""
+        age = time.monotonic() - self._looked
+        if not self.is_url:
+            return age >= _FILE_CHECK_SECONDS
+        # The cooldown keeps forged kids from turning every call into a fetch.
+        return age >= (_URL_COOLDOWN_SECONDS if unknown_kid else _URL_AGE_SECONDS)
+
+    def refresh(self, *, unknown_kid: bool = False) -> None:
+        """Read the set again if it is stale. Blocks: a URL is given 5 seconds."""
+        with self._lock:
+            if not self.stale(unknown_kid=unknown_kid):
+                return
+            try:
+                self._load()
+            except (JwksInvalid, OSError, HTTPException) as error:
+                self._looked = time.monotonic()
+                _LOG.error(
+                    "the key set cannot be read; the one before stays in force",
+                    extra={"fields": {"error": type(error).__name__}},
+                )
+
+    def _load(self) -> None:
+        content = self._fetch() if self.is_url else self._read()
+        self._looked = time.monotonic()
+        if content is not None:
+            self._keys = parse_jwks(content)
+            self.generation += 1
+
+    def _read(self) -> bytes | None:
+        path = Path(self._where)
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if stamp == self._stamp:
+                return None
+            content = _limited(file.read(MAX_BYTES + 1))
+        self._stamp = stamp
+        return content
+
+    def _fetch(self) -> bytes:
+        opener = urllib.request.build_opener(_NoRedirect)
+        with opener.open(self._where, timeout=5) as response:
+            return _limited(response.read(MAX_BYTES + 1))
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A key set lives where the settings say, nowhere else."""
+
+    def redirect_request(self, *_args: Any, **_kwargs: Any) -> None:
+        return None
+
+
+def _limited(content: bytes) -> bytes:
+    if len(content) > MAX_BYTES:
+        raise JwksInvalid(f"the key set is larger than {MAX_BYTES} bytes")
+    return content
+
+
+def _require_safe(url: str) -> None:
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme == "https" and parts.hostname:
+        return
+    if parts.scheme == "http" and is_loopback(parts.hostname or ""):
+        return
+    raise JwksInvalid("a key set is read from a file, over https, or over http from loopback")

@@ -1,0 +1,1 @@
+"""The gRPC server that every service runs: interceptors, health, logs, drain."""

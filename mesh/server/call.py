@@ -1,0 +1,69 @@
+"""The call that is being served, for code below the handlers."""
+
+import asyncio
+import math
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from mesh.contract.catalogue import Method
+from mesh.identity.caller import NOBODY, Caller
+
+REQUEST_ID_KEY = "x-request-id"
+
+
+@dataclass(slots=True)
+class Call:
+    """What is known of one call."""
+
+    path: str
+    """``/package.Service/Method``."""
+    method: Method | None = None
+    """The contract's rules; None for health, reflection and paths without a contract."""
+    streams: bool = False
+    """Whether requests or responses are streamed."""
+    request_id: str = ""
+    caller: Caller = NOBODY
+    deadline: float = math.inf
+    """When the call must be over, on the clock of time.monotonic(); infinite if never."""
+    started: float = field(default_factory=time.monotonic)
+    ended: bool = False
+    ends_with_token: bool = False
+    """Whether the deadline is the end of the caller's token."""
+    timer: asyncio.Timeout | None = None
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the deadline."""
+        return self.deadline - time.monotonic()
+
+    def end_with_token(self) -> None:
+        """Bring the deadline forward to the end of the caller's token."""
+        seconds = self.caller.expires_at - time.time()
+        if seconds >= self.remaining or self.timer is None:
+            return
+        self.deadline = time.monotonic() + seconds
+        self.ends_with_token = True
+        self.timer.reschedule(asyncio.get_running_loop().time() + seconds)
+
+
+_CURRENT: ContextVar[Call] = ContextVar("call")
+
+
+def enter_call(call: Call) -> None:
+    """Make a call the current one of this task; gRPC gives every call a task of its own."""
+    _CURRENT.set(call)
+
+
+def current_call() -> Call:
+    """Give the call that is being served. Raises LookupError outside of one."""
+    return _CURRENT.get()
+
+
+def find_current_call() -> Call | None:
+    """Give the call that is being served, or None outside of one and after it ended.
+
+    A task that a handler leaves running keeps the call's context, but not its deadline.
+    """
+    call = _CURRENT.get(None)
+    return None if call is None or call.ended else call

@@ -1,0 +1,46 @@
+"""What happens around every handler, in one named order."""
+
+from collections.abc import Sequence
+
+from mesh.contract.catalogue import Catalogue
+from mesh.identity import TokenVerifier
+from mesh.server.interceptors.chain import Chain, Interceptor
+from mesh.server.interceptors.deadline import Deadline
+from mesh.server.interceptors.errors import Errors
+from mesh.server.interceptors.identity import Identity
+from mesh.server.interceptors.permission import Permission
+from mesh.server.interceptors.request_id import RequestId
+from mesh.server.interceptors.validation import Validation
+
+INTERCEPTORS: tuple[type[Interceptor], ...] = (
+    RequestId,  # first, so that every error and log line carries the id
+    Errors,  # around all that can refuse or fail
+    Deadline,  # before identity: reading keys counts against the call's time
+    Identity,  # before permission, which judges the caller
+    Permission,  # before validation: a stranger learns nothing about the rules of a request
+    Validation,  # last: handlers see only what the contract allows
+)
+"""From the outermost to the innermost."""
+
+HEALTH = "/grpc.health.v1.Health/"
+REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/"
+
+
+def interceptors(
+    catalogue: Catalogue, verifier: TokenVerifier, open_paths: Sequence[str] = (HEALTH,)
+) -> tuple[Chain]:
+    """Make the interceptors of a server; methods under ``open_paths`` need no token.
+
+    gRPC sees one interceptor: the order is kept inside, where a method's steps are put together
+    once instead of once per call.
+    """
+    made: dict[type[Interceptor], Interceptor] = {
+        RequestId: RequestId(),
+        Errors: Errors(),
+        Deadline: Deadline(),
+        Identity: Identity(verifier),
+        Permission: Permission(catalogue),
+        Validation: Validation(catalogue),
+    }
+    ordered = tuple(made[each] for each in INTERCEPTORS)
+    return (Chain(catalogue, ordered, tuple(open_paths)),)

@@ -1,0 +1,196 @@
+"""Puts interceptors around handlers of all four RPC shapes."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, ClassVar, TypeAlias
+
+import grpc
+from google.protobuf.message import Message
+
+from mesh.contract.catalogue import Catalogue
+from mesh.server.call import REQUEST_ID_KEY, Call, enter_call
+
+Context = grpc.aio.ServicerContext[Any, Any]
+# Generic in its stub only.
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Proceed = Callable[[Call, Any, Context], Awaitable[Any]]
+"""The rest of a call: gives the response, or None after it has written a stream of them."""
+
+_HANDLERS: dict[tuple[bool, bool], Callable[..., Handler]] = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+
+
+class Interceptor:
+    """One step around every call."""
+
+    open_methods: ClassVar[bool] = False
+    """Whether the step also runs for methods that need no token."""
+
+
+class CallInterceptor(Interceptor):
+    """A step around the call as a whole."""
+
+    async def around(self, proceed: Proceed, call: Call, request: Any, context: Context) -> Any:
+        """Serve the call by awaiting ``proceed``, or refuse it by raising."""
+        return await proceed(call, request, context)
+
+
+class MessageInterceptor(Interceptor):
+    """A step before each request message: the only one, or each of a stream."""
+
+    def check(self, call: Call, message: Message) -> None:
+        """Refuse a message by raising."""
+
+
+class Chain(grpc.aio.ServerInterceptor):
+    """Runs interceptors in order, the first outermost."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        steps: Sequence[Interceptor],
+        open_paths: tuple[str, ...],
+    ) -> None:
+        self._catalogue = catalogue
+        self._steps = tuple(steps)
+        self._open_paths = open_paths
+        self._handlers: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        path = handler_call_details.method
+        handler = self._handlers.get(path)
+        if handler is None:
+            found = await continuation(handler_call_details)
+            # Without a handler gRPC answers UNIMPLEMENTED; unknown paths are not remembered.
+            if found is None:
+                return None
+            handler = self._handlers[path] = self._wrap(path, found)
+        return handler
+
+    def _wrap(self, path: str, handler: Handler) -> Handler:
+        method = self._catalogue.methods.get(path)
+        is_open = path.startswith(self._open_paths)
+        streams_requests, streams_responses = handler.request_streaming, handler.response_streaming
+        streams = streams_requests or streams_responses
+        proceed = _endpoint(path, handler)
+        for step in reversed(self._steps):
+            if step.open_methods or not is_open:
+                proceed = _layer(step, proceed, streams_requests)
+
+        async def behaviour(request: Any, context: Context) -> Any:
+            call = Call(path, method, streams)
+            enter_call(call)
+            try:
+                return await proceed(call, request, context)
+            finally:
+                call.ended = True
+
+        return _HANDLERS[streams_requests, streams_responses](
+            behaviour, handler.request_deserializer, handler.response_serializer
+        )
+
+
+def _layer(step: Interceptor, proceed: Proceed, streams_requests: bool) -> Proceed:
+    if isinstance(step, CallInterceptor):
+        around = step.around
+
+        async def enclosed(call: Call, request: Any, context: Context) -> Any:
+            return await around(proceed, call, request, context)
+
+        return enclosed
+    if not isinstance(step, MessageInterceptor):
+        raise TypeError(f"{type(step).__name__} is no interceptor of calls or messages")
+    check = step.check
+
+    async def checked(call: Call, request: Any, context: Context) -> Any:
+        check(call, request)
+        return await proceed(call, request, context)
+
+    async def checked_stream(call: Call, requests: Any, context: Context) -> Any:
+        return await proceed(call, _checked(check, call, requests), context)
+
+    return checked_stream if streams_requests else checked
+
+
+async def _checked(
+    check: Callable[[Call, Message], None], call: Call, requests: AsyncIterator[Message]
+) -> AsyncIterator[Message]:
+    async for message in requests:
+        check(call, message)
+        yield message
+
+
+def _endpoint(path: str, handler: Handler) -> Proceed:
+    """Call the handler itself, so that both response shapes end as one awaitable."""
+    shapes = (
+        handler.unary_unary,
+        handler.unary_stream,
+        handler.stream_unary,
+        handler.stream_stream,
+    )
+    serve: Callable[[Any, Any], Any] = next(each for each in shapes if each is not None)
+    streams_requests = handler.request_streaming
+
+    async def respond(call: Call, request: Any, context: Context) -> Any:
+        inner = _Context(call, context, request) if streams_requests else context
+        response = await serve(request, inner)
+        await context.send_initial_metadata(((REQUEST_ID_KEY, call.request_id),))
+        return response
+
+    async def respond_all(call: Call, request: Any, context: Context) -> None:
+        inner = _Context(call, context, request)
+        # Closed here, so that a handler's `finally` runs now and not when garbage is collected.
+        async with aclosing(serve(request, inner)) as responses:
+            async for response in responses:
+                await inner.write(response)
+        _require_listener(context)
+
+    async def respond_by_writing(call: Call, request: Any, context: Context) -> None:
+        await serve(request, _Context(call, context, request))
+        _require_listener(context)
+
+    if inspect.isasyncgenfunction(serve):
+        return respond_all
+    if not inspect.iscoroutinefunction(serve):
+        raise TypeError(f"the handler of {path} is not async")
+    return respond_by_writing if handler.response_streaming else respond
+
+
+def _require_listener(context: Context) -> None:
+    # gRPC leaks a cancelled stream whose handler swallowed CancelledError (grpc#43360): raise it.
+    if context.cancelled():
+        raise asyncio.CancelledError
+
+
+class _Context:
+    """The handler's context: reads what was checked, sends the request id with the first write."""
+
+    def __init__(self, call: Call, context: Context, requests: Any) -> None:
+        self._call = call
+        self._context = context
+        self._requests = requests
+        self._opened = False
+
+    async def read(self) -> Any:
+        return await anext(self._requests, grpc.aio.EOF)
+
+    async def write(self, message: Any) -> None:
+        # Only now: an error before the first message then travels without headers of its own,
+        # which a gateway can still turn into an HTTP status.
+        if not self._opened:
+            self._opened = True
+            await self._context.send_initial_metadata(((REQUEST_ID_KEY, self._call.request_id),))
+        await self._context.write(message)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)

@@ -1,0 +1,38 @@
+"""Gives every call an id that its answer, its errors and its log lines carry."""
+
+import os
+import re
+import time
+import uuid
+from typing import Any
+
+from mesh.server.call import REQUEST_ID_KEY, Call
+from mesh.server.interceptors.chain import CallInterceptor, Context, Proceed
+
+_SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def new_request_id() -> str:
+    """Make a UUID of version 7 (RFC 9562, 5.7): sorted by time, else random."""
+    number = time.time_ns() // 1_000_000 << 80 | int.from_bytes(os.urandom(10))
+    number = number & ~(0xF000 << 64) | 0x7000 << 64
+    number = number & ~(0xC000 << 48) | 0x8000 << 48
+    return str(uuid.UUID(int=number))
+
+
+def request_id_of(context: Context) -> str:
+    """Give the caller's own id if it is sane, else a new one."""
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID_KEY and isinstance(value, str) and _SANE.fullmatch(value):
+            return value
+    return new_request_id()
+
+
+class RequestId(CallInterceptor):
+    """Takes ``x-request-id`` of the caller or makes one."""
+
+    open_methods = True
+
+    async def around(self, proceed: Proceed, call: Call, request: Any, context: Context) -> Any:
+        call.request_id = request_id_of(context)
+        return await proceed(call, request, context)

@@ -1,0 +1,53 @@
+"""Refuses requests that break the bounds of the contract."""
+
+import protovalidate
+from google.protobuf import message_factory
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest
+
+from mesh.contract.catalogue import Catalogue
+from mesh.errors import FieldInvalid
+from mesh.server.call import Call
+from mesh.server.interceptors.chain import MessageInterceptor
+
+MAX_VIOLATIONS = 16
+"""Most violations named in one answer."""
+
+
+def violations_of(message: Message) -> list[BadRequest.FieldViolation]:
+    """Give the broken bounds of a message, at most MAX_VIOLATIONS, none if it is valid."""
+    found = protovalidate.collect_violations(message)
+    return [_field_violation(each) for each in found[:MAX_VIOLATIONS]] if found else []
+
+
+def _field_violation(violation: protovalidate.Violation) -> BadRequest.FieldViolation:
+    proto = violation.proto
+    return BadRequest.FieldViolation(
+        field=_path(proto.field) if proto.field is not None else "",
+        description=proto.message,
+        reason=proto.rule_id.upper(),
+    )
+
+
+def _path(path: protovalidate.FieldPathPb) -> str:
+    """Write a path such as ``sync.regions[1]`` or ``labels["a"]``."""
+    text = ""
+    for element in path.elements:
+        text += f".{element.field_name}" if text else element.field_name
+        if element.subscript is not None:
+            key = element.subscript.value
+            text += f'["{key}"]' if isinstance(key, str) else f"[{key}]"
+    return text
+
+
+class Validation(MessageInterceptor):
+    """Checks every request message with protovalidate."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        # Rules are compiled at the first use: do it now, so that a bad one stops the start.
+        for method in catalogue.methods.values():
+            violations_of(message_factory.GetMessageClass(method.descriptor.input_type)())
+
+    def check(self, call: Call, message: Message) -> None:  # noqa: ARG002 - an interceptor's signature
+        if violations := violations_of(message):
+            raise FieldInvalid(*violations)

@@ -1,0 +1,116 @@
+"""JSON logs, one line an event, that hold nothing a contract hides.
+
+What may be logged, decided once:
+- a Protobuf message given as an argument or field is redacted by its contract;
+- the text of an exception is never logged, because drivers put values into it (SQL parameters,
+  URLs); its type and frames are, with those of its causes;
+- request metadata is never logged, and whatever looks like a token is masked on the way out.
+"""
+
+import asyncio
+import logging
+import re
+import sys
+import traceback
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import orjson
+from google.protobuf.message import Message
+
+from mesh.server.call import find_current_call
+from mesh.server.redaction import redacted
+
+_JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}")
+_MAX_FRAMES = 30
+_OUR_LOGGERS = ("mesh", "services", "gateway")
+
+
+def failure(error: BaseException) -> list[dict[str, Any]]:
+    """Describe an exception and its causes, the outermost first, without their texts."""
+    chain: list[dict[str, Any]] = []
+    seen: set[int] = set()
+    step: BaseException | None = error
+    while step is not None and id(step) not in seen:
+        seen.add(id(step))
+        kind = type(step)
+        entry: dict[str, Any] = {
+            "type": f"{kind.__module__}.{kind.__qualname__}",
+            "frames": [
+                f"{frame.filename}:{frame.lineno} {frame.name}"
+                for frame in traceback.extract_tb(step.__traceback__)[-_MAX_FRAMES:]
+            ],
+        }
+        if isinstance(step, BaseExceptionGroup):
+            entry["exceptions"] = [failure(each) for each in step.exceptions]
+        chain.append(entry)
+        step = step.__cause__ or (None if step.__suppress_context__ else step.__context__)
+    return chain
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes records as JSON; ``extra={"fields": {...}}`` adds members."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        event: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": _text(record),
+        }
+        call = find_current_call()
+        if call is not None:
+            event["request_id"] = call.request_id
+            if call.caller.subject:
+                event["subject"] = call.caller.subject
+                event["tenant"] = call.caller.tenant
+        event.update(getattr(record, "fields", ()))
+        if record.exc_info and record.exc_info[1] is not None:
+            event["error"] = failure(record.exc_info[1])
+        options = orjson.OPT_NON_STR_KEYS
+        line = orjson.dumps(event, default=_plain, option=options).decode()
+        return _JWT.sub("[token]", line) if "eyJ" in line else line
+
+
+def _text(record: logging.LogRecord) -> str:
+    arguments = record.args
+    if isinstance(arguments, tuple) and arguments:
+        return str(record.msg) % tuple(_argument(each) for each in arguments)
+    return record.getMessage()
+
+
+def _argument(value: Any) -> Any:
+    if isinstance(value, Message):
+        return orjson.dumps(redacted(value), default=_plain).decode()
+    if isinstance(value, BaseException):
+        return type(value).__name__
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Message):
+        return redacted(value)
+    if isinstance(value, BaseException):
+        return failure(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return str(type(value).__name__)
+
+
+def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None:
+    """Send all logs of the process as JSON to standard error, of other libraries only warnings."""
+    handler = logging.StreamHandler(stream if stream is not None else sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for name in _OUR_LOGGERS:
+        logging.getLogger(name).setLevel(level)
+    logging.captureWarnings(capture=True)
+
+
+def report_loop_failure(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what the event loop caught; its own words hold the text of exceptions."""
+    error = context.get("exception")
+    fields = {"error": failure(error)} if isinstance(error, BaseException) else {}
+    logging.getLogger("mesh.server.loop").error(
+        "a task of the event loop failed", extra={"fields": fields}
+    )

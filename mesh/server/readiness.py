@@ -1,0 +1,62 @@
+"""Health of a server (grpc.health.v1), kept by asking whether the service is ready."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+
+from grpc_health.v1 import health, health_pb2
+
+from mesh.server.log import failure
+
+_LOG = logging.getLogger(__name__)
+
+Ready = Callable[[], Awaitable[bool]]
+
+
+class Readiness:
+    """Sets the health of every service name, and of "", to what ``ready`` says."""
+
+    def __init__(self, services: Iterable[str], ready: Ready, interval_seconds: float) -> None:
+        self.servicer = health.aio.HealthServicer()
+        self._names = ("", *services)
+        self._ready = ready
+        self._interval = interval_seconds
+        self._serving: bool | None = None
+        self._loop: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Ask once, then again in the background."""
+        await self._check()
+        self._loop = asyncio.create_task(self._keep(), name="readiness")
+
+    async def stop(self) -> None:
+        """Say NOT_SERVING from now on, whatever the service says."""
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+        await self.servicer.enter_graceful_shutdown()
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval)
+            await self._check()
+
+    async def _check(self) -> None:
+        serving = await self._ask()
+        if serving == self._serving:
+            return
+        self._serving = serving
+        _LOG.log(logging.INFO if serving else logging.WARNING, "ready" if serving else "not ready")
+        answer = health_pb2.HealthCheckResponse
+        status = answer.SERVING if serving else answer.NOT_SERVING
+        for name in self._names:
+            await self.servicer.set(name, status)
+
+    async def _ask(self) -> bool:
+        try:
+            # A dependency that hangs is not ready either.
+            async with asyncio.timeout(self._interval):
+                return await self._ready()
+        except Exception as error:  # noqa: BLE001 - any failure means not ready
+            _LOG.warning("readiness check failed", extra={"fields": {"error": failure(error)}})
+            return False

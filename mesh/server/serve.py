@@ -1,0 +1,166 @@
+"""Serves the methods of one package: start, readiness, drain."""
+
+import asyncio
+import json
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from mesh.contract.catalogue import Catalogue
+from mesh.identity import TokenVerifier
+from mesh.server.interceptors import HEALTH, REFLECTION, interceptors
+from mesh.server.log import report_loop_failure
+from mesh.server.readiness import Readiness, Ready
+from mesh.server.settings import ServerSettings
+
+_LOG = logging.getLogger(__name__)
+_CONNECTION_AGE_MS = 5 * 60 * 1000
+_MIN_PING_INTERVAL_MS = 30_000
+
+
+class ListenError(Exception):
+    """The server cannot listen on its address; the message names it."""
+
+
+class Server:
+    """One gRPC server of one process.
+
+    ``register`` adds the servicers, ``ready`` tells whether they can work (a ping of the store),
+    ``dispose`` closes what they use, after the last call.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        catalogue: Catalogue,
+        verifier: TokenVerifier,
+        register: Callable[[grpc.aio.Server], None],
+        ready: Ready,
+        dispose: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._catalogue = catalogue
+        self._verifier = verifier
+        self._register = register
+        self._dispose = dispose
+        self._readiness = Readiness(catalogue.services, ready, settings.readiness_seconds)
+        self._server: grpc.aio.Server | None = None
+        self._stopped = False
+        self.draining = asyncio.Event()
+        """Set when the server begins to drain: long streams end themselves, in band."""
+        self.port = 0
+        """The port it listens on, once started."""
+
+    @property
+    def address(self) -> str:
+        """``host:port`` as clients reach it, once started."""
+        return f"{self._settings.host}:{self.port}"
+
+    async def start(self) -> int:
+        """Listen and serve; give the port. Raises ListenError if the address cannot be had."""
+        asyncio.get_running_loop().set_exception_handler(report_loop_failure)
+        open_paths = (HEALTH, REFLECTION) if self._settings.serves_reflection else (HEALTH,)
+        server = grpc.aio.server(
+            interceptors=interceptors(self._catalogue, self._verifier, open_paths),
+            options=_options(self._settings, self._catalogue),
+        )
+        self._register(server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._readiness.servicer, server)
+        if self._settings.serves_reflection:
+            health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+            names = (*self._catalogue.services, health_name, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, server)
+        try:
+            self.port = server.add_insecure_port(self._settings.listen)
+        except RuntimeError as error:
+            raise ListenError(
+                f"cannot listen on {self._settings.listen}: the address is in use or not ours"
+            ) from error
+        await self._readiness.start()
+        await server.start()
+        self._server = server
+        _LOG.info("listening", extra={"fields": {"address": self.address}})
+        return self.port
+
+    async def run_until_signal(self) -> None:
+        """Start unless started, announce the address on standard output, serve until a signal.
+
+        The first SIGTERM or SIGINT drains, a second one stops at once.
+        """
+        if self._server is None:
+            await self.start()
+        signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, signals.put_nowait, each)
+        try:
+            print("LISTENING " + json.dumps({"address": self.address}), flush=True)  # noqa: T201 - the start-up protocol
+            received = await signals.get()
+            _LOG.info("draining", extra={"fields": {"signal": received.name}})
+            drain = asyncio.create_task(self.stop(self._settings.grace_seconds))
+            again = asyncio.create_task(signals.get())
+            await asyncio.wait({drain, again}, return_when=asyncio.FIRST_COMPLETED)
+            if not drain.done() and self._server is not None:
+                # A smaller grace overrides the one that is running.
+                await self._server.stop(None)
+            again.cancel()
+            await drain
+        finally:
+            for each in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(each)
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Drain: NOT_SERVING, wait until that is seen, let calls end within ``grace``, dispose.
+
+        Without grace the server stops at once.
+        """
+        if self._server is None or self._stopped:
+            return
+        self._stopped = True
+        self.draining.set()
+        await self._readiness.stop()
+        if grace:
+            # Load balancers need a probe to notice; calls that come meanwhile are served.
+            await asyncio.sleep(self._settings.drain_seconds)
+        await self._server.stop(grace)
+        if self._dispose is not None:
+            await self._dispose()
+        _LOG.info("stopped")
+
+
+def run(server: Callable[[], Server]) -> int:
+    """Make and run a server in a new event loop; give the exit status of the process."""
+
+    async def main() -> None:
+        await server().run_until_signal()
+
+    try:
+        asyncio.run(main())
+    except ListenError as error:
+        _LOG.error("%s", error.args[0])
+        return 1
+    return 0
+
+
+def _options(settings: ServerSettings, catalogue: Catalogue) -> list[tuple[str, int]]:
+    longest = max(method.timeout for method in catalogue.methods.values())
+    return [
+        # On by default on Linux: a second server would share a taken port in silence.
+        ("grpc.so_reuseport", 0),
+        # 4 MiB by default for what is received, no limit for what is sent.
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
+        # Connections are renewed so that new replicas get load; calls in flight may end first.
+        ("grpc.max_connection_age_ms", _CONNECTION_AGE_MS),
+        ("grpc.max_connection_age_grace_ms", int(longest.total_seconds() * 1000) + 30_000),
+        # Clients ping every 60 s; twice as eager is borne, more is an attack.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
+        ("grpc.keepalive_permit_without_calls", 0),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+    ]

@@ -1,0 +1,50 @@
+"""Settings that every server has."""
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mesh.loopback import is_loopback
+
+MIB = 1 << 20
+
+
+class ServerSettings(BaseSettings):
+    """A service derives its own settings from these and gives them its environment prefix."""
+
+    model_config = SettingsConfigDict(env_prefix="SECMESH_SERVER_", extra="ignore")
+
+    listen: str = Field("127.0.0.1:0", description="host:port; port 0 takes any free one")
+    reflection: bool | None = Field(
+        None, description="serve gRPC reflection without a token; by default only on loopback"
+    )
+    drain_seconds: float = Field(
+        0.5, ge=0, le=300, description="from NOT_SERVING until new calls are refused"
+    )
+    grace_seconds: float = Field(
+        15, ge=0, le=3600, description="that calls in flight have to end after that"
+    )
+    readiness_seconds: float = Field(2, gt=0, le=300, description="between two readiness checks")
+    max_message_bytes: int = Field(16 * MIB, ge=1024, le=256 * MIB)
+    max_concurrent_streams: int = Field(1000, ge=1, description="calls of one connection at a time")
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+
+    @field_validator("listen")
+    @classmethod
+    def _has_host_and_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            raise ValueError("listen is host:port, such as 127.0.0.1:50051 or [::1]:50051")
+        return value
+
+    @property
+    def host(self) -> str:
+        return self.listen.rpartition(":")[0]
+
+    @property
+    def serves_reflection(self) -> bool:
+        """Whether reflection is on: as set, else on loopback only."""
+        return self.is_loopback if self.reflection is None else self.reflection
+
+    @property
+    def is_loopback(self) -> bool:
+        return is_loopback(self.host)
