@@ -149,7 +149,7 @@ def test_the_nearest_status_wins(
 
 
 def test_an_unknown_status_is_an_issue_and_no_status() -> None:
-    status = {"implementation-status": {"state": "mostly"}}
+    status: dict[str, Any] = {"implementation-status": {"state": "mostly"}}
     found = read(plan(requirement("ac-2", **{"by-components": [part(1, **status)]})))
     assert found.claims[0].state == ssp_pb2.CLAIM_STATE_UNSPECIFIED
     (issue,) = found.ssp.issues
