@@ -1,0 +1,263 @@
+"""`secmesh compliance`: compare a System Security Plan with what was collected."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from google.protobuf.duration_pb2 import Duration
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from cli.connection import Connection, UsageProblem, connection_of
+from cli.exit_codes import ExitCode
+from cli.output import OutputFormat, enum_word, talk, write_message, write_messages
+from cli.paging import read_pages
+from secmesh.inventory.v1 import (
+    assessment_pb2,
+    compliance_service_pb2,
+    compliance_service_pb2_grpc,
+    ssp_pb2,
+)
+
+app = typer.Typer(help="Compare a plan's claims with what was collected.", no_args_is_help=True)
+
+Stub = compliance_service_pb2_grpc.ComplianceServiceStub
+VERDICTS = {
+    enum_word(assessment_pb2.Verdict.DESCRIPTOR, number): number
+    for number in assessment_pb2.Verdict.values()
+    if number
+}
+BASELINES = {
+    enum_word(ssp_pb2.Baseline.DESCRIPTOR, number): number
+    for number in ssp_pb2.Baseline.values()
+    if number
+}
+_AGE = re.compile(r"^(\d+)([hd])$")
+
+
+class ReportFormat(StrEnum):
+    JSON = "json"
+    MD = "md"
+
+
+@app.command("import-ssp")
+def import_ssp(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
+    ssp_id: Annotated[
+        str | None, typer.Option("--id", help="Id for the plan; else from the file's name.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(BASELINES)}; else as the plan says.")
+    ] = None,
+) -> None:
+    """Import an OSCAL System Security Plan (JSON)."""
+    if baseline is not None and baseline not in BASELINES:
+        raise UsageProblem(f"--baseline is one of {', '.join(BASELINES)}")
+    connection = connection_of(context)
+    request = compliance_service_pb2.ImportSspRequest(
+        parent=connection.tenant,
+        ssp_id=ssp_id or id_from(file),
+        document=file.read_bytes(),
+        baseline=ssp_pb2.Baseline.ValueType(BASELINES[baseline] if baseline else 0),
+    )
+    with connection.channel() as channel:
+        ssp = Stub(channel).ImportSsp(request)
+        for issue in ssp.issues:
+            talk.print(f"{issue.pointer}: {issue.problem}", markup=False)
+        write_message(ssp, connection.output)
+
+
+def id_from(file: Path) -> str:
+    """Make an id of a file's name: lower case, other characters become hyphens."""
+    made = re.sub(r"[^a-z0-9]+", "-", file.stem.lower()).strip("-")[:63].rstrip("-")
+    if not made:
+        raise UsageProblem("the file's name makes no id; give one by --id")
+    return made
+
+
+@app.command()
+def evaluate(
+    context: typer.Context,
+    ssp: Annotated[str, typer.Option(help="Id or full name of the plan.")],
+    account: Annotated[
+        list[str] | None, typer.Option(help="AWS account id, any number of times; else all.")
+    ] = None,
+    max_age: Annotated[str, typer.Option(help="Oldest evidence, such as 36h or 7d.")] = "7d",
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(help="Verdict that makes the exit code 4, any number of times."),
+    ] = None,
+) -> None:
+    """Weigh every claim of a plan; show the verdicts' counts."""
+    if unknown := [word for word in fail_on or () if word not in VERDICTS]:
+        raise UsageProblem(f"{unknown[0]} is no verdict; one of {', '.join(VERDICTS)}")
+    connection = connection_of(context)
+    name = ssp if ssp.startswith("tenants/") else f"{connection.tenant}/ssps/{ssp}"
+    request = compliance_service_pb2.EvaluateRequest(
+        ssp=name, cloud_account_ids=account, max_age=parse_age(max_age)
+    )
+    with connection.channel() as channel:
+        assessment = run_evaluation(Stub(channel), request)
+        show_counts(assessment, connection.output)
+    found = {count.verdict for count in assessment.claim_counts if count.count}
+    if any(VERDICTS[word] in found for word in fail_on or ()):
+        raise typer.Exit(ExitCode.CONTRADICTED)
+
+
+def parse_age(text: str) -> Duration:
+    """Read hours or days, such as `36h` or `7d`."""
+    match = _AGE.match(text)
+    if match is None:
+        raise UsageProblem("--max-age is a number of hours or days, such as 36h or 7d")
+    unit = timedelta(hours=1) if match[2] == "h" else timedelta(days=1)
+    duration = Duration()
+    duration.FromTimedelta(int(match[1]) * unit)
+    return duration
+
+
+def run_evaluation(
+    stub: Stub, request: compliance_service_pb2.EvaluateRequest
+) -> assessment_pb2.Assessment:
+    """Evaluate and show progress; give the stored assessment."""
+    assessment: assessment_pb2.Assessment | None = None
+    ended = False
+    bar = Progress(
+        TextColumn("checks"), BarColumn(), MofNCompleteColumn(), console=talk, transient=True
+    )
+    with bar:
+        task = bar.add_task("", total=None)
+        for event in stub.Evaluate(request):
+            match event.WhichOneof("event"):
+                case "progress":
+                    done, total = event.progress.checks_done, event.progress.checks
+                    bar.update(task, completed=done, total=total)
+                case "assessment":
+                    assessment = event.assessment
+                case "ended":
+                    ended = True
+    if assessment is None or not ended:
+        talk.print("The stream was cut; look for the result with: secmesh compliance assessments")
+        raise typer.Exit(ExitCode.UNREACHABLE)
+    return assessment
+
+
+def show_counts(assessment: assessment_pb2.Assessment, output: OutputFormat) -> None:
+    """Show an assessment; a table shows the counts of each verdict."""
+    if output is not OutputFormat.TABLE:
+        write_message(assessment, output)
+        return
+    columns = ["verdict", "count"]
+    title = f"{assessment.controls} controls"
+    write_messages(assessment.control_counts, output, columns, title)
+    write_messages(assessment.claim_counts, output, columns, f"{assessment.claims} claims")
+    talk.print(assessment.name, markup=False)
+    if assessment.missing_actions:
+        actions = ", ".join(assessment.missing_actions)
+        talk.print(f"Not read for want of: {actions}", markup=False)
+
+
+@app.command()
+def assessments(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=0, help="Most assessments; 0 means all.")] = 20,
+) -> None:
+    """List assessments, the newest first."""
+    connection = connection_of(context)
+    with connection.channel() as channel:
+        found = list_assessments(Stub(channel), connection, limit)
+        columns = ["name", "ssp", "evaluate_time", "controls", "claims", "below_baseline"]
+        write_messages(found, connection.output, columns)
+
+
+def list_assessments(
+    stub: Stub, connection: Connection, limit: int
+) -> Iterator[assessment_pb2.Assessment]:
+    def call(page_size: int, page_token: str) -> compliance_service_pb2.ListAssessmentsResponse:
+        return stub.ListAssessments(
+            compliance_service_pb2.ListAssessmentsRequest(
+                parent=connection.tenant, page_size=page_size, page_token=page_token
+            )
+        )
+
+    return read_pages(call, lambda answer: list(answer.assessments), limit)
+
+
+@app.command()
+def verdicts(
+    context: typer.Context,
+    assessment: Annotated[
+        str | None, typer.Option(help="Id or full name; else the newest assessment.")
+    ] = None,
+    filter_: Annotated[
+        str, typer.Option("--filter", help="CEL, such as `verdict == VERDICT_CONTRADICTED`.")
+    ] = "",
+    limit: Annotated[int, typer.Option(min=0, help="Most verdicts; 0 means all.")] = 100,
+) -> None:
+    """List the verdicts of an assessment, the worst first."""
+    connection = connection_of(context)
+    with connection.channel() as channel:
+        stub = Stub(channel)
+        parent = assessment_name(stub, connection, assessment)
+        found = list_verdicts(stub, parent, filter_, limit)
+        columns = ["control_id", "component_title", "state", "verdict", "reason"]
+        write_messages(found, connection.output, columns)
+
+
+def list_verdicts(
+    stub: Stub, parent: str, filter_: str, limit: int
+) -> Iterator[assessment_pb2.ClaimVerdict]:
+    def call(page_size: int, page_token: str) -> compliance_service_pb2.ListVerdictsResponse:
+        return stub.ListVerdicts(
+            compliance_service_pb2.ListVerdictsRequest(
+                parent=parent, page_size=page_size, page_token=page_token, filter=filter_
+            )
+        )
+
+    return read_pages(call, lambda answer: list(answer.verdicts), limit)
+
+
+def assessment_name(stub: Stub, connection: Connection, given: str | None) -> str:
+    """Give an assessment's full name; the newest one's if none is given."""
+    if given is not None:
+        whole = given.startswith("tenants/")
+        return given if whole else f"{connection.tenant}/assessments/{given}"
+    newest = next(list_assessments(stub, connection, 1), None)
+    if newest is None:
+        raise UsageProblem("there is no assessment yet; make one with `compliance evaluate`")
+    return newest.name
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    assessment: Annotated[
+        str | None, typer.Option(help="Id or full name; else the newest assessment.")
+    ] = None,
+    format_: Annotated[
+        ReportFormat, typer.Option("--format", help="Form of the document.")
+    ] = ReportFormat.MD,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; else standard output.", dir_okay=False)
+    ] = None,
+) -> None:
+    """Write an assessment as one document."""
+    wanted = (
+        compliance_service_pb2.REPORT_FORMAT_MARKDOWN
+        if format_ is ReportFormat.MD
+        else compliance_service_pb2.REPORT_FORMAT_JSON
+    )
+    connection = connection_of(context)
+    with connection.channel() as channel:
+        stub = Stub(channel)
+        name = assessment_name(stub, connection, assessment)
+        body = stub.ExportAssessment(
+            compliance_service_pb2.ExportAssessmentRequest(name=name, format=wanted)
+        )
+    if out is not None:
+        out.write_bytes(body.data)
+    else:
+        typer.echo(body.data.decode())

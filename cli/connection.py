@@ -1,0 +1,115 @@
+"""Where the command finds the mesh, and as whom."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+import grpc
+import jwt
+import orjson
+import typer
+
+from cli.exit_codes import ExitCode
+from cli.output import OutputFormat, talk
+from mesh.client import CallRefused, open_sync_channel
+
+PACKAGE = "secmesh.inventory.v1"
+
+
+class UsageProblem(typer.BadParameter):
+    """The command line lacks something; shown as wrong usage, exit code 2."""
+
+
+def home() -> Path:
+    """Folder of the embedded mesh's state."""
+    return Path(os.environ.get("SECMESH_HOME", ".secmesh"))
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Options that stand before the verb, and what follows from them."""
+
+    endpoint: str | None
+    token: str | None
+    tenant_option: str | None
+    output: OutputFormat
+
+    @property
+    def url(self) -> SplitResult:
+        """The gateway's address; without a scheme it is plain HTTP/2."""
+        endpoint = self.endpoint or self._ready().get("gateway")
+        if not endpoint:
+            raise UsageProblem("no endpoint: set SECMESH_ENDPOINT or start `secmesh up`")
+        url = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
+        if url.scheme not in ("http", "https") or not url.hostname or url.path not in ("", "/"):
+            raise UsageProblem("the endpoint is http://HOST:PORT or https://HOST:PORT")
+        return url
+
+    @property
+    def bearer(self) -> str:
+        if self.token:
+            return self.token
+        path = self._ready().get("token_file")
+        if not path or not Path(path).is_file():
+            raise UsageProblem("no token: set SECMESH_TOKEN or start `secmesh up`")
+        return Path(path).read_text().strip()
+
+    @property
+    def tenant(self) -> str:
+        """The tenant's resource name, from --tenant or from the token's own claim."""
+        if self.tenant_option:
+            return f"tenants/{self.tenant_option}"
+        try:
+            # Only read, not trusted: the server verifies the same token.
+            claims = jwt.decode(self.bearer, options={"verify_signature": False})
+        except jwt.InvalidTokenError:
+            raise UsageProblem("the token is not a JWT; name the tenant by --tenant") from None
+        return f"tenants/{claims.get('tenant', '')}"
+
+    def _ready(self) -> dict[str, str]:
+        """What `secmesh up` wrote when it was ready; empty if it does not run here."""
+        path = home() / "ready.json"
+        found: dict[str, str] = orjson.loads(path.read_bytes()) if path.is_file() else {}
+        return found
+
+    @contextmanager
+    def channel(self) -> Iterator[grpc.Channel]:
+        """Open a channel to the gateway; a refusal ends the program with its reason."""
+        url = self.url
+        secure = url.scheme == "https"
+        port = url.port or (443 if secure else 80)
+        credentials = grpc.ssl_channel_credentials() if secure else None
+        try:
+            channel = open_sync_channel(
+                f"{url.hostname}:{port}",
+                package=PACKAGE,
+                token=self.bearer,
+                credentials=credentials,
+            )
+        except ValueError as problem:  # a token would travel in clear text
+            raise UsageProblem(str(problem)) from None
+        with channel:
+            try:
+                yield channel
+            except CallRefused as refused:
+                fail(refused)
+
+
+def fail(refused: CallRefused) -> None:
+    """Say why the call was refused and leave with the right exit code."""
+    talk.print(f"[bold red]{refused.code.name}[/] {refused.reason or 'no reason given'}", end=" ")
+    talk.print(refused.message, markup=False)
+    for key, value in sorted(refused.metadata.items()):
+        talk.print(f"  {key}: {value}", markup=False)
+    # A status that no service of ours wrote carries no reason: nothing answered.
+    silent = refused.code is grpc.StatusCode.UNAVAILABLE and not refused.reason
+    raise typer.Exit(ExitCode.UNREACHABLE if silent else ExitCode.REFUSED)
+
+
+def connection_of(context: typer.Context) -> Connection:
+    """Give what the root command made of its options."""
+    connection: Connection = context.obj
+    return connection

@@ -1,0 +1,1 @@
+"""`secmesh up` from the inside; needs the extra `embedded`."""

@@ -1,0 +1,15 @@
+"""Exit codes that scripts depend on."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    DONE = 0
+    REFUSED = 1
+    """The service refused the call; the reason is on standard error."""
+    USAGE = 2
+    """The command line is wrong."""
+    UNREACHABLE = 3
+    """Nothing answered at the endpoint."""
+    CONTRADICTED = 4
+    """`compliance evaluate --fail-on` found such a verdict."""

@@ -1,0 +1,207 @@
+"""`secmesh inventory`: collect AWS accounts and look at what was found."""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+from cli.connection import connection_of
+from cli.exit_codes import ExitCode
+from cli.output import talk, write_message, write_messages
+from cli.paging import read_pages
+from secmesh.inventory.v1 import (
+    record_pb2,
+    record_service_pb2,
+    record_service_pb2_grpc,
+    sync_pb2,
+    sync_service_pb2,
+    sync_service_pb2_grpc,
+)
+from secmesh.records.v1 import record_requests_pb2
+
+app = typer.Typer(help="Collect AWS accounts and look at what was found.", no_args_is_help=True)
+
+SHOWN_FIELDS = 6
+"""Fields of the body that a table shows, the first of the contract."""
+
+
+@app.command()
+def sync(
+    context: typer.Context,
+    account: Annotated[str, typer.Option(help="AWS account id, 12 digits.")],
+    region: Annotated[
+        list[str] | None,
+        typer.Option(help="Region to read, any number of times; else the server's default."),
+    ] = None,
+    collection: Annotated[
+        list[str] | None, typer.Option(help="Collection to read, any number of times; else all.")
+    ] = None,
+) -> None:
+    """Collect an account and follow the run to its end."""
+    connection = connection_of(context)
+    with connection.channel() as channel:
+        stub = sync_service_pb2_grpc.SyncServiceStub(channel)
+        wanted = sync_pb2.Sync(cloud_account_id=account, regions=region, collections=collection)
+        request = sync_service_pb2.StartSyncRequest(parent=connection.tenant, sync=wanted)
+        done = follow(stub, stub.StartSync(request))
+        write_message(done, connection.output)
+    if done.state == sync_pb2.Sync.STATE_FAILED:
+        talk.print(done.error.message, markup=False, style="bold red")
+        raise typer.Exit(ExitCode.REFUSED)
+    if done.progress.denied or done.state == sync_pb2.Sync.STATE_PARTIAL:
+        talk.print(f"Some reads were not answered: secmesh inventory manifest {done.name}")
+
+
+def follow(stub: sync_service_pb2_grpc.SyncServiceStub, run: sync_pb2.Sync) -> sync_pb2.Sync:
+    """Show a run's progress until it ends; give its last state."""
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[counts]}"),
+        console=talk,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(f"account {run.cloud_account_id}", total=None, counts="")
+        for event in stub.WatchSync(sync_service_pb2.WatchSyncRequest(name=run.name)):
+            if event.WhichOneof("event") == "ended":
+                break
+            run = event.sync
+            counts = f"{run.progress.resources} resources, {run.progress.calls} calls"
+            bar.update(
+                task,
+                total=run.progress.units or None,
+                completed=run.progress.units_done,
+                counts=counts,
+            )
+        else:
+            talk.print("The stream was cut; the run goes on: secmesh inventory syncs")
+            raise typer.Exit(ExitCode.UNREACHABLE)
+    return run
+
+
+@app.command()
+def ls(
+    context: typer.Context,
+    collection: Annotated[str, typer.Argument(help="Such as s3_buckets; `kinds` lists them.")],
+    filter_: Annotated[
+        str, typer.Option("--filter", help='CEL condition, such as `encryption == "NONE"`.')
+    ] = "",
+    order_by: Annotated[str, typer.Option(help="Such as `last_login desc, username`.")] = "",
+    limit: Annotated[int, typer.Option(min=0, help="Most records; 0 means all.")] = 100,
+) -> None:
+    """List the records of a collection."""
+    connection = connection_of(context)
+    with connection.channel() as channel:
+        stub = record_service_pb2_grpc.RecordServiceStub(channel)
+        request = record_requests_pb2.ListRecordsRequest(
+            parent=f"{connection.tenant}/{collection}", filter=filter_, order_by=order_by
+        )
+        records = list_records(stub, request, limit)
+        first = next(records, None)
+        if first is None:
+            write_messages([], connection.output, ["name"])
+        else:
+            write_messages(chain([first], records), connection.output, shown_columns(first))
+
+
+def list_records(
+    stub: record_service_pb2_grpc.RecordServiceStub,
+    request: record_requests_pb2.ListRecordsRequest,
+    limit: int,
+) -> Iterator[record_pb2.Record]:
+    """Read records page by page."""
+
+    def call(page_size: int, page_token: str) -> record_service_pb2.ListRecordsResponse:
+        page = record_requests_pb2.ListRecordsRequest(page_size=page_size, page_token=page_token)
+        page.MergeFrom(request)
+        return stub.ListRecords(page)
+
+    return read_pages(call, lambda answer: list(answer.records), limit)
+
+
+def shown_columns(record: record_pb2.Record) -> list[str]:
+    """Choose a table's columns: id, region, the body's first plain fields, what is unread."""
+    body = record.WhichOneof("body")
+    if body is None:  # a kind newer than this command
+        return ["name", "region"]
+    fields = getattr(record, body).DESCRIPTOR.fields
+    plain = [field.name for field in fields if not field.is_repeated][:SHOWN_FIELDS]
+    return ["region", *(f"{body}.{name}" for name in plain), "unread", "name"]
+
+
+@app.command()
+def get(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Full name, or COLLECTION/ID.")],
+) -> None:
+    """Show one record with all its fields."""
+    connection = connection_of(context)
+    full = name if name.startswith("tenants/") else f"{connection.tenant}/{name}"
+    with connection.channel() as channel:
+        stub = record_service_pb2_grpc.RecordServiceStub(channel)
+        record = stub.GetRecord(record_requests_pb2.GetRecordRequest(name=full))
+        write_message(record, connection.output)
+
+
+@app.command()
+def kinds(context: typer.Context) -> None:
+    """List the collections and what they hold."""
+    connection = connection_of(context)
+    with connection.channel() as channel:
+        stub = record_service_pb2_grpc.RecordServiceStub(channel)
+        answer = stub.ListKinds(record_requests_pb2.ListKindsRequest())
+        write_messages(answer.kinds, connection.output, ["collection", "description"])
+
+
+@app.command()
+def syncs(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=0, help="Most runs; 0 means all.")] = 20,
+) -> None:
+    """List collection runs, the newest first."""
+    connection = connection_of(context)
+    with connection.channel() as channel:
+        stub = sync_service_pb2_grpc.SyncServiceStub(channel)
+
+        def call(page_size: int, page_token: str) -> sync_service_pb2.ListSyncsResponse:
+            return stub.ListSyncs(
+                sync_service_pb2.ListSyncsRequest(
+                    parent=connection.tenant, page_size=page_size, page_token=page_token
+                )
+            )
+
+        columns = ["name", "cloud_account_id", "state", "start_time", "end_time"]
+        counters = [f"progress.{name}" for name in ("resources", "rows_written", "denied")]
+        runs = read_pages(call, lambda answer: list(answer.syncs), limit)
+        write_messages(runs, connection.output, columns + counters)
+
+
+@app.command()
+def manifest(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name of the run, as `syncs` lists it.")],
+    filter_: Annotated[
+        str, typer.Option("--filter", help="CEL condition on the entries.")
+    ] = "outcome != READ_OUTCOME_READ && outcome != READ_OUTCOME_ABSENT",
+) -> None:
+    """List how a run's reads were answered; by default those that were not."""
+    connection = connection_of(context)
+    full = name if name.startswith("tenants/") else f"{connection.tenant}/syncs/{name}"
+    with connection.channel() as channel:
+        stub = sync_service_pb2_grpc.SyncServiceStub(channel)
+
+        def call(page_size: int, page_token: str) -> sync_service_pb2.ListManifestEntriesResponse:
+            return stub.ListManifestEntries(
+                sync_service_pb2.ListManifestEntriesRequest(
+                    parent=full, page_size=page_size, page_token=page_token, filter=filter_
+                )
+            )
+
+        columns = ["region", "collection", "operation", "action", "outcome", "code", "calls"]
+        entries = read_pages(call, lambda answer: list(answer.manifest_entries), 0)
+        write_messages(entries, connection.output, columns)

@@ -1,0 +1,126 @@
+"""Data on standard output in the form asked for; talk on standard error."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import cast
+
+import orjson
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+talk = Console(stderr=True, highlight=False)
+"""What people read beside the data."""
+
+
+class OutputFormat(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    NDJSON = "ndjson"
+
+
+def as_json(message: Message) -> dict[str, object]:
+    """Give a message in the JSON form of the REST gateway."""
+    plain: dict[str, object] = MessageToDict(message)
+    return plain
+
+
+def write_messages(
+    messages: Iterable[Message], output: OutputFormat, columns: Sequence[str], title: str = ""
+) -> None:
+    """Write a list of messages; ``columns`` are dotted field paths for the table."""
+    if output is OutputFormat.NDJSON:
+        for message in messages:
+            _write(orjson.dumps(as_json(message)))
+    elif output is OutputFormat.JSON:
+        listed = [as_json(message) for message in messages]
+        _write(orjson.dumps(listed, option=orjson.OPT_INDENT_2))
+    else:
+        table = Table(title=title or None, header_style="bold")
+        for column in columns:
+            table.add_column(column.rpartition(".")[2], overflow="fold")
+        for message in messages:
+            table.add_row(*(Text(cell(message, column)) for column in columns))
+        _console().print(table)
+
+
+def write_message(message: Message, output: OutputFormat) -> None:
+    """Write one message; a table shows one line for each field that is set."""
+    if output is OutputFormat.NDJSON:
+        _write(orjson.dumps(as_json(message)))
+    elif output is OutputFormat.JSON:
+        _write(orjson.dumps(as_json(message), option=orjson.OPT_INDENT_2))
+    else:
+        table = Table(show_header=False)
+        for path in leaves(message):
+            table.add_row(path, Text(cell(message, path)))
+        _console().print(table)
+
+
+def leaves(message: Message, prefix: str = "") -> Iterable[str]:
+    """Give the dotted paths of all fields that are set, sub-messages taken apart."""
+    for field, value in message.ListFields():
+        path = f"{prefix}{field.name}"
+        if _opens(field) and not isinstance(value, Timestamp):
+            yield from leaves(value, f"{path}.")
+        else:
+            yield path
+
+
+def _opens(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and not field.is_repeated
+
+
+def cell(message: Message, path: str) -> str:
+    """Give the value at a dotted path as a person reads it, empty if it is not set."""
+    head, _, rest = path.partition(".")
+    field = cast("FieldDescriptor", message.DESCRIPTOR.fields_by_name[head])
+    if field.has_presence and not message.HasField(head):
+        return ""
+    if rest:
+        return cell(getattr(message, head), rest)
+    return _listed(message, field) if field.is_repeated else _shown(field, getattr(message, head))
+
+
+def _listed(message: Message, field: FieldDescriptor) -> str:
+    """Write a list or map as JSON, in the words of the contract."""
+    alone = type(message)()
+    getattr(alone, field.name).MergeFrom(getattr(message, field.name))
+    plain = MessageToDict(alone).get(field.json_name)
+    return orjson.dumps(plain).decode() if plain else ""
+
+
+def _shown(field: FieldDescriptor, value: object) -> str:
+    if isinstance(value, Timestamp):
+        return value.ToJsonString()
+    if isinstance(value, Message):
+        return orjson.dumps(as_json(value)).decode()
+    if field.enum_type is not None and isinstance(value, int):
+        return enum_word(field.enum_type, value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def enum_word(enum: EnumDescriptor, number: int) -> str:
+    """Give an enum value as a word, such as ``not-claimed``; empty for unspecified."""
+    if number not in enum.values_by_number:
+        return str(number)  # a value newer than this command
+    prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    word = enum.values_by_number[number].name.removeprefix(prefix)
+    return "" if word == "UNSPECIFIED" else word.lower().replace("_", "-")
+
+
+def _console() -> Console:
+    # Made at each use, so that a redirected standard output is honoured.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def _write(line: bytes) -> None:
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()

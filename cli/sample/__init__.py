@@ -1,0 +1,1 @@
+"""A sample AWS account and plan that `secmesh up` shows."""
