@@ -1,0 +1,209 @@
+"""Access to AWS accounts: whose credentials, which endpoint, how patiently."""
+
+import threading
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import botocore.session
+from botocore.awsrequest import AWSRequest
+from botocore.client import BaseClient
+from botocore.config import Config
+from botocore.credentials import (
+    CredentialProvider,
+    CredentialResolver,
+    DeferredRefreshableCredentials,
+)
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mesh.aws.outcomes import Outcome, classify_code, error_code
+
+ACCOUNT_PLACEHOLDER = "{account}"
+_SESSION_NAME = "secmesh"
+
+on_answer: ContextVar[Callable[[Outcome], None] | None] = ContextVar("on_answer", default=None)
+"""Told of each HTTP answer, retried ones too, in the thread that made the call."""
+
+
+class AccountUnreachable(Exception):
+    """No credentials at hand lead to the account; the text holds no secret."""
+
+    def __init__(self, cloud_account_id: str, problem: str) -> None:
+        super().__init__(f"account {cloud_account_id}: {problem}")
+        self.cloud_account_id = cloud_account_id
+        self.problem = problem
+
+
+@dataclass(frozen=True)
+class Access:
+    """How AWS is reached."""
+
+    region: str
+    """Where global services are asked and what is read if no region is named."""
+    endpoint_url: str = ""
+    """One endpoint for every service; empty for AWS itself."""
+    role: str = ""
+    """ARN of the role to assume in another account, with ``{account}`` in it; empty for none."""
+    external_id: str = ""
+    attempts: int = 8
+    """Tries of one call, the first included."""
+    connections: int = 32
+    connect_timeout: float = 10.0
+    """Seconds."""
+    read_timeout: float = 60.0
+    """Seconds."""
+
+
+class Account:
+    """One account with its clients, which threads may share."""
+
+    def __init__(
+        self,
+        cloud_account_id: str,
+        partition: str,
+        access: Access,
+        session: botocore.session.Session,
+    ) -> None:
+        self.cloud_account_id = cloud_account_id
+        self.partition = partition
+        self.region = access.region
+        self._access = access
+        self._session = session
+        self._clients: dict[tuple[str, str], BaseClient] = {}
+        # botocore sessions make clients in one thread at a time only.
+        self._lock = threading.Lock()
+
+    def client(self, service: str, region: str) -> BaseClient:
+        """Give the client of a service in a region, made once."""
+        with self._lock:
+            client = self._clients.get((service, region))
+            if client is None:
+                client = _client(self._session, self._access, service, region)
+                if self._access.endpoint_url and service == "s3control":
+                    client.meta.events.register("before-sign.s3-control", self._drop_host_prefix)
+                client.meta.events.register("response-received", _count)
+                self._clients[service, region] = client
+            return client
+
+    def _drop_host_prefix(self, request: AWSRequest, **_: object) -> None:
+        # One endpoint for all accounts has no host name for each of them.
+        request.url = str(request.url).replace(f"//{self.cloud_account_id}.", "//", 1)
+
+
+def _count(parsed_response: Mapping[str, Any] | None, **_: object) -> None:
+    listener = on_answer.get()
+    if listener is None or parsed_response is None:
+        return
+    code = error_code(parsed_response)
+    status = int(parsed_response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    listener(classify_code(code, status) if code else Outcome.READ)
+
+
+def _client(
+    session: botocore.session.Session, access: Access, service: str, region: str
+) -> BaseClient:
+    config = Config(
+        connect_timeout=access.connect_timeout,
+        read_timeout=access.read_timeout,
+        max_pool_connections=access.connections,
+        retries={"mode": "adaptive", "total_max_attempts": access.attempts},
+        user_agent_extra="secmesh",
+    )
+    return session.create_client(
+        service, region_name=region, endpoint_url=access.endpoint_url or None, config=config
+    )
+
+
+class Accounts:
+    """Opens accounts with the server's own credentials, or a role assumed with them."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._lock = threading.Lock()
+        self._accounts: dict[str, Account] = {}
+
+    @property
+    def region(self) -> str:
+        return self._access.region
+
+    def knows_region(self, region: str) -> bool:
+        """Tell whether a region exists in any partition this version knows."""
+        session = botocore.session.get_session()
+        return any(
+            region in session.get_available_regions("ec2", partition)
+            for partition in session.get_available_partitions()
+        )
+
+    def open(self, cloud_account_id: str) -> Account:
+        """Give the account, after STS confirmed that the credentials lead there.
+
+        Raises AccountUnreachable.
+        """
+        session = botocore.session.get_session()
+        try:
+            found, partition = self._identity(session)
+            if found != cloud_account_id:
+                session = self._assumed(cloud_account_id)
+                found, partition = self._identity(session)
+        except ClientError as error:
+            raise AccountUnreachable(cloud_account_id, error_code(error.response)) from error
+        except BotoCoreError as error:
+            raise AccountUnreachable(cloud_account_id, type(error).__name__) from error
+        if found != cloud_account_id:
+            raise AccountUnreachable(cloud_account_id, f"the credentials lead to {found}")
+        with self._lock:
+            # Clients are costly to make; the session inside refreshes its own credentials.
+            fresh = Account(cloud_account_id, partition, self._access, session)
+            return self._accounts.setdefault(cloud_account_id, fresh)
+
+    def _identity(self, session: botocore.session.Session) -> tuple[str, str]:
+        client: Any = _client(session, self._access, "sts", self._access.region)
+        try:
+            identity = client.get_caller_identity()
+        finally:
+            client.close()
+        return str(identity["Account"]), str(identity["Arn"]).split(":")[1]
+
+    def _assumed(self, cloud_account_id: str) -> botocore.session.Session:
+        if not self._access.role:
+            raise AccountUnreachable(
+                cloud_account_id, "the credentials lead elsewhere and no role is configured"
+            )
+        role = self._access.role.replace(ACCOUNT_PLACEHOLDER, cloud_account_id)
+        session = botocore.session.get_session()
+        session.register_component(
+            "credential_provider", CredentialResolver([_AssumedRole(self._access, role)])
+        )
+        return session
+
+
+class _AssumedRole(CredentialProvider):
+    """Credentials of a role, fetched again before they expire."""
+
+    METHOD = "assume-role"
+
+    def __init__(self, access: Access, role: str) -> None:
+        super().__init__()
+        self._access = access
+        self._role = role
+        self._source = botocore.session.get_session()
+
+    def load(self) -> DeferredRefreshableCredentials:
+        return DeferredRefreshableCredentials(refresh_using=self._fetch, method=self.METHOD)
+
+    def _fetch(self) -> dict[str, str]:
+        request = {"RoleArn": self._role, "RoleSessionName": _SESSION_NAME}
+        if self._access.external_id:
+            request["ExternalId"] = self._access.external_id
+        client: Any = _client(self._source, self._access, "sts", self._access.region)
+        try:
+            credentials = client.assume_role(**request)["Credentials"]
+        finally:
+            client.close()
+        return {
+            "access_key": credentials["AccessKeyId"],
+            "secret_key": credentials["SecretAccessKey"],
+            "token": credentials["SessionToken"],
+            "expiry_time": credentials["Expiration"].isoformat(),
+        }

@@ -1,0 +1,67 @@
+"""Operations of AWS: the IAM action each needs and the errors that are facts.
+
+An operation is written ``service:Operation`` with the service's name in botocore.
+"""
+
+# Operations whose IAM action has another name. Source: AWS Service
+# Authorization Reference, "Actions, resources, and condition keys for Amazon S3".
+_ACTIONS = {
+    "s3:GetBucketEncryption": "s3:GetEncryptionConfiguration",
+    "s3:GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+    "s3:GetBucketNotificationConfiguration": "s3:GetBucketNotification",
+    "s3:GetBucketReplication": "s3:GetReplicationConfiguration",
+    "s3:GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
+    "s3:GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+    "s3:HeadBucket": "s3:ListBucket",
+    "s3:ListBuckets": "s3:ListAllMyBuckets",
+    "s3control:GetPublicAccessBlock": "s3:GetAccountPublicAccessBlock",
+}
+
+# Services whose IAM prefix is not their name in botocore.
+_PREFIXES = {"s3control": "s3"}
+
+# Errors that say "not configured" or "not there". Source: the Errors section of
+# each operation in the API references of S3, IAM and CloudTrail.
+_ABSENT = {
+    "cloudtrail:GetInsightSelectors": frozenset(
+        {"InsightNotEnabledException", "TrailNotFoundException"}
+    ),
+    "cloudtrail:GetEventSelectors": frozenset({"TrailNotFoundException"}),
+    "cloudtrail:GetTrailStatus": frozenset({"TrailNotFoundException"}),
+    "ec2:GetManagedPrefixListEntries": frozenset({"InvalidPrefixListID.NotFound"}),
+    "iam:GetAccountPasswordPolicy": frozenset({"NoSuchEntity"}),
+    "iam:GetCredentialReport": frozenset({"ReportNotPresent", "ReportExpired", "ReportInProgress"}),
+    "iam:ListMFADevices": frozenset({"NoSuchEntity"}),
+    "s3:GetBucketEncryption": frozenset({"ServerSideEncryptionConfigurationNotFoundError"}),
+    "s3:GetBucketLifecycleConfiguration": frozenset({"NoSuchLifecycleConfiguration"}),
+    "s3:GetBucketOwnershipControls": frozenset({"OwnershipControlsNotFoundError"}),
+    "s3:GetBucketPolicy": frozenset({"NoSuchBucketPolicy"}),
+    "s3:GetBucketPolicyStatus": frozenset({"NoSuchBucketPolicy"}),
+    "s3:GetBucketReplication": frozenset({"ReplicationConfigurationNotFoundError"}),
+    "s3:GetBucketTagging": frozenset({"NoSuchTagSet"}),
+    "s3:GetObjectLockConfiguration": frozenset({"ObjectLockConfigurationNotFoundError"}),
+    "s3:GetPublicAccessBlock": frozenset({"NoSuchPublicAccessBlockConfiguration"}),
+    "s3control:GetPublicAccessBlock": frozenset({"NoSuchPublicAccessBlockConfiguration"}),
+}
+
+# The bucket itself went away between its listing and this read.
+BUCKET_GONE = "NoSuchBucket"
+
+
+def split(operation: str) -> tuple[str, str]:
+    """Give service and operation name."""
+    service, _, name = operation.partition(":")
+    return service, name
+
+
+def action(operation: str) -> str:
+    """Give the IAM action that an operation needs."""
+    service, name = split(operation)
+    return _ACTIONS.get(operation, f"{_PREFIXES.get(service, service)}:{name}")
+
+
+def is_absence(operation: str, code: str) -> bool:
+    """Tell whether an error code of this operation states a fact."""
+    if code == BUCKET_GONE and operation.startswith("s3:"):
+        return True
+    return code in _ABSENT.get(operation, frozenset())

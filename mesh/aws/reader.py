@@ -1,0 +1,253 @@
+"""Reads of one unit of work: every call ends as a value, a fact of absence or a marked gap."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from botocore import xform_name
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mesh.aws.accounts import Account, on_answer
+from mesh.aws.operations import action, is_absence, split
+from mesh.aws.outcomes import Outcome, classify
+
+Response = Mapping[str, Any]
+T = TypeVar("T")
+R = TypeVar("R")
+
+MAX_NAMED = 20
+"""Resources that one entry of the ledger names."""
+DEADLINE = "DeadlineExceeded"
+"""Code of reads that were not made because the unit's time was over."""
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A read that gave no answer: what was asked, the IAM action it needs, and why not."""
+
+    operation: str
+    action: str
+    outcome: Outcome
+    code: str
+
+    @classmethod
+    def of(cls, operation: str, outcome: Outcome, code: str) -> "Unread":
+        return cls(operation, action(operation), outcome, code)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """The answer that something is not configured or not there."""
+
+    code: str
+
+
+Answer = Response | Absent | Unread
+
+
+class ReadingCancelled(Exception):
+    """The run was cancelled; nothing more is read."""
+
+
+@dataclass
+class Entry:
+    """Calls of one operation that ended alike."""
+
+    calls: int = 0
+    pages: int = 0
+    resources: list[str] = field(default_factory=list)
+    read_time: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """When the last of them ended."""
+
+
+@dataclass(frozen=True)
+class EntryKey:
+    operation: str
+    outcome: Outcome
+    code: str
+
+
+class Ledger:
+    """The manifest of one unit: how each operation's calls ended."""
+
+    def __init__(self) -> None:
+        self.entries: dict[EntryKey, Entry] = {}
+        self.listings: set[str] = set()
+        self._lock = threading.Lock()
+
+    def add(
+        self,
+        operation: str,
+        outcome: Outcome,
+        code: str = "",
+        *,
+        resource: str = "",
+        pages: int = 0,
+    ) -> None:
+        """Count one call; failures keep the names of the resources they concern."""
+        with self._lock:
+            entry = self.entries.setdefault(EntryKey(operation, outcome, code), Entry())
+            entry.calls += 1
+            entry.pages += pages
+            entry.read_time = datetime.now(UTC)
+            named = resource and outcome not in (Outcome.READ, Outcome.ABSENT)
+            if named and resource not in entry.resources and len(entry.resources) < MAX_NAMED:
+                entry.resources.append(resource)
+
+    def is_listing(self, operation: str) -> None:
+        """Note that the unit's resources are known by this operation."""
+        with self._lock:
+            self.listings.add(operation)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """When a unit stops reading: at its deadline, or as soon as it is cancelled."""
+
+    deadline: float
+    """On the clock of ``time.monotonic``."""
+    cancelled: threading.Event
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless cancelled first."""
+        if self.cancelled.wait(seconds):
+            raise ReadingCancelled
+
+
+def _whole(item: Response) -> Response:
+    return item
+
+
+class Reader:
+    """Makes the calls of one unit and enters each in its ledger; threads may share it."""
+
+    def __init__(
+        self,
+        account: Account,
+        region: str,
+        *,
+        patience: Patience,
+        pool: Executor,
+        listener: Callable[[Outcome], None],
+        regions: tuple[str, ...] = (),
+    ) -> None:
+        self.account = account
+        self.region = region
+        """Where calls go that name no other region."""
+        self.regions = regions
+        """All regions of the run: some listings show things that live elsewhere."""
+        self.ledger = Ledger()
+        self._patience = patience
+        self._pool = pool
+        self._listener = listener
+
+    def call(
+        self, operation: str, *, resource: str = "", region: str = "", **parameters: Any
+    ) -> Answer:
+        """Make one call."""
+        service, name = split(operation)
+
+        def make() -> Response:
+            client: Any = self._client(service, region)
+            response: Response = getattr(client, xform_name(name))(**parameters)
+            return response
+
+        made = self._made(operation, resource, make)
+        if not isinstance(made, (Absent, Unread)):
+            self.ledger.add(operation, Outcome.READ, pages=1)
+        return made
+
+    def items(
+        self,
+        operation: str,
+        key: str,
+        *,
+        page_size: int | None = None,
+        listing: bool = False,
+        **parameters: Any,
+    ) -> list[Response] | Unread:
+        """Read all pages and give the items under a key.
+
+        Absence gives no items. If any page is unread, so is the whole. ``listing``
+        says that the unit knows its resources by this read.
+        """
+        if listing:
+            self.ledger.is_listing(operation)
+        return self.picked(operation, key, _whole, page_size=page_size, **parameters)
+
+    def picked(
+        self,
+        operation: str,
+        key: str,
+        pick: Callable[[Response], T],
+        *,
+        page_size: int | None = None,
+        resource: str = "",
+        **parameters: Any,
+    ) -> list[T] | Unread:
+        """Read all pages as ``items`` does, and keep of each item what ``pick`` takes."""
+        pages = self._made(
+            operation, resource, lambda: self._pages(operation, page_size, parameters)
+        )
+        found: list[T] = []
+        while True:
+            if isinstance(pages, Unread):
+                return pages
+            if isinstance(pages, Absent):
+                return []
+            page = self._made(operation, resource, partial(next, pages, None))
+            if page is None:
+                return found
+            if isinstance(page, (Absent, Unread)):
+                pages = page
+                continue
+            self.ledger.add(operation, Outcome.READ, pages=1)
+            found.extend(map(pick, page.get(key, ())))
+
+    def _pages(
+        self, operation: str, page_size: int | None, parameters: Mapping[str, Any]
+    ) -> Iterator[Response]:
+        service, name = split(operation)
+        client = self._client(service, "")
+        method = xform_name(name)
+        if not client.can_paginate(method):
+            return iter((getattr(client, method)(**parameters),))
+        config = {"PageSize": page_size} if page_size else {}
+        return iter(client.get_paginator(method).paginate(PaginationConfig=config, **parameters))
+
+    def fan_out(self, function: Callable[[T], R], over: Iterable[T]) -> list[R]:
+        """Apply a function that reads to each item, several at a time; order is kept."""
+        return list(self._pool.map(function, over))
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless the run is cancelled first."""
+        self._patience.pause(seconds)
+
+    def _client(self, service: str, region: str) -> Any:
+        return self.account.client(service, region or self.region)
+
+    def _made(self, operation: str, resource: str, make: Callable[[], T]) -> T | Absent | Unread:
+        if self._patience.cancelled.is_set():
+            raise ReadingCancelled
+        if time.monotonic() > self._patience.deadline:
+            return self._gap(operation, resource, Outcome.FAILED, DEADLINE)
+        token = on_answer.set(self._listener)
+        try:
+            return make()
+        except (ClientError, BotoCoreError) as error:
+            outcome, code = classify(error)
+        finally:
+            on_answer.reset(token)
+        if is_absence(operation, code):
+            self.ledger.add(operation, Outcome.ABSENT, code)
+            return Absent(code)
+        return self._gap(operation, resource, outcome, code)
+
+    def _gap(self, operation: str, resource: str, outcome: Outcome, code: str) -> Unread:
+        self.ledger.add(operation, outcome, code, resource=resource)
+        return Unread.of(operation, outcome, code)

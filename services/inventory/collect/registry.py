@@ -1,0 +1,147 @@
+"""Every collector, declared once and checked against the contract at start-up."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from mesh.aws.reader import Reader
+from mesh.contract.catalogue import Catalogue, CatalogueError
+from secmesh.inventory.v1.record_pb2 import Record
+from services.inventory.collect import (
+    cloudtrail_trails,
+    derive,
+    iam_password_policy,
+    iam_users,
+    s3_account_settings,
+    s3_buckets,
+    security_groups,
+)
+from services.inventory.collect.derive import GLOBAL, Sources
+from services.inventory.collect.draft import Collected, Draft
+
+
+class Scope(Enum):
+    """How often a collection is read in one run."""
+
+    GLOBAL = "global"
+    """Once for the account."""
+    REGIONAL = "regional"
+    """Once in each region of the run."""
+
+
+def _in_region(record: Record, region: str, _regions: tuple[str, ...]) -> bool:
+    return record.region == region
+
+
+def _anywhere(_record: Record, _region: str, _regions: tuple[str, ...]) -> bool:
+    return True
+
+
+def _trail_is_owned(record: Record, region: str, regions: tuple[str, ...]) -> bool:
+    """A trail whose home is not read is seen as the shadow of a multi-region trail only."""
+    if record.region == region:
+        return True
+    shadows = record.cloudtrail_trail.is_multi_region
+    return shadows and cloudtrail_trails.is_owned(record.region, region, regions)
+
+
+@dataclass(frozen=True)
+class Collector:
+    """How one collection is read."""
+
+    collection: str
+    scope: Scope
+    collect: Callable[[Reader], Collected]
+    fields: frozenset[str]
+    """Fields of the body that it fills or marks: all of them."""
+    listings: tuple[str, ...] = ()
+    """Operations that list its resources; none if the account is the one resource."""
+    owns: Callable[[Record, str, tuple[str, ...]], bool] = _anywhere
+    """Whether a stored record would be listed by the unit of (region, run's regions)."""
+    heartbeats: frozenset[str] = frozenset()
+    """Times that move while nothing changes; see ``versions``."""
+    sources: tuple[str, ...] = ()
+    """Collections that ``derive`` looks at, read before this one is written."""
+    derive: Callable[[list[Draft[Any]], Sources], None] | None = None
+
+    def regions(self, run_regions: tuple[str, ...]) -> tuple[str, ...]:
+        """Give the region of each of its units."""
+        return (GLOBAL,) if self.scope is Scope.GLOBAL else run_regions
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The collectors by collection."""
+
+    collectors: dict[str, Collector] = field(default_factory=dict)
+
+    def check(self, catalogue: Catalogue) -> None:
+        """Raise CatalogueError unless each record kind has one collector that fills it whole."""
+        for collection, kind in catalogue.record_kinds.items():
+            collector = self.collectors.get(collection)
+            if collector is None:
+                raise CatalogueError(kind.descriptor.full_name, "has no collector")
+            wanted = {each.name for each in kind.descriptor.fields}
+            if gap := wanted ^ collector.fields:
+                raise CatalogueError(
+                    f"{kind.descriptor.full_name}.{min(gap)}", "is not what its collector fills"
+                )
+        if unknown := self.collectors.keys() - catalogue.record_kinds.keys():
+            raise CatalogueError(min(unknown), "is collected and is no record kind")
+
+
+REGISTRY = Registry(
+    {
+        collector.collection: collector
+        for collector in (
+            Collector(
+                "iam_users",
+                Scope.GLOBAL,
+                iam_users.collect,
+                iam_users.FIELDS,
+                listings=iam_users.LISTINGS,
+            ),
+            Collector(
+                "iam_password_policy",
+                Scope.GLOBAL,
+                iam_password_policy.collect,
+                iam_password_policy.FIELDS,
+            ),
+            Collector(
+                "s3_account_settings",
+                Scope.GLOBAL,
+                s3_account_settings.collect,
+                s3_account_settings.FIELDS,
+            ),
+            Collector(
+                derive.BUCKETS,
+                Scope.GLOBAL,
+                s3_buckets.collect,
+                s3_buckets.FIELDS,
+                listings=s3_buckets.LISTINGS,
+                sources=(derive.TRAILS,),
+                derive=derive.fill_data_events,
+            ),
+            Collector(
+                "security_groups",
+                Scope.REGIONAL,
+                security_groups.collect,
+                security_groups.FIELDS,
+                listings=security_groups.LISTINGS,
+                owns=_in_region,
+            ),
+            Collector(
+                derive.TRAILS,
+                Scope.REGIONAL,
+                cloudtrail_trails.collect,
+                cloudtrail_trails.FIELDS,
+                listings=cloudtrail_trails.LISTINGS,
+                owns=_trail_is_owned,
+                heartbeats=frozenset(cloudtrail_trails.DELIVERY_FIELDS),
+                sources=(derive.BUCKETS, derive.TRAILS),
+                derive=derive.fill_log_buckets,
+            ),
+        )
+    }
+)

@@ -1,0 +1,250 @@
+"""S3 buckets and what decides who can read them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mesh.aws.operations import BUCKET_GONE
+from mesh.aws.reader import Absent, Answer, Reader, Response, Unread
+from secmesh.inventory.v1.s3_pb2 import S3AccountSettings, S3Bucket
+from services.inventory.collect.bucket_policy import demands_tls
+from services.inventory.collect.draft import (
+    Collected,
+    Draft,
+    Truth,
+    all_of,
+    any_of,
+    negate,
+    tag_map,
+    timestamp,
+)
+from services.inventory.collect.s3_account_settings import (
+    BLOCK_FIELDS,
+    fill_block,
+    read_account_block,
+)
+
+LIST = "s3:ListBuckets"
+LOCATION = "s3:GetBucketLocation"
+LISTINGS = (LIST,)
+PAGE = 1000
+# Grantees of ACLs that are not one account. Source: Amazon S3 User Guide, "ACL overview".
+_EVERYONE = frozenset(
+    {
+        "http://acs.amazonaws.com/groups/global/AllUsers",
+        "http://acs.amazonaws.com/groups/global/AuthenticatedUsers",
+    }
+)
+_ACLS_OFF = "BucketOwnerEnforced"
+_DAYS_A_YEAR = 365
+# What GetBucketLocation calls the regions that are older than it.
+_OLD_LOCATIONS = {"": "us-east-1", "EU": "eu-west-1"}
+
+
+def _encryption(body: S3Bucket, response: Response | None) -> None:
+    rules = (response or {}).get("ServerSideEncryptionConfiguration", {}).get("Rules", ())
+    rule: Response = next(
+        (each for each in rules if "ApplyServerSideEncryptionByDefault" in each), {}
+    )
+    default = rule.get("ApplyServerSideEncryptionByDefault", {})
+    body.encryption = default.get("SSEAlgorithm", "NONE")
+    body.bucket_key_enabled = bool(rule.get("BucketKeyEnabled", False))
+    if key := default.get("KMSMasterKeyID"):
+        body.kms_key_id = key
+
+
+def _policy(body: S3Bucket, response: Response | None) -> None:
+    if response is not None:
+        body.policy = response["Policy"]
+
+
+def _policy_status(body: S3Bucket, response: Response | None) -> None:
+    body.policy_is_public = bool((response or {}).get("PolicyStatus", {}).get("IsPublic", False))
+
+
+def _acl(body: S3Bucket, response: Response | None) -> None:
+    grants = (response or {}).get("Grants", ())
+    body.acl_grants_public = any(
+        grant.get("Grantee", {}).get("URI") in _EVERYONE for grant in grants
+    )
+
+
+def _ownership(body: S3Bucket, response: Response | None) -> None:
+    rules = (response or {}).get("OwnershipControls", {}).get("Rules", ())
+    # Without controls of its own a bucket behaves as S3 always did.
+    body.ownership = next((rule["ObjectOwnership"] for rule in rules), "ObjectWriter")
+
+
+def _versioning(body: S3Bucket, response: Response | None) -> None:
+    body.versioning = (response or {}).get("Status", "Disabled")
+    body.mfa_delete = (response or {}).get("MFADelete") == "Enabled"
+
+
+def _logging(body: S3Bucket, response: Response | None) -> None:
+    if target := (response or {}).get("LoggingEnabled", {}).get("TargetBucket"):
+        body.logging_target_bucket = target
+
+
+def _object_lock(body: S3Bucket, response: Response | None) -> None:
+    configuration = (response or {}).get("ObjectLockConfiguration", {})
+    retention = configuration.get("Rule", {}).get("DefaultRetention", {})
+    if mode := retention.get("Mode"):
+        body.object_lock_mode = mode
+        body.retention_days = retention.get("Days") or retention.get("Years", 0) * _DAYS_A_YEAR
+
+
+def _lifecycle(body: S3Bucket, response: Response | None) -> None:
+    days = [
+        rule["Expiration"]["Days"]
+        for rule in (response or {}).get("Rules", ())
+        if rule.get("Status") == "Enabled" and rule.get("Expiration", {}).get("Days")
+    ]
+    if days:
+        body.expiration_days = min(days)
+
+
+def _replication(body: S3Bucket, response: Response | None) -> None:
+    rules = (response or {}).get("ReplicationConfiguration", {}).get("Rules", ())
+    body.replication_targets.extend(
+        sorted({rule["Destination"]["Bucket"] for rule in rules if rule["Status"] == "Enabled"})
+    )
+
+
+def _notification(body: S3Bucket, response: Response | None) -> None:
+    targets = {
+        configuration[target]
+        for key, target in (
+            ("TopicConfigurations", "TopicArn"),
+            ("QueueConfigurations", "QueueArn"),
+            ("LambdaFunctionConfigurations", "LambdaFunctionArn"),
+        )
+        for configuration in (response or {}).get(key, ())
+    }
+    body.event_targets.extend(sorted(targets))
+
+
+def _tags(body: S3Bucket, response: Response | None) -> None:
+    body.tags.update(tag_map((response or {}).get("TagSet", ())))
+
+
+@dataclass(frozen=True)
+class Part:
+    """One read of a bucket and the fields it fills."""
+
+    operation: str
+    fields: tuple[str, ...]
+    fill: Callable[[S3Bucket, Response | None], None]
+
+
+PARTS = (
+    Part("s3:GetBucketEncryption", ("encryption", "kms_key_id", "bucket_key_enabled"), _encryption),
+    Part("s3:GetPublicAccessBlock", BLOCK_FIELDS, fill_block),
+    Part("s3:GetBucketPolicy", ("policy",), _policy),
+    Part("s3:GetBucketPolicyStatus", ("policy_is_public",), _policy_status),
+    Part("s3:GetBucketAcl", ("acl_grants_public",), _acl),
+    Part("s3:GetBucketOwnershipControls", ("ownership",), _ownership),
+    Part("s3:GetBucketVersioning", ("versioning", "mfa_delete"), _versioning),
+    Part("s3:GetBucketLogging", ("logging_target_bucket",), _logging),
+    Part("s3:GetObjectLockConfiguration", ("object_lock_mode", "retention_days"), _object_lock),
+    Part("s3:GetBucketLifecycleConfiguration", ("expiration_days",), _lifecycle),
+    Part("s3:GetBucketReplication", ("replication_targets",), _replication),
+    Part("s3:GetBucketNotificationConfiguration", ("event_targets",), _notification),
+    Part("s3:GetBucketTagging", ("tags",), _tags),
+)
+LISTED_FIELDS = ("bucket_name", "creation_date")
+EFFECTIVE_FIELDS = ("public", "https_only")
+DERIVED_FIELDS = ("data_events_logged",)
+FIELDS = frozenset(
+    (
+        *LISTED_FIELDS,
+        *EFFECTIVE_FIELDS,
+        *DERIVED_FIELDS,
+        *(name for part in PARTS for name in part.fields),
+    )
+)
+
+
+def collect(reader: Reader) -> Collected:
+    """Read all buckets of the account, several at a time."""
+    buckets = reader.items(LIST, "Buckets", page_size=PAGE, listing=True)
+    if isinstance(buckets, Unread):
+        return Collected([], buckets)
+    account = Draft(native_id=reader.account.cloud_account_id, body=S3AccountSettings())
+    account.take(read_account_block(reader), BLOCK_FIELDS, fill_block)
+    drafts = reader.fan_out(lambda bucket: _read_bucket(reader, bucket, account), buckets)
+    return Collected([draft for draft in drafts if draft is not None])
+
+
+def _read_bucket(
+    reader: Reader, listed: Response, account: Draft[S3AccountSettings]
+) -> Draft[S3Bucket] | None:
+    name = str(listed["Name"])
+    region = str(listed.get("BucketRegion") or "")
+    if not region:
+        location = reader.call(LOCATION, resource=name, Bucket=name)
+        if not isinstance(location, (Absent, Unread)):
+            found = location.get("LocationConstraint") or ""
+            region = _OLD_LOCATIONS.get(found, found)
+    answers: dict[str, Answer] = {}
+    for part in PARTS:
+        answer = reader.call(part.operation, resource=name, region=region, Bucket=name)
+        if isinstance(answer, Absent) and answer.code == BUCKET_GONE:
+            return None
+        answers[part.operation] = answer
+    return bucket_draft(listed, region, answers, account, reader.account.partition)
+
+
+def bucket_draft(
+    listed: Response,
+    region: str,
+    answers: dict[str, Answer],
+    account: Draft[S3AccountSettings],
+    partition: str = "aws",
+) -> Draft[S3Bucket]:
+    """Map one bucket: its place in the list, and the answer of each part."""
+    name = str(listed["Name"])
+    draft = Draft(
+        native_id=name,
+        arn=f"arn:{partition}:s3:::{name}",
+        region=region,
+        body=S3Bucket(bucket_name=name, creation_date=timestamp(listed["CreationDate"])),
+    )
+    for part in PARTS:
+        draft.take(answers[part.operation], part.fields, part.fill)
+    _settle_policy_status(draft)
+    draft.decide("public", _public(draft, account))
+    draft.decide("https_only", _https_only(draft, partition))
+    return draft
+
+
+def _settle_policy_status(draft: Draft[S3Bucket]) -> None:
+    """A bucket without a policy has no public one, whether or not S3 told its judgement."""
+    if "policy" not in draft.unread and not draft.body.HasField("policy"):
+        draft.unread.pop("policy_is_public", None)
+        draft.body.policy_is_public = False
+
+
+def _public(draft: Draft[S3Bucket], account: Draft[S3AccountSettings]) -> Truth:
+    """Combine policy and ACL with the blocks of bucket and account (Kleene)."""
+    ownership = draft.unread.get("ownership") or draft.body.ownership == _ACLS_OFF
+    by_policy = all_of(
+        (
+            draft.truth("policy_is_public"),
+            negate(draft.truth("restrict_public_buckets")),
+            negate(account.truth("restrict_public_buckets")),
+        )
+    )
+    by_acl = all_of(
+        (
+            draft.truth("acl_grants_public"),
+            negate(draft.truth("ignore_public_acls")),
+            negate(account.truth("ignore_public_acls")),
+            negate(ownership),
+        )
+    )
+    return any_of((by_policy, by_acl))
+
+
+def _https_only(draft: Draft[S3Bucket], partition: str) -> Truth:
+    if "policy" in draft.unread:
+        return draft.unread["policy"]
+    return demands_tls(draft.body.policy, draft.body.bucket_name, partition)
