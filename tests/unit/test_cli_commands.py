@@ -10,12 +10,11 @@ import grpc
 import grpc_testing
 import jwt
 import pytest
-from click.testing import Result
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
 from grpc_status import rpc_status
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from cli.main import app
 from mesh.client.sync import wrap_sync_channel
