@@ -1,0 +1,67 @@
+"""Which arithmetic cannot overflow, so that SQL need not guard it."""
+
+from collections.abc import Mapping
+
+from google.protobuf.descriptor import FieldDescriptor
+
+from mesh.cel import functions
+from mesh.cel.memory import constant_value
+from mesh.cel.tree import Call, Field, Member, Node, is_constant
+from mesh.cel.types import RANGES, CelType, Value
+
+Interval = tuple[int, int]
+
+_NARROW: Mapping[int, Interval] = {
+    FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
+    FieldDescriptor.CPPTYPE_ENUM: (-(2**31), 2**31 - 1),
+    FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
+}
+_LONGEST_LIST = 2**31 - 1
+"""No protobuf message is larger than 2 GiB."""
+
+
+def fits(node: Call, parameters: Mapping[str, Value]) -> bool:
+    """Tell whether the result of integer arithmetic is always within its type's range."""
+    if not isinstance(node.type, CelType) or node.type not in RANGES:
+        return False
+    least, greatest = RANGES[node.type]
+    low, high = _result(node, parameters)
+    return least <= low and high <= greatest
+
+
+def _interval(node: Node, parameters: Mapping[str, Value]) -> Interval:
+    """Give the least and greatest value that a node can have."""
+    assert isinstance(node.type, CelType)  # noqa: S101  # narrows for mypy; lowering saw to it
+    least, greatest = RANGES[node.type]
+    if is_constant(node):
+        value = constant_value(node, parameters)
+        return (0, 0) if value is None else (value, value)
+    match node:
+        case Field() | Member() if node.type in (CelType.INT, CelType.UINT):
+            return _NARROW.get(node.descriptor.cpp_type, (least, greatest))
+        case Call(function=functions.SIZE):
+            return 0, _LONGEST_LIST
+        case Call() if node.function in functions.ARITHMETIC:
+            low, high = _result(node, parameters)
+            return max(low, least), min(high, greatest)
+        case _:
+            return least, greatest
+
+
+def _result(node: Call, parameters: Mapping[str, Value]) -> Interval:
+    """Give the bounds of a result before it is held against its type's range."""
+    sides = [_interval(each, parameters) for each in node.operands]
+    (low, high), (other_low, other_high) = sides[0], sides[-1]
+    match node.function:
+        case "_+_":
+            return low + other_low, high + other_high
+        case "_-_":
+            return low - other_high, high - other_low
+        case "_*_":
+            corners = [one * other for one in sides[0] for other in sides[-1]]
+            return min(corners), max(corners)
+        case functions.NEGATE:
+            return -high, -low
+    # A quotient or remainder is no farther from zero than what is divided.
+    widest = max(abs(low), abs(high))
+    return -widest, widest

@@ -1,0 +1,68 @@
+"""Where a condition in SQL finds the fields of a kind."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+from google.protobuf.descriptor import FieldDescriptor
+
+from mesh.cel.dialect import SQLITE, Dialect
+from mesh.cel.lowering import RECORD
+from mesh.contract.catalogue import Kind, is_map
+from mesh.sql.codec import NAME
+
+
+class Columns(Protocol):
+    """The fields of a kind as SQL expressions; a caller may mask those that were not read."""
+
+    def value(self, field: str) -> sa.ColumnElement[Any]:
+        """Give a field's stored value; NULL where it is absent or unread.
+
+        ``field`` is a name of the body, or of the envelope as ``record.region``.
+        """
+
+    def present(self, field: str) -> sa.ColumnElement[bool]:
+        """Tell whether a field is there, as ``has()`` does; NULL where it is unread."""
+
+
+class TableColumns:
+    """The columns of a kind's own table."""
+
+    def __init__(self, table: sa.FromClause, kind: Kind, dialect: Dialect = SQLITE) -> None:
+        self._table = table
+        self._kind = kind
+        self._dialect = dialect
+        self._fields: Mapping[str, FieldDescriptor] = {
+            **{field.name: field for field in kind.descriptor.fields},
+            **{f"{RECORD}.{field.name}": field for field in kind.envelope_fields},
+        }
+
+    def value(self, field: str) -> sa.ColumnElement[Any]:
+        """Give a field's column; KeyError for a name that is no field."""
+        name = self._fields[field].name
+        return self._resource_name() if name == NAME else self._table.c[name]
+
+    def present(self, field: str) -> sa.ColumnElement[bool]:
+        """Tell whether a field is there; without presence, whether it is not its default."""
+        descriptor = self._fields[field]
+        if descriptor.name == NAME:
+            return sa.true()
+        column = self.value(field)
+        if descriptor.has_presence:
+            return column.is_not(None)
+        if descriptor.is_repeated:
+            return self._dialect.length(column, of_object=is_map(descriptor)) > 0
+        default: sa.ColumnElement[bool] = column != sa.literal(descriptor.default_value)
+        return default
+
+    def _resource_name(self) -> sa.ColumnElement[Any]:
+        """Write the name from its ids, which stand in the table instead of it."""
+        pattern = self._kind.pattern
+        # Names hold no brace but around variables, so marks cannot be mistaken for text.
+        pieces = pattern.format(*["{}"] * len(pattern.variables)).split("{}")
+        name: sa.ColumnElement[Any] = sa.literal(pieces[0], sa.Text())
+        for column, piece in zip(pattern.columns, pieces[1:], strict=True):
+            name = name.concat(self._table.c[column])
+            if piece:
+                name = name.concat(sa.literal(piece, sa.Text()))
+        return name

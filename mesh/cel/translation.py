@@ -1,0 +1,246 @@
+"""Conditions as SQL, three-valued exactly as ``mesh.cel.memory`` evaluates them.
+
+No expression is written twice unless it is a leaf, so statements grow with the condition
+only. What no record decides is computed here and bound as one value.
+"""
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from mesh.cel import functions
+from mesh.cel.bounds import fits
+from mesh.cel.dialect import Dialect, Domain, Expression
+from mesh.cel.memory import constant_value
+from mesh.cel.sql import Columns
+from mesh.cel.tree import (
+    Call,
+    Constant,
+    Field,
+    Items,
+    Local,
+    Member,
+    Node,
+    Parameter,
+    Present,
+    Quantified,
+    is_constant,
+)
+from mesh.cel.types import CelType, ListType, MapType, Type, Value
+
+_COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "_==_": operator.eq,
+    "_!=_": operator.ne,
+    "_<_": operator.lt,
+    "_<=_": operator.le,
+    "_>_": operator.gt,
+    "_>=_": operator.ge,
+}
+_ARITHMETIC: Mapping[str, Callable[..., Any]] = {
+    "_+_": operator.add,
+    "_-_": operator.sub,
+    "_*_": operator.mul,
+    "_%_": operator.mod,
+    functions.NEGATE: operator.neg,
+}
+_BOOL = sa.Boolean()
+
+
+def _scalar(kind: Type) -> CelType | None:
+    """Give the type of a scalar; None for what is kept as JSON."""
+    return kind if isinstance(kind, CelType) else None
+
+
+def _choice(condition: Expression, chosen: Expression, otherwise: Expression) -> Expression:
+    return sa.case({True: chosen, False: otherwise}, value=condition)
+
+
+class Translation:
+    """Writes one tree for one set of columns and parameters."""
+
+    def __init__(self, columns: Columns, parameters: Mapping[str, Value], dialect: Dialect) -> None:
+        self._columns = columns
+        self._parameters = parameters
+        self._dialect = dialect
+        self._locals: dict[int, Expression] = {}
+        self._functions: Mapping[str, Callable[..., Expression]] = {
+            **_COMPARISONS,
+            functions.AND: sa.and_,
+            functions.OR: sa.or_,
+            functions.NOT: sa.not_,
+            functions.CHOICE: _choice,
+            "startsWith": dialect.starts_with,
+            "endsWith": dialect.ends_with,
+            "contains": dialect.contains,
+        }
+
+    def write(self, node: Node) -> Expression:
+        """Give the SQL of a node; lists and messages are JSON."""
+        if is_constant(node):
+            return self._constant(node)
+        match node:
+            case Field():
+                value = self._columns.value(node.path)
+                return self._dialect.typed(value, _scalar(node.type))
+            case Local():
+                return self._locals[node.slot]
+            case Member():
+                return self._member(node)
+            case Present():
+                return self._present(node.target)
+            case Quantified():
+                return self._quantified(node)
+            case Call():
+                return self._call(node)
+            case Constant() | Parameter() | Items():
+                raise AssertionError("constants and lists of fields are written by their users")
+
+    def _constant(self, node: Node) -> Expression:
+        value = constant_value(node, self._parameters)
+        if isinstance(node.type, CelType):
+            return self._dialect.literal(value, node.type)
+        if value is None:
+            return self._dialect.literal(None, CelType.STRING)
+        return self._dialect.listed(value)
+
+    # Fields of messages
+
+    def _path(self, node: Member) -> tuple[Node, tuple[str, ...]]:
+        """Give the value that a chain of members begins with, and the way from there."""
+        names: list[str] = []
+        target: Node = node
+        while isinstance(target, Member):
+            names.append(target.descriptor.name)
+            target = target.operand
+        return target, tuple(reversed(names))
+
+    def _member(self, node: Member) -> Expression:
+        root, path = self._path(node)
+        document, kind = self.write(root), _scalar(node.type)
+        found = self._dialect.member(document, path, kind)
+        if node.descriptor.has_presence:
+            return found
+        held = sa.func.coalesce(found, self._default(node), type_=found.type)
+        holder = self._dialect.member(document, path[:-1], None) if path[1:] else document
+        # A message that is not there holds no default either.
+        return sa.case((holder.is_not(None), held))
+
+    def _default(self, node: Member) -> Expression:
+        match node.type:
+            case CelType():
+                return self._dialect.literal(node.descriptor.default_value, node.type)
+            case MapType():
+                return self._dialect.literal("{}", CelType.STRING)
+            case _:
+                return self._dialect.listed([])
+
+    def _present(self, target: Field | Member) -> Expression:
+        if isinstance(target, Field):
+            return self._columns.present(target.path)
+        root, path = self._path(target)
+        document = self.write(root)
+        found = self._dialect.member(document, path, _scalar(target.type))
+        held: Expression = found.is_not(None)
+        if not target.descriptor.has_presence:
+            held = sa.func.coalesce(self._differs(found, target), sa.false(), type_=_BOOL)
+        if not isinstance(root, Field):
+            return sa.case((document.is_not(None), held))
+        # Absent is false and unread is unknown; only the columns know which it is.
+        present = self._columns.present(root.path)
+        return sa.case({True: held, False: sa.false()}, value=present)
+
+    def _differs(self, found: Expression, target: Member) -> Expression:
+        if target.descriptor.is_repeated:
+            return self._dialect.length(found, of_object=isinstance(target.type, MapType)) > 0
+        return found != self._default(target)
+
+    # Quantifiers
+
+    def _domain(self, node: Node, document: Expression) -> Domain:
+        match node.type:
+            case MapType(key):
+                return self._dialect.keys(document, key)
+            case ListType(item):
+                return self._dialect.items(document, _scalar(item))
+        raise AssertionError("lowering lets only lists and maps through")
+
+    def _quantified(self, node: Quantified) -> Expression:
+        document = self.write(node.domain)
+        domain = self._domain(node.domain, document)
+        self._locals[node.slot] = domain.value
+        # Outcomes by rank, so that the first in order is the answer: the deciding one,
+        # then the unknown one. Nothing at all is the other.
+        rank = sa.case({True: 2, False: 0}, value=self.write(node.predicate), else_=1)
+        label = rank.label("rank")
+        order: Expression = label.asc() if node.every else label.desc()
+        first = domain.select(label).order_by(order).limit(1).scalar_subquery()
+        nothing = sa.case((document.is_not(None), 2 if node.every else 0))
+        return sa.case({2: sa.true(), 0: sa.false()}, value=sa.func.coalesce(first, nothing))
+
+    # Functions
+
+    def _call(self, node: Call) -> Expression:
+        name = node.function
+        if name == functions.IN:
+            return self._contained(*node.operands)
+        if name == functions.INDEX:
+            return self._indexed(node)
+        if name == functions.SIZE:
+            return self._size(node.operands[0])
+        operands = [self.write(each) for each in node.operands]
+        if name in functions.ARITHMETIC:
+            return self._computed(node, operands)
+        return self._functions[name](*operands)
+
+    def _computed(self, node: Call, operands: list[Expression]) -> Expression:
+        if node.type is CelType.STRING:
+            return operands[0].concat(operands[1])
+        if node.function == "_/_":
+            # SQLAlchemy's own / would not divide integers as integers.
+            left, right = operands
+            result: Expression = left.op("/", return_type=left.type, precedence=8)(right)
+        else:
+            result = _ARITHMETIC[node.function](*operands)
+        if not isinstance(node.type, CelType) or fits(node, self._parameters):
+            return result
+        return self._dialect.within(result, node.type)
+
+    def _size(self, operand: Node) -> Expression:
+        value = self.write(operand)
+        match operand.type:
+            case CelType.STRING:
+                return self._dialect.text_length(value)
+            case CelType.BYTES:
+                return self._dialect.byte_length(value)
+            case kind:
+                return self._dialect.length(value, of_object=isinstance(kind, MapType))
+
+    def _contained(self, value: Node, domain: Node) -> Expression:
+        sought = self.write(value)
+        if isinstance(domain, Items):
+            return self._listed(sought, domain)
+        document = self.write(domain)
+        found = self._dialect.among(sought, self._domain(domain, document))
+        return sa.case((document.is_not(None), found))
+
+    def _listed(self, sought: Expression, domain: Items) -> Expression:
+        items = [self.write(each) for each in domain.items]
+        if not items:
+            return sa.case((sought.is_not(None), sa.false()))
+        doubtful = [
+            item.is_(None)
+            for item, node in zip(items, domain.items, strict=True)
+            if not isinstance(node, Constant)
+        ]
+        found = sought.in_(items)
+        # One unknown item makes the whole list unknown, even if another is equal.
+        return sa.case((sa.not_(sa.or_(*doubtful)), found)) if doubtful else found
+
+    def _indexed(self, node: Call) -> Expression:
+        container, place = node.operands
+        document, key = self.write(container), self.write(place)
+        if isinstance(container.type, MapType):
+            return self._dialect.entry(document, key, container.type.key, _scalar(node.type))
+        return self._dialect.item(document, key, _scalar(node.type))
