@@ -1,5 +1,6 @@
 """The JSON form of messages, lists and maps (see ``mesh.sql.types``)."""
 
+import re
 from collections.abc import Iterator
 from functools import cache, cached_property
 from operator import itemgetter
@@ -11,11 +12,14 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from mesh.contract.catalogue import field_option
 from mesh.sql.types import Storage, item_storage, message_type, storage_of
-from mesh.sql.values import Convert, scalar_decoder, scalar_encoder
+from mesh.sql.values import Convert, no_nul, scalar_decoder, scalar_encoder
 from secmesh.options.v1 import field_pb2
 
 _ITEMS = itemgetter(slice(None))
 """Copies a repeated field into a list, twice as fast as ``list``."""
+_NUL_MARK = r"\u0000"
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""The escape of NUL; after an odd number of backslashes the same letters are plain text."""
 _BOOL_KEYS = {"true": True, "false": False}
 
 
@@ -26,10 +30,15 @@ def is_secret(field: FieldDescriptor) -> bool:
 
 def to_json(field: FieldDescriptor) -> Convert:
     """Give the way from a field's value to JSON text."""
-    encode = value_encoder(field)
-    if encode is None:
-        return _dump
-    return lambda value: _dump(encode(value))
+    encode, name = value_encoder(field) or _same, field.full_name
+
+    def write(value: Any) -> str:
+        text = orjson.dumps(encode(value)).decode()
+        if _NUL_MARK in text and _NUL.search(text):
+            raise no_nul(name)
+        return text
+
+    return write
 
 
 def from_json(field: FieldDescriptor, *, secrets: bool) -> Convert:
@@ -38,10 +47,6 @@ def from_json(field: FieldDescriptor, *, secrets: bool) -> Convert:
     if decode is None:
         return orjson.loads
     return lambda text: decode(orjson.loads(text))
-
-
-def _dump(value: Any) -> str:
-    return orjson.dumps(value).decode()
 
 
 def value_encoder(field: FieldDescriptor) -> Convert | None:

@@ -25,7 +25,9 @@ JSON form, which conditions over JSON rely on:
 - map keys are strings (``true``/``false`` for bool), in ascending order;
 - messages of other packages are the base64 of their serialized bytes.
 
-NaN and infinity are refused in both forms: neither JSON nor SQL compares them alike.
+Refused in both forms: NaN and infinity, which neither JSON nor SQL compares alike, and
+the character NUL, which PostgreSQL does not keep and at which SQLite stops counting.
+Negative zero is kept as zero.
 """
 
 from enum import Enum, auto

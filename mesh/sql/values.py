@@ -38,6 +38,9 @@ def scalar_encoder(field: FieldDescriptor, *, binary: bool) -> Convert | None:
         return _serialize if binary else lambda value: _to_base64(_serialize(value))
     if field.type in _FLOATS:
         return _finite(field.full_name)
+    if field.type == FieldDescriptor.TYPE_STRING:
+        # In JSON text, the whole document is looked through at once.
+        return _text(field.full_name) if binary else None
     return _to_base64 if field.type == FieldDescriptor.TYPE_BYTES and not binary else None
 
 
@@ -70,8 +73,8 @@ def _duration_encoder(name: str) -> Convert:
         seconds: int = value.seconds
         if not -_LAST_DURATION_SECOND <= seconds <= _LAST_DURATION_SECOND:
             raise FieldInvalid.of(name, "must be within 10000 years")
-        # Parts finer than a microsecond are cut off towards zero, on both sides of it.
-        return seconds * MICROSECONDS + int(value.nanos / 1000)
+        micros: int = seconds * MICROSECONDS + value.nanos // 1000
+        return micros
 
     return encode
 
@@ -80,9 +83,24 @@ def _finite(name: str) -> Convert:
     def encode(value: float) -> float:
         if not math.isfinite(value):
             raise FieldInvalid.of(name, "must be a finite number")
+        # SQLite knows no negative zero: adding zero makes it the positive one everywhere.
+        return value + 0.0
+
+    return encode
+
+
+def _text(name: str) -> Convert:
+    def encode(value: str) -> str:
+        if "\0" in value:
+            raise no_nul(name)
         return value
 
     return encode
+
+
+def no_nul(name: str) -> FieldInvalid:
+    """Refuse the one character that PostgreSQL cannot keep and SQLite cannot count."""
+    return FieldInvalid.of(name, "must not hold the character NUL")
 
 
 def _serialize(value: Any) -> bytes:
