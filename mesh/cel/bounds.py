@@ -20,13 +20,32 @@ _LONGEST_LIST = 2**31 - 1
 """No protobuf message is larger than 2 GiB."""
 
 
+def is_int_arithmetic(node: Node) -> bool:
+    """Tell whether an overflow of a node shows in what is computed from it.
+
+    SQLite turns an int that overflows into a real, and reals stay reals.
+    """
+    return (
+        isinstance(node, Call)
+        and node.function in functions.ARITHMETIC
+        and node.type is CelType.INT
+        and not is_constant(node)
+    )
+
+
 def fits(node: Call, parameters: Mapping[str, Value]) -> bool:
-    """Tell whether the result of integer arithmetic is always within its type's range."""
+    """Tell whether arithmetic, with the ints it is computed from, never leaves its range."""
     if not isinstance(node.type, CelType) or node.type not in RANGES:
         return False
     least, greatest = RANGES[node.type]
     low, high = _result(node, parameters)
-    return least <= low and high <= greatest
+    if not (least <= low and high <= greatest):
+        return False
+    return not is_int_arithmetic(node) or all(
+        fits(each, parameters)
+        for each in node.operands
+        if isinstance(each, Call) and is_int_arithmetic(each)
+    )
 
 
 def _interval(node: Node, parameters: Mapping[str, Value]) -> Interval:

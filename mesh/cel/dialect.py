@@ -22,6 +22,8 @@ _TYPES: dict[CelType, sa.types.TypeEngine[Any]] = {
     CelType.DURATION: sa.BigInteger(),
 }
 _INFINITY = float("inf")
+_HUGE = 1e300
+"""A real far beyond every integer."""
 
 
 class Domain:
@@ -167,8 +169,10 @@ class Sqlite:
         if kind is CelType.DOUBLE:
             return sa.func.nullif(sa.func.nullif(number, _INFINITY), -_INFINITY, type_=sa.Double())
         # Integers that overflow turn into reals in SQLite, and stay so through arithmetic.
+        # JSON tells the types apart; infinity, which it cannot hold, is cut.
         least, greatest = RANGES[kind]
-        domain = self.items(sa.func.json_array(number), kind)
+        finite = sa.func.min(sa.func.max(number, -_HUGE), _HUGE)
+        domain = self.items(sa.func.json_array(finite), kind)
         fits = sa.and_(domain.source.c.type == "integer", domain.value.between(least, greatest))
         return domain.select(domain.value).where(fits).scalar_subquery()
 

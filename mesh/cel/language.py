@@ -13,9 +13,10 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import Message
 
 from mesh.cel.dialect import SQLITE, Dialect
-from mesh.cel.engine import Checker
+from mesh.cel.engine import TOO_DEEP, Checker
 from mesh.cel.lowering import RECORD, Lowering, Scope
 from mesh.cel.memory import Frame, evaluator
+from mesh.cel.nesting import MAX_NESTING, nesting
 from mesh.cel.source import BODY, RESERVED, Source
 from mesh.cel.sql import Columns
 from mesh.cel.translation import Translation
@@ -117,6 +118,8 @@ class Environment:
         tree = lowering.node(checked.expr)
         if tree.type is not CelType.BOOL:
             lowering.refuse(checked.expr, f"the condition is {describe(tree.type)}, not bool")
+        if nesting(tree) > MAX_NESTING:
+            lowering.refuse(checked.expr, f"the condition {TOO_DEEP}")
         return Condition(expression, tree, lowering.slots)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from mesh.cel import functions
-from mesh.cel.bounds import fits
+from mesh.cel.bounds import fits, is_int_arithmetic
 from mesh.cel.dialect import Dialect, Domain, Expression
 from mesh.cel.memory import constant_value
 from mesh.cel.sql import Columns
@@ -38,7 +38,7 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "_>_": operator.gt,
     "_>=_": operator.ge,
 }
-_ARITHMETIC: Mapping[str, Callable[..., Any]] = {
+_ARITHMETIC: Mapping[str, Callable[..., Expression]] = {
     "_+_": operator.add,
     "_-_": operator.sub,
     "_*_": operator.mul,
@@ -189,23 +189,32 @@ class Translation:
             return self._indexed(node)
         if name == functions.SIZE:
             return self._size(node.operands[0])
-        operands = [self.write(each) for each in node.operands]
         if name in functions.ARITHMETIC:
-            return self._computed(node, operands)
+            return self._computed(node)
+        operands = [self.write(each) for each in node.operands]
         return self._functions[name](*operands)
 
-    def _computed(self, node: Call, operands: list[Expression]) -> Expression:
+    def _computed(self, node: Call) -> Expression:
+        result = self._arithmetic(node)
+        if not isinstance(node.type, CelType) or node.type is CelType.STRING:
+            return result
+        return result if fits(node, self._parameters) else self._dialect.within(result, node.type)
+
+    def _arithmetic(self, node: Call) -> Expression:
+        """Write arithmetic without its guard; one guard serves a whole tree of ints."""
+        operands = [
+            self._arithmetic(each)
+            if isinstance(each, Call) and is_int_arithmetic(node) and is_int_arithmetic(each)
+            else self.write(each)
+            for each in node.operands
+        ]
         if node.type is CelType.STRING:
             return operands[0].concat(operands[1])
         if node.function == "_/_":
             # SQLAlchemy's own / would not divide integers as integers.
             left, right = operands
-            result: Expression = left.op("/", return_type=left.type, precedence=8)(right)
-        else:
-            result = _ARITHMETIC[node.function](*operands)
-        if not isinstance(node.type, CelType) or fits(node, self._parameters):
-            return result
-        return self._dialect.within(result, node.type)
+            return left.op("/", return_type=left.type, precedence=8)(right)
+        return _ARITHMETIC[node.function](*operands)
 
     def _size(self, operand: Node) -> Expression:
         value = self.write(operand)
