@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from mesh.cel import Environment, TableColumns
 from mesh.contract.names import tenant_of
 from mesh.errors import FieldInvalid, KindUnknown, ResourceExists, ResourceNotFound
 from mesh.sql import engine as dialect
@@ -245,9 +246,6 @@ def _parent_ids(target: KindTable, parent: str) -> tuple[str, ...]:
 
 
 def _condition(target: KindTable, expression: str) -> sa.ColumnElement[bool]:
-    from mesh.cel.language import Environment
-    from mesh.cel.sql import TableColumns
-
     condition = Environment.of_kind(target.kind).compile(expression)
     return condition.to_sql(TableColumns(target.table, target.kind))
 

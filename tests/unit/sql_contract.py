@@ -1,5 +1,6 @@
 """A contract with every type of field, compiled when the tests run."""
 
+import importlib
 import tempfile
 from functools import cache
 from importlib.resources import as_file, files
@@ -215,6 +216,8 @@ def compile_contract(path: str, text: str, package: str) -> Catalogue:
         if code:
             raise ValueError(f"{path} does not compile")
         compiled = descriptor_pb2.FileDescriptorSet.FromString(output.read_bytes())
+    for dependency in compiled.file[0].dependency:
+        importlib.import_module(dependency.removesuffix(".proto").replace("/", ".") + "_pb2")
     pool = descriptor_pool.Default()
     pool.Add(compiled.file[0])
     return build_catalogue(package, [pool.FindFileByName(path)])
