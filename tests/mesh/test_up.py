@@ -1,0 +1,188 @@
+"""`secmesh up` as a user meets it: the story, READY, a clean end, and clear words otherwise."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+SECMESH = Path(sys.executable).parent / "secmesh"
+START_SECONDS = 90
+STOP_SECONDS = 40
+pytestmark = pytest.mark.timeout(240)
+
+
+@dataclass
+class Up:
+    """A running `secmesh up`."""
+
+    process: subprocess.Popen[str]
+    home: Path
+    ready: dict[str, Any]
+    said: str
+    """What it wrote on standard error up to READY."""
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [SECMESH, *arguments],
+            env={**os.environ, "SECMESH_HOME": str(self.home)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def get(self, path: str) -> httpx.Response:
+        token = Path(self.ready["token_file"]).read_text()
+        headers = {"authorization": f"Bearer {token}"}
+        return httpx.get(self.ready["gateway"] + path, headers=headers, trust_env=False)
+
+    def children(self) -> dict[str, int]:
+        """Process ids of the children by what they run."""
+        found = {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                parent = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+                command = (stat.parent / "cmdline").read_text().replace("\0", " ")
+            except OSError:
+                continue
+            if parent == self.process.pid:
+                found[command] = int(stat.parent.name)
+        return found
+
+
+def environment(home: Path, **settings: str) -> dict[str, str]:
+    ports = {"SECMESH_GATEWAY_PORT": "0", "SECMESH_INVENTORY_PORT": "0"}
+    return {**os.environ, "SECMESH_HOME": str(home), **ports, **settings}
+
+
+@contextmanager
+def running(home: Path, **settings: str) -> Iterator[Up]:
+    log = home.parent / "said.txt"
+    with log.open("w") as said:
+        process = subprocess.Popen(
+            [SECMESH, "up"],
+            env=environment(home, **settings),
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+        )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("READY "), f"{line!r}, {log.read_text()}"
+        yield Up(process, home, json.loads(line.removeprefix("READY ")), log.read_text())
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            process.stdout.close()
+
+
+def gone(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_the_story_the_three_surfaces_and_a_second_run(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with running(home) as up:
+        assert "contradicted" in up.said
+        assert re.search(r"\d+ resources in \d+ calls", up.said)
+        assert (home / "token").stat().st_mode & 0o777 == 0o600
+        assert home.stat().st_mode & 0o777 == 0o700
+
+        rest = up.get("/inventory/v1/tenants/acme/s3_buckets")
+        assert rest.status_code == 200
+        assert rest.json()["records"]
+
+        listed = up.call("-o", "json", "inventory", "ls", "s3_buckets")
+        assert listed.returncode == 0, listed.stderr
+        names = {record["name"] for record in json.loads(listed.stdout)}
+        assert names == {record["name"] for record in rest.json()["records"]}
+
+        checked = up.call("compliance", "evaluate", "--ssp", "sample", "--fail-on", "contradicted")
+        assert checked.returncode == 4, checked.stderr
+
+        children = up.children()
+    assert up.process.returncode == 0
+    assert len(children) >= 4
+    assert all(gone(pid) for pid in children.values()), "Ctrl-C stops every child"
+    assert not (home / "ready.json").exists()
+
+    with running(home, SECMESH_STORY="0") as again:
+        assert "contradicted" not in again.said
+        kept = again.get("/inventory/v1/tenants/acme/s3_buckets")
+        assert {record["name"] for record in kept.json()["records"]} == names
+
+
+def test_a_child_that_dies_ends_the_mesh_and_is_named(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with running(home, SECMESH_STORY="0") as up:
+        children = up.children()
+        (inventory,) = (pid for command, pid in children.items() if "services.inventory" in command)
+        os.kill(inventory, signal.SIGKILL)
+        assert up.process.wait(STOP_SECONDS) == 1
+        said = (tmp_path / "said.txt").read_text()
+        assert "inventory ended with code -9" in said.replace("\n", " ")
+    assert all(gone(pid) for pid in children.values())
+
+
+def test_a_killed_mesh_leaves_no_child(tmp_path: Path) -> None:
+    with running(tmp_path / "home", SECMESH_STORY="0") as up:
+        children = up.children()
+        up.process.kill()
+        up.process.wait()
+        deadline = time.monotonic() + STOP_SECONDS
+        while not all(gone(pid) for pid in children.values()):
+            assert time.monotonic() < deadline, "the reaper left a child"
+            time.sleep(0.1)
+
+
+def refused(home: Path, **settings: str) -> str:
+    """Run `up` where it cannot start; give what it says in one line."""
+    done = subprocess.run(
+        [SECMESH, "up"],
+        env=environment(home, **settings),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=START_SECONDS,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return " ".join(done.stderr.split())
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        said = refused(tmp_path / "home", SECMESH_GATEWAY_PORT=port)
+    assert f"port {port} is taken" in said
+    assert "SECMESH_GATEWAY_PORT" in said
+
+
+def test_a_home_in_use_is_named(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with running(home, SECMESH_STORY="0"):
+        assert "another `secmesh up` uses" in refused(home)
