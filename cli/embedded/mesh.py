@@ -195,7 +195,7 @@ class EmbeddedMesh:
         edge = await self._start(
             "edge",
             [sys.executable, "-m", "gateway", "serve"],
-            {"SECMESH_GATEWAY_SERVICES": orjson.dumps({"inventory": self.inventory}).decode()},
+            {"SECMESH_GATEWAY_SERVICES": f"inventory={self.inventory}"},
         )
         self.gateway = f"127.0.0.1:{gateway_port}"
         config = await self._render(await edge.listening())
