@@ -2,15 +2,19 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Never, TypeAlias
 
 import grpc
 from google.protobuf.message import Message
 
 from mesh.contract.catalogue import Catalogue
 from mesh.server.call import REQUEST_ID_KEY, Call, enter_call
+from mesh.server.log import failure
+
+_LOG = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 # Generic in its stub only.
@@ -147,29 +151,45 @@ def _endpoint(path: str, handler: Handler) -> Proceed:
         await context.send_initial_metadata(((REQUEST_ID_KEY, call.request_id),))
         return response
 
-    async def respond_all(call: Call, request: Any, context: Context) -> None:
+    async def pump(call: Call, request: Any, context: Context) -> None:
         inner = _Context(call, context, request)
         # Closed here, so that a handler's `finally` runs now and not when garbage is collected.
         async with aclosing(serve(request, inner)) as responses:
             async for response in responses:
                 await inner.write(response)
-        _require_listener(context)
+
+    async def respond_all(call: Call, request: Any, context: Context) -> None:
+        await _unswallowed(pump(call, request, context))
 
     async def respond_by_writing(call: Call, request: Any, context: Context) -> None:
-        await serve(request, _Context(call, context, request))
-        _require_listener(context)
+        await _unswallowed(serve(request, _Context(call, context, request)))
+
+    async def refuse(_call: Call, request: Any, context: Context) -> Never:
+        # The generated base class is not async: it raises for what a servicer left out.
+        serve(request, context)
+        raise TypeError(f"the handler of {path} is not async")
 
     if inspect.isasyncgenfunction(serve):
         return respond_all
     if not inspect.iscoroutinefunction(serve):
-        raise TypeError(f"the handler of {path} is not async")
+        return refuse
     return respond_by_writing if handler.response_streaming else respond
 
 
-def _require_listener(context: Context) -> None:
-    # gRPC leaks a cancelled stream whose handler swallowed CancelledError (grpc#43360): raise it.
-    if context.cancelled():
-        raise asyncio.CancelledError
+async def _unswallowed(stream: Coroutine[Any, Any, None]) -> None:
+    """Run a stream in a task of its own: its handler can then not swallow the end of the call.
+
+    gRPC leaks a cancelled stream whose handler returns instead of raising (grpc#43360).
+    """
+    task = asyncio.create_task(stream)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOG.error("a cancelled handler failed", extra={"fields": {"error": failure(error)}})
+        raise
 
 
 class _Context:

@@ -39,10 +39,6 @@ class Errors(CallInterceptor):
             _log(call, logging.INFO, context.code().name)
             raise
         except Exception as error:  # noqa: BLE001 - the one place where every error becomes a status
-            if context.cancelled():
-                # Nobody is left to answer; gRPC fails to write to a call that is gone.
-                _log(call, logging.INFO, "CANCELLED")
-                raise asyncio.CancelledError from None
             refusal = _refusal_of(call, context, error)
             _log_refusal(call, refusal, error)
         else:
