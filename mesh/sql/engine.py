@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import sqlite3
 import tempfile
 import weakref
 from collections.abc import Iterator
@@ -18,7 +19,15 @@ from mesh.errors import DependencyUnavailable
 WRITE = "secmesh_write"
 """Execution option of a connection that is going to write."""
 
-_BUSY_TIMEOUT_MS = 15_000
+_PRAGMAS = (
+    # Milliseconds to wait for a writer in another process.
+    "busy_timeout=15000",
+    # Readers do not wait for the writer.
+    "journal_mode=WAL",
+    # A power cut may cost the last commits, never the file; a killed process costs nothing.
+    "synchronous=NORMAL",
+    "foreign_keys=ON",
+)
 _POOL = {"pool_size": 8, "max_overflow": 8, "pool_timeout": 15}
 
 
@@ -60,23 +69,25 @@ def _listen(engine: AsyncEngine) -> None:
 
 
 def _make_private(_dialect: Any, _record: Any, arguments: list[Any], _named: Any) -> None:
-    """Create the file for its owner alone; opening it tells why, if that fails."""
-    with contextlib.suppress(OSError):
+    """Create the file for its owner alone, before the driver starts a thread for it."""
+    try:
         os.close(os.open(arguments[0], os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise sqlite3.OperationalError("the database file cannot be opened") from error
 
 
 def _configure(connection: Any, _record: Any) -> None:
-    # The driver must not begin transactions by itself: see _begin.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in (
-        f"busy_timeout={_BUSY_TIMEOUT_MS}",
-        "journal_mode=WAL",
-        "synchronous=NORMAL",
-        "foreign_keys=ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    try:
+        # The driver must not begin transactions by itself: see _begin.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in _PRAGMAS:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+    except BaseException:
+        # The pool does not know the connection yet, so nothing else would end its thread.
+        connection.close()
+        raise
 
 
 def _begin(connection: sa.Connection) -> None:
