@@ -65,22 +65,25 @@ def _failing(result: pb.CheckResult) -> str:
 
 
 def _open(result: pb.CheckResult) -> str:
-    actions = sorted(
-        {gap.action for gap in result.gaps if gap.action}
-        | {each.action for evidence in result.evidence for each in evidence.unread if each.action}
-    )
-    if actions:
-        more = f" and {len(actions) - _MAX_ACTIONS} more" if len(actions) > _MAX_ACTIONS else ""
-        codes = sorted({gap.code or outcome_word(gap.outcome) for gap in result.gaps})
-        why = f" ({', '.join(codes[:3])})" if codes else ""
-        return f"{result.check_id} needs {', '.join(actions[:_MAX_ACTIONS])}{more}{why}"
+    reads = {(gap.action, gap.code, gap.outcome) for gap in result.gaps if gap.action}
+    reads |= {
+        (each.action, each.code, each.outcome)
+        for evidence in result.evidence
+        if evidence.outcome == check_pb2.EVIDENCE_OUTCOME_UNREAD
+        for each in evidence.unread
+        if each.action
+    }
+    if reads:
+        listed = sorted({f"{action} ({code or outcome_word(how)})" for action, code, how in reads})
+        more = f" and {len(listed) - _MAX_ACTIONS} more" if len(listed) > _MAX_ACTIONS else ""
+        return f"{result.check_id} needs {', '.join(listed[:_MAX_ACTIONS])}{more}"
     if result.gaps:
         gap = result.gaps[0]
         place = "/".join(part for part in (gap.cloud_account_id, gap.region) if part)
         word = gap.code or outcome_word(gap.outcome)
         return f"{result.check_id}: {result.collection} of {place}: {word}"
     if result.stale:
-        return f"{result.check_id} has only evidence that is too old for {result.stale}"
+        return f"{result.check_id} has only evidence that is too old, {result.stale} outcomes"
     return f"{result.check_id} was not read whole"
 
 

@@ -11,12 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import check_pb2, ssp_pb2
-from services.inventory.compliance.reason import (
-    failing_facts,
-    open_facts,
-    passing_facts,
-)
+from secmesh.inventory.v1 import check_pb2, record_pb2, ssp_pb2
+from services.inventory.compliance.reason import failing_facts, open_facts, passing_facts
 
 _DIRECT = check_pb2.EVIDENCE_GRADE_DIRECT
 
@@ -126,12 +122,15 @@ def worst(verdicts: Iterable[pb.Verdict.ValueType]) -> pb.Verdict.ValueType:
 def missing_actions(results: Iterable[pb.CheckResult]) -> list[str]:
     """Give the IAM actions whose grant would turn unread evidence into an answer, sorted."""
     results = list(results)
-    from_gaps = {gap.action for result in results for gap in result.gaps}
+    denied = record_pb2.READ_OUTCOME_DENIED
+    from_gaps = {gap.action for result in results for gap in result.gaps if gap.outcome == denied}
     from_rows = {
         unread.action
         for result in results
         for evidence in result.evidence
+        if evidence.outcome == check_pb2.EVIDENCE_OUTCOME_UNREAD
         for unread in evidence.unread
+        if unread.outcome == denied
     }
     return sorted((from_gaps | from_rows) - {""})
 

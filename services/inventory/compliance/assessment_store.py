@@ -1,0 +1,76 @@
+"""The SQL of plans and assessments."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mesh.errors import ResourceNotFound
+from mesh.sql.store import Store
+from secmesh.inventory.v1 import assessment_pb2 as pb
+from secmesh.inventory.v1 import ssp_pb2
+from services.inventory.compliance.ssp import Plan
+
+SSPS = "ssps"
+CLAIMS = "claims"
+ASSESSMENTS = "assessments"
+VERDICTS = "verdicts"
+
+
+class AssessmentStore:
+    """Keeps plans with their claims and assessments with their verdicts, each as one."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def replace_plan(self, plan: Plan) -> None:
+        """Store a plan and its claims in place of what had its name, or nothing."""
+        async with self._store.transaction() as connection:
+            await self._store.upsert(connection, SSPS, [plan.ssp])
+            await self._store.delete_under(connection, CLAIMS, plan.ssp.name)
+            await self._store.insert(connection, CLAIMS, plan.claims)
+
+    async def plan(
+        self, name: str, connection: AsyncConnection
+    ) -> tuple[ssp_pb2.Ssp, list[ssp_pb2.Claim]]:
+        """Give a plan and its claims; ResourceNotFound if there is none."""
+        ssp = cast("ssp_pb2.Ssp", await self._store.get(SSPS, name, connection=connection))
+        target = self._store.target(CLAIMS)
+        ids = self._store.target(SSPS).kind.pattern.parse(name)
+        if ids is None:
+            raise ResourceNotFound(name)
+        tenant, ssp_id = ids
+        statement = self._store.select(CLAIMS, tenant).where(target.table.c.ssp_id == ssp_id)
+        found = await self._store.messages(CLAIMS, statement, connection=connection)
+        return ssp, cast("list[ssp_pb2.Claim]", found)
+
+    async def add(self, assessment: pb.Assessment, found: Sequence[pb.ClaimVerdict]) -> None:
+        """Store an assessment and its verdicts together."""
+        async with self._store.transaction() as connection:
+            await self._store.insert(connection, ASSESSMENTS, [assessment])
+            await self._store.insert(connection, VERDICTS, found)
+
+    async def assessment(
+        self, name: str
+    ) -> tuple[pb.Assessment, ssp_pb2.Ssp | None, list[pb.ClaimVerdict]]:
+        """Give an assessment, its plan if it is still there, and its verdicts, worst first."""
+        async with self._store.connection() as connection:
+            found = await self._store.get(ASSESSMENTS, name, connection=connection)
+            assessment = cast("pb.Assessment", found)
+            try:
+                plan = await self._store.get(SSPS, assessment.ssp, connection=connection)
+            except ResourceNotFound:
+                plan = None
+            table = self._store.target(VERDICTS).table
+            tenant, assessment_id = name.split("/")[1::2]
+            statement = (
+                self._store.select(VERDICTS, tenant)
+                .where(table.c.assessment_id == assessment_id)
+                .order_by(table.c.verdict, table.c.control_id, table.c.id)
+            )
+            judged = await self._store.messages(VERDICTS, statement, connection=connection)
+        return (
+            assessment,
+            cast("ssp_pb2.Ssp | None", plan),
+            cast("list[pb.ClaimVerdict]", judged),
+        )

@@ -1,0 +1,87 @@
+"""One evaluation from the stored plan to the stored assessment."""
+
+import os
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from mesh.contract.names import tenant_of
+from mesh.sql.store import Store
+from secmesh.inventory.v1 import assessment_pb2 as pb
+from secmesh.inventory.v1 import compliance_service_pb2 as api
+from services.inventory.compliance.assessment import bind, summarise, verdicts
+from services.inventory.compliance.assessment_store import AssessmentStore
+from services.inventory.compliance.check_catalogue import CheckCatalogue
+from services.inventory.compliance.coverage import Coverage
+from services.inventory.compliance.evaluation import Evaluation
+from services.inventory.compliance.evidence_store import EvidenceStore
+from services.inventory.errors import NothingCollected
+
+DEFAULT_MAX_AGE = timedelta(days=7)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Assessor:
+    """Weighs the claims of plans against the records collected last."""
+
+    def __init__(
+        self, store: Store, checks: CheckCatalogue, clock: Callable[[], datetime] = _now
+    ) -> None:
+        self._store = store
+        self._assessments = AssessmentStore(store)
+        self._checks = checks
+        self._clock = clock
+
+    async def evaluate(
+        self, ssp: str, accounts: Sequence[str], max_age: timedelta = DEFAULT_MAX_AGE
+    ) -> AsyncGenerator[api.EvaluateProgress | pb.Assessment]:
+        """Run every check that the plan needs, tell how far it is, and store the assessment.
+
+        Raises ResourceNotFound if there is no such plan, NothingCollected if none of the
+        accounts was ever collected.
+        """
+        tenant = tenant_of(ssp) or ""
+        evaluate_time = self._clock()
+        # One snapshot: a run that ends meanwhile is not half seen.
+        async with self._store.connection() as connection:
+            plan, claims = await self._assessments.plan(ssp, connection)
+            evidence = EvidenceStore(self._store, connection, tenant)
+            coverage = Coverage(accounts, await evidence.units(accounts))
+            if coverage.empty:
+                raise NothingCollected
+            evaluation = Evaluation(
+                evidence, coverage, evaluate_time, evaluate_time - max_age, tuple(accounts)
+            )
+            bindings = bind(plan, claims, self._checks)
+            runs = sorted(
+                {run for binding in bindings for run in binding.runs},
+                key=lambda run: (run.check_id, run.thresholds),
+            )
+            yield api.EvaluateProgress(checks=len(runs))
+            results = {}
+            for done, run in enumerate(runs, start=1):
+                check = self._checks.checks[run.check_id]
+                results[run] = await evaluation.run(check, dict(run.thresholds))
+                yield api.EvaluateProgress(checks=len(runs), checks_done=done)
+        name = f"tenants/{tenant}/assessments/{_time_ordered_id()}"
+        found = verdicts(name, bindings, results, evaluate_time)
+        assessment = pb.Assessment(
+            name=name, ssp=ssp, cloud_account_ids=coverage.accounts, baseline=plan.baseline
+        )
+        assessment.evaluate_time.FromDatetime(evaluate_time)
+        assessment.max_age.FromTimedelta(max_age)
+        summarise(assessment, found)
+        await self._assessments.add(assessment, found)
+        yield assessment
+
+
+def _time_ordered_id() -> str:
+    """Give a UUID of version 7 (RFC 9562): milliseconds, then chance."""
+    number = time.time_ns() // 1_000_000 << 80 | int.from_bytes(os.urandom(10), "big")
+    number = number & ~(0xF << 76) | 0x7 << 76
+    number = number & ~(0x3 << 62) | 0x2 << 62
+    text = f"{number:032x}"
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))

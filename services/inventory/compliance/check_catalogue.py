@@ -1,0 +1,200 @@
+"""The checks, read from ``checks/*.yaml`` and bound to the contract once at start-up.
+
+``now`` in a condition is the moment its record was last read, so that old evidence is judged by
+its own time; thresholds in days are durations, counts are ints.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from importlib import resources
+from types import MappingProxyType
+from typing import Any
+
+import protovalidate
+import yaml
+from google.protobuf import json_format
+
+from mesh.cel.language import Condition, Environment
+from mesh.cel.types import CelType
+from mesh.contract.catalogue import Catalogue, Kind
+from mesh.errors import FilterInvalid
+from secmesh.inventory.v1 import check_pb2
+from services.inventory.compliance.controls import load_controls
+from services.inventory.compliance.failing_filter import failing_filter
+
+NOW = "now"
+_UNIT_TYPES = {
+    check_pb2.THRESHOLD_UNIT_DAYS: CelType.DURATION,
+    check_pb2.THRESHOLD_UNIT_COUNT: CelType.INT,
+}
+
+
+class CheckInvalid(Exception):
+    """A check breaks a rule; the message names the file, the check and the rule."""
+
+
+@dataclass(frozen=True)
+class BoundCheck:
+    """One check with its conditions compiled over its kind."""
+
+    message: check_pb2.Check
+    kind: Kind
+    condition: Condition
+    applies: Condition | None
+    environment: Environment
+
+    @property
+    def id(self) -> str:
+        return self.message.id
+
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """Body fields that decide an outcome."""
+        read = self.condition.fields | (self.applies.fields if self.applies else frozenset())
+        return frozenset(field for field in read if "." not in field)
+
+    @cached_property
+    def uses_now(self) -> bool:
+        """Whether an outcome depends on when the record was read."""
+        bare = re.sub(r"\"[^\"]*\"|'[^']*'", "", f"{self.message.condition} {self.message.applies}")
+        return re.search(rf"\b{NOW}\b", bare) is not None
+
+    def parameters(self, thresholds: Mapping[str, int], now: datetime) -> dict[str, object]:
+        """Give the values of the condition's variables."""
+        values: dict[str, object] = {NOW: now}
+        for parameter in self.message.parameters:
+            value = thresholds[parameter.variable]
+            in_days = parameter.unit == check_pb2.THRESHOLD_UNIT_DAYS
+            values[parameter.variable] = timedelta(days=value) if in_days else value
+        return values
+
+    def defaults(self) -> dict[str, int]:
+        """Give the thresholds where no plan sets any."""
+        return {each.variable: each.default_value for each in self.message.parameters}
+
+    def filter(self, thresholds: Mapping[str, int], now: datetime) -> str:
+        """Give the CEL filter of every failing record."""
+        fails_if_met = self.message.quantifier == check_pb2.QUANTIFIER_NONE
+        return failing_filter(
+            self.environment,
+            self.message.applies,
+            self.message.condition,
+            self.parameters(thresholds, now),
+            fails_if_met=fails_if_met,
+        )
+
+
+@dataclass(frozen=True)
+class CheckCatalogue:
+    """All checks by id."""
+
+    checks: Mapping[str, BoundCheck]
+
+    @cached_property
+    def by_control(self) -> Mapping[str, tuple[BoundCheck, ...]]:
+        """Checks of each control, by control id."""
+        found: dict[str, list[BoundCheck]] = {}
+        for check in self.checks.values():
+            for mapping in check.message.controls:
+                found.setdefault(mapping.control_id, []).append(check)
+        return MappingProxyType({control: tuple(checks) for control, checks in found.items()})
+
+    def of(self, control_id: str) -> tuple[BoundCheck, ...]:
+        """Give the checks bound to a control."""
+        return self.by_control.get(control_id, ())
+
+
+def load_checks(catalogue: Catalogue) -> CheckCatalogue:
+    """Read the checks that come with the service. Raises CheckInvalid naming the culprit."""
+    folder = resources.files(__package__) / "checks"
+    files = sorted(
+        (file for file in folder.iterdir() if file.name.endswith(".yaml")),
+        key=lambda file: file.name,
+    )
+    return bind_checks(catalogue, {file.name: file.read_text(encoding="utf-8") for file in files})
+
+
+def bind_checks(catalogue: Catalogue, files: Mapping[str, str]) -> CheckCatalogue:
+    """Bind checks written in YAML, by file name. Raises CheckInvalid naming the culprit."""
+    found: dict[str, BoundCheck] = {}
+    for file, text in files.items():
+        for entry in _entries(file, text):
+            check = _bind(catalogue, _message(file, entry), file)
+            if check.id in found:
+                raise CheckInvalid(f"{file}: {check.id} stands there twice")
+            found[check.id] = check
+    return CheckCatalogue(MappingProxyType(found))
+
+
+def _entries(file: str, text: str) -> Iterable[Any]:
+    try:
+        entries = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise CheckInvalid(f"{file}: {error}") from error
+    if not isinstance(entries, list):
+        raise CheckInvalid(f"{file}: must be a list of checks")
+    return entries
+
+
+def _message(file: str, entry: Any) -> check_pb2.Check:
+    name = entry.get("id", "a check without id") if isinstance(entry, dict) else "an entry"
+    check = check_pb2.Check()
+    try:
+        json_format.ParseDict(entry, check)
+        protovalidate.validate(check)
+    except (json_format.ParseError, protovalidate.ValidationError, AttributeError) as error:
+        raise CheckInvalid(f"{file}: {name}: {error}") from error
+    return check
+
+
+def _bind(catalogue: Catalogue, check: check_pb2.Check, file: str) -> BoundCheck:
+    culprit = f"{file}: {check.id}"
+    kind = catalogue.record_kinds.get(check.collection)
+    if kind is None:
+        raise CheckInvalid(f"{culprit}: there is no collection {check.collection!r}")
+    _check_rules(check, culprit)
+    variables = {NOW: CelType.TIMESTAMP} | {
+        parameter.variable: _UNIT_TYPES[parameter.unit] for parameter in check.parameters
+    }
+    try:
+        environment = Environment.of_kind(kind, variables)
+        bound = BoundCheck(
+            message=check,
+            kind=kind,
+            condition=environment.compile(check.condition),
+            applies=environment.compile(check.applies) if check.applies else None,
+            environment=environment,
+        )
+        # The filter is written with real thresholds later; that it compiles is known now.
+        written = bound.filter(bound.defaults(), datetime.fromisoformat("2030-01-01T00:00:00Z"))
+        Environment.of_kind(kind).compile(written)
+    except FilterInvalid as error:
+        raise CheckInvalid(f"{culprit}: {error}") from error
+    return bound
+
+
+def _check_rules(check: check_pb2.Check, culprit: str) -> None:
+    together = check.scope != check_pb2.CHECK_SCOPE_RESOURCE
+    if together != bool(check.quantifier):
+        raise CheckInvalid(
+            f"{culprit}: a quantifier goes with the scope of an account, and only so"
+        )
+    for mapping in check.controls:
+        control = load_controls().get(mapping.control_id)
+        if control is None or control.withdrawn:
+            raise CheckInvalid(f"{culprit}: {mapping.control_id} is no control of SP 800-53 rev 5")
+    _unique(culprit, "control", [mapping.control_id for mapping in check.controls])
+    _unique(culprit, "variable", [parameter.variable for parameter in check.parameters])
+    known = {each for control in load_controls().values() for each in control.parameters}
+    for parameter in check.parameters:
+        if parameter.param_id and parameter.param_id not in known:
+            raise CheckInvalid(f"{culprit}: {parameter.param_id} is no parameter of SP 800-53")
+
+
+def _unique(culprit: str, what: str, values: Sequence[str]) -> None:
+    twice = {value for value in values if values.count(value) > 1}
+    if twice:
+        raise CheckInvalid(f"{culprit}: {what} {min(twice)!r} stands there twice")

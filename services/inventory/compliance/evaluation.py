@@ -1,0 +1,264 @@
+"""Runs checks over what was collected: one CheckResult for a check and its thresholds."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from secmesh.inventory.v1 import assessment_pb2 as pb
+from secmesh.inventory.v1 import check_pb2, record_pb2
+from services.inventory.compliance.check_catalogue import BoundCheck
+from services.inventory.compliance.coverage import Coverage, Standing
+from services.inventory.compliance.evidence import record_evidence, record_values
+from services.inventory.compliance.evidence_store import EvidenceStore, Question
+from services.inventory.compliance.failing_filter import in_accounts
+from services.inventory.compliance.outcomes import (
+    FAIL,
+    NOT_APPLICABLE,
+    OPEN,
+    PASS,
+    STALE,
+    UNREAD,
+    Outcome,
+    Place,
+    Tally,
+    combine,
+    total,
+)
+
+MAX_EVIDENCE = 50
+MAX_GAPS = 20
+MAX_FILTER = 4096
+MAX_FILTER_ACCOUNTS = 50
+_WORST_FIRST = (FAIL, UNREAD, STALE)
+_STANDINGS = {Standing.UNREAD: UNREAD, Standing.STALE: STALE}
+
+
+@dataclass
+class _Found:
+    """What the readings of one check gave."""
+
+    tallies: list[Tally] = field(default_factory=list)
+    records: list[tuple[record_pb2.Record, Outcome]] = field(default_factory=list)
+    actions: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One look at the evidence: the rows and the manifest of one moment."""
+
+    evidence: EvidenceStore
+    coverage: Coverage
+    evaluate_time: datetime
+    oldest: datetime
+    """Evidence read before counts as stale."""
+    named_accounts: Sequence[str] = ()
+    """Accounts that the caller chose; all if none."""
+
+    async def run(self, check: BoundCheck, thresholds: Mapping[str, int]) -> pb.CheckResult:
+        """Weigh all rows of a check."""
+        found = _Found()
+        collection = check.kind.collection
+        readings = self.coverage.readings(
+            collection, together=not check.uses_now, at=self.evaluate_time
+        )
+        for reading in readings:
+            parameters = check.parameters(thresholds, reading.read_time)
+            await self._read(Question(check, parameters, reading), found)
+        result = pb.CheckResult(
+            check_id=check.id,
+            grade=check.message.grade,
+            severity=check.message.severity,
+            thresholds=thresholds,
+            collection=collection,
+            remediation=check.message.remediation,
+        )
+        if check.message.scope == check_pb2.CHECK_SCOPE_RESOURCE:
+            self._weigh_rows(check, found, result)
+        else:
+            self._weigh_accounts(check, found, result)
+        if result.failed:
+            result.failing_filter = self._filter(check, thresholds)
+        return result
+
+    async def _read(self, question: Question, found: _Found) -> None:
+        tallies = await self.evidence.tallies(question)
+        by_standing: dict[Standing, list[Place]] = {standing: [] for standing in Standing}
+        for tally in tallies:
+            standing = self._standing(question.check, tally.place)
+            by_standing[standing].append(tally.place)
+            outcome = _STANDINGS.get(standing)
+            found.tallies.append(tally if outcome is None else tally.all_as(outcome))
+        closed = by_standing[Standing.UNREAD] + by_standing[Standing.STALE]
+        counts = total(tally for tally in tallies if tally.place not in closed)
+        for outcome in (FAIL, UNREAD, *self._met_is_bad(question.check)):
+            if counts[outcome]:
+                records = await self.evidence.records(
+                    question, outcome, without=closed, limit=MAX_EVIDENCE
+                )
+                found.records += [(record, outcome) for record in records]
+        for standing, outcome in _STANDINGS.items():
+            if by_standing[standing]:
+                records = await self.evidence.records_in(
+                    question, by_standing[standing], limit=MAX_EVIDENCE
+                )
+                found.records += [(record, outcome) for record in records]
+        if counts[UNREAD]:
+            actions = self.coverage.unanswered_actions(question.check.kind.collection)
+            found.actions |= {
+                *await self.evidence.needed_actions(question, actions, without=closed)
+            }
+
+    @staticmethod
+    def _met_is_bad(check: BoundCheck) -> tuple[Outcome, ...]:
+        return (PASS,) if check.message.quantifier == check_pb2.QUANTIFIER_NONE else ()
+
+    def _standing(self, check: BoundCheck, place: Place) -> Standing:
+        return self.coverage.standing(
+            place.cloud_account_id, check.kind.collection, place.region, self.oldest
+        )
+
+    def _weigh_rows(self, check: BoundCheck, found: _Found, result: pb.CheckResult) -> None:
+        counts = total(found.tallies)
+        _count(result, counts)
+        evidence = [self._of_record(check, record, outcome) for record, outcome in found.records]
+        result.evidence.extend(_worst_first(evidence))
+        gaps = self._listing_gaps(check)
+        if counts[UNREAD]:
+            gaps += self.coverage.field_gaps(check.kind.collection, found.actions)
+        result.gaps.extend(gaps[:MAX_GAPS])
+        result.complete = not gaps and not any(counts[outcome] for outcome in OPEN)
+
+    def _weigh_accounts(self, check: BoundCheck, found: _Found, result: pb.CheckResult) -> None:
+        counts: Counter[Outcome] = Counter()
+        evidence: list[pb.Evidence] = []
+        for place in self._places(check):
+            tallies = [tally for tally in found.tallies if _covers(place, tally.place)]
+            outcome = combine(
+                check.message.quantifier,
+                total(tallies),
+                unlisted=self._may_hide_rows(check, place, tallies),
+            )
+            counts[outcome] += 1
+            if outcome in _WORST_FIRST:
+                records = [each for each in found.records if _covers(place, _place(each[0]))]
+                evidence.append(self._of_account(check, place, outcome, tallies, records))
+        _count(result, counts)
+        result.evidence.extend(_worst_first(evidence))
+        result.complete = not any(counts[outcome] for outcome in OPEN)
+        if not result.complete:
+            gaps = self._listing_gaps(check)
+            gaps += self.coverage.field_gaps(check.kind.collection, found.actions)
+            result.gaps.extend(gaps[:MAX_GAPS])
+
+    def _places(self, check: BoundCheck) -> list[Place]:
+        """Give what has one outcome each: accounts, or their regions."""
+        collection = check.kind.collection
+        if check.message.scope == check_pb2.CHECK_SCOPE_ACCOUNT:
+            return [Place(account, "") for account in self.coverage.accounts]
+        return [
+            Place(account, region)
+            for account in self.coverage.accounts
+            for region in sorted(
+                {*self.coverage.units(account, collection)}
+                | {gap.region for gap in self.coverage.gaps(account, collection)}
+            )
+        ]
+
+    def _may_hide_rows(self, check: BoundCheck, place: Place, tallies: Sequence[Tally]) -> bool:
+        """Tell whether there may be rows that nobody saw."""
+        account, collection = place.cloud_account_id, check.kind.collection
+        gaps = self.coverage.gaps(account, collection)
+        if any(not place.region or gap.region in (place.region, "") for gap in gaps):
+            return True
+        if any(tally.rows for tally in tallies):
+            return False
+        # The one row of an account is always there if it was read.
+        units = self.coverage.units(account, collection).values()
+        return not any(unit.lists for unit in units)
+
+    def _listing_gaps(self, check: BoundCheck) -> list[pb.ManifestGap]:
+        return [
+            gap
+            for account in self.coverage.accounts
+            for gap in self.coverage.gaps(account, check.kind.collection)
+        ]
+
+    def _of_record(
+        self, check: BoundCheck, record: record_pb2.Record, outcome: Outcome
+    ) -> pb.Evidence:
+        missing = self._unit_gaps(check, _place(record)) if outcome == UNREAD else []
+        return record_evidence(check.kind, record, check.fields, outcome, missing)
+
+    def _unit_gaps(self, check: BoundCheck, place: Place) -> list[record_pb2.Unread]:
+        """Give the listings that leave a record's whole unit unread."""
+        units = self.coverage.units_of_row(
+            place.cloud_account_id, check.kind.collection, place.region
+        )
+        return [
+            record_pb2.Unread(action=entry.action, code=entry.code, outcome=entry.outcome)
+            for unit in units
+            for entry in unit.blocking
+        ]
+
+    def _of_account(
+        self,
+        check: BoundCheck,
+        place: Place,
+        outcome: Outcome,
+        tallies: Sequence[Tally],
+        records: Sequence[tuple[record_pb2.Record, Outcome]],
+    ) -> pb.Evidence:
+        subject = "/".join(part for part in (place.cloud_account_id, place.region) if part)
+        found = pb.Evidence(subject=subject, outcome=outcome)
+        rows = sum(tally.rows for tally in tallies)
+        if rows == 1 and records:
+            single = self._of_record(check, *records[0])
+            found.values.update(record_values(check.kind, records[0][0], check.fields))
+            found.unread.extend(single.unread)
+            if single.HasField("since"):
+                found.since.CopyFrom(single.since)
+            return found
+        counts = total(tallies)
+        found.values["records"] = str(rows)
+        found.values["records_meeting_the_condition"] = str(counts[PASS])
+        unread = [
+            gap
+            for record, of_record in records
+            for gap in self._of_record(check, record, of_record).unread
+        ]
+        found.unread.extend(unread[:MAX_GAPS])
+        return found
+
+    def _filter(self, check: BoundCheck, thresholds: Mapping[str, int]) -> str:
+        """Write the filter of the failing records, by the time of the newest reading."""
+        readings = self.coverage.readings(
+            check.kind.collection, together=not check.uses_now, at=self.evaluate_time
+        )
+        newest = max((reading.read_time for reading in readings), default=self.evaluate_time)
+        text = check.filter(thresholds, newest)
+        if 0 < len(self.named_accounts) <= MAX_FILTER_ACCOUNTS:
+            text = in_accounts(text, self.named_accounts)
+        return text if len(text) <= MAX_FILTER else ""
+
+
+def _count(result: pb.CheckResult, counts: Counter[Outcome]) -> None:
+    result.passed = counts[PASS]
+    result.failed = counts[FAIL]
+    result.not_applicable = counts[NOT_APPLICABLE]
+    result.unread = counts[UNREAD]
+    result.stale = counts[STALE]
+
+
+def _worst_first(evidence: list[pb.Evidence]) -> list[pb.Evidence]:
+    ranked = [each for each in evidence if each.outcome in _WORST_FIRST]
+    ranked.sort(key=lambda each: (_WORST_FIRST.index(each.outcome), each.subject, each.record))
+    return ranked[:MAX_EVIDENCE]
+
+
+def _place(record: record_pb2.Record) -> Place:
+    return Place(record.cloud_account_id, record.region)
+
+
+def _covers(whole: Place, part: Place) -> bool:
+    return whole.cloud_account_id == part.cloud_account_id and whole.region in ("", part.region)

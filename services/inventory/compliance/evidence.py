@@ -1,0 +1,96 @@
+"""One outcome and what it rests on: the record, the values read, the reads that are missing."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from mesh.contract.catalogue import Kind, field_option, is_map
+from secmesh.inventory.v1 import assessment_pb2 as pb
+from secmesh.inventory.v1 import record_pb2
+from secmesh.options.v1 import field_pb2
+from services.inventory.compliance.outcomes import Outcome
+
+MAX_VALUES = 32
+MAX_VALUE = 1024
+MAX_UNREAD = 32
+REDACTED = "[redacted]"
+_HIDDEN = (field_pb2.SENSITIVITY_PII, field_pb2.SENSITIVITY_SECRET)
+
+
+def record_evidence(
+    kind: Kind,
+    record: record_pb2.Record,
+    fields: Iterable[str],
+    outcome: Outcome,
+    missing: Iterable[record_pb2.Unread] = (),
+) -> pb.Evidence:
+    """Give the evidence of one record; ``missing`` are reads of its whole unit."""
+    wanted = sorted(fields)
+    unread = [gap for gap in record.unread if gap.field in wanted]
+    found = pb.Evidence(
+        record=record.name,
+        subject=_subject(record),
+        outcome=outcome,
+        values=record_values(kind, record, wanted),
+        unread=[*missing, *unread][:MAX_UNREAD],
+    )
+    if record.HasField("valid_from"):
+        found.since.CopyFrom(record.valid_from)
+    return found
+
+
+def record_values(
+    kind: Kind, record: record_pb2.Record, fields: Iterable[str]
+) -> Mapping[str, str]:
+    """Give the values of fields as JSON, without those that were not read; PII stays hidden."""
+    body: Message = getattr(record, str(kind.body_field))
+    unread = {gap.field for gap in record.unread}
+    found: dict[str, str] = {}
+    for name in fields:
+        field = kind.descriptor.fields_by_name.get(name)
+        if field is None or name in unread or len(found) == MAX_VALUES:
+            continue
+        text = orjson.dumps(_field_value(field, body)).decode()
+        found[name] = (
+            text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}\N{HORIZONTAL ELLIPSIS}"
+        )
+    return found
+
+
+def _subject(record: record_pb2.Record) -> str:
+    if record.arn:
+        return record.arn
+    return f"{record.cloud_account_id}/{record.region}/{record.name.rsplit('/', 1)[-1]}"
+
+
+def _field_value(field: FieldDescriptor, message: Message) -> Any:
+    if field_option(field).sensitivity in _HIDDEN:
+        return REDACTED
+    if field.has_presence and not message.HasField(field.name):
+        return None
+    value = getattr(message, field.name)
+    if is_map(field):
+        entry = field.message_type.fields_by_name["value"]
+        return {str(key): _shown(entry, each) for key, each in sorted(value.items())}
+    if field.is_repeated:
+        return [_shown(field, each) for each in value]
+    return _shown(field, value)
+
+
+def _shown(field: FieldDescriptor, value: Any) -> Any:
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    if not isinstance(value, Message):
+        return value
+    if field.message_type.file.package == "google.protobuf":
+        return json_format.MessageToDict(value)
+    # Only what is set, so that evidence stays short.
+    return {
+        inner.name: _field_value(inner, value)
+        for inner in field.message_type.fields
+        if inner.is_repeated or not inner.has_presence or value.HasField(inner.name)
+    }

@@ -1,0 +1,223 @@
+"""The SQL of an evaluation: the manifest's latest runs, and outcomes of whole tables at once."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mesh.cel.language import Condition, Environment
+from mesh.cel.sql import TableColumns
+from mesh.contract.catalogue import Kind
+from mesh.sql.store import Store
+from secmesh.inventory.v1 import record_pb2, sync_pb2
+from services.inventory.compliance.check_catalogue import BoundCheck
+from services.inventory.compliance.coverage import Reading, Unit, units_of_manifest
+from services.inventory.compliance.outcomes import (
+    FAIL,
+    NOT_APPLICABLE,
+    PASS,
+    UNREAD,
+    Outcome,
+    Place,
+    Tally,
+)
+
+MANIFEST = "manifest_entries"
+SYNCS = "syncs"
+ACCOUNT = "cloud_account_id"
+REGION = "region"
+
+
+class ReadColumns:
+    """A kind's columns with what could not be read hidden: value and presence are NULL."""
+
+    def __init__(self, table: sa.Table, kind: Kind) -> None:
+        self._columns = TableColumns(table, kind)
+        self._environment = Environment.of_kind(kind)
+        self._body = {field.name for field in kind.descriptor.fields}
+
+    def value(self, field: str) -> sa.ColumnElement[Any]:
+        return self._read(field, self._columns.value(field))
+
+    def present(self, field: str) -> sa.ColumnElement[bool]:
+        return self._read(field, self._columns.present(field))
+
+    def unread(self, *fields: str) -> sa.ColumnElement[bool]:
+        """Tell whether any of these fields of the body could not be read; never NULL."""
+        marks = [self._mark(field) for field in sorted(fields) if field in self._body]
+        return sa.or_(sa.false(), *marks)
+
+    def needs(self, action: str, fields: Collection[str]) -> sa.ColumnElement[bool]:
+        """Tell whether one of these fields waits for an IAM action."""
+        named = " || ".join(f"gap.field == {_quoted(field)}" for field in sorted(fields))
+        return self._gap(f"gap.action == {_quoted(action)} && ({named})")
+
+    def _mark(self, field: str) -> sa.ColumnElement[bool]:
+        return self._gap(f"gap.field == {_quoted(field)}")
+
+    def _gap(self, test: str) -> sa.ColumnElement[bool]:
+        condition = self._environment.compile(f"record.unread.exists(gap, {test})")
+        return condition.to_sql(self._columns)
+
+    def _read(self, field: str, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        if field not in self._body:
+            return column
+        return sa.case((self._mark(field), sa.null()), else_=column)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+@dataclass(frozen=True)
+class Question:
+    """A check with the values of its variables, over the rows of one reading."""
+
+    check: BoundCheck
+    parameters: Mapping[str, object]
+    reading: Reading
+
+
+class EvidenceStore:
+    """Reads of one evaluation; every statement begins from the rows of one tenant."""
+
+    def __init__(self, store: Store, connection: AsyncConnection, tenant: str) -> None:
+        self._store = store
+        self._connection = connection
+        self._tenant = tenant
+
+    async def units(self, accounts: Collection[str]) -> list[Unit]:
+        """Give each unit as the latest run that read it left it; all accounts if none is named."""
+        target = self._store.target(MANIFEST)
+        syncs = self._store.select(SYNCS, self._tenant, ("id", "start_time")).subquery()
+        entries = target.table
+        latest = sa.func.dense_rank().over(
+            partition_by=(entries.c[ACCOUNT], entries.c[REGION], entries.c.collection),
+            order_by=(syncs.c.start_time.desc(), syncs.c.id.desc()),
+        )
+        ranked = self._store.select(MANIFEST, self._tenant).join(
+            syncs, syncs.c.id == entries.c.sync_id
+        )
+        if accounts:
+            ranked = ranked.where(entries.c[ACCOUNT].in_(accounts))
+        rows = ranked.add_columns(latest.label("latest")).subquery()
+        chosen = [rows.c[name] for name in target.codec.columns]
+        found = await self._store.messages(
+            MANIFEST, sa.select(*chosen).where(rows.c.latest == 1), connection=self._connection
+        )
+        entries_found = cast("list[sync_pb2.ManifestEntry]", found)
+        return units_of_manifest(
+            (entry.name.rsplit("/manifestEntries/", 1)[0], entry) for entry in entries_found
+        )
+
+    async def tallies(self, question: Question) -> list[Tally]:
+        """Count the outcomes of a check in each account and region, in one statement."""
+        table = self._table(question)
+        rows = (
+            self._store.select(question.check.kind.collection, self._tenant, (ACCOUNT, REGION))
+            .add_columns(_outcome(question, table).label("outcome"))
+            .where(_within(table, question.reading))
+            .subquery()
+        )
+        keys = (rows.c[ACCOUNT], rows.c[REGION], rows.c.outcome)
+        counted = sa.select(*keys, sa.func.count().label("rows")).group_by(*keys)
+        found: dict[Place, Tally] = {}
+        for account, region, outcome, number in await self._connection.execute(counted):
+            place = Place(account, region)
+            found.setdefault(place, Tally(place, Counter())).counts[outcome] += number
+        return list(found.values())
+
+    async def records(
+        self, question: Question, outcome: Outcome, *, without: Sequence[Place], limit: int
+    ) -> list[record_pb2.Record]:
+        """Give the first records with an outcome, in a stable order."""
+        table = self._table(question)
+        statement = self._store.select(question.check.kind.collection, self._tenant).where(
+            _within(table, question.reading),
+            _outcome(question, table) == outcome,
+            sa.not_(_in_places(table, without)),
+        )
+        return await self._records(statement, table, limit)
+
+    async def records_in(
+        self, question: Question, places: Sequence[Place], *, limit: int
+    ) -> list[record_pb2.Record]:
+        """Give the first records of places, whatever they hold."""
+        table = self._table(question)
+        statement = self._store.select(question.check.kind.collection, self._tenant).where(
+            _within(table, question.reading), _in_places(table, places)
+        )
+        return await self._records(statement, table, limit)
+
+    async def needed_actions(
+        self, question: Question, actions: Sequence[str], *, without: Sequence[Place]
+    ) -> list[str]:
+        """Give which of these actions would read a field that leaves an outcome open."""
+        if not actions:
+            return []
+        table = self._table(question)
+        columns = ReadColumns(table, question.check.kind)
+        statement = self._store.select(question.check.kind.collection, self._tenant, ("id",)).where(
+            _within(table, question.reading),
+            _outcome(question, table) == UNREAD,
+            sa.not_(_in_places(table, without)),
+        )
+        needed = [
+            statement.where(columns.needs(action, question.check.fields)).exists()
+            for action in actions
+        ]
+        row = (await self._connection.execute(sa.select(*needed))).one()
+        return [action for action, found in zip(actions, row, strict=True) if found]
+
+    def _table(self, question: Question) -> sa.Table:
+        return self._store.target(question.check.kind.collection).table
+
+    async def _records(
+        self, statement: sa.Select[Any], table: sa.Table, limit: int
+    ) -> list[record_pb2.Record]:
+        ordered = statement.order_by(table.c[ACCOUNT], table.c[REGION], table.c.id).limit(limit)
+        found = await self._store.messages(table.name, ordered, connection=self._connection)
+        return cast("list[record_pb2.Record]", found)
+
+
+def _outcome(question: Question, table: sa.Table) -> sa.ColumnElement[int]:
+    """Write the outcome of each row: what is unknown by an unread field is UNREAD.
+
+    A condition that is unknown because a field is absent is not met.
+    """
+    check = question.check
+    columns = ReadColumns(table, check.kind)
+
+    def decided(condition: Condition, met: Any, unmet: Outcome) -> sa.ColumnElement[int]:
+        unknown = sa.case((columns.unread(*condition.fields), UNREAD), else_=unmet)
+        truth = condition.to_sql(columns, question.parameters)
+        return sa.case({True: met, False: unmet}, value=truth, else_=unknown)
+
+    outcome = decided(check.condition, PASS, FAIL)
+    return decided(check.applies, outcome, NOT_APPLICABLE) if check.applies else outcome
+
+
+def _within(table: sa.Table, reading: Reading) -> sa.ColumnElement[bool]:
+    conditions = [table.c[ACCOUNT].in_(reading.accounts)]
+    if reading.regions is not None:
+        conditions.append(table.c[REGION].in_(reading.regions))
+    elif reading.other_regions:
+        conditions.append(table.c[REGION].not_in(reading.other_regions))
+    return sa.and_(*conditions)
+
+
+def _in_places(table: sa.Table, places: Sequence[Place]) -> sa.ColumnElement[bool]:
+    by_account: dict[str, list[str]] = {}
+    for place in places:
+        by_account.setdefault(place.cloud_account_id, []).append(place.region)
+    return sa.or_(
+        sa.false(),
+        *(
+            sa.and_(table.c[ACCOUNT] == account, table.c[REGION].in_(regions))
+            for account, regions in by_account.items()
+        ),
+    )

@@ -1,0 +1,245 @@
+"""An assessment as one document: JSON for machines, Markdown for people.
+
+Everything that a plan or an account put into it is foreign: in Markdown it is escaped, so that it
+can neither pretend to be a heading nor run as HTML.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from secmesh.inventory.v1 import assessment_pb2 as pb
+from secmesh.inventory.v1 import check_pb2, ssp_pb2
+from services.inventory.compliance.controls import baseline_title, load_controls
+from services.inventory.compliance.reason import outcome_word
+
+MAX_BYTES = 12 * 1024 * 1024
+_LISTED = (50, 10, 3)
+MAX_SHOWN = 10
+"""Outcomes of one check that Markdown lists; JSON has all that were kept."""
+# Backslash, code, emphasis, links, tables, strikethrough, quotes, and what GFM links by itself.
+_SPECIAL = re.compile(r"([\\`*_\[\]!|~>]|:(?=//)|(?<=www)\.|@)", re.IGNORECASE)
+_DETAILED = (
+    pb.VERDICT_CLAIM_INVALID,
+    pb.VERDICT_CONTRADICTED,
+    pb.VERDICT_OVERDUE,
+    pb.VERDICT_WEAKENED,
+    pb.VERDICT_GAP_CONFIRMED,
+    pb.VERDICT_INDETERMINATE,
+    pb.VERDICT_NOT_CLAIMED_FAILING,
+)
+_OUTCOMES = {
+    check_pb2.EVIDENCE_OUTCOME_FAIL: "fails",
+    check_pb2.EVIDENCE_OUTCOME_UNREAD: "unread",
+    check_pb2.EVIDENCE_OUTCOME_STALE: "stale",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report is written from."""
+
+    assessment: pb.Assessment
+    plan: ssp_pb2.Ssp | None
+    """None if the plan was removed since."""
+    verdicts: Sequence[pb.ClaimVerdict]
+    """The worst first."""
+
+
+def json_report(report: Report) -> bytes:
+    """Write the assessment, the plan and the verdicts in the form of their contract.
+
+    Of each check as many outcomes are listed as let the document fit into one message; the
+    counts are always whole.
+    """
+    for listed in (*_LISTED, 0):
+        document = {
+            "assessment": json_format.MessageToDict(report.assessment),
+            "ssp": json_format.MessageToDict(report.plan) if report.plan else None,
+            "outcomesListed": listed,
+            "verdicts": [_verdict_document(verdict, listed) for verdict in report.verdicts],
+        }
+        written = json.dumps(document, indent=2, ensure_ascii=False).encode()
+        if len(written) <= MAX_BYTES:
+            break
+    return written
+
+
+def _verdict_document(verdict: pb.ClaimVerdict, listed: int) -> dict[str, Any]:
+    shortened = pb.ClaimVerdict()
+    shortened.CopyFrom(verdict)
+    for result in shortened.check_results:
+        del result.evidence[listed:]
+    return json_format.MessageToDict(shortened)
+
+
+def markdown_report(report: Report) -> bytes:
+    """Write the counts, then what needs attention with its resources, then every verdict."""
+    lines = [
+        *_head(report),
+        *_counts(report.assessment),
+        *_missing(report.assessment),
+        *_details(report.verdicts),
+        *_all(report.verdicts),
+    ]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def verdict_word(verdict: pb.Verdict.ValueType) -> str:
+    """Give a verdict's name as people write it, such as ``gap-confirmed``."""
+    return pb.Verdict.Name(verdict).removeprefix("VERDICT_").lower().replace("_", "-")
+
+
+def escaped(text: str) -> str:
+    """Make foreign text harmless in Markdown: one line, nothing of it markup or HTML."""
+    visible = "".join(
+        " " if unicodedata.category(each) in ("Cc", "Zl", "Zp") else each
+        for each in text
+        if unicodedata.category(each) not in ("Cf", "Cs")
+    )
+    line = re.sub(r"\s+", " ", visible).strip()
+    quoted = line.replace("&", "&amp;").replace("<", "&lt;")
+    return _SPECIAL.sub(r"\\\1", quoted)
+
+
+def _head(report: Report) -> Iterator[str]:
+    assessment = report.assessment
+    title = report.plan.title if report.plan else assessment.ssp
+    yield f"# {escaped(title)}: claims and evidence"
+    yield ""
+    yield f"- Assessment: {escaped(assessment.name)}"
+    yield f"- Plan: {escaped(assessment.ssp)}"
+    yield f"- Baseline: {baseline_title(assessment.baseline)}"
+    yield f"- Accounts: {escaped(', '.join(assessment.cloud_account_ids))}"
+    yield f"- Evidence weighed at: {_moment(assessment.evaluate_time)}"
+    yield ""
+
+
+def _counts(assessment: pb.Assessment) -> Iterator[str]:
+    controls = {each.verdict: each.count for each in assessment.control_counts}
+    claims = {each.verdict: each.count for each in assessment.claim_counts}
+    yield "## Verdicts"
+    yield ""
+    yield f"| Verdict | Controls (of {assessment.controls}) | Claims (of {assessment.claims}) |"
+    yield "| --- | ---: | ---: |"
+    for verdict in sorted({*controls, *claims}):
+        word = verdict_word(verdict)
+        yield f"| {word} | {controls.get(verdict, 0)} | {claims.get(verdict, 0)} |"
+    yield ""
+    if assessment.below_baseline:
+        yield f"Claims with a threshold below their baseline: {assessment.below_baseline}."
+        yield ""
+
+
+def _missing(assessment: pb.Assessment) -> Iterator[str]:
+    if not assessment.missing_actions:
+        return
+    yield "## Reads that were denied"
+    yield ""
+    yield "Grant these actions to the collecting role to turn unread evidence into answers:"
+    yield ""
+    yield from (f"- {escaped(action)}" for action in assessment.missing_actions)
+    yield ""
+
+
+def _details(verdicts: Iterable[pb.ClaimVerdict]) -> Iterator[str]:
+    written: pb.Verdict.ValueType | None = None
+    # Contradictions first: they are what a reader must act on.
+    ordered = sorted(verdicts, key=lambda each: each.verdict != pb.VERDICT_CONTRADICTED)
+    for verdict in ordered:
+        if verdict.verdict not in _DETAILED:
+            continue
+        if verdict.verdict != written:
+            written = verdict.verdict
+            yield f"## {verdict_word(written).capitalize()}"
+            yield ""
+        yield from _detail(verdict)
+
+
+def _detail(verdict: pb.ClaimVerdict) -> Iterator[str]:
+    yield f"### {_claim_title(verdict)}"
+    yield ""
+    yield escaped(verdict.reason)
+    yield ""
+    for note in verdict.below_baseline:
+        yield f"- Below the baseline: {escaped(note)}"
+    for result in verdict.check_results:
+        if result.failed or not result.complete:
+            yield from _result(result)
+    yield ""
+
+
+def _result(result: pb.CheckResult) -> Iterator[str]:
+    counts = (
+        f"{result.passed} pass, {result.failed} fail, {result.unread} unread, {result.stale} stale"
+    )
+    yield f"- **{escaped(result.check_id)}**: {counts}"
+    for evidence in result.evidence[:MAX_SHOWN]:
+        values = ", ".join(f"{name} = {value}" for name, value in sorted(evidence.values.items()))
+        actions = ", ".join(sorted({gap.action for gap in evidence.unread if gap.action}))
+        facts = "; ".join(part for part in (values, actions and f"needs {actions}") if part)
+        since = f", since {_moment(evidence.since)}" if evidence.HasField("since") else ""
+        word = _OUTCOMES.get(evidence.outcome, "weighed")
+        because = f": {escaped(facts)}" if facts else ""
+        yield f"  - {escaped(evidence.subject)} {word}{since}{because}"
+    hidden = result.failed + result.unread + result.stale - min(len(result.evidence), MAX_SHOWN)
+    if hidden > 0:
+        yield f"  - and {hidden} more"
+    for gap in result.gaps[:MAX_SHOWN]:
+        what = gap.operation or result.collection
+        place = "/".join(part for part in (gap.cloud_account_id, gap.region) if part)
+        yield f"  - not read: {escaped(what)} in {escaped(place)}: {_ending(gap)}"
+    if result.failed and result.remediation:
+        yield f"  - To mend: {escaped(result.remediation)}"
+
+
+def _ending(gap: pb.ManifestGap) -> str:
+    return escaped(gap.code) if gap.code else outcome_word(gap.outcome)
+
+
+def _all(verdicts: Iterable[pb.ClaimVerdict]) -> Iterator[str]:
+    yield "## Every claim"
+    yield ""
+    yield "| Control | Part | Component | Claimed | Verdict | Why |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for verdict in verdicts:
+        cells = (
+            _label(verdict.control_id),
+            verdict.statement_id,
+            verdict.component_title,
+            _state_word(verdict),
+            verdict_word(verdict.verdict),
+            verdict.reason,
+        )
+        yield f"| {' | '.join(escaped(cell) for cell in cells)} |"
+
+
+def _claim_title(verdict: pb.ClaimVerdict) -> str:
+    known = load_controls().get(verdict.control_id)
+    title = f"{known.label} {known.title}" if known else verdict.control_id
+    parts = [verdict.statement_id, verdict.component_title]
+    rest = ", ".join(part for part in parts if part)
+    return escaped(f"{title} ({rest})" if rest else title)
+
+
+def _label(control_id: str) -> str:
+    known = load_controls().get(control_id)
+    return known.label if known else control_id
+
+
+def _state_word(verdict: pb.ClaimVerdict) -> str:
+    if not verdict.claim:
+        return "nothing"
+    word = ssp_pb2.ClaimState.Name(verdict.state).removeprefix("CLAIM_STATE_")
+    return "no status" if word == "UNSPECIFIED" else word.lower().replace("_", " ")
+
+
+def _moment(stamp: Timestamp) -> str:
+    return stamp.ToDatetime(UTC).strftime("%Y-%m-%d %H:%M UTC")

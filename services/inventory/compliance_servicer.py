@@ -1,0 +1,142 @@
+"""ComplianceService: plans and assessments over gRPC."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import cast
+
+from google.api import httpbody_pb2
+from google.rpc import code_pb2, status_pb2
+
+from mesh.sql.store import Store
+from secmesh.inventory.v1 import assessment_pb2, compliance_service_pb2_grpc, ssp_pb2
+from secmesh.inventory.v1 import compliance_service_pb2 as api
+from services.inventory.compliance.assessment_store import (
+    ASSESSMENTS,
+    SSPS,
+    VERDICTS,
+    AssessmentStore,
+)
+from services.inventory.compliance.assessor import DEFAULT_MAX_AGE, Assessor
+from services.inventory.compliance.check_catalogue import CheckCatalogue
+from services.inventory.compliance.report import Report, json_report, markdown_report
+from services.inventory.compliance.ssp import read_plan
+
+NEWEST_FIRST = "evaluate_time desc"
+MAX_PAGE_BYTES = 3 * 1024 * 1024
+"""Most that one page of verdicts weighs; gRPC clients take 4 MiB by default."""
+WORST_FIRST = "verdict, control_id"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
+    """Imports plans, weighs them, and shows what came of it."""
+
+    def __init__(
+        self, store: Store, checks: CheckCatalogue, clock: Callable[[], datetime] = _now
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._assessor = Assessor(store, checks, clock)
+        self._assessments = AssessmentStore(store)
+
+    async def ImportSsp(self, request: api.ImportSspRequest, _context: object) -> ssp_pb2.Ssp:  # noqa: N802  # the contract's name
+        name = f"{request.parent}/ssps/{request.ssp_id}"
+        # A document of megabytes takes a second to read; other calls go on meanwhile.
+        plan = await asyncio.to_thread(
+            read_plan,
+            name,
+            request.document,
+            baseline=request.baseline,
+            import_time=self._clock(),
+        )
+        await self._assessments.replace_plan(plan)
+        return plan.ssp
+
+    async def GetSsp(self, request: api.GetSspRequest, _context: object) -> ssp_pb2.Ssp:  # noqa: N802  # the contract's name
+        return cast("ssp_pb2.Ssp", await self._store.get(SSPS, request.name))
+
+    async def ListSsps(  # noqa: N802  # the contract's name
+        self, request: api.ListSspsRequest, _context: object
+    ) -> api.ListSspsResponse:
+        page = await self._store.page(
+            SSPS,
+            request.parent,
+            filter=request.filter,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        ssps = cast("list[ssp_pb2.Ssp]", page.items)
+        return api.ListSspsResponse(ssps=ssps, next_page_token=page.next_page_token)
+
+    async def Evaluate(  # noqa: N802  # the contract's name
+        self, request: api.EvaluateRequest, _context: object
+    ) -> AsyncIterator[api.EvaluateResponse]:
+        """Send progress, the assessment, and the end."""
+        max_age = request.max_age.ToTimedelta() if request.HasField("max_age") else DEFAULT_MAX_AGE
+        accounts = sorted(request.cloud_account_ids)
+        # Closed with this stream, so that a caller who leaves frees the snapshot.
+        async with aclosing(self._assessor.evaluate(request.ssp, accounts, max_age)) as events:
+            async for event in events:
+                if isinstance(event, assessment_pb2.Assessment):
+                    yield api.EvaluateResponse(assessment=event)
+                else:
+                    yield api.EvaluateResponse(progress=event)
+        yield api.EvaluateResponse(ended=status_pb2.Status(code=code_pb2.OK))
+
+    async def GetAssessment(  # noqa: N802  # the contract's name
+        self, request: api.GetAssessmentRequest, _context: object
+    ) -> assessment_pb2.Assessment:
+        found = await self._store.get(ASSESSMENTS, request.name)
+        return cast("assessment_pb2.Assessment", found)
+
+    async def ListAssessments(  # noqa: N802  # the contract's name
+        self, request: api.ListAssessmentsRequest, _context: object
+    ) -> api.ListAssessmentsResponse:
+        page = await self._store.page(
+            ASSESSMENTS,
+            request.parent,
+            filter=request.filter,
+            order_by=NEWEST_FIRST,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        found = cast("list[assessment_pb2.Assessment]", page.items)
+        return api.ListAssessmentsResponse(assessments=found, next_page_token=page.next_page_token)
+
+    async def ListVerdicts(  # noqa: N802  # the contract's name
+        self, request: api.ListVerdictsRequest, _context: object
+    ) -> api.ListVerdictsResponse:
+        await self._store.get(ASSESSMENTS, request.parent)
+        size = request.page_size
+        while True:
+            page = await self._store.page(
+                VERDICTS,
+                request.parent,
+                filter=request.filter,
+                order_by=WORST_FIRST,
+                page_size=size,
+                page_token=request.page_token,
+            )
+            found = cast("list[assessment_pb2.ClaimVerdict]", page.items)
+            total = sum(verdict.ByteSize() for verdict in found)
+            if total <= MAX_PAGE_BYTES or len(found) == 1:
+                return api.ListVerdictsResponse(
+                    verdicts=found, next_page_token=page.next_page_token
+                )
+            # Verdicts carry their evidence; a page may hold fewer than asked for (AIP-158).
+            size = max(1, len(found) * MAX_PAGE_BYTES // total // 2)
+
+    async def ExportAssessment(  # noqa: N802  # the contract's name
+        self, request: api.ExportAssessmentRequest, _context: object
+    ) -> httpbody_pb2.HttpBody:
+        report = Report(*await self._assessments.assessment(request.name))
+        if request.format == api.REPORT_FORMAT_MARKDOWN:
+            text = await asyncio.to_thread(markdown_report, report)
+            return httpbody_pb2.HttpBody(content_type="text/markdown; charset=utf-8", data=text)
+        document = await asyncio.to_thread(json_report, report)
+        return httpbody_pb2.HttpBody(content_type="application/json", data=document)
