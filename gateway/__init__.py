@@ -1,0 +1,1 @@
+"""The gateway: Envoy's configuration from the contracts, the edge beside it, and OpenAPI."""

@@ -1,0 +1,122 @@
+"""Commands of the gateway: ``python -m gateway render|serve|openapi``."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from gateway.contracts import ServiceUnknown
+from gateway.edge.serve import EdgeSettings, serve
+from gateway.envoy_clusters import AddressInvalid
+from gateway.envoy_config import Addresses, AdminExposed, Trust, TrustInvalid, render, to_yaml
+from gateway.openapi.document import COMMITTED, committed_bytes
+from mesh.identity.keys import AUDIENCE, ISSUER
+
+PREFIX = "SECMESH_GATEWAY_"
+
+
+def _option(parser: argparse.ArgumentParser, name: str, default: str | None, text: str) -> None:
+    """Add an option whose default comes from the environment."""
+    variable = PREFIX + name.replace("-", "_").upper()
+    value = os.environ.get(variable, default)
+    shown = f" (default: {default})" if default else ""
+    parser.add_argument(
+        f"--{name}", default=value, required=value is None, help=f"{text} [{variable}]{shown}"
+    )
+
+
+def _services(parser: argparse.ArgumentParser) -> None:
+    variable = f"{PREFIX}SERVICES"
+    listed = [each for each in os.environ.get(variable, "").split(",") if each]
+    parser.add_argument(
+        "--service",
+        action="append",
+        metavar="NAME=HOST:PORT",
+        default=listed or None,
+        required=not listed,
+        help=f"a service behind the gateway, such as inventory=127.0.0.1:5000; may be repeated "
+        f"[{variable}, separated by commas]",
+    )
+
+
+def _named(services: Sequence[str] | None) -> dict[str, str]:
+    named: dict[str, str] = {}
+    for each in services or ():
+        name, equals, address = each.partition("=")
+        if not equals:
+            raise AddressInvalid(f"{each!r} is not NAME=HOST:PORT")
+        named[name] = address
+    return named
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m gateway", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    rendering = commands.add_parser("render", help="print Envoy's configuration")
+    _services(rendering)
+    _option(rendering, "listen", "127.0.0.1:8080", "where callers connect")
+    _option(rendering, "edge-authz", None, "address of the edge's checks")
+    _option(rendering, "edge-http", None, "address of the edge's documents")
+    _option(rendering, "jwks", None, "file with the issuer's public keys")
+    _option(rendering, "issuer", ISSUER, "issuer (iss) of the tokens")
+    _option(rendering, "audience", AUDIENCE, "audience (aud) of the tokens")
+    _option(
+        rendering, "image", "", "descriptor image as Envoy sees it; empty for the installed one"
+    )
+    _option(rendering, "admin", "", "Envoy's admin port, on loopback only; empty for none")
+    serving = commands.add_parser("serve", help="run the edge")
+    _services(serving)
+    _option(serving, "authz", "127.0.0.1:0", "where Envoy asks about requests")
+    _option(serving, "http", "127.0.0.1:0", "where documents and health are served")
+    openapi = commands.add_parser("openapi", help="print the OpenAPI document of all contracts")
+    action = openapi.add_mutually_exclusive_group()
+    action.add_argument("--write", action="store_true", help="write it to gateway/openapi.json")
+    action.add_argument("--check", action="store_true", help="fail if the committed one differs")
+    return parser
+
+
+def _render(arguments: argparse.Namespace) -> None:
+    trust = Trust(Path(arguments.jwks).read_text(), arguments.issuer, arguments.audience)
+    addresses = Addresses(
+        arguments.listen, arguments.edge_authz, arguments.edge_http, arguments.admin
+    )
+    with as_file(files("secmesh") / "image.binpb") as installed:
+        image = arguments.image or str(installed)
+        bootstrap = render(_named(arguments.service), addresses, trust, image=image)
+    sys.stdout.write(to_yaml(bootstrap))
+
+
+def _openapi(arguments: argparse.Namespace) -> int:
+    wanted = committed_bytes()
+    if arguments.write:
+        COMMITTED.write_bytes(wanted)
+    elif not arguments.check:
+        sys.stdout.buffer.write(wanted)
+    elif not COMMITTED.exists() or COMMITTED.read_bytes() != wanted:
+        sys.stderr.write("gateway/openapi.json is old; run: python -m gateway openapi --write\n")
+        return 1
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit code: 0 done, 1 refused, 2 wrong usage."""
+    arguments = _parser().parse_args(argv)
+    try:
+        if arguments.command == "openapi":
+            return _openapi(arguments)
+        if arguments.command == "render":
+            _render(arguments)
+        else:
+            settings = EdgeSettings(_named(arguments.service), arguments.authz, arguments.http)
+            asyncio.run(serve(settings))
+    except (AddressInvalid, AdminExposed, ServiceUnknown, TrustInvalid, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

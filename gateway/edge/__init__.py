@@ -1,0 +1,1 @@
+"""The edge: checks REST requests more strictly than Envoy can, and serves documents."""

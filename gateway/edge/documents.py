@@ -1,0 +1,54 @@
+"""What the edge serves over HTTP: the OpenAPI document and the gateway's health."""
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.edge.health import SERVING, HealthProbe
+from gateway.refusals import JSON, body_of, http_status
+from mesh.errors import DependencyUnavailable, InternalError, PathUnknown, Refusal
+
+DOCUMENT_SECONDS = 300
+
+
+def application(openapi: bytes, probe: HealthProbe) -> Starlette:
+    """Give the ASGI application.
+
+    Args:
+        openapi: The OpenAPI document of the services served.
+        probe: Asked for ``/healthz``.
+    """
+
+    async def get_openapi(_: Request) -> Response:
+        headers = {"cache-control": f"public, max-age={DOCUMENT_SECONDS}"}
+        return Response(openapi, media_type=JSON, headers=headers)
+
+    async def get_health(request: Request) -> Response:
+        statuses = await probe.statuses()
+        failed = sorted(name for name, status in statuses.items() if status != SERVING)
+        if failed:
+            return _refused(DependencyUnavailable(", ".join(failed)), request)
+        content = orjson.dumps({"status": SERVING, "services": dict(statuses)})
+        return Response(content, media_type=JSON, headers={"cache-control": "no-store"})
+
+    return Starlette(
+        routes=[Route("/openapi.json", get_openapi), Route("/healthz", get_health)],
+        exception_handlers={HTTPException: _unknown, Exception: _failed},
+    )
+
+
+def _refused(refusal: Refusal, request: Request) -> Response:
+    request_id = request.headers.get("x-request-id", "")
+    status = http_status(refusal.reason.code)
+    return Response(body_of(refusal, request_id), status, media_type=JSON)
+
+
+async def _unknown(request: Request, _: Exception) -> Response:
+    return _refused(PathUnknown(request.url.path), request)
+
+
+async def _failed(request: Request, _: Exception) -> Response:
+    return _refused(InternalError(), request)

@@ -1,0 +1,56 @@
+"""Whether the services behind the gateway can serve."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+CHECK_PATH = "/grpc.health.v1.Health/Check"
+CHECK_SECONDS = 2.0
+REMEMBER_SECONDS = 1.0
+"""How long an answer is given again, so that strangers cannot multiply the checks."""
+UNREACHABLE = "UNREACHABLE"
+SERVING = "SERVING"
+
+
+class HealthProbe:
+    """Asks each service by the gRPC health protocol.
+
+    Args:
+        services: Address by service name.
+    """
+
+    def __init__(self, services: Mapping[str, str]) -> None:
+        self._channels = {
+            name: grpc.aio.insecure_channel(address) for name, address in services.items()
+        }
+        self._known: dict[str, str] = {}
+        self._known_until = 0.0
+        self._lock = asyncio.Lock()
+
+    async def statuses(self) -> Mapping[str, str]:
+        """Give each service's status, ``SERVING`` if it can serve; at most 1 s old."""
+        async with self._lock:
+            if time.monotonic() >= self._known_until:
+                answers = await asyncio.gather(*map(self._ask, self._channels.values()))
+                self._known = dict(zip(self._channels, answers, strict=True))
+                self._known_until = time.monotonic() + REMEMBER_SECONDS
+            return self._known
+
+    async def close(self) -> None:
+        for channel in self._channels.values():
+            await channel.close()
+
+    async def _ask(self, channel: grpc.aio.Channel) -> str:
+        check = channel.unary_unary(
+            CHECK_PATH,
+            health_pb2.HealthCheckRequest.SerializeToString,
+            health_pb2.HealthCheckResponse.FromString,
+        )
+        try:
+            answer = await check(health_pb2.HealthCheckRequest(), timeout=CHECK_SECONDS)
+        except grpc.aio.AioRpcError:
+            return UNREACHABLE
+        return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)

@@ -1,0 +1,98 @@
+"""The edge process: one gRPC port for Envoy's checks, one HTTP port for documents."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+
+import grpc
+import uvicorn
+from envoy.service.auth.v3 import external_auth_pb2_grpc
+
+from gateway.contracts import body_bytes, select
+from gateway.edge.authorization import AuthorizationServicer
+from gateway.edge.documents import application
+from gateway.edge.health import HealthProbe
+from gateway.envoy_clusters import split_address
+from gateway.openapi.document import document_bytes
+from gateway.routes import RouteTable
+
+GRACE_SECONDS = 5.0
+HEADROOM_BYTES = 1024 * 1024
+"""Room for the headers around a body in one check."""
+
+
+@dataclass(frozen=True)
+class EdgeSettings:
+    """Addresses as ``host:port``; port 0 takes any free one."""
+
+    services: Mapping[str, str]
+    """Address by service name."""
+    authz: str = "127.0.0.1:0"
+    http: str = "127.0.0.1:0"
+
+
+class _HttpServer(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # the process has one place that hears signals, and it is not here
+
+
+@contextlib.asynccontextmanager
+async def running(settings: EdgeSettings) -> AsyncIterator[dict[str, str]]:
+    """Run the edge and give its addresses by purpose, ``authz`` and ``http``."""
+    services = select(settings.services)
+    methods = [method for service in services for method in service.methods]
+    largest = max((body_bytes(each, route) for each in methods for route in each.routes), default=0)
+    server = grpc.aio.server(
+        options=[
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", largest + HEADROOM_BYTES),
+        ]
+    )
+    servicer = AuthorizationServicer(RouteTable(methods))
+    external_auth_pb2_grpc.add_AuthorizationServicer_to_server(servicer, server)
+    host, _ = split_address(settings.authz, any_port=True)
+    port = server.add_insecure_port(settings.authz)
+    probe = HealthProbe(settings.services)
+    async with _http(settings.http, document_bytes(services), probe) as http:
+        await server.start()
+        try:
+            yield {"authz": f"{host}:{port}", "http": http}
+        finally:
+            await server.stop(GRACE_SECONDS)
+            await probe.close()
+
+
+@contextlib.asynccontextmanager
+async def _http(address: str, openapi: bytes, probe: HealthProbe) -> AsyncIterator[str]:
+    host, port = split_address(address, any_port=True)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family) as listener:
+        bound = listener.getsockname()[1]
+        config = uvicorn.Config(
+            application(openapi, probe), log_config=None, access_log=False, server_header=False
+        )
+        server = _HttpServer(config)
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield f"{host}:{bound}"
+        finally:
+            server.should_exit = True
+            await task
+
+
+async def serve(settings: EdgeSettings) -> None:
+    """Run the edge until SIGINT or SIGTERM; say where it listens on standard output."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings) as addresses:
+        sys.stdout.write(f"LISTENING {json.dumps(addresses)}\n")
+        sys.stdout.flush()
+        await stop.wait()

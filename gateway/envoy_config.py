@@ -1,0 +1,147 @@
+"""Envoy's whole configuration, rendered from the contracts.
+
+Written for Envoy 1.40. Nothing here names a service, a route or a method: they come
+from the contracts, the addresses from the caller.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from gateway.contracts import select
+from gateway.envoy_clusters import (
+    edge_authz_cluster,
+    edge_http_cluster,
+    service_cluster,
+    socket_address,
+)
+from gateway.envoy_filters import EDGE_AUTHZ, connection_manager
+from gateway.envoy_routes import EDGE_HTTP
+from mesh.identity.keys import AUDIENCE, ISSUER
+
+Json = dict[str, Any]
+_PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
+"""Members of a key that only its owner may know (RFC 7518, 6.2.2, 6.3.2 and 6.4.1)."""
+BUFFER_BYTES = 1024 * 1024
+CONNECTIONS = 10_000
+REGEX_PROGRAM_SIZE = 4_000
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where everything is, each as ``host:port``."""
+
+    listen: str
+    edge_authz: str
+    edge_http: str
+    admin: str = ""
+    """Envoy's admin port; empty for none. It obeys anyone, so keep it on loopback."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whose tokens are believed."""
+
+    jwks: str
+    """JSON Web Key Set (RFC 7517) of the issuer: public keys only."""
+    issuer: str = ISSUER
+    audience: str = AUDIENCE
+
+    def __post_init__(self) -> None:
+        try:
+            keys = json.loads(self.jwks)["keys"]
+            secret = any(_PRIVATE & key.keys() for key in keys)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise TrustInvalid("the key set is no JSON Web Key Set (RFC 7517)") from None
+        if not keys:
+            raise TrustInvalid("the key set is empty")
+        if secret:
+            raise TrustInvalid("the key set holds a private key")
+
+
+class TrustInvalid(ValueError):
+    """The key set is none, or holds what must never leave the issuer."""
+
+
+class AdminExposed(ValueError):
+    """The admin port would listen beyond this machine."""
+
+
+def render(services: Mapping[str, str], addresses: Addresses, trust: Trust, *, image: str) -> Json:
+    """Give the bootstrap configuration.
+
+    Args:
+        services: Address by service name, such as ``{"inventory": "127.0.0.1:5000"}``.
+        addresses: Of the listener, the edge and the admin port.
+        trust: The token issuer.
+        image: Path of the descriptor image, as Envoy will see it.
+
+    Raises ServiceUnknown, AddressInvalid, AdminExposed.
+    """
+    chosen = select(services)
+    manager = connection_manager(chosen, image, trust.jwks, trust.issuer, trust.audience)
+    bootstrap: Json = {
+        "node": {"id": "gateway", "cluster": "secmesh"},
+        "static_resources": {
+            "listeners": [_listener(addresses.listen, manager)],
+            "clusters": [
+                *(service_cluster(each.name, services[each.name]) for each in chosen),
+                edge_authz_cluster(EDGE_AUTHZ, addresses.edge_authz),
+                edge_http_cluster(EDGE_HTTP, addresses.edge_http),
+            ],
+        },
+        "overload_manager": _overload(),
+        # Our expressions come from the contracts; Envoy's own limit of 100 is too small for them.
+        "layered_runtime": {
+            "layers": [
+                {
+                    "name": "static",
+                    "static_layer": {"re2.max_program_size.error_level": REGEX_PROGRAM_SIZE},
+                }
+            ]
+        },
+    }
+    if addresses.admin:
+        bootstrap["admin"] = _admin(addresses.admin)
+    return bootstrap
+
+
+def to_yaml(bootstrap: Json) -> str:
+    """Write a configuration as Envoy reads it."""
+    return yaml.dump(bootstrap, Dumper=_Plain, sort_keys=False, width=120)
+
+
+class _Plain(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 (the reader sees no anchors)
+        return True
+
+
+def _listener(address: str, manager: Json) -> Json:
+    return {
+        "name": "gateway",
+        "address": socket_address(address),
+        "per_connection_buffer_limit_bytes": BUFFER_BYTES,
+        # A second gateway on the same port must fail, not share it silently.
+        "enable_reuse_port": False,
+        "filter_chains": [{"filters": [manager]}],
+    }
+
+
+def _admin(address: str) -> Json:
+    bound = socket_address(address)
+    if bound["socket_address"]["address"] not in ("127.0.0.1", "::1"):
+        raise AdminExposed(f"the admin port obeys anyone: {address} is not on loopback")
+    return {"address": bound}
+
+
+def _overload() -> Json:
+    limit = {
+        "@type": "type.googleapis.com/envoy.extensions.resource_monitors"
+        ".downstream_connections.v3.DownstreamConnectionsConfig",
+        "max_active_downstream_connections": CONNECTIONS,
+    }
+    name = "envoy.resource_monitors.global_downstream_max_connections"
+    return {"resource_monitors": [{"name": name, "typed_config": limit}]}

@@ -1,0 +1,183 @@
+"""The HTTP filters a request passes, in order, and the connection manager around them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from gateway.contracts import PLAIN_BODY_BYTES, Deployable
+from gateway.envoy_routes import EXT_AUTHZ, JWT_AUTHN, TRANSCODER, virtual_host
+from gateway.local_replies import local_reply_config
+from mesh.identity.token import LEEWAY_SECONDS
+
+Json = dict[str, Any]
+EDGE_AUTHZ = "edge-authz"
+MEBIBYTE = 1024 * 1024
+RESPONSE_BYTES = 64 * MEBIBYTE
+"""Largest message the transcoder turns into JSON."""
+CLAIM_HEADERS = {"tenant": "x-tenant", "sub": "x-subject"}
+"""Identity of the caller for logs upstream; services judge by the token itself."""
+_EXTENSIONS = "type.googleapis.com/envoy.extensions"
+
+
+def _filter(name: str, type_url: str, **config: Any) -> Json:
+    return {
+        "name": name,
+        "typed_config": {"@type": f"{_EXTENSIONS}.filters.http.{type_url}", **config},
+    }
+
+
+def _strip_identity() -> Json:
+    """Remove what only the gateway may say, before anything reads it."""
+    mutations: list[Json] = [{"remove": name} for name in CLAIM_HEADERS.values()]
+    # Orders to Envoy itself (retries, timeouts), and the transcoder's marks.
+    mutations.append({"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}})
+    return _filter(
+        "envoy.filters.http.header_mutation",
+        "header_mutation.v3.HeaderMutation",
+        mutations={"request_mutations": mutations},
+    )
+
+
+def _verify_token(jwks: str, issuer: str, audience: str) -> Json:
+    provider = {
+        "issuer": issuer,
+        "audiences": [audience],
+        "require_expiration": True,
+        "local_jwks": {"inline_string": jwks},
+        "forward": True,
+        "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
+        "clock_skew_seconds": LEEWAY_SECONDS,
+        "claim_to_headers": [
+            {"claim_name": claim, "header_name": header} for claim, header in CLAIM_HEADERS.items()
+        ],
+    }
+    rule = {"match": {"prefix": "/"}, "requires": {"provider_name": "issuer"}}
+    return _filter(
+        JWT_AUTHN, "jwt_authn.v3.JwtAuthentication", providers={"issuer": provider}, rules=[rule]
+    )
+
+
+def _ask_edge() -> Json:
+    exact = [{"exact": name} for name in ("content-type", "x-request-id")]
+    return _filter(
+        EXT_AUTHZ,
+        "ext_authz.v3.ExtAuthz",
+        transport_api_version="V3",
+        grpc_service={"envoy_grpc": {"cluster_name": EDGE_AUTHZ}, "timeout": "5s"},
+        with_request_body={"max_request_bytes": PLAIN_BODY_BYTES, "pack_as_bytes": True},
+        allowed_headers={"patterns": exact},  # the token stays here
+        status_on_error={"code": "ServiceUnavailable"},
+        validate_mutations=True,
+    )
+
+
+def _transcode(image: str, services: Iterable[Deployable]) -> Json:
+    names = [name for service in services for name in service.catalogue.services]
+    return _filter(
+        TRANSCODER,
+        "grpc_json_transcoder.v3.GrpcJsonTranscoder",
+        proto_descriptor=image,
+        services=names,
+        print_options={"stream_newline_delimited": True},
+        convert_grpc_status=True,
+        query_param_unescape_plus=True,
+        url_unescape_spec="ALL_CHARACTERS_EXCEPT_SLASH",
+        request_validation_options={
+            "reject_unknown_method": True,
+            "reject_unknown_query_parameters": True,
+            "reject_binding_body_field_collisions": True,
+        },
+        max_request_body_size=32 * MEBIBYTE,
+        max_response_body_size=RESPONSE_BYTES,
+    )
+
+
+def _access_log() -> Json:
+    """Log one JSON line a request on standard error; queries may hold personal data."""
+    line = {
+        "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%9fZ)%",
+        "message": "request",
+        "request_id": "%REQ(X-REQUEST-ID)%",
+        "tenant": "%REQ(X-TENANT)%",
+        "connection": "%CONNECTION_ID%",
+        "verb": "%REQ(X-ENVOY-ORIGINAL-METHOD?:METHOD)%",
+        "path": "%PATH(NQ:ORIG_OR_PATH)%",
+        "status": "%RESPONSE_CODE%",
+        "grpc_status": "%GRPC_STATUS%",
+        "flags": "%RESPONSE_FLAGS%",
+        "details": "%RESPONSE_CODE_DETAILS%",
+        "service": "%UPSTREAM_CLUSTER%",
+        "milliseconds": "%DURATION%",
+    }
+    return {
+        "name": "envoy.access_loggers.stderr",
+        "typed_config": {
+            "@type": f"{_EXTENSIONS}.access_loggers.stream.v3.StderrAccessLog",
+            "log_format": {"json_format": line},
+        },
+    }
+
+
+def connection_manager(
+    services: tuple[Deployable, ...], image: str, jwks: str, issuer: str, audience: str
+) -> Json:
+    """Give the network filter that serves HTTP/1.1 and HTTP/2 on one port."""
+    config = {
+        "@type": f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "gateway",
+        "codec_type": "AUTO",
+        "server_name": "secmesh",
+        **_edge_of_trust(),
+        **_timeouts(),
+        "access_log": [_access_log()],
+        "local_reply_config": local_reply_config(),
+        "route_config": {"name": "contracts", "virtual_hosts": [virtual_host(services)]},
+        "http_filters": [
+            _strip_identity(),
+            _filter("envoy.filters.http.grpc_web", "grpc_web.v3.GrpcWeb"),
+            _verify_token(jwks, issuer, audience),
+            _ask_edge(),
+            _transcode(image, services),
+            _filter("envoy.filters.http.router", "router.v3.Router", suppress_envoy_headers=True),
+        ],
+    }
+    return {"name": "envoy.filters.network.http_connection_manager", "typed_config": config}
+
+
+def _edge_of_trust() -> Json:
+    """Treat every caller as a stranger, one on the same machine too."""
+    request_id = {
+        "@type": f"{_EXTENSIONS}.request_id.uuid.v3.UuidRequestIdConfig",
+        "pack_trace_reason": False,
+        "use_request_id_for_trace_sampling": False,
+    }
+    return {
+        "use_remote_address": True,
+        "internal_address_config": {"unix_sockets": False},
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        "strip_any_host_port": True,
+        "generate_request_id": True,
+        "preserve_external_request_id": True,
+        "always_set_request_id_in_response": True,
+        "request_id_extension": {"typed_config": request_id},
+        # A stream's end travels in trailers over HTTP/1.1 as well.
+        "http_protocol_options": {"enable_trailers": True},
+        "http2_protocol_options": {
+            "max_concurrent_streams": 100,
+            "initial_stream_window_size": MEBIBYTE,
+            "initial_connection_window_size": MEBIBYTE,
+        },
+    }
+
+
+def _timeouts() -> Json:
+    return {
+        "request_headers_timeout": "10s",
+        "stream_idle_timeout": "60s",
+        "drain_timeout": "10s",
+        "common_http_protocol_options": {
+            "idle_timeout": "300s",
+            "headers_with_underscores_action": "REJECT_REQUEST",
+        },
+    }

@@ -1,0 +1,131 @@
+"""Envoy's routes, one for each method of the contracts."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from gateway.contracts import PLAIN_BODY_BYTES, Deployable, body_bytes
+from gateway.routes import PathTemplate
+from mesh.contract.catalogue import HttpRoute, Method
+
+Json = dict[str, Any]
+EDGE_HTTP = "edge-http"
+OPEN_PATHS = ("/healthz", "/openapi.json")
+"""Served by the edge without a token."""
+JWT_AUTHN = "envoy.filters.http.jwt_authn"
+EXT_AUTHZ = "envoy.filters.http.ext_authz"
+TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
+REQUEST_ID = r"[A-Za-z0-9._-]{1,128}"
+MARGIN_SECONDS = 2
+"""The service ends a call at its deadline, with a typed error; Envoy only if it does not."""
+_OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
+
+
+def virtual_host(services: Iterable[Deployable]) -> Json:
+    """Give the one virtual host: open paths, methods by gRPC path, big bodies, 404."""
+    methods = [(service, method) for service in services for method in service.methods]
+    return {
+        "name": "secmesh",
+        "domains": ["*"],
+        "routes": [
+            _malformed_request_id(),
+            *(_open_route(path) for path in OPEN_PATHS),
+            *(_method_route(service, method) for service, method in methods),
+            *(
+                _big_body_route(method, route)
+                for _, method in methods
+                for route in method.routes
+                if body_bytes(method, route) > PLAIN_BODY_BYTES
+            ),
+            _grpc_to_nowhere(),
+            _rest_route(),
+        ],
+    }
+
+
+def _malformed_request_id() -> Json:
+    header = {
+        "name": "x-request-id",
+        "string_match": {"safe_regex": {"regex": REQUEST_ID}},
+        "invert_match": True,
+        "treat_missing_header_as_empty": False,
+    }
+    return {
+        "name": "malformed request id",
+        "match": {"prefix": "/", "headers": [header]},
+        "direct_response": {"status": 400},
+        "typed_per_filter_config": {EXT_AUTHZ: _OFF},
+    }
+
+
+def _open_route(path: str) -> Json:
+    method = {"name": ":method", "string_match": {"exact": "GET"}}
+    return {
+        "name": path,
+        "match": {"path": path, "headers": [method]},
+        "route": {"cluster": EDGE_HTTP, "timeout": "10s"},
+        "typed_per_filter_config": dict.fromkeys((JWT_AUTHN, EXT_AUTHZ, TRANSCODER), _OFF),
+    }
+
+
+def _method_route(service: Deployable, method: Method) -> Json:
+    """Route a gRPC path: native calls, and REST calls once the transcoder has rewritten them."""
+    seconds = f"{method.timeout.total_seconds() + MARGIN_SECONDS:g}s"
+    route: Json = {
+        "cluster": service.name,
+        "timeout": "0s",  # the stream's duration is bounded instead, by the caller's deadline too
+        "idle_timeout": seconds,
+        "max_stream_duration": {"max_stream_duration": seconds, "grpc_timeout_header_max": seconds},
+    }
+    if method.idempotent:
+        route["retry_policy"] = {
+            "retry_on": "connect-failure,refused-stream,unavailable",
+            "num_retries": 2,
+            "retry_back_off": {"base_interval": "0.05s", "max_interval": "1s"},
+        }
+    return {
+        "name": method.path,
+        "match": {"path": method.path},
+        "route": route,
+        # A native call's body is Protobuf, which the service itself checks.
+        "typed_per_filter_config": {EXT_AUTHZ: _OFF},
+    }
+
+
+def _big_body_route(method: Method, route: HttpRoute) -> Json:
+    limit = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
+        "check_settings": {
+            "with_request_body": {
+                "max_request_bytes": body_bytes(method, route),
+                "pack_as_bytes": True,
+            }
+        },
+    }
+    verb = {"name": ":method", "string_match": {"exact": route.verb}}
+    return {
+        **_rest_route(),
+        "name": f"{route.verb} {route.template}",
+        "match": {
+            "safe_regex": {"regex": PathTemplate.parse(route.template).regex()},
+            "headers": [verb],
+        },
+        "typed_per_filter_config": {EXT_AUTHZ: limit},
+    }
+
+
+def _grpc_to_nowhere() -> Json:
+    return {
+        **_rest_route(),
+        "name": "no gRPC method",
+        "match": {"prefix": "/", "grpc": {}},
+        "typed_per_filter_config": {EXT_AUTHZ: _OFF},
+    }
+
+
+def _rest_route() -> Json:
+    """Route what the transcoder has not rewritten: to nothing."""
+    return {
+        "name": "no method",
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 404},
+    }

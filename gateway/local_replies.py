@@ -1,0 +1,167 @@
+"""Errors that Envoy makes itself, brought into the one form of every other error.
+
+A REST caller gets the JSON of google.rpc.Status, a gRPC caller the same Status in
+``grpc-status-details-bin``. Envoy's own words never leave.
+"""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.rpc import error_details_pb2, status_pb2
+
+from gateway.refusals import JSON, http_status
+from mesh.errors import DOMAIN, Reason, common
+from secmesh.rpc.v1 import error_reason_pb2 as reasons
+
+Json = dict[str, Any]
+
+_GRPC_REQUEST = {
+    "header_filter": {
+        "header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+    }
+}
+# The transcoder turns a REST request into a gRPC one and leaves this mark on it.
+TRANSCODED = "x-envoy-original-path"
+_NOT_TRANSCODED = {
+    "header_filter": {"header": {"name": TRANSCODED, "present_match": True, "invert_match": True}}
+}
+# What HTTP itself forbids is refused before a request gets its id.
+_IDENTIFIED = {"header_filter": {"header": {"name": "x-request-id", "present_match": True}}}
+REQUEST_ID = "%REQ(X-REQUEST-ID)%"
+EARLY_REQUEST_ID = "%CONNECTION_ID%-%START_TIME(%s.%9f)%"
+
+
+def _status(operator: str, code: int) -> Json:
+    comparison = {"op": operator, "value": {"default_value": code, "runtime_key": "unused"}}
+    return {"status_code_filter": {"comparison": comparison}}
+
+
+def _details(expression: str) -> Json:
+    """Match on what Envoy's filters say of their own refusals."""
+    return {
+        "extension_filter": {
+            "name": "envoy.access_loggers.extension_filters.cel",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3"
+                ".ExpressionFilter",
+                "expression": f"response.code_details.{expression}",
+            },
+        }
+    }
+
+
+@dataclass(frozen=True)
+class LocalReply:
+    """One cause, and the error it becomes."""
+
+    cause: Json
+    """An access log filter of Envoy."""
+    reason: Reason
+    message: str
+    status: int = 0
+    """HTTP status; 0 means that of the reason's code."""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """Values may hold Envoy's command operators."""
+    grpc_reason: Reason | None = None
+    """Reason for gRPC callers where theirs is another."""
+
+    def mappers(self) -> Iterator[Json]:
+        """Give the response mappers for gRPC callers, REST callers, and REST refused early."""
+        status = self.status or http_status(self.reason.code)
+        yield self._for_grpc(self.grpc_reason or self.reason, status)
+        yield self._for_rest(_all(_IDENTIFIED, self.cause), status, REQUEST_ID)
+        early = self._for_rest(self.cause, status, EARLY_REQUEST_ID)
+        yield {**early, "headers_to_add": [_header("x-request-id", EARLY_REQUEST_ID)]}
+
+    def _for_grpc(self, reason: Reason, status: int) -> Json:
+        info = error_details_pb2.ErrorInfo(reason=reason.name, domain=DOMAIN)
+        packed = status_pb2.Status(code=reason.code, message=self.message)
+        packed.details.add().Pack(info)
+        details = base64.b64encode(packed.SerializeToString()).decode().rstrip("=")
+        return {
+            "filter": _all(_GRPC_REQUEST, _NOT_TRANSCODED, self.cause),
+            "status_code": status,
+            "headers_to_add": [
+                _header("grpc-status-details-bin", details),
+                _header("grpc-status", str(reason.code)),
+            ],
+            "body_format_override": _text(self.message),
+        }
+
+    def _for_rest(self, cause: Json, status: int, request_id: str) -> Json:
+        info = {
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": self.reason.name,
+            "domain": DOMAIN,
+            "metadata": {"request_id": request_id, **self.metadata},
+        }
+        form = {"code": self.reason.code, "message": self.message, "details": [info]}
+        body = {"json_format": form, "content_type": JSON}
+        return {"filter": cause, "status_code": status, "body_format_override": body}
+
+
+def _all(*filters: Json) -> Json:
+    return {"and_filter": {"filters": list(filters)}}
+
+
+def _header(name: str, value: str) -> Json:
+    action = "OVERWRITE_IF_EXISTS_OR_ADD"
+    return {"header": {"key": name, "value": value}, "append_action": action}
+
+
+def _text(text: str) -> Json:
+    return {"text_format_source": {"inline_string": text}}
+
+
+def _filter_replies() -> Iterator[LocalReply]:
+    """Give the refusals of filters, told apart by their own words."""
+    words = "the edge does not answer"
+    unavailable = common(reasons.ERROR_REASON_DEPENDENCY_UNAVAILABLE)
+    edge = {"dependency": "edge"}
+    yield LocalReply(_details("startsWith('ext_authz_error')"), unavailable, words, metadata=edge)
+    missing = common(reasons.ERROR_REASON_TOKEN_MISSING)
+    yield LocalReply(_details("contains('Jwt_is_missing')"), missing, "there is no bearer token")
+    expired = common(reasons.ERROR_REASON_TOKEN_EXPIRED)
+    yield LocalReply(_details("contains('Jwt_is_expired')"), expired, "the token has expired")
+    invalid = common(reasons.ERROR_REASON_TOKEN_INVALID)
+    yield LocalReply(_details("startsWith('jwt_authn')"), invalid, "the token is not valid here")
+
+
+def _status_replies() -> Iterator[LocalReply]:
+    """Give the errors told apart by their HTTP status alone."""
+    yield LocalReply(
+        _status("EQ", 404),
+        common(reasons.ERROR_REASON_PATH_UNKNOWN),
+        "no method has this path",
+        metadata={"path": "%PATH(NQ:ORIG_OR_PATH)%"},
+        grpc_reason=common(reasons.ERROR_REASON_METHOD_UNKNOWN),
+    )
+    late = common(reasons.ERROR_REASON_DEADLINE_EXCEEDED)
+    for status in (408, 504):
+        yield LocalReply(_status("EQ", status), late, "the call took too long")
+    large = common(reasons.ERROR_REASON_BODY_TOO_LARGE)
+    for status in (413, 431):
+        words = "the request is larger than the gateway takes"
+        yield LocalReply(_status("EQ", status), large, words, status=status)
+    unavailable = common(reasons.ERROR_REASON_DEPENDENCY_UNAVAILABLE)
+    service = {"dependency": "%UPSTREAM_CLUSTER%"}
+    for status in (502, 503):
+        words = "the service does not answer"
+        yield LocalReply(_status("EQ", status), unavailable, words, metadata=service)
+    malformed = common(reasons.ERROR_REASON_BODY_INVALID)
+    yield LocalReply(_status("LE", 499), malformed, "the request is malformed")
+    words = "internal error; the request id leads to the log entry"
+    yield LocalReply(_status("GE", 500), common(reasons.ERROR_REASON_INTERNAL), words)
+
+
+def local_reply_config() -> Json:
+    """Give Envoy's local_reply_config: the edge's refusals as they are, all else mapped."""
+    refused_by_edge = {
+        "filter": _details("startsWith('ext_authz_denied')"),
+        "body_format_override": {**_text("%LOCAL_REPLY_BODY%"), "content_type": JSON},
+    }
+    replies = (*_filter_replies(), *_status_replies())
+    mappers = [mapper for reply in replies for mapper in reply.mappers()]
+    return {"mappers": [refused_by_edge, *mappers]}

@@ -1,0 +1,196 @@
+"""The gateway as it is deployed: the edge and Envoy as processes, in front of given services."""
+
+import contextlib
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+
+from gateway.refusals import http_status
+from mesh.identity.keys import JWKS_FILE, create_signing_key, sign_token
+
+ENVOY = Path(sys.executable).parent / "envoy"
+START_SECONDS = 30
+TENANT = "acme"
+ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
+BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A running gateway."""
+
+    address: str
+    keys: Path
+    access_log: Path
+    client: httpx.Client
+
+    def token(self, tenant: str = TENANT, lifetime: timedelta = timedelta(minutes=5)) -> str:
+        return sign_token(
+            self.keys, subject="ann", tenant=tenant, roles=["admin"], lifetime=lifetime
+        )
+
+    def call(self, verb: str, target: str, **options: Any) -> httpx.Response:
+        """Send a request with a good token, unless the headers bring another."""
+        headers = {"authorization": f"Bearer {self.token()}", **options.pop("headers", {})}
+        return self.client.request(verb, target, headers=headers, **options)
+
+    def get(self, target: str, **options: Any) -> httpx.Response:
+        return self.call("GET", target, **options)
+
+    def post(self, target: str, body: Any, **options: Any) -> httpx.Response:
+        return self.call("POST", target, content=json.dumps(body), **options)
+
+    @contextlib.contextmanager
+    def channel(self) -> Iterator[grpc.Channel]:
+        with grpc.insecure_channel(self.address) as channel:
+            yield channel
+
+    def bearer(self, token: str | None = None) -> tuple[tuple[str, str], ...]:
+        return (("authorization", f"Bearer {token or self.token()}"),)
+
+    def raw(self, request: bytes) -> tuple[int, bytes]:
+        """Send bytes as they are and give the status and the body."""
+        host, port = self.address.split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(request)
+            answer = b""
+            while chunk := connection.recv(65536):
+                answer += chunk
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return int(head.split()[1]), body
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def process(command: list[str], log: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a program, its standard error in a file, and end it by its process id."""
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as child,
+    ):
+        try:
+            yield child
+        finally:
+            child.terminate()
+            try:
+                child.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "gateway", *arguments]
+
+
+@contextlib.contextmanager
+def edge(services: Mapping[str, str], folder: Path) -> Iterator[dict[str, str]]:
+    """Run the edge and give its addresses."""
+    named = [
+        part for name, address in services.items() for part in ("--service", f"{name}={address}")
+    ]
+    with process(command("serve", *named), folder / "edge.log") as child:
+        assert child.stdout is not None
+        line = child.stdout.readline()
+        assert line.startswith("LISTENING "), (folder / "edge.log").read_text()
+        yield json.loads(line.removeprefix("LISTENING "))
+
+
+def render(
+    services: Mapping[str, str], addresses: Mapping[str, str], keys: Path, listen: str
+) -> str:
+    named = [
+        part for name, address in services.items() for part in ("--service", f"{name}={address}")
+    ]
+    arguments = command(
+        "render", *named, "--listen", listen, "--jwks", str(keys / JWKS_FILE),
+        "--edge-authz", addresses["authz"], "--edge-http", addresses["http"],
+    )  # fmt: skip
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextlib.contextmanager
+def running_gateway(
+    services: Mapping[str, str], folder: Path, edge_addresses: Mapping[str, str] | None = None
+) -> Iterator[Gateway]:
+    """Run edge and Envoy in front of services and wait until a REST call reaches the edge."""
+    keys = folder / "keys"
+    create_signing_key(keys)
+    with contextlib.ExitStack() as stack:
+        addresses = edge_addresses or stack.enter_context(edge(services, folder))
+        listen = f"127.0.0.1:{free_port()}"
+        config = folder / "envoy.yaml"
+        config.write_text(render(services, addresses, keys, listen))
+        arguments = [str(ENVOY), "-c", str(config), "--concurrency", "1", "--use-dynamic-base-id"]
+        log = folder / "envoy.log"
+        child = stack.enter_context(process([*arguments, "--log-level", "warning"], log))
+        client = stack.enter_context(httpx.Client(base_url=f"http://{listen}", timeout=20))
+        _await_listener(client, child, log)
+        yield Gateway(listen, keys, log, client)
+
+
+def _await_listener(client: httpx.Client, child: subprocess.Popen[str], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            client.get("/nothing")
+        except httpx.TransportError:
+            assert child.poll() is None, log.read_text()[-3000:]
+            assert time.monotonic() < deadline, log.read_text()[-3000:]
+            time.sleep(0.05)
+        else:
+            return
+
+
+def assert_refused(
+    response: httpx.Response, code: grpc.StatusCode, reason: str, *, status: int | None = None
+) -> dict[str, Any]:
+    """Assert the one JSON form of an error and give its ErrorInfo's metadata."""
+    number = code.value[0]
+    wanted = http_status(number) if status is None else status
+    assert response.status_code == wanted, response.text
+    assert response.headers["content-type"] == "application/json"
+    return assert_one_form(response.json(), code, reason, response.headers["x-request-id"])
+
+
+def assert_one_form(
+    error: Any, code: grpc.StatusCode, reason: str, request_id: str
+) -> dict[str, Any]:
+    assert error.keys() == {"code", "message", "details"}, error
+    assert error["code"] == code.value[0], error
+    assert isinstance(error["message"], str)
+    assert error["message"]
+    infos = [detail for detail in error["details"] if detail["@type"] == ERROR_INFO]
+    assert len(infos) == 1, error
+    assert infos[0].keys() == {"@type", "reason", "domain", "metadata"}, error
+    assert (infos[0]["reason"], infos[0]["domain"]) == (reason, "secmesh"), error
+    metadata: dict[str, Any] = infos[0]["metadata"]
+    assert metadata["request_id"] == request_id
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,128}", request_id)
+    return metadata
+
+
+def violations(response: httpx.Response) -> dict[str, str]:
+    """Give the reason of every field violation by its field."""
+    found: dict[str, str] = {}
+    for detail in response.json()["details"]:
+        for each in detail.get("fieldViolations", ()) if detail["@type"] == BAD_REQUEST else ():
+            found[each["field"]] = each["reason"]
+    return found
