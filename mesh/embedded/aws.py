@@ -1,0 +1,136 @@
+"""An AWS endpoint on this machine: moto behind a fault layer, ``python -m mesh.embedded.aws``.
+
+A stand-in for trying out and for tests; it takes any credentials and forgets
+everything when it ends. Where moto differs from AWS in what is collected:
+
+- its credential report has no root user and no past, so it is written here: a
+  user's tags named ``embedded:`` and a column of the report take that column's place;
+- it lists no region of a bucket, so GetBucketLocation is asked as well.
+"""
+
+import argparse
+import csv
+import io
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from functools import cache
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from mesh.embedded.aws_faults import FaultLayer, Faults
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+    from werkzeug.serving import BaseWSGIServer
+
+HOST = "127.0.0.1"
+TAG_PREFIX = "embedded:"
+_ROOT = {
+    "user": "<root_account>",
+    "user_creation_time": "2020-01-01T00:00:00+00:00",
+    "password_enabled": "not_supported",
+    "password_last_used": "no_information",
+    "password_last_changed": "not_supported",
+    "password_next_rotation": "not_supported",
+}
+_FLAGS = ("mfa_active", "access_key_1_active", "access_key_2_active")
+
+
+class AwsEndpoint:
+    """The endpoint in threads of this process; moto's state is the process's own."""
+
+    def __init__(self, faults: Faults, port: int = 0) -> None:
+        self.faults = faults
+        self._port = port
+        self._server: BaseWSGIServer | None = None
+        self._thread: threading.Thread | None = None
+        self.url = ""
+
+    def start(self) -> str:
+        """Serve on loopback and give the URL."""
+        from werkzeug.serving import make_server
+
+        application = FaultLayer(moto_application(), self.faults)
+        self._server = make_server(HOST, self._port, application, threaded=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.url = f"http://{HOST}:{self._server.server_port}"
+        return self.url
+
+    def stop(self) -> None:
+        """Serve no more."""
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+
+
+def moto_application() -> "WSGIApplication":
+    """Give moto as one application for all services, quiet and empty."""
+    # Moto would invent 1,301 snapshots and hundreds of images of its own.
+    os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    _teach_reports()
+    application: WSGIApplication = DomainDispatcherApplication(create_backend_app)
+    return application
+
+
+@cache
+def _teach_reports() -> None:
+    """Let moto's credential reports pass through ``credential_report``; once a process."""
+    from moto.iam.models import IAMBackend
+
+    written = IAMBackend.get_credential_report
+    name = written.__name__
+    setattr(IAMBackend, name, lambda backend: credential_report(backend, written(backend)))
+
+
+def credential_report(backend: Any, written: str) -> str:
+    """Add the root user and the past of its users to a report of moto's IAM backend."""
+    reader = csv.DictReader(io.StringIO(written))
+    columns = list(reader.fieldnames or ())
+    root = dict.fromkeys(columns, "N/A") | dict.fromkeys(_FLAGS, "false") | _ROOT
+    root["arn"] = f"arn:aws:iam::{backend.account_id}:root"
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerow(root)
+    for row in reader:
+        tags = {tag["Key"]: tag["Value"] for tag in backend.list_user_tags(row["user"])}
+        told = {name: tags[TAG_PREFIX + name] for name in columns if TAG_PREFIX + name in tags}
+        writer.writerow(row | told)
+    return text.getvalue()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="python -m mesh.embedded.aws", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0 takes any free port")
+    operation = "SERVICE:OPERATION"
+    parser.add_argument("--deny", action="append", default=[], metavar=operation)
+    parser.add_argument("--throttle", action="append", default=[], metavar=operation)
+    arguments = parser.parse_args(argv)
+    endpoint = AwsEndpoint(Faults(arguments.deny, arguments.throttle), arguments.port)
+    ended = threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        ended.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    line = "LISTENING " + json.dumps({"endpoint": endpoint.start()})
+    print(line, flush=True)  # noqa: T201  # the start-up protocol
+    ended.wait()
+    endpoint.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""Faults in front of an AWS endpoint: operations that are refused or slowed down.
+
+Errors have the wire format of each service's protocol, so that a client meets
+what AWS would send. Operations are written ``service:Operation``.
+"""
+
+import io
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
+
+import botocore.session
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+REQUEST_ID = "00000000-0000-0000-0000-000000000000"
+_SCOPE = re.compile(r"Credential=[^/]+/\d+/[^/]+/(?P<service>[^/]+)/aws4_request")
+_S3_CONTROL_PATH = "/v20180820/"
+_XML = "text/xml"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What an operation is answered instead of its result."""
+
+    status: int
+    code: str
+    message: str
+
+
+def denied(protocol: str) -> Fault:
+    """Give the refusal for want of a permission, as a protocol's services word it."""
+    message = "not authorized to perform this operation"
+    if protocol == "ec2":
+        return Fault(403, "UnauthorizedOperation", message)
+    if protocol == "json":
+        return Fault(400, "AccessDeniedException", message)
+    return Fault(403, "AccessDenied", message)
+
+
+def throttled(protocol: str) -> Fault:
+    """Give the request to slow down, as a protocol's services word it."""
+    message = "Rate exceeded"
+    if protocol == "ec2":
+        return Fault(503, "RequestLimitExceeded", message)
+    if protocol == "json":
+        return Fault(400, "ThrottlingException", message)
+    if protocol == "rest-xml":
+        return Fault(503, "SlowDown", message)
+    return Fault(400, "Throttling", message)
+
+
+class Faults:
+    """Which operations fail, changeable while the endpoint serves; counts every call."""
+
+    def __init__(self, denied: Iterable[str] = (), throttled: Iterable[str] = ()) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[str, Callable[[str], Fault]] = {}
+        self.calls: Counter[str] = Counter()
+        self.deny(*denied)
+        self.throttle(*throttled)
+
+    def deny(self, *operations: str) -> None:
+        """Refuse these operations from now on."""
+        self._set(operations, denied)
+
+    def throttle(self, *operations: str) -> None:
+        """Ask these operations to slow down from now on, without end."""
+        self._set(operations, throttled)
+
+    def fail(self, operation: str, fault: Fault) -> None:
+        """Answer one operation with an error of choice."""
+        self._set((operation,), lambda _protocol: fault)
+
+    def _set(self, operations: Iterable[str], made: Callable[[str], Fault]) -> None:
+        for operation in operations:
+            protocol_of(operation.partition(":")[0])
+        with self._lock:
+            self._made.update(dict.fromkeys(operations, made))
+
+    def clear(self) -> None:
+        """Let everything through, and count from zero."""
+        with self._lock:
+            self._made.clear()
+            self.calls.clear()
+
+    def meet(self, operation: str) -> Fault | None:
+        """Count a call and give the fault it meets, if any."""
+        with self._lock:
+            self.calls[operation] += 1
+            made = self._made.get(operation)
+        return made(protocol_of(operation.partition(":")[0])) if made else None
+
+
+class FaultLayer:
+    """WSGI application that fails chosen operations and hands all others on."""
+
+    def __init__(self, application: "WSGIApplication", faults: Faults) -> None:
+        self._application = application
+        self._faults = faults
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        operation = operation_of(environ)
+        fault = self._faults.meet(operation) if operation else None
+        if fault is None:
+            return self._application(environ, start_response)
+        service = operation.partition(":")[0]
+        content_type, body = error_body(service, fault)
+        length = str(len(body))
+        headers = [("Content-Type", content_type), ("Content-Length", length)]
+        start_response(f"{fault.status} Fault", headers)
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+
+def error_body(service: str, fault: Fault) -> tuple[str, bytes]:
+    """Write an error as a service does; gives content type and body."""
+    protocol = protocol_of(service)
+    code, message = escape(fault.code), escape(fault.message)
+    error = f"<Error><Code>{code}</Code><Message>{message}</Message>"
+    request = f"<RequestId>{REQUEST_ID}</RequestId>"
+    if protocol == "json":
+        text = json.dumps({"__type": fault.code, "message": fault.message})
+        return "application/x-amz-json-1.1", text.encode()
+    if protocol == "ec2":
+        ec2_request = f"<RequestID>{REQUEST_ID}</RequestID>"
+        text = f"<Response><Errors>{error}</Error></Errors>{ec2_request}</Response>"
+    elif service == "s3":
+        text = f"{error}{request}</Error>"
+    else:
+        text = f"<ErrorResponse>{error}</Error>{request}</ErrorResponse>"
+    return _XML, b'<?xml version="1.0" encoding="UTF-8"?>' + text.encode()
+
+
+def operation_of(environ: Mapping[str, Any]) -> str:
+    """Tell the operation that a signed request asks for; empty if it is none that is known."""
+    scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
+    if scope is None:
+        return ""
+    service, path = scope["service"], environ.get("PATH_INFO", "/")
+    if service == "s3" and path.startswith(_S3_CONTROL_PATH):
+        service = "s3control"
+    target = environ.get("HTTP_X_AMZ_TARGET", "")
+    if target:
+        return f"{service}:{target.rpartition('.')[2]}"
+    if protocol_of(service) == "rest-xml":
+        query = environ.get("QUERY_STRING", "")
+        name = _rest_operation(service, environ["REQUEST_METHOD"], path, query)
+    else:
+        name = _form_action(environ)
+    return f"{service}:{name}" if name else ""
+
+
+@cache
+def protocol_of(service: str) -> str:
+    """Give the wire protocol of a service. Raises botocore's UnknownServiceError."""
+    metadata = botocore.session.get_session().get_service_model(service).metadata
+    return str(metadata["protocol"])
+
+
+def _form_action(environ: Mapping[str, Any]) -> str:
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    body: bytes = environ["wsgi.input"].read(length)
+    if isinstance(environ, dict):
+        # The application reads the body after us.
+        environ["wsgi.input"] = io.BytesIO(body)
+    return parse_qs(body.decode()).get("Action", [""])[0]
+
+
+@dataclass(frozen=True)
+class _Route:
+    name: str
+    method: str
+    path: re.Pattern[str]
+    keys: frozenset[str]
+    """Query parameters that tell operations with one path apart."""
+
+
+@cache
+def _routes(service: str) -> tuple[_Route, ...]:
+    """Give the routes of a REST service, the most specific first."""
+    model = botocore.session.get_session().get_service_model(service)
+    routes = []
+    for name in model.operation_names:
+        operation = model.operation_model(name)
+        if operation.deprecated:
+            continue
+        path, _, query = str(operation.http["requestUri"]).partition("?")
+        members = operation.input_shape.members if operation.input_shape else {}
+        required = operation.input_shape.required_members if operation.input_shape else ()
+        needed = {
+            members[each].serialization["name"]
+            for each in required
+            if members[each].serialization.get("location") == "querystring"
+        }
+        pattern = re.sub(r"\\\{\w+\\\+\\\}", ".+", re.escape(path))
+        pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", pattern)
+        keys = frozenset(parse_qs(query, keep_blank_values=True)) | needed
+        routes.append(_Route(name, operation.http["method"], re.compile(f"{pattern}/?"), keys))
+    return tuple(sorted(routes, key=lambda route: (-len(route.keys), route.name)))
+
+
+def _rest_operation(service: str, method: str, path: str, query: str) -> str:
+    given = parse_qs(query, keep_blank_values=True).keys()
+    for route in _routes(service):
+        if route.method == method and route.keys <= given and route.path.fullmatch(path):
+            return route.name
+    return ""

@@ -1,0 +1,134 @@
+"""The inventory service: ``python -m services.inventory serve|migrate``."""
+
+import argparse
+import asyncio
+import os
+import secrets
+import sys
+from collections.abc import Sequence
+
+import grpc
+import sqlalchemy as sa
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from mesh.aws.accounts import Accounts
+from mesh.contract.catalogue import Catalogue, load_catalogue
+from mesh.errors import Refusal
+from mesh.identity import TokenVerifier
+from mesh.identity.jwks import JwksInvalid
+from mesh.records.servicer import RecordServicer
+from mesh.server.log import configure_logging
+from mesh.server.serve import ListenError, Server
+from mesh.sql.engine import EngineUrlError, open_engine
+from mesh.sql.store import Store
+from mesh.sql.tables import Tables, create_tables
+from secmesh.inventory.v1.sync_service_pb2_grpc import add_SyncServiceServicer_to_server
+from services.inventory.collect.registry import REGISTRY
+from services.inventory.collect.runner import Limits, SyncRunner
+from services.inventory.settings import InventorySettings, describe
+from services.inventory.store import InventoryStore, SyncStore
+from services.inventory.sync_servicer import SyncServicer
+
+PACKAGE = "secmesh.inventory.v1"
+
+
+async def open_store(settings: InventorySettings, catalogue: Catalogue) -> Store:
+    """Open the database and create what tables it lacks."""
+    if not settings.database_url:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    engine = open_engine(settings.database)
+    tables = Tables(catalogue)
+    await create_tables(engine, tables)
+    page_key = settings.page_key.encode() or secrets.token_bytes(32)
+    return Store(engine, tables, page_key=page_key)
+
+
+def build_runner(settings: InventorySettings, catalogue: Catalogue, store: Store) -> SyncRunner:
+    """Put together what collects accounts."""
+    return SyncRunner(
+        catalogue,
+        REGISTRY,
+        Accounts(settings.access()),
+        InventoryStore(store),
+        SyncStore(store),
+        Limits(settings.units, settings.reads, settings.unit_limit),
+    )
+
+
+async def build_server(settings: InventorySettings) -> Server:
+    """Put the service together, ready to start."""
+    catalogue = load_catalogue(PACKAGE)
+    verifier = TokenVerifier(settings.key_set, settings.issuer, settings.audience)
+    store = await open_store(settings, catalogue)
+    runner = build_runner(settings, catalogue, store)
+    await runner.recover()
+
+    def register(target: grpc.aio.Server) -> None:
+        RecordServicer(catalogue, store).add_to(target)
+        syncs = SyncServicer(runner, SyncStore(store), server.draining)
+        add_SyncServiceServicer_to_server(syncs, target)
+
+    async def ready() -> bool:
+        return await is_answering(store.engine)
+
+    async def dispose() -> None:
+        await runner.close()
+        await store.engine.dispose()
+
+    server = Server(settings, catalogue, verifier, register, ready, dispose)
+    return server
+
+
+async def is_answering(engine: AsyncEngine) -> bool:
+    """Tell whether the database answers."""
+    async with engine.connect() as connection:
+        await connection.execute(sa.select(1))
+    return True
+
+
+async def serve(settings: InventorySettings) -> None:
+    """Serve until a signal, then drain."""
+    server = await build_server(settings)
+    await server.run_until_signal()
+
+
+async def migrate(settings: InventorySettings) -> None:
+    """Create the tables that the database lacks."""
+    store = await open_store(settings, load_catalogue(PACKAGE))
+    await store.engine.dispose()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit code: 0 done, 1 failed, 2 wrong usage."""
+    parser = argparse.ArgumentParser(
+        prog="python -m services.inventory",
+        description="Collects AWS accounts and compares them with a System Security Plan.",
+        epilog=f"settings, from the environment:\n{describe()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("serve", help="serve gRPC until SIGTERM or SIGINT")
+    commands.add_parser("migrate", help="create the tables that the database lacks")
+    command = {"serve": serve, "migrate": migrate}[parser.parse_args(argv).command]
+    try:
+        settings = InventorySettings()
+    except ValidationError as error:
+        for problem in error.errors(include_input=False, include_url=False):
+            sys.stderr.write(f"{problem['loc'][0]}: {problem['msg']}\n")
+        return 2
+    configure_logging(settings.log_level)
+    try:
+        asyncio.run(command(settings))
+    except (EngineUrlError, JwksInvalid, ListenError, OSError, Refusal) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    # Clean-up of threads that still wait for AWS must not hold up the end.
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

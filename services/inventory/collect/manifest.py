@@ -1,0 +1,53 @@
+"""The manifest of a run: how every operation of every unit was answered."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from hashlib import sha256
+
+from mesh.aws.operations import action
+from mesh.aws.outcomes import Outcome
+from mesh.aws.reader import Entry, EntryKey, Ledger
+from secmesh.inventory.v1.sync_pb2 import ManifestEntry
+from services.inventory.collect.draft import timestamp
+from services.inventory.collect.versions import ID_DIGITS, Unit, outcome_value
+
+WHOLE = frozenset({Outcome.READ, Outcome.ABSENT})
+"""Outcomes that leave nothing unknown."""
+
+
+def manifest_entries(sync: str, unit: Unit, ledger: Ledger) -> Iterator[ManifestEntry]:
+    """Write a unit's ledger as entries of its run."""
+    for key, entry in ledger.entries.items():
+        yield _entry(sync, unit, key, entry, listing=key.operation in ledger.listings)
+
+
+def failed_unit(sync: str, unit: Unit, code: str, when: datetime) -> ManifestEntry:
+    """Write that a unit broke off for a reason of our own; its resources are unread."""
+    operation = next(iter(unit.collector.listings), "")
+    key = EntryKey(operation, Outcome.FAILED, code)
+    return _entry(sync, unit, key, Entry(read_time=when), listing=True)
+
+
+def _entry(sync: str, unit: Unit, key: EntryKey, entry: Entry, *, listing: bool) -> ManifestEntry:
+    parts = (unit.region, unit.collector.collection, key.operation, key.outcome.name, key.code)
+    digest = sha256("\0".join(parts).encode()).hexdigest()[:ID_DIGITS]
+    return ManifestEntry(
+        name=f"{sync}/manifestEntries/{digest}",
+        cloud_account_id=unit.cloud_account_id,
+        region=unit.region,
+        collection=unit.collector.collection,
+        operation=key.operation,
+        action=action(key.operation) if key.operation else "",
+        outcome=outcome_value(key.outcome),
+        code=key.code,
+        calls=entry.calls,
+        pages=entry.pages,
+        resources=entry.resources,
+        listing=listing,
+        read_time=timestamp(entry.read_time),
+    )
+
+
+def is_whole(ledger: Ledger) -> bool:
+    """Tell whether every call of a unit was answered."""
+    return all(key.outcome in WHOLE for key in ledger.entries)

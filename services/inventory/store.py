@@ -1,0 +1,204 @@
+"""All SQL of collecting: current records, versions, manifests and runs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from mesh.errors import ResourceNotFound
+from mesh.sql.store import Store
+from secmesh.inventory.v1.record_pb2 import (
+    READ_OUTCOME_ABSENT,
+    READ_OUTCOME_READ,
+    Record,
+)
+from secmesh.inventory.v1.sync_pb2 import ManifestEntry, Sync
+from services.inventory.collect.draft import timestamp
+from services.inventory.collect.versions import Changes, Unit
+
+SYNCS = "syncs"
+MANIFEST = "manifest_entries"
+_CHUNK = 500
+"""Ids of one IN list; SQLite takes 32,766 parameters."""
+
+
+class InventoryStore:
+    """What runs read and write, over the store of the service."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    async def current(self, unit: Unit, regions: tuple[str, ...]) -> dict[str, Record]:
+        """Give the current records that a unit answers for, by name."""
+        collection = unit.collector.collection
+        found = await self.collected(unit.tenant, unit.cloud_account_id, collection)
+        owns = unit.collector.owns
+        return {record.name: record for record in found if owns(record, unit.region, regions)}
+
+    async def collected(self, tenant: str, cloud_account_id: str, collection: str) -> list[Record]:
+        """Give all current records of a collection in one account."""
+        table = self.store.target(collection).table
+        statement = self.store.select(collection, tenant).where(
+            table.c.cloud_account_id == cloud_account_id
+        )
+        found = await self.store.messages(collection, statement)
+        return [record for record in found if isinstance(record, Record)]
+
+    async def last_reads(self, unit: Unit) -> dict[str, datetime]:
+        """Tell when each IAM action of a unit was last answered in an earlier run."""
+        table = self.store.target(MANIFEST).table
+        statement = (
+            self.store.select(MANIFEST, unit.tenant, ("action", "read_time"))
+            .with_only_columns(table.c.action, sa.func.max(table.c.read_time))
+            .where(
+                table.c.cloud_account_id == unit.cloud_account_id,
+                table.c.region == unit.region,
+                table.c.collection == unit.collector.collection,
+                table.c.outcome.in_((READ_OUTCOME_READ, READ_OUTCOME_ABSENT)),
+            )
+            .group_by(table.c.action)
+        )
+        async with self.store.connection() as connection:
+            rows = (await connection.execute(statement)).all()
+        return {action: _moment(micros) for action, micros in rows}
+
+    async def listed_regions(
+        self, tenant: str, cloud_account_id: str, collection: str
+    ) -> frozenset[str]:
+        """Tell in which regions a collection was ever listed whole."""
+        table = self.store.target(MANIFEST).table
+        statement = (
+            self.store.select(MANIFEST, tenant, ("region",))
+            .where(
+                table.c.cloud_account_id == cloud_account_id,
+                table.c.collection == collection,
+                table.c.listing,
+                table.c.outcome == READ_OUTCOME_READ,
+            )
+            .distinct()
+        )
+        async with self.store.connection() as connection:
+            return frozenset((await connection.execute(statement)).scalars())
+
+    async def write_unit(
+        self, unit: Unit, changes: Changes, entries: Iterable[ManifestEntry], now: datetime
+    ) -> None:
+        """Write a unit's versions and manifest in one transaction; ``now`` is when we know."""
+        collection = unit.collector.collection
+        await self._date(unit, changes.opened, now)
+        async with self.store.transaction() as connection:
+            if changes.closed:
+                await connection.execute(
+                    self._closing(unit),
+                    [
+                        {"closed": _record_id(name), "closed_at": _micros(when)}
+                        for name, when in changes.closed.items()
+                    ],
+                )
+            await self.store.insert(connection, collection, changes.opened)
+            await self.store.upsert(connection, MANIFEST, entries)
+
+    def _closing(self, unit: Unit) -> sa.Update:
+        collection = unit.collector.collection
+        table = self.store.target(collection).table
+        return (
+            self.store.update(collection, unit.tenant)
+            .where(table.c.id == sa.bindparam("closed"))
+            .values(valid_to=sa.bindparam("closed_at"))
+        )
+
+    async def _date(self, unit: Unit, opened: list[Record], now: datetime) -> None:
+        """Say when each version and its resource were first stored."""
+        new = [record for record in opened if not record.HasField("create_time")]
+        known = await self._first_stored(unit, [_record_id(record.name) for record in new])
+        for record in new:
+            first = known.get(_record_id(record.name), now)
+            record.create_time.CopyFrom(timestamp(first))
+        for record in opened:
+            record.update_time.CopyFrom(timestamp(now))
+
+    async def _first_stored(self, unit: Unit, ids: list[str]) -> dict[str, datetime]:
+        """Tell when resources that are back were stored first."""
+        collection = unit.collector.collection
+        table = self.store.target(collection).table
+        found: dict[str, datetime] = {}
+        async with self.store.connection() as connection:
+            for start in range(0, len(ids), _CHUNK):
+                statement = (
+                    self.store.select(collection, unit.tenant, ("id",), past=True)
+                    .with_only_columns(table.c.id, sa.func.min(table.c.create_time))
+                    .where(table.c.id.in_(ids[start : start + _CHUNK]))
+                    .group_by(table.c.id)
+                )
+                rows = (await connection.execute(statement)).all()
+                found |= {row_id: _moment(micros) for row_id, micros in rows}
+        return found
+
+
+class SyncStore:
+    """The runs themselves."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._starting = asyncio.Lock()
+
+    @asynccontextmanager
+    async def starting(self) -> AsyncIterator[None]:
+        """Let one run start at a time, so that two do not both find an account idle."""
+        async with self._starting:
+            yield
+
+    async def find(self, name: str) -> Sync | None:
+        """Give a run, or None."""
+        try:
+            return await self.get(name)
+        except ResourceNotFound:
+            return None
+
+    async def get(self, name: str) -> Sync:
+        """Give a run; ResourceNotFound if there is none."""
+        found = await self.store.get(SYNCS, name)
+        if not isinstance(found, Sync):
+            raise ResourceNotFound(name)
+        return found
+
+    async def put(self, sync: Sync) -> None:
+        """Write a run as it stands."""
+        async with self.store.transaction() as connection:
+            await self.store.upsert(connection, SYNCS, [sync])
+
+    async def running(self, tenant: str, cloud_account_id: str = "") -> list[Sync]:
+        """Give the tenant's runs, of one account or all, that are marked as running."""
+        table = self.store.target(SYNCS).table
+        statement = self.store.select(SYNCS, tenant).where(table.c.state == Sync.STATE_RUNNING)
+        if cloud_account_id:
+            statement = statement.where(table.c.cloud_account_id == cloud_account_id)
+        found = await self.store.messages(SYNCS, statement)
+        return [sync for sync in found if isinstance(sync, Sync)]
+
+    async def tenants_with_running(self) -> list[str]:
+        """Give the tenants that have a running run.
+
+        Start-up looks over all tenants; no caller's request leads here.
+        """
+        table = self.store.target(SYNCS).table
+        statement = (
+            sa.select(table.c.tenant_id).where(table.c.state == Sync.STATE_RUNNING).distinct()
+        )
+        async with self.store.connection() as connection:
+            return list((await connection.execute(statement)).scalars())
+
+
+def _record_id(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _micros(moment: datetime) -> int:
+    return timestamp(moment).ToMicroseconds()
+
+
+def _moment(micros: int) -> datetime:
+    seconds, rest = divmod(micros, 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
