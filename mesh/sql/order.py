@@ -90,14 +90,28 @@ def after(
     equal: list[sa.ColumnElement[bool]] = []
     for key, value in zip(keys, values, strict=True):
         column = table.c[key.column]
-        beyond = _beyond(column, key, value)
+        bound = None if value is None else sa.literal(value, column.type)
+        beyond = _beyond(column, key, bound)
         if beyond is not None:
             alternatives.append(sa.and_(*equal, beyond))
-        equal.append(column.is_(None) if value is None else column == value)
-    return sa.or_(*alternatives)
+        equal.append(column.is_(None) if bound is None else column == bound)
+    anywhere_after = sa.or_(*alternatives)
+    start = _start(table, keys[0], values[0])
+    return anywhere_after if start is None else sa.and_(start, anywhere_after)
 
 
-def _beyond(column: sa.Column[Any], key: OrderKey, value: object) -> sa.ColumnElement[bool] | None:
+def _start(table: sa.Table, key: OrderKey, value: object) -> sa.ColumnElement[bool] | None:
+    """Give what the rest implies for the first column: an index can seek by it."""
+    if value is None or (key.descending and key.optional):
+        return None
+    column = table.c[key.column]
+    bound = sa.literal(value, column.type)
+    return sa.and_(column <= bound if key.descending else column >= bound)
+
+
+def _beyond(
+    column: sa.Column[Any], key: OrderKey, value: sa.ColumnElement[Any] | None
+) -> sa.ColumnElement[bool] | None:
     """Give the condition that one column lies beyond a value; None if nothing can."""
     if key.descending:
         if value is None:
