@@ -84,7 +84,7 @@ def bounded(status: status_pb2.Status) -> status_pb2.Status:
         return status
     info = error_details_pb2.ErrorInfo()
     status.details[0].Unpack(info)
-    for key, value in info.metadata.items():
+    for key, value in dict(info.metadata).items():
         info.metadata[key] = value[:128]
     del status.details[:]
     status.details.add().Pack(info)

@@ -1,0 +1,203 @@
+"""Signing keys, key sets from files and URLs."""
+
+import http.server
+import json
+import stat
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from mesh.errors import TokenInvalid
+from mesh.identity import TokenVerifier
+from mesh.identity.jwks import MAX_BYTES, JwksInvalid, KeySource, parse_jwks
+from mesh.identity.keys import AUDIENCE, ISSUER, KEY_FILE, create_signing_key, sign_token
+
+
+def public(private: Any, **changes: Any) -> dict[str, Any]:
+    algorithm: Any = (
+        jwt.algorithms.ECAlgorithm
+        if isinstance(private, ec.EllipticCurvePrivateKey)
+        else jwt.algorithms.RSAAlgorithm
+    )
+    jwk = algorithm.to_jwk(private.public_key(), as_dict=True)
+    jwk.pop("key_ops", None)
+    return {**jwk, "kid": "k1", **changes}
+
+
+def test_the_private_key_is_its_owners_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    jwks = create_signing_key(folder)
+    assert stat.S_IMODE((folder / KEY_FILE).stat().st_mode) == 0o600
+    keys = json.loads(jwks.read_bytes())["keys"]
+    assert [sorted(key) for key in keys] == [["alg", "crv", "kid", "kty", "use", "x", "y"]]
+
+
+def test_making_a_key_again_changes_nothing(tmp_path: Path) -> None:
+    jwks = create_signing_key(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert create_signing_key(tmp_path) == jwks
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_processes_that_start_together_agree_on_one_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: create_signing_key(tmp_path), range(16)))
+    token = sign_token(tmp_path, subject="a", tenant="acme")
+    verifier = TokenVerifier(tmp_path / "jwks.json", ISSUER, AUDIENCE)
+    assert verifier.verify(token).subject == "a"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["jwks.json", KEY_FILE]
+
+
+def test_a_missing_public_set_is_made_from_the_key(tmp_path: Path) -> None:
+    jwks = create_signing_key(tmp_path)
+    content = jwks.read_bytes()
+    jwks.unlink()
+    assert create_signing_key(tmp_path).read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"", "no JSON Web Key Set"),
+        (b"[]", "no JSON Web Key Set"),
+        (b'{"keys": 5}', "no JSON Web Key Set"),
+        (b'{"keys": [5]}', "no JSON Web Key Set"),
+        (b'{"keys": []}', "no key"),
+        (b'{"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "k1", "alg": "HS256"}]}', "no key"),
+        (b'{"keys": [{"kty": "EC", "d": "x", "kid": "k1"}]}', "private"),
+    ],
+)
+def test_sets_that_are_refused(content: bytes, word: str) -> None:
+    with pytest.raises(JwksInvalid, match=word):
+        parse_jwks(content)
+
+
+def test_unfit_keys_are_passed_over() -> None:
+    good = ec.generate_private_key(ec.SECP256R1())
+    entries = [
+        public(good),
+        public(ec.generate_private_key(ec.SECP384R1()), kid="wrong curve"),
+        public(rsa.generate_private_key(65537, 1024), kid="short"),  # noqa: S505 - meant to be
+        public(good, kid="for encryption", use="enc"),
+        {"kty": "EC", "crv": "P-256", "x": "?", "y": "?", "kid": "broken"},
+    ]
+    assert list(parse_jwks(json.dumps({"keys": entries}).encode())) == ["k1"]
+
+
+def test_two_keys_of_one_kid_are_ambiguous() -> None:
+    pair = [public(ec.generate_private_key(ec.SECP256R1())) for _ in range(2)]
+    with pytest.raises(JwksInvalid, match="k1"):
+        parse_jwks(json.dumps({"keys": pair}).encode())
+
+
+def test_a_broken_new_set_leaves_the_old_one_in_force(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    jwks = create_signing_key(tmp_path)
+    source = KeySource(jwks)
+    kid = json.loads(jwks.read_bytes())["keys"][0]["kid"]
+    jwks.write_text("half a fi")
+    source._looked -= 2
+    source.refresh()
+    assert source.key(kid) is not None
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_a_set_that_is_missing_at_the_start_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        KeySource(tmp_path / "absent.json")
+
+
+def test_an_oversized_set(tmp_path: Path) -> None:
+    path = tmp_path / "set.json"
+    path.write_bytes(b" " * (MAX_BYTES + 1))
+    with pytest.raises(JwksInvalid, match="larger"):
+        KeySource(path)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://issuer.example/jwks", "ftp://127.0.0.1/jwks", "file:///etc/passwd", "https://"]
+)
+def test_unsafe_places_are_refused(url: str) -> None:
+    with pytest.raises(JwksInvalid, match="https"):
+        KeySource(url)
+
+
+class Issuer:
+    """An issuer's key set over HTTP on loopback."""
+
+    def __init__(self) -> None:
+        self.content = b""
+        self.redirect = ""
+        self.requests = 0
+        issuer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                issuer.requests += 1
+                self.send_response(302 if issuer.redirect else 200)
+                if issuer.redirect:
+                    self.send_header("location", issuer.redirect)
+                self.send_header("content-length", str(len(issuer.content)))
+                self.end_headers()
+                self.wfile.write(issuer.content)
+
+            def log_message(self, *_args: Any) -> None:
+                """Say nothing."""
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/jwks.json"
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    started = Issuer()
+    thread = threading.Thread(target=started.server.serve_forever, args=(0.01,))
+    thread.start()
+    yield started
+    started.server.shutdown()
+    thread.join()
+    started.server.server_close()
+
+
+async def test_a_new_key_is_fetched_once_it_is_used(tmp_path: Path, issuer: Issuer) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    issuer.content = create_signing_key(old).read_bytes()
+    verifier = TokenVerifier(issuer.url, ISSUER, AUDIENCE)
+    assert (await verifier.authenticate(sign_token(old, subject="a", tenant="acme"))).subject == "a"
+    assert issuer.requests == 1
+    issuer.content = create_signing_key(new).read_bytes()
+    token = sign_token(new, subject="b", tenant="acme")
+    # Right after a fetch an unknown kid is refused without another one.
+    with pytest.raises(TokenInvalid):
+        await verifier.authenticate(token)
+    assert issuer.requests == 1
+    verifier._source._looked -= 11
+    assert (await verifier.authenticate(token)).subject == "b"
+    assert issuer.requests == 2
+    verifier._source._looked -= 11
+    assert verifier.verify(token).subject == "b"
+    assert issuer.requests == 2
+
+
+def test_redirects_are_not_followed(tmp_path: Path, issuer: Issuer) -> None:
+    jwks = create_signing_key(tmp_path)
+    issuer.content, issuer.redirect = jwks.read_bytes(), jwks.as_uri()
+    with pytest.raises(OSError, match="302"):
+        KeySource(issuer.url)
+
+
+def test_an_issuer_that_falls_silent_keeps_its_keys(tmp_path: Path, issuer: Issuer) -> None:
+    issuer.content = create_signing_key(tmp_path).read_bytes()
+    verifier = TokenVerifier(issuer.url, ISSUER, AUDIENCE)
+    issuer.content = b"no longer a key set"
+    verifier._source._looked -= 301
+    token = sign_token(tmp_path, subject="a", tenant="acme")
+    assert verifier.verify(token).subject == "a"
+    assert issuer.requests == 2

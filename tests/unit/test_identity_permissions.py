@@ -1,0 +1,85 @@
+"""Permission patterns and roles."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh.contract.catalogue import load_catalogue
+from mesh.identity.permissions import ROLES, is_pattern, parse_roles, permits
+
+WORD = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
+PERMISSION = st.tuples(WORD, WORD, WORD).map(".".join)
+PATTERN = st.tuples(*[WORD | st.just("*")] * 3).map(".".join)
+
+
+@given(PATTERN, PERMISSION)
+def test_a_star_stands_for_one_whole_segment(pattern: str, permission: str) -> None:
+    same = re.fullmatch(pattern.replace(".", r"\.").replace("*", "[^.]+"), permission) is not None
+    assert permits(frozenset({pattern}), permission) == same
+
+
+@given(st.frozensets(PATTERN), PERMISSION)
+def test_more_patterns_never_take_a_permission_away(patterns: frozenset[str], needed: str) -> None:
+    assert permits(patterns | {needed}, needed)
+    assert not permits(frozenset(), needed)
+
+
+@given(PATTERN)
+def test_every_such_pattern_is_one(pattern: str) -> None:
+    assert is_pattern(pattern)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "*", "a.b", "a.b.c.d", "a..c", "A.b.c", "a.b*.c", "a.b.c\n", "a.**.c", "1.b.c"]
+)
+def test_what_is_no_pattern(text: str) -> None:
+    assert not is_pattern(text)
+
+
+def test_a_star_does_not_reach_over_a_dot() -> None:
+    assert not permits(frozenset({"inventory.*"}), "inventory.syncs.get")
+    assert not permits(frozenset({"*.*.*"}), "inventory.syncs")
+
+
+def needed_by_inventory() -> set[str]:
+    catalogue = load_catalogue("secmesh.inventory.v1")
+    needed = set()
+    for method in catalogue.methods.values():
+        if method.per_kind:
+            verb = method.permission.rpartition(".")[2]
+            needed |= {kind.permission(verb) for kind in catalogue.record_kinds.values()}
+        else:
+            needed.add(method.permission)
+    return needed
+
+
+def test_the_roles_fit_the_contract() -> None:
+    needed = needed_by_inventory()
+    granted = {
+        role: {each for each in needed if permits(patterns, each)}
+        for role, patterns in ROLES.items()
+    }
+    reading = {each for each in needed if each.rpartition(".")[2] in ("get", "list")}
+    assert granted["viewer"] == reading
+    assert granted["auditor"] == reading | {
+        "inventory.ssps.create",
+        "inventory.assessments.create",
+    }
+    assert granted["operator"] == granted["auditor"] | {"inventory.syncs.create"}
+    assert granted["admin"] == needed
+
+
+def test_every_pattern_of_a_role_grants_something() -> None:
+    needed = needed_by_inventory()
+    for role, patterns in ROLES.items():
+        for pattern in patterns:
+            assert any(permits(frozenset({pattern}), each) for each in needed), (role, pattern)
+
+
+def test_an_ill_formed_role_is_named() -> None:
+    with pytest.raises(ValueError, match=r"'viewer'.*'inventory\.\*'"):
+        parse_roles("viewer: ['inventory.*']")
+    with pytest.raises(ValueError, match="mapping"):
+        parse_roles("- viewer")
