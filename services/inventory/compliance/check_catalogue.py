@@ -140,13 +140,14 @@ def _entries(file: str, text: str) -> Iterable[Any]:
 
 
 def _message(file: str, entry: Any) -> check_pb2.Check:
-    name = entry.get("id", "a check without id") if isinstance(entry, dict) else "an entry"
+    if not isinstance(entry, dict):
+        raise CheckInvalid(f"{file}: an entry is no check: {entry!r}")
     check = check_pb2.Check()
     try:
         json_format.ParseDict(entry, check)
         protovalidate.validate(check)
-    except (json_format.ParseError, protovalidate.ValidationError, AttributeError) as error:
-        raise CheckInvalid(f"{file}: {name}: {error}") from error
+    except (json_format.ParseError, protovalidate.ValidationError) as error:
+        raise CheckInvalid(f"{file}: {entry.get('id', 'a check without id')}: {error}") from error
     return check
 
 

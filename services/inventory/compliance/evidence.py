@@ -9,6 +9,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from mesh.contract.catalogue import Kind, field_option, is_map
+from mesh.sql.types import message_type
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import record_pb2
 from secmesh.options.v1 import field_pb2
@@ -74,7 +75,7 @@ def _field_value(field: FieldDescriptor, message: Message) -> Any:
         return None
     value = getattr(message, field.name)
     if is_map(field):
-        entry = field.message_type.fields_by_name["value"]
+        entry = message_type(field).fields_by_name["value"]
         return {str(key): _shown(entry, each) for key, each in sorted(value.items())}
     if field.is_repeated:
         return [_shown(field, each) for each in value]
@@ -86,11 +87,11 @@ def _shown(field: FieldDescriptor, value: Any) -> Any:
         return f"{len(value)} bytes"
     if not isinstance(value, Message):
         return value
-    if field.message_type.file.package == "google.protobuf":
+    if message_type(field).file.package == "google.protobuf":
         return json_format.MessageToDict(value)
     # Only what is set, so that evidence stays short.
     return {
         inner.name: _field_value(inner, value)
-        for inner in field.message_type.fields
+        for inner in message_type(field).fields
         if inner.is_repeated or not inner.has_presence or value.HasField(inner.name)
     }

@@ -1,0 +1,158 @@
+"""The checks that come with the service, and checks that are refused at start-up."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mesh.contract.catalogue import load_catalogue
+from secmesh.inventory.v1 import check_pb2
+from services.inventory.compliance.check_catalogue import CheckInvalid, bind_checks, load_checks
+from services.inventory.compliance.controls import control_id, load_controls
+from services.inventory.compliance.failing_filter import conjuncts
+
+CATALOGUE = load_catalogue("secmesh.inventory.v1")
+CHECKS = load_checks(CATALOGUE)
+LIST = Path(__file__).parents[2].parent / "shared" / "data" / "checks.csv"
+TABLES = {"iam_users", "iam_password_policy", "s3_buckets", "security_groups", "cloudtrail_trails"}
+
+
+def _listed() -> Iterable[dict[str, str]]:
+    if not LIST.exists():
+        return []
+    with LIST.open(newline="") as file:
+        return [
+            row for row in csv.DictReader(file) if row["table"] in TABLES and row["tier"] == "1"
+        ]
+
+
+@pytest.mark.skipif(not LIST.exists(), reason="the list of checks is not here")
+def test_every_listed_check_is_here_and_no_other() -> None:
+    assert {row["check_id"] for row in _listed()} == set(CHECKS.checks)
+
+
+@pytest.mark.parametrize("row", _listed(), ids=lambda row: row["check_id"])
+def test_checks_say_what_the_list_says(row: dict[str, str]) -> None:
+    check = CHECKS.checks[row["check_id"]].message
+    assert check_pb2.Severity.Name(check.severity) == f"SEVERITY_{row['severity'].upper()}"
+    grade = check_pb2.EvidenceGrade.Name(check.grade)
+    assert grade == f"EVIDENCE_GRADE_{row['evidence_grade'].upper()}"
+    primary = [control_id(each) for each in row["nist_r5_primary"].split()]
+    assert [mapping.control_id for mapping in check.controls] == primary
+    confirmed = {control_id(each) for each in row["primary_confirmed_by_published_mapping"].split()}
+    for mapping in check.controls:
+        assert (mapping.source == "securityhub") == (mapping.control_id in confirmed)
+    of_account = row["resource_type"] == "account"
+    assert (check.scope == check_pb2.CHECK_SCOPE_ACCOUNT) == of_account
+
+
+def test_every_parameter_of_a_plan_belongs_to_a_control_of_its_check() -> None:
+    for check in CHECKS.checks.values():
+        controls = [load_controls()[mapping.control_id] for mapping in check.message.controls]
+        for parameter in check.message.parameters:
+            own = {each for control in controls for each in control.parameters}
+            assert parameter.param_id in own | {""}
+
+
+def test_checks_are_found_by_control() -> None:
+    assert [check.id for check in CHECKS.of("ia-5.1")] == [
+        "iam.pwd_min_length",
+        "iam.pwd_complexity",
+        "iam.pwd_reuse",
+    ]
+    assert CHECKS.of("ac-1") == ()
+
+
+GOOD: dict[str, Any] = {
+    "id": "s3.own",
+    "title": "Encrypted",
+    "collection": "s3_buckets",
+    "scope": "CHECK_SCOPE_RESOURCE",
+    "condition": 'encryption == "AES256"',
+    "severity": "SEVERITY_LOW",
+    "grade": "EVIDENCE_GRADE_DIRECT",
+    "controls": [{"control_id": "sc-28", "source": "secmesh"}],
+    "remediation": "Encrypt it.",
+}
+DAYS = {
+    "variable": "period",
+    "default_value": 30,
+    "direction": "THRESHOLD_DIRECTION_AT_MOST",
+    "unit": "THRESHOLD_UNIT_DAYS",
+}
+
+
+def test_a_good_check_is_bound() -> None:
+    found = bind_checks(CATALOGUE, {"own.yaml": yaml.safe_dump([GOOD])})
+    assert found.checks["s3.own"].fields == {"encryption"}
+    assert not found.checks["s3.own"].uses_now
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"collection": "no_such"}, "there is no collection 'no_such'"),
+        ({"collection": "ssps"}, "there is no collection 'ssps'"),
+        ({"condition": "no_such_field"}, "no_such_field"),
+        ({"condition": "bucket_name"}, "not bool"),
+        ({"condition": "encryption =="}, "own.yaml: s3.own"),
+        ({"condition": "encryption.matches('x')"}, "matches"),
+        ({"applies": "nothing"}, "nothing"),
+        ({"condition": "now - creation_date <= period"}, "period"),
+        (
+            {"condition": "retention_days <= period", "parameters": [DAYS]},
+            "own.yaml: s3.own",
+        ),
+        ({"parameters": [DAYS, DAYS]}, "variable 'period' stands there twice"),
+        ({"parameters": [DAYS | {"param_id": "xx-99_odp"}]}, "xx-99_odp is no parameter"),
+        ({"controls": [{"control_id": "sc-99", "source": "secmesh"}]}, "sc-99 is no control"),
+        ({"controls": [{"control_id": "ac-2.10", "source": "secmesh"}]}, "ac-2.10 is no control"),
+        ({"controls": GOOD["controls"] * 2}, "control 'sc-28' stands there twice"),
+        ({"controls": [{"control_id": "sc-28", "source": "hearsay"}]}, "controls[0].source"),
+        ({"quantifier": "QUANTIFIER_ANY"}, "quantifier"),
+        ({"scope": "CHECK_SCOPE_ACCOUNT"}, "quantifier"),
+        ({"severity": "SEVERITY_UNSPECIFIED"}, "severity"),
+        ({"severity": "HUGE"}, "severity"),
+        ({"remediation": ""}, "remediation"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_a_broken_check_is_named(change: dict[str, Any], problem: str) -> None:
+    with pytest.raises(CheckInvalid) as caught:
+        bind_checks(CATALOGUE, {"own.yaml": yaml.safe_dump([GOOD | change])})
+    assert str(caught.value).startswith("own.yaml: s3.own: ")
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("a: [", "own.yaml"), ("a: 1", "must be a list"), ("- 3", "an entry"), ("", "must be a list")],
+)
+def test_a_broken_file_is_named(text: str, problem: str) -> None:
+    with pytest.raises(CheckInvalid, match=problem):
+        bind_checks(CATALOGUE, {"own.yaml": text})
+
+
+def test_an_id_stands_for_one_check_in_all_files() -> None:
+    text = yaml.safe_dump([GOOD])
+    with pytest.raises(CheckInvalid, match=r"b\.yaml: s3\.own stands there twice"):
+        bind_checks(CATALOGUE, {"a.yaml": text, "b.yaml": text})
+
+
+@pytest.mark.parametrize(
+    ("expression", "parts"),
+    [
+        ("a", ["a"]),
+        ("a && b && !c", ["a", "b", "!c"]),
+        ("a && (b && c)", ["a", "(b && c)"]),
+        ("a && b || c", ["a && b || c"]),
+        ("a ? b && c : d", ["a ? b && c : d"]),
+        ('x == "&&" && y.exists(r, r.a && r.b)', ['x == "&&"', "y.exists(r, r.a && r.b)"]),
+        ("x == 'it\\'s && so' && y", ["x == 'it\\'s && so'", "y"]),
+    ],
+)
+def test_conditions_are_split_at_their_outer_and(expression: str, parts: list[str]) -> None:
+    assert conjuncts(expression) == parts
