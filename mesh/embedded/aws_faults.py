@@ -21,6 +21,8 @@ import botocore.session
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+HOLD_SECONDS = 60.0
+"""Longest that a held call waits."""
 REQUEST_ID = "00000000-0000-0000-0000-000000000000"
 _SCOPE = re.compile(r"Credential=[^/]+/\d+/[^/]+/(?P<service>[^/]+)/aws4_request")
 _S3_CONTROL_PATH = "/v20180820/"
@@ -64,6 +66,7 @@ class Faults:
     def __init__(self, denied: Iterable[str] = (), throttled: Iterable[str] = ()) -> None:
         self._lock = threading.Lock()
         self._made: dict[str, Callable[[str], Fault]] = {}
+        self._held: dict[str, threading.Event] = {}
         self.calls: Counter[str] = Counter()
         self.deny(*denied)
         self.throttle(*throttled)
@@ -76,9 +79,11 @@ class Faults:
         """Ask these operations to slow down from now on, without end."""
         self._set(operations, throttled)
 
-    def fail(self, operation: str, fault: Fault) -> None:
-        """Answer one operation with an error of choice."""
-        self._set((operation,), lambda _protocol: fault)
+    def hold(self, operation: str) -> threading.Event:
+        """Let calls of an operation wait from now on until the event is set."""
+        protocol_of(operation.partition(":")[0])
+        with self._lock:
+            return self._held.setdefault(operation, threading.Event())
 
     def _set(self, operations: Iterable[str], made: Callable[[str], Fault]) -> None:
         for operation in operations:
@@ -89,6 +94,9 @@ class Faults:
     def clear(self) -> None:
         """Let everything through, and count from zero."""
         with self._lock:
+            for held in self._held.values():
+                held.set()
+            self._held.clear()
             self._made.clear()
             self.calls.clear()
 
@@ -97,6 +105,9 @@ class Faults:
         with self._lock:
             self.calls[operation] += 1
             made = self._made.get(operation)
+            held = self._held.get(operation)
+        if held is not None:
+            held.wait(HOLD_SECONDS)
         return made(protocol_of(operation.partition(":")[0])) if made else None
 
 

@@ -23,9 +23,14 @@ from mesh.server.serve import ListenError, Server
 from mesh.sql.engine import EngineUrlError, open_engine
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables, create_tables
+from secmesh.inventory.v1.compliance_service_pb2_grpc import (
+    add_ComplianceServiceServicer_to_server,
+)
 from secmesh.inventory.v1.sync_service_pb2_grpc import add_SyncServiceServicer_to_server
 from services.inventory.collect.registry import REGISTRY
 from services.inventory.collect.runner import Limits, SyncRunner
+from services.inventory.compliance.check_catalogue import load_checks
+from services.inventory.compliance_servicer import ComplianceServicer
 from services.inventory.settings import InventorySettings, describe
 from services.inventory.store import InventoryStore, SyncStore
 from services.inventory.sync_servicer import SyncServicer
@@ -62,12 +67,14 @@ async def build_server(settings: InventorySettings) -> Server:
     verifier = TokenVerifier(settings.key_set, settings.issuer, settings.audience)
     store = await open_store(settings, catalogue)
     runner = build_runner(settings, catalogue, store)
+    checks = load_checks(catalogue)
     await runner.recover()
 
     def register(target: grpc.aio.Server) -> None:
         RecordServicer(catalogue, store).add_to(target)
         syncs = SyncServicer(runner, SyncStore(store), server.draining)
         add_SyncServiceServicer_to_server(syncs, target)
+        add_ComplianceServiceServicer_to_server(ComplianceServicer(store, checks), target)
 
     async def ready() -> bool:
         return await is_answering(store.engine)

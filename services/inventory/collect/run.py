@@ -93,6 +93,7 @@ class Run:
     async def execute(self) -> None:
         """Do all units and write how the run ended."""
         state, error = Sync.STATE_FAILED, None
+        cancelled: asyncio.CancelledError | None = None
         try:
             await self._all_units()
             state = Sync.STATE_SUCCEEDED if self._whole else Sync.STATE_PARTIAL
@@ -101,12 +102,16 @@ class Run:
             error = AccountUnreachable(account, str(problem)).status()
         except ReadingCancelled:
             error = SyncInterrupted(self._sync.name).status()
+        except asyncio.CancelledError as ending:
+            cancelled, error = ending, SyncInterrupted(self._sync.name).status()
         except shared.Refusal as refusal:
             error = refusal.status()
         except Exception:  # noqa: BLE001  # the run must end marked, whatever happened
             _LOG.exception("a run failed", extra={"fields": {"sync": self._sync.name}})
             error = shared.InternalError().status()
         await self._end(state, error)
+        if cancelled is not None:
+            raise cancelled
 
     async def _end(self, state: Sync.State.ValueType, error: status_pb2.Status | None) -> None:
         self._sync.state = state

@@ -22,6 +22,9 @@ from services.inventory.collect.versions import Unit
 from services.inventory.errors import CollectionUnknown, SyncInterrupted, SyncRunning
 from services.inventory.store import InventoryStore, SyncStore
 
+CLOSE_SECONDS = 2.0
+"""Time that calls in flight have when the process ends."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -181,7 +184,11 @@ class SyncRunner:
         for run in list(self._live.values()):
             run.cancel()
         if self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            # A call in flight may take minutes; nobody waits for its answer.
+            _, slow = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
+            for task in slow:
+                task.cancel()
+            await asyncio.gather(*slow, return_exceptions=True)
         self._workers.units.shutdown(wait=False, cancel_futures=True)
         self._workers.reads.shutdown(wait=False, cancel_futures=True)
 

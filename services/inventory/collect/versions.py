@@ -24,7 +24,7 @@ HEARTBEAT = timedelta(hours=1)
 _STEP = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Unit:
     """The smallest piece of a run: one collection in one region of one account."""
 
