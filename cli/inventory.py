@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from cli.connection import connection_of
 from cli.exit_codes import ExitCode
-from cli.output import talk, write_message, write_messages
+from cli.output import Column, talk, write_message, write_messages
 from cli.paging import read_pages
 from secmesh.inventory.v1 import (
     record_pb2,
@@ -124,14 +124,19 @@ def list_records(
     return read_pages(call, lambda answer: list(answer.records), limit)
 
 
-def shown_columns(record: record_pb2.Record) -> list[str]:
-    """Choose a table's columns: id, region, the body's first plain fields, what is unread."""
+def shown_columns(record: record_pb2.Record) -> list[str | Column]:
+    """Choose a table's columns: the body's first plain fields, what is unread, the id."""
     body = record.WhichOneof("body")
     if body is None:  # a kind newer than this command
         return ["name", "region"]
     fields = getattr(record, body).DESCRIPTOR.fields
     plain = [field.name for field in fields if not field.is_repeated][:SHOWN_FIELDS]
-    return ["region", *(f"{body}.{name}" for name in plain), "unread", "name"]
+    return [
+        "region",
+        *(f"{body}.{name}" for name in plain),
+        Column("unread", lambda each: ", ".join(unread.field for unread in each.unread)),
+        Column("id", lambda each: each.name.rpartition("/")[2]),
+    ]
 
 
 @app.command()

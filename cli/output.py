@@ -1,9 +1,10 @@
 """Data on standard output in the form asked for; talk on standard error."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import cast
+from typing import Any, cast
 
 import orjson
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
@@ -30,10 +31,22 @@ def as_json(message: Message) -> dict[str, object]:
     return plain
 
 
+@dataclass(frozen=True)
+class Column:
+    """A table's column that is not a field as it stands."""
+
+    title: str
+    text: Callable[[Any], str]
+    """Gives a message's cell."""
+
+
 def write_messages(
-    messages: Iterable[Message], output: OutputFormat, columns: Sequence[str], title: str = ""
+    messages: Iterable[Message],
+    output: OutputFormat,
+    columns: Sequence[str | Column],
+    title: str = "",
 ) -> None:
-    """Write a list of messages; ``columns`` are dotted field paths for the table."""
+    """Write a list of messages; a table's columns are dotted field paths or Columns."""
     if output is OutputFormat.NDJSON:
         for message in messages:
             _write(orjson.dumps(as_json(message)))
@@ -42,11 +55,16 @@ def write_messages(
         _write(orjson.dumps(listed, option=orjson.OPT_INDENT_2))
     else:
         table = Table(title=title or None, header_style="bold")
-        for column in columns:
-            table.add_column(column.rpartition(".")[2], overflow="fold")
+        chosen = [_field_column(each) if isinstance(each, str) else each for each in columns]
+        for column in chosen:
+            table.add_column(column.title, overflow="fold")
         for message in messages:
-            table.add_row(*(Text(cell(message, column)) for column in columns))
+            table.add_row(*(Text(column.text(message)) for column in chosen))
         _console().print(table)
+
+
+def _field_column(path: str) -> Column:
+    return Column(path.rpartition(".")[2], lambda message: cell(message, path))
 
 
 def write_message(message: Message, output: OutputFormat) -> None:
