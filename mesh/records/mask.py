@@ -46,11 +46,11 @@ class ReadMask:
     def _resolve(self, path: str) -> Iterable[str]:
         """Give the columns that a path needs."""
         kind = self._target.kind
-        first, _, rest = path.partition(".")
+        first, dot, rest = path.partition(".")
         if path == NAME:
             return kind.pattern.columns
         if first == kind.body_field:
-            if not rest:
+            if not dot:
                 return [field.name for field in kind.descriptor.fields]
             return [self._column(kind.descriptor, rest, path)]
         if kind.envelope is not None and first not in {f.name for f in kind.envelope_fields}:

@@ -11,7 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mesh.cel import Environment, TableColumns
 from mesh.contract.names import tenant_of
-from mesh.errors import FieldInvalid, KindUnknown, ResourceExists, ResourceNotFound
+from mesh.errors import (
+    DependencyUnavailable,
+    FieldInvalid,
+    KindUnknown,
+    ResourceExists,
+    ResourceNotFound,
+)
 from mesh.sql import engine as dialect
 from mesh.sql.order import after, order_clauses, parse_order
 from mesh.sql.paging import Page, PageTokens, page_limit
@@ -53,6 +59,15 @@ class Store:
         with dialect.translated():
             async with self.engine.connect() as connection:
                 yield connection
+
+    async def ready(self) -> bool:
+        """Tell whether the database answers, for a health check."""
+        try:
+            async with self.connection() as connection:
+                await connection.execute(sa.select(1))
+        except DependencyUnavailable:
+            return False
+        return True
 
     def target(self, collection: str) -> KindTable:
         """Give the table of a collection; KindUnknown if there is none."""

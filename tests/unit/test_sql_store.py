@@ -83,6 +83,7 @@ async def names(store: Store, collection: str, parent: str) -> list[str]:
 
 async def test_what_is_inserted_is_got_and_replaced(store: Store) -> None:
     await put(store, "plains", plain("a", title="one"))
+    assert await store.ready()
     assert await store.get("plains", "tenants/acme/plains/a") == plain("a", title="one")
     await put(store, "plains", plain("a", rank=2))
     assert await store.get("plains", "tenants/acme/plains/a") == plain("a", rank=2)
@@ -318,6 +319,7 @@ async def refused_everywhere(store: Store) -> None:
         write,
         create,
     ):
+        assert not await store.ready()
         with pytest.raises(DependencyUnavailable) as refused:
             await call()
         assert refused.value.metadata == {"dependency": "store"}
