@@ -229,7 +229,9 @@ async def test_an_error_too_large_for_trailers_still_arrives(
     name = "tenants/rival/iam_users/" + "x" * 100_000
     stub = record_service_pb2_grpc.RecordServiceStub(channel)
     error = await refused(stub.GetRecord(record_requests_pb2.GetRecordRequest(name=name)))
-    assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND"), error.message
+    assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND"), (
+        error.message
+    )
     assert error.request_id
 
 

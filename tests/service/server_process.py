@@ -1,0 +1,47 @@
+"""A server in a process of its own, for tests of signals and ports.
+
+Run as `python -m tests.service.server_process KEYS_FOLDER LISTEN GRACE_SECONDS`; GetRecord takes
+the seconds that its record id names.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+from mesh.contract.catalogue import load_catalogue
+from mesh.identity import TokenVerifier
+from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE
+from mesh.server.log import configure_logging
+from mesh.server.serve import Server, run
+from mesh.server.settings import ServerSettings
+from secmesh.inventory.v1 import record_pb2, record_service_pb2_grpc
+from tests.service.server_fixtures import PACKAGE, Records, always_ready
+
+
+async def _sleep(request: Any, _context: Any) -> Any:
+    await asyncio.sleep(float(request.name.rpartition("/")[2]))
+    return record_pb2.Record(name=request.name)
+
+
+async def _dispose() -> None:
+    print("DISPOSED", flush=True)  # noqa: T201 - what the test waits for
+
+
+def _server() -> Server:
+    keys, listen, grace = sys.argv[1:]
+    return Server(
+        ServerSettings(listen=listen, drain_seconds=0.2, grace_seconds=float(grace)),
+        load_catalogue(PACKAGE),
+        TokenVerifier(Path(keys) / JWKS_FILE, ISSUER, AUDIENCE),
+        lambda server: record_service_pb2_grpc.add_RecordServiceServicer_to_server(
+            Records(get=_sleep), server
+        ),
+        always_ready,
+        _dispose,
+    )
+
+
+if __name__ == "__main__":
+    configure_logging()
+    sys.exit(run(_server))
