@@ -9,7 +9,6 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from gateway.contracts import Deployable, field_at
 from gateway.openapi.bounds import Json, rules_of
-from gateway.openapi.schemas import description
 from gateway.routes import ANY_SEGMENT, PathTemplate, Variable
 from mesh.contract.catalogue import HttpRoute, Kind, Method
 from mesh.contract.image import package_files
@@ -68,21 +67,12 @@ def _place(
         if index in patterns:
             schema["pattern"] = patterns[index]
         parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
-    _describe(parameters, method, template)
     verb = f":{template.verb}" if template.verb else ""
     return Place("/" + "/".join(segments) + verb, tuple(parameters), kind)
 
 
 def _is_kind(segment: str, kind: Kind | None) -> bool:
     return kind is not None and segment == kind.collection
-
-
-def _describe(parameters: list[Json], method: Method, template: PathTemplate) -> None:
-    """Put the comment of the name's field on the last part of the name."""
-    for variable in template.variables[-1:]:
-        field = field_at(method.descriptor.input_type, variable.path)
-        if field is not None and parameters:
-            parameters[-1] |= description(field.full_name)
 
 
 def _patterns(method: Method, template: PathTemplate) -> dict[int, str]:

@@ -1,6 +1,7 @@
 """The gateway as it is deployed: the edge and Envoy as processes, in front of given services."""
 
 import contextlib
+import http.client
 import json
 import re
 import socket
@@ -10,16 +11,22 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
 
+from gateway.envoy_config import Addresses, Trust, render, to_yaml
 from gateway.refusals import http_status
 from mesh.identity.keys import JWKS_FILE, create_signing_key, sign_token
 
 ENVOY = Path(sys.executable).parent / "envoy"
+ENVOY_OPTIONS = (
+    *("--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning"),
+    *("--file-flush-interval-msec", "100"),
+)
 START_SECONDS = 30
 TENANT = "acme"
 ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
@@ -64,11 +71,9 @@ class Gateway:
         host, port = self.address.split(":")
         with socket.create_connection((host, int(port)), timeout=10) as connection:
             connection.sendall(request)
-            answer = b""
-            while chunk := connection.recv(65536):
-                answer += chunk
-        head, _, body = answer.partition(b"\r\n\r\n")
-        return int(head.split()[1]), body
+            with http.client.HTTPResponse(connection) as response:
+                response.begin()
+                return response.status, response.read()
 
 
 def free_port() -> int:
@@ -78,11 +83,15 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def process(command: list[str], log: Path) -> Iterator[subprocess.Popen[str]]:
+def process(
+    command: list[str], log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """Run a program, its standard error in a file, and end it by its process id."""
     with (
         log.open("w") as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as child,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+        ) as child,
     ):
         try:
             yield child
@@ -111,19 +120,14 @@ def edge(services: Mapping[str, str], folder: Path) -> Iterator[dict[str, str]]:
         yield json.loads(line.removeprefix("LISTENING "))
 
 
-def render(
-    services: Mapping[str, str], addresses: Mapping[str, str], keys: Path, listen: str
+def configuration(
+    services: Mapping[str, str], edge_addresses: Mapping[str, str], keys: Path, listen: str
 ) -> str:
-    named = [
-        part for name, address in services.items() for part in ("--service", f"{name}={address}")
-    ]
-    arguments = command(
-        "render", *named, "--listen", listen, "--jwks", str(keys / JWKS_FILE),
-        "--edge-authz", addresses["authz"], "--edge-http", addresses["http"],
-    )  # fmt: skip
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=30)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    """Render Envoy's configuration with the image of the build."""
+    addresses = Addresses(listen, edge_addresses["authz"], edge_addresses["http"])
+    trust = Trust((keys / JWKS_FILE).read_text())
+    image = str(files("secmesh") / "image.binpb")
+    return to_yaml(render(services, addresses, trust, image=image))
 
 
 @contextlib.contextmanager
@@ -137,10 +141,9 @@ def running_gateway(
         addresses = edge_addresses or stack.enter_context(edge(services, folder))
         listen = f"127.0.0.1:{free_port()}"
         config = folder / "envoy.yaml"
-        config.write_text(render(services, addresses, keys, listen))
-        arguments = [str(ENVOY), "-c", str(config), "--concurrency", "1", "--use-dynamic-base-id"]
+        config.write_text(configuration(services, addresses, keys, listen))
         log = folder / "envoy.log"
-        child = stack.enter_context(process([*arguments, "--log-level", "warning"], log))
+        child = stack.enter_context(process([str(ENVOY), "-c", str(config), *ENVOY_OPTIONS], log))
         client = stack.enter_context(httpx.Client(base_url=f"http://{listen}", timeout=20))
         _await_listener(client, child, log)
         yield Gateway(listen, keys, log, client)

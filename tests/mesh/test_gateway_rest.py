@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import pytest
 
+from gateway.routes import PathTemplate
 from mesh.contract.catalogue import Method, load_catalogue
 from tests.mesh.gateway_fixtures import Gateway, assert_refused, violations
 from tests.mesh.upstream import ARN_BYTES, PACKAGE, WAIT, Journal
@@ -261,9 +262,10 @@ def test_every_route_leads_to_its_method(
     gateway: Gateway, journal: Journal, method: Method
 ) -> None:
     for route in method.routes:
-        path = route.template.replace("{name=", "").replace("{parent=", "").replace("{ssp=", "")
-        path = path.replace("}", "").replace("tenants/*", "tenants/acme").replace("*", "xyz")
+        template = PathTemplate.parse(route.template)
+        path = "/".join("xyz" if segment == "*" else segment for segment in template.segments)
+        verb = f":{template.verb}" if template.verb else ""
         options = {"content": b"{}"} if route.body else {}
-        response = gateway.call(route.verb, path, **options)
+        response = gateway.call(route.verb, f"/{path}{verb}", **options)
         assert response.status_code == 200, response.text
         assert journal.last.method == method.descriptor.name
