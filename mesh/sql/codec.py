@@ -1,7 +1,7 @@
 """Messages to rows and back, by closures that are chosen once for each field."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from google.protobuf import message_factory
@@ -21,6 +21,7 @@ Decode = Callable[[Sequence[Any]], Message]
 
 _JSON = frozenset({Storage.MESSAGE, Storage.LIST, Storage.MAP})
 _EMPTY = ("[]", "{}")
+_REMEMBERED = 256
 
 
 class Codec:
@@ -33,7 +34,8 @@ class Codec:
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
         self._new = message_factory.GetMessageClass(kind.message)
-        self._decoders: dict[tuple[tuple[str, ...], bool], Decode] = {}
+        # Callers choose columns by masks: only so many choices are remembered.
+        self._decoders = lru_cache(maxsize=_REMEMBERED)(self._make_decoder)
         fields = (*self._outer, *self._inner)
         self._absent = {field.name: _absent(field) for field in fields}
         # Descriptors are compared by identity, which is the fastest key there is.
@@ -113,12 +115,9 @@ class Codec:
 
     def decoder(self, columns: Sequence[str], *, secrets: bool = False) -> Decode:
         """Give the function that makes a message from values in the order of ``columns``."""
-        key = (tuple(columns), secrets)
-        if key not in self._decoders:
-            self._decoders[key] = self._make_decoder(key[0], secrets=secrets)
-        return self._decoders[key]
+        return self._decoders(tuple(columns), secrets)
 
-    def _make_decoder(self, columns: tuple[str, ...], *, secrets: bool) -> Decode:
+    def _make_decoder(self, columns: tuple[str, ...], secrets: bool) -> Decode:
         new, body_field = self._new, self._kind.body_field
         name = self._name_reader(columns)
         outer = self._readers(columns, self._outer, secrets=secrets)

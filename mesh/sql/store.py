@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,6 +25,8 @@ from mesh.sql.paging import Page, PageTokens, page_limit
 from mesh.sql.tables import KindTable, Tables
 
 TENANT = "tenant_id"
+_BATCH = 500
+"""Rows written at once."""
 
 
 class Store:
@@ -38,6 +41,7 @@ class Store:
         self.tables = tables
         self._tokens = PageTokens(page_key)
         self._writer = asyncio.Lock()
+        self._writing: asyncio.Task[Any] | None = None
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -46,12 +50,24 @@ class Store:
         Writers take turns; readers go on. A reader inside the block must be given its
         connection to see what it wrote.
         """
-        async with self._writer:
+        task = asyncio.current_task()
+        if self._writing is task:
+            # It would wait for itself for ever.
+            raise RuntimeError("a transaction cannot begin inside another")
+        async with self._writer, self._turn(task):
             with dialect.translated():
                 async with self.engine.connect() as connection:
                     await connection.execution_options(**{dialect.WRITE: True})
                     async with connection.begin():
                         yield connection
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, task: "asyncio.Task[Any] | None") -> AsyncIterator[None]:
+        self._writing = task
+        try:
+            yield
+        finally:
+            self._writing = None
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
@@ -132,10 +148,9 @@ class Store:
         ids = target.kind.pattern.parse(name)
         if ids is None:
             raise ResourceNotFound(name)
-        chosen = columns or _columns(target, secrets=secrets)
-        statement = self.select(collection, ids[0], chosen).where(
-            *_equal(target.table, target.kind.pattern.columns, ids)
-        )
+        codec = target.codec
+        shown = codec.columns if secrets else codec.public_columns
+        statement = self._under(target, ids, columns or shown)
         found = await self.messages(collection, statement, connection=connection, secrets=secrets)
         if not found:
             raise ResourceNotFound(name)
@@ -167,9 +182,7 @@ class Store:
         request = (collection, *ids, filter, order_by)
         chosen = list(columns or target.codec.public_columns)
         fetched = [*chosen, *(key.column for key in keys if key.column not in chosen)]
-        statement = self.select(collection, ids[0], fetched).where(
-            *_equal(target.table, target.kind.pattern.columns, ids)
-        )
+        statement = self._under(target, ids, fetched)
         if filter:
             statement = statement.where(_condition(target, filter))
         if page_token:
@@ -177,13 +190,20 @@ class Store:
             statement = statement.where(after(target.table, keys, position))
         statement = statement.order_by(*order_clauses(target.table, keys)).limit(limit + 1)
         rows = await self._fetch(statement, connection)
-        decode = target.codec.decoder(chosen)
         token = ""
         if len(rows) > limit:
-            rows = rows[:limit]
             places = [fetched.index(key.column) for key in keys]
-            token = self._tokens.write(request, [rows[-1][place] for place in places])
-        return Page([decode(row) for row in rows], token)
+            token = self._tokens.write(request, [rows[limit - 1][place] for place in places])
+        decode = target.codec.decoder(chosen)
+        return Page([decode(row) for row in rows[:limit]], token)
+
+    def _under(
+        self, target: KindTable, ids: Sequence[str], columns: Sequence[str]
+    ) -> sa.Select[Any]:
+        """Select the rows whose names begin with these ids, tenant first."""
+        return self.select(target.kind.collection, ids[0], columns).where(
+            *_equal(target.table, target.kind.pattern.columns, ids)
+        )
 
     async def insert(
         self, connection: AsyncConnection, collection: str, messages: Iterable[Message]
@@ -226,20 +246,15 @@ class Store:
         replace: bool,
     ) -> None:
         target = self.target(collection)
-        written = list(messages)
-        if not written:
-            return
-        rows = [target.codec.row(message) for message in written]
-        table = target.table
+        table, encode = target.table, target.codec.row
         statement = dialect.upsert(table) if replace else sa.insert(table)
-        try:
-            await connection.execute(statement, rows)
-        except sa.exc.IntegrityError as error:
-            raise _refusal(error, target, written) from error
-
-
-def _columns(target: KindTable, *, secrets: bool) -> tuple[str, ...]:
-    return target.codec.columns if secrets else target.codec.public_columns
+        remaining = iter(messages)
+        # Other calls are served between the batches.
+        while batch := list(islice(remaining, _BATCH)):
+            try:
+                await connection.execute(statement, [encode(message) for message in batch])
+            except sa.exc.IntegrityError as error:
+                raise _refusal(error, target, batch) from error
 
 
 def _equal(
@@ -251,10 +266,9 @@ def _equal(
 
 def _parent_ids(target: KindTable, parent: str) -> tuple[str, ...]:
     pattern = target.kind.pattern
-    bare = parent
-    if target.kind.envelope is not None:
-        bare = parent.removesuffix(f"/{target.kind.collection}")
-    ids = pattern.parent.parse(bare)
+    ids = pattern.parent.parse(parent)
+    if ids is None and target.kind.envelope is not None:
+        ids = pattern.parent.parse(parent.removesuffix(f"/{target.kind.collection}"))
     if ids is None or tenant_of(parent) != ids[0]:
         raise FieldInvalid.of("parent", f"must be of the form {pattern.parent.text}")
     return ids

@@ -1,9 +1,5 @@
-"""The store: one tenant at a time, one writer at a time, and honest when it fails."""
+"""The store gives one tenant its rows, in their current versions."""
 
-import asyncio
-import contextlib
-import sqlite3
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,28 +8,15 @@ import pytest
 import sqlalchemy as sa
 
 from mesh.errors import (
-    DependencyUnavailable,
     FieldInvalid,
     KindUnknown,
     PageTokenInvalid,
     ResourceExists,
     ResourceNotFound,
 )
-from mesh.sql.engine import EngineUrlError, open_engine
 from mesh.sql.store import Store
-from mesh.sql.tables import Tables, create_tables
-from tests.unit.sql_contract import new, sample_catalogue
-
-KEY = b"k" * 32
-
-
-@contextlib.asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Store]:
-    engine = open_engine(url)
-    try:
-        yield Store(engine, Tables(sample_catalogue()), page_key=KEY)
-    finally:
-        await engine.dispose()
+from mesh.sql.tables import create_tables
+from tests.unit.sql_rows import boxed, names, opened, plain, put, vault
 
 
 @pytest.fixture
@@ -41,44 +24,6 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     async with opened(f"sqlite:///{tmp_path}/store.db") as made:
         await create_tables(made.engine, made.tables)
         yield made
-
-
-def plain(record: str, tenant: str = "acme", **body: Any) -> Any:
-    message = new("plains")
-    message.name = f"tenants/{tenant}/plains/{record}"
-    message.plain.SetInParent()
-    for name, value in body.items():
-        setattr(message.plain, name, value)
-    return message
-
-
-def vault(seen: int, owner: str, closed: int | None = None) -> Any:
-    message = new("vaults")
-    message.name = "tenants/acme/vaults/v"
-    message.vault.owner = owner
-    message.valid_from.seconds = seen
-    if closed is not None:
-        message.valid_to.seconds = closed
-    return message
-
-
-def boxed(box: str, record: str, tenant: str = "acme") -> Any:
-    message = new("everythings")
-    message.name = f"tenants/{tenant}/boxes/{box}/everythings/{record}"
-    message.an_sfixed32 = 101
-    # What must differ within a tenant: the natural key and the unique index.
-    message.a_string, message.an_sint32 = record, sum(f"{box}{record}".encode())
-    return message
-
-
-async def put(store: Store, collection: str, *messages: Any) -> None:
-    async with store.transaction() as connection:
-        await store.upsert(connection, collection, messages)
-
-
-async def names(store: Store, collection: str, parent: str) -> list[str]:
-    page = await store.page(collection, parent)
-    return [message.name for message in page.items]  # type: ignore[attr-defined]  # has a name
 
 
 async def test_what_is_inserted_is_got_and_replaced(store: Store) -> None:
@@ -225,175 +170,7 @@ async def test_secrets_are_not_even_read(store: Store) -> None:
     assert await store.get("vaults", record.name, secrets=True) == record
 
 
-async def test_an_error_in_the_block_rolls_back(store: Store) -> None:
-    async def fail() -> None:
-        async with store.transaction() as connection:
-            await store.insert(connection, "plains", [plain("a")])
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        await fail()
-    assert await names(store, "plains", "tenants/acme") == []
-
-
-async def test_readers_go_on_while_a_writer_works(store: Store) -> None:
-    await put(store, "plains", plain("a", title="before"))
-    async with store.transaction() as connection:
-        await store.upsert(connection, "plains", [plain("a", title="after")])
-        started = time.monotonic()
-        outside: Any = await store.get("plains", "tenants/acme/plains/a")
-        inside: Any = await store.get("plains", "tenants/acme/plains/a", connection=connection)
-        assert time.monotonic() - started < 5
-    assert (outside.plain.title, inside.plain.title) == ("before", "after")
-
-
-async def add_one(store: Store) -> None:
-    async with store.transaction() as connection:
-        counter: Any = await store.get("plains", "tenants/acme/plains/n", connection=connection)
-        counter.plain.rank += 1
-        await store.upsert(connection, "plains", [counter])
-
-
-async def test_fifty_writers_lose_no_write(store: Store) -> None:
-    """Half of them through a pool of its own, as another process would write."""
-    await put(store, "plains", plain("n", rank=0))
-    url = store.engine.url.render_as_string().replace("sqlite+aiosqlite", "sqlite")
-    async with opened(url) as other:
-        await asyncio.gather(*(add_one(each) for each in [store, other] * 25))
-    counter: Any = await store.get("plains", "tenants/acme/plains/n")
-    assert counter.plain.rank == 50
-
-
-async def test_cancelling_rolls_back_and_returns_the_connection(store: Store) -> None:
-    async def write(entered: asyncio.Event, delay: float) -> None:
-        async with store.transaction() as connection:
-            entered.set()
-            await store.insert(connection, "plains", [plain("lost")])
-            await asyncio.sleep(delay)
-            await store.insert(connection, "plains", [plain("lost too")])
-            await asyncio.sleep(10)
-
-    for round_number in range(20):
-        entered = asyncio.Event()
-        task = asyncio.create_task(write(entered, 0.0005 * (round_number % 4)))
-        if round_number % 2:
-            await entered.wait()
-        await asyncio.sleep(0.0005 * round_number)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    assert store.engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # a queue pool
-    assert await names(store, "plains", "tenants/acme") == []
-    await put(store, "plains", plain("kept"))
-    assert await names(store, "plains", "tenants/acme") == ["tenants/acme/plains/kept"]
-
-
-async def test_cancelling_while_waiting_for_another_process(store: Store) -> None:
-    """The wait for the lock goes on in the driver's thread; nothing of it may stay."""
-    blocker = sqlite3.connect(str(store.engine.url.database), isolation_level=None)
-    try:
-        blocker.execute("BEGIN IMMEDIATE")
-        task = asyncio.create_task(put(store, "plains", plain("lost")))
-        await asyncio.sleep(0.05)
-        task.cancel()
-        blocker.execute("ROLLBACK")
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    finally:
-        blocker.close()
-    await put(store, "plains", plain("kept"))
-    assert await names(store, "plains", "tenants/acme") == ["tenants/acme/plains/kept"]
-    assert store.engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # a queue pool
-
-
-async def refused_everywhere(store: Store) -> None:
-    async def write() -> None:
-        await put(store, "plains", plain("a", title="personal"))
-
-    async def create() -> None:
-        await create_tables(store.engine, store.tables)
-
-    for call in (
-        lambda: store.get("plains", "tenants/acme/plains/a"),
-        lambda: store.page("plains", "tenants/acme"),
-        write,
-        create,
-    ):
-        assert not await store.ready()
-        with pytest.raises(DependencyUnavailable) as refused:
-            await call()
-        assert refused.value.metadata == {"dependency": "store"}
-        assert refused.value.message == "store does not answer"
-
-
-async def test_a_store_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
-    async with opened(f"sqlite:///{tmp_path}/no/such/folder/store.db") as store:
-        await refused_everywhere(store)
-
-
-async def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
-    (tmp_path / "store.db").write_bytes(b"this is a letter, not a database" * 100)
-    async with opened(f"sqlite:///{tmp_path}/store.db") as store:
-        await refused_everywhere(store)
-
-
-async def test_a_database_damaged_later_is_unavailable(store: Store) -> None:
-    await put(store, "plains", *(plain(str(each), title="x" * 200) for each in range(200)))
-    async with store.engine.connect() as connection:
-        await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    await store.engine.dispose()
-    damage(file_of(store))
-    with pytest.raises(DependencyUnavailable):
-        await store.page("plains", "tenants/acme", order_by="title", page_size=1000)
-
-
-def file_of(store: Store) -> Path:
-    return Path(str(store.engine.url.database))
-
-
-def damage(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[:8192] + b"\xff" * 60_000)
-
-
-async def test_refusals_hold_no_data_of_the_row(store: Store) -> None:
-    with pytest.raises(FieldInvalid) as refused:
-        await put(store, "everythings", _too_long())
-    told: BaseException | None = refused.value
-    while told is not None:
-        assert "personal" not in str(told)
-        told = told.__cause__
-
-
-def _too_long() -> Any:
-    message = boxed("b", "1")
-    message.a_string = "personal" * 5
-    return message
-
-
-async def test_the_file_is_its_owners_alone(store: Store) -> None:
-    await put(store, "plains", plain("a"))
-    modes = {path.name: path.stat().st_mode & 0o777 for path in file_of(store).parent.iterdir()}
-    assert modes == {"store.db": 0o600, "store.db-wal": 0o600, "store.db-shm": 0o600}
-
-
-async def test_a_scratch_database_is_shared_by_its_connections_alone() -> None:
-    async with opened("sqlite://") as store:
-        await create_tables(store.engine, store.tables)
-        await put(store, "plains", plain("a"))
-        assert len(await names(store, "plains", "tenants/acme")) == 1
-        async with opened("sqlite://") as second:
-            assert file_of(second) != file_of(store)
-
-
-@pytest.mark.parametrize(
-    "url", ["mysql://u:hunter2@h/d", "no url", "", "postgresql://u:hunter2@h/d"]
-)
-def test_a_database_that_is_not_supported_is_refused(url: str) -> None:
-    with pytest.raises(EngineUrlError) as refused:
-        open_engine(url)
-    assert "hunter2" not in str(refused.value)
-
-
-def test_a_short_page_key_is_refused() -> None:
-    with pytest.raises(ValueError, match="page key"):
-        Store(open_engine("sqlite://"), Tables(sample_catalogue()), page_key=b"short")
+async def test_a_tenant_may_be_named_as_a_collection(store: Store) -> None:
+    await put(store, "plains", plain("a", "plains"))
+    for parent in ("tenants/plains", "tenants/plains/plains"):
+        assert await names(store, "plains", parent) == ["tenants/plains/plains/a"]
