@@ -4,7 +4,7 @@ A unit is one collection in one region of one account. Its rows count as read on
 operation that lists them was answered, and as fresh only if that was not too long ago.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -130,26 +130,27 @@ class Coverage:
             *map(gap_of, blocking),
         ]
 
-    def field_gaps(self, collection: str, actions: Iterable[str]) -> list[pb.ManifestGap]:
-        """Give the entries whose unanswered reads these actions would have allowed."""
+    def field_gaps(self, actions: Iterable[str]) -> list[pb.ManifestGap]:
+        """Give the entries whose unanswered reads these actions would have allowed.
+
+        A field may be derived from another collection's reads, so all units are searched.
+        """
         wanted = {*actions}
         return [
             gap_of(entry)
-            for account in self.accounts
-            for unit in self.units(account, collection).values()
+            for unit in self._all_units()
             for entry in unit.unanswered
             if entry.action in wanted and entry not in unit.blocking
         ]
 
-    def unanswered_actions(self, collection: str) -> list[str]:
-        """Give the actions of a collection's reads that were not answered, sorted."""
-        found = {
-            entry.action
-            for account in self.accounts
-            for unit in self.units(account, collection).values()
-            for entry in unit.unanswered
-        }
+    def unanswered_actions(self) -> list[str]:
+        """Give the actions of all reads that were not answered, sorted."""
+        found = {entry.action for unit in self._all_units() for entry in unit.unanswered}
         return sorted(found - {""})
+
+    def _all_units(self) -> Iterator[Unit]:
+        for units in self._units.values():
+            yield from units.values()
 
     def readings(self, collection: str, *, together: bool, at: datetime) -> list[Reading]:
         """Split the rows of a collection by when they were read.

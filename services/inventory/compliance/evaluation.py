@@ -9,7 +9,7 @@ from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import check_pb2, record_pb2
 from services.inventory.compliance.check_catalogue import BoundCheck
 from services.inventory.compliance.coverage import Coverage, Standing
-from services.inventory.compliance.evidence import record_evidence, record_values
+from services.inventory.compliance.evidence import record_evidence
 from services.inventory.compliance.evidence_store import EvidenceStore, Question
 from services.inventory.compliance.failing_filter import in_accounts
 from services.inventory.compliance.outcomes import (
@@ -104,7 +104,7 @@ class Evaluation:
                 )
                 found.records += [(record, outcome) for record in records]
         if counts[UNREAD]:
-            actions = self.coverage.unanswered_actions(question.check.kind.collection)
+            actions = self.coverage.unanswered_actions()
             found.actions |= {
                 *await self.evidence.needed_actions(question, actions, without=closed)
             }
@@ -125,7 +125,7 @@ class Evaluation:
         result.evidence.extend(_worst_first(evidence))
         gaps = self._listing_gaps(check)
         if counts[UNREAD]:
-            gaps += self.coverage.field_gaps(check.kind.collection, found.actions)
+            gaps += self.coverage.field_gaps(found.actions)
         result.gaps.extend(gaps[:MAX_GAPS])
         result.complete = not gaps and not any(counts[outcome] for outcome in OPEN)
 
@@ -148,7 +148,7 @@ class Evaluation:
         result.complete = not any(counts[outcome] for outcome in OPEN)
         if not result.complete:
             gaps = self._listing_gaps(check)
-            gaps += self.coverage.field_gaps(check.kind.collection, found.actions)
+            gaps += self.coverage.field_gaps(found.actions)
             result.gaps.extend(gaps[:MAX_GAPS])
 
     def _places(self, check: BoundCheck) -> list[Place]:
@@ -188,7 +188,7 @@ class Evaluation:
         self, check: BoundCheck, record: record_pb2.Record, outcome: Outcome
     ) -> pb.Evidence:
         missing = self._unit_gaps(check, _place(record)) if outcome == UNREAD else []
-        return record_evidence(check.kind, record, check.fields, outcome, missing)
+        return record_evidence(check, record, outcome, missing)
 
     def _unit_gaps(self, check: BoundCheck, place: Place) -> list[record_pb2.Unread]:
         """Give the listings that leave a record's whole unit unread."""
@@ -214,7 +214,7 @@ class Evaluation:
         rows = sum(tally.rows for tally in tallies)
         if rows == 1 and records:
             single = self._of_record(check, *records[0])
-            found.values.update(record_values(check.kind, records[0][0], check.fields))
+            found.values.update(single.values)
             found.unread.extend(single.unread)
             if single.HasField("since"):
                 found.since.CopyFrom(single.since)

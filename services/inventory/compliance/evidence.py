@@ -13,6 +13,7 @@ from mesh.sql.types import message_type
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import record_pb2
 from secmesh.options.v1 import field_pb2
+from services.inventory.compliance.check_catalogue import BoundCheck
 from services.inventory.compliance.outcomes import Outcome
 
 MAX_VALUES = 32
@@ -23,20 +24,18 @@ _HIDDEN = (field_pb2.SENSITIVITY_PII, field_pb2.SENSITIVITY_SECRET)
 
 
 def record_evidence(
-    kind: Kind,
+    check: BoundCheck,
     record: record_pb2.Record,
-    fields: Iterable[str],
     outcome: Outcome,
     missing: Iterable[record_pb2.Unread] = (),
 ) -> pb.Evidence:
     """Give the evidence of one record; ``missing`` are reads of its whole unit."""
-    wanted = sorted(fields)
-    unread = [gap for gap in record.unread if gap.field in wanted]
+    unread = [gap for gap in record.unread if gap.field in check.fields]
     found = pb.Evidence(
         record=record.name,
         subject=_subject(record),
         outcome=outcome,
-        values=record_values(kind, record, wanted),
+        values=record_values(check.kind, record, sorted(check.condition.fields)),
         unread=[*missing, *unread][:MAX_UNREAD],
     )
     if record.HasField("valid_from"):

@@ -25,7 +25,9 @@ _LISTED = (50, 10, 3)
 MAX_SHOWN = 10
 """Outcomes of one check that Markdown lists; JSON has all that were kept."""
 # Backslash, code, emphasis, links, tables, strikethrough, quotes, and what GFM links by itself.
-_SPECIAL = re.compile(r"([\\`*_\[\]!|~>]|:(?=//)|(?<=www)\.|@)", re.IGNORECASE)
+_SPECIAL = re.compile(
+    r"([\\`*\[\]!|~>@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=//)|(?<=www)\.)", re.IGNORECASE
+)
 _DETAILED = (
     pb.VERDICT_CLAIM_INVALID,
     pb.VERDICT_CONTRADICTED,
