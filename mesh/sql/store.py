@@ -22,7 +22,7 @@ from mesh.errors import (
 from mesh.sql import engine as dialect
 from mesh.sql.order import after, order_clauses, parse_order
 from mesh.sql.paging import Page, PageTokens, page_limit
-from mesh.sql.tables import KindTable, Tables
+from mesh.sql.tables import KindTable, Tables, broken_bound
 
 TENANT = "tenant_id"
 _BATCH = 500
@@ -289,5 +289,6 @@ def _refusal(
             name if len(messages) == 1 else f"one of {len(messages)} {target.kind.collection}"
         )
     if check := dialect.violated_check(error):
-        return FieldInvalid.of(check, "breaks its bound")
+        field, rule = broken_bound(target.table, check)
+        return FieldInvalid.of(field, f"breaks its bound {rule}")
     return error

@@ -6,7 +6,7 @@ from hashlib import sha256
 from types import MappingProxyType
 
 import sqlalchemy as sa
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor, OneofDescriptor
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mesh.contract.catalogue import Catalogue, CatalogueError, Kind, field_option
@@ -17,6 +17,8 @@ from mesh.sql.types import Timestamp, column_type, id_type, nullable
 
 VALID_FROM, VALID_TO = "valid_from", "valid_to"
 """Fields of the envelope that every kind with history has."""
+FIELD, RULE = "field", "rule"
+"""What a CHECK remembers of the bound it states."""
 _LONGEST_NAME = 63
 """Bytes of an identifier in PostgreSQL."""
 
@@ -110,25 +112,36 @@ def _is_current(table: sa.Table) -> sa.ColumnElement[bool]:
 def _add_checks(table: sa.Table, codec: Codec) -> None:
     for name, field in codec.fields.items():
         for rule, condition in bounds(field, table.c[name]):
-            table.append_constraint(
-                sa.CheckConstraint(condition, name=_identifier("ck", table.name, name, rule))
-            )
+            _check(table, condition, name, rule)
     for oneof, members in _oneofs(codec).items():
-        if len(members) > 1:
-            present = sum(
-                (sa.case((table.c[name].is_not(None), 1), else_=0) for name in members[1:]),
-                start=sa.case((table.c[members[0]].is_not(None), 1), else_=0),
-            )
-            table.append_constraint(
-                sa.CheckConstraint(present <= 1, name=_identifier("ck", table.name, oneof, "oneof"))
-            )
+        present = [sa.case((table.c[name].is_not(None), 1), else_=0) for name in members]
+        if len(present) > 1:
+            _check(table, sum(present[1:], start=present[0]) <= 1, oneof.name, "oneof")
 
 
-def _oneofs(codec: Codec) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+def _check(table: sa.Table, condition: sa.ColumnElement[bool], field: str, rule: str) -> None:
+    table.append_constraint(
+        sa.CheckConstraint(
+            condition,
+            name=_identifier("ck", table.name, field, rule),
+            info={FIELD: field, RULE: rule},
+        )
+    )
+
+
+def broken_bound(table: sa.Table, check: str) -> tuple[str, str]:
+    """Give the field and the rule of a CHECK by its name."""
+    for constraint in table.constraints:
+        if constraint.name == check:
+            return constraint.info[FIELD], constraint.info[RULE]
+    return check, "presence"
+
+
+def _oneofs(codec: Codec) -> dict[OneofDescriptor, list[str]]:
+    found: dict[OneofDescriptor, list[str]] = {}
     for name, field in codec.fields.items():
         if field.containing_oneof is not None:
-            found.setdefault(field.containing_oneof.name, []).append(name)
+            found.setdefault(field.containing_oneof, []).append(name)
     return found
 
 
