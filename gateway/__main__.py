@@ -13,9 +13,11 @@ from gateway.edge.serve import EdgeSettings, serve
 from gateway.envoy_clusters import AddressInvalid
 from gateway.envoy_config import Addresses, AdminExposed, Trust, TrustInvalid, render, to_yaml
 from gateway.openapi.document import COMMITTED, committed_bytes
+from mesh.contract.image import image_bytes
 from mesh.identity.keys import AUDIENCE, ISSUER
 
 PREFIX = "SECMESH_GATEWAY_"
+CONFIGURATION, IMAGE = "envoy.yaml", "image.binpb"
 
 
 def _option(parser: argparse.ArgumentParser, name: str, default: str | None, text: str) -> None:
@@ -55,7 +57,7 @@ def _named(services: Sequence[str] | None) -> dict[str, str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m gateway", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    rendering = commands.add_parser("render", help="print Envoy's configuration")
+    rendering = commands.add_parser("render", help="print or write Envoy's configuration")
     _services(rendering)
     _option(rendering, "listen", "127.0.0.1:8080", "where callers connect")
     _option(rendering, "edge-authz", None, "address of the edge's checks")
@@ -67,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
         rendering, "image", "", "descriptor image as Envoy sees it; empty for the installed one"
     )
     _option(rendering, "admin", "", "Envoy's admin port, on loopback only; empty for none")
+    rendering.add_argument(
+        "--into",
+        type=Path,
+        metavar="FOLDER",
+        help=f"write {CONFIGURATION} and {IMAGE} there instead of printing",
+    )
     serving = commands.add_parser("serve", help="run the edge")
     _services(serving)
     _option(serving, "authz", "127.0.0.1:0", "where Envoy asks about requests")
@@ -83,9 +91,15 @@ def _render(arguments: argparse.Namespace) -> None:
     addresses = Addresses(
         arguments.listen, arguments.edge_authz, arguments.edge_http, arguments.admin
     )
-    with as_file(files("secmesh") / "image.binpb") as installed:
-        image = arguments.image or str(installed)
-        bootstrap = render(_named(arguments.service), addresses, trust, image=image)
+    services, folder = _named(arguments.service), arguments.into
+    if folder is not None:
+        image = folder / IMAGE
+        bootstrap = render(services, addresses, trust, image=arguments.image or str(image))
+        image.write_bytes(image_bytes())
+        (folder / CONFIGURATION).write_text(to_yaml(bootstrap))
+        return
+    with as_file(files("secmesh") / IMAGE) as installed:
+        bootstrap = render(services, addresses, trust, image=arguments.image or str(installed))
     sys.stdout.write(to_yaml(bootstrap))
 
 

@@ -3,13 +3,11 @@
 import asyncio
 import fcntl
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib.resources import as_file, files
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -209,26 +207,19 @@ class EmbeddedMesh:
         return child
 
     async def _render(self, edge: Mapping[str, str]) -> Path:
-        """Write Envoy's configuration, with the image of the contracts beside it."""
-        image = self.home / "image.binpb"
-        with as_file(files("secmesh") / "image.binpb") as built:
-            shutil.copyfile(built, image)
+        """Have the gateway write Envoy's configuration into the home."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gateway", "render"),
+            *(sys.executable, "-m", "gateway", "render", "--into", str(self.home)),
             *("--service", f"inventory={self.inventory}"),
             *("--edge-authz", edge["authz"], "--edge-http", edge["http"]),
-            *("--jwks", str(self.keys / "jwks.json"), "--image", str(image)),
-            *("--listen", self.gateway),
+            *("--jwks", str(self.keys / "jwks.json"), "--listen", self.gateway),
             env=_plain_environment(),
-            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        rendered, problem = await process.communicate()
+        _, problem = await process.communicate()
         if process.returncode:
             raise ChildFailed(f"the gateway's configuration: {problem.decode(errors='replace')}")
-        config = self.home / "envoy.yaml"
-        config.write_bytes(rendered)
-        return config
+        return self.home / "envoy.yaml"
 
     async def _stop_all(self) -> None:
         # The front door first, so that nothing is asked of what has gone already.

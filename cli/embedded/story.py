@@ -101,11 +101,12 @@ def _show_contradictions(stub: ComplianceStub, assessment: assessment_pb2.Assess
     for verdict in contradicted:
         title = f"{verdict.control_id}  {verdict.component_title}"
         talk.print(Text(f"\n{title}", style="bold red"))
-        talk.print(Text(f"  {verdict.reason}"))
+        talk.print(Text(f"  {verdict.reason}"), soft_wrap=True)
         for result in verdict.check_results:
             for evidence in list(result.evidence)[:EVIDENCE_SHOWN] if result.failed else ():
                 values = ", ".join(f"{key}={value}" for key, value in evidence.values.items())
-                talk.print(Text(f"  {result.check_id}: {evidence.subject}  {values}"))
+                line = f"  {result.check_id}: {evidence.subject}  {values}"
+                talk.print(Text(line), soft_wrap=True)
 
 
 def _show_commands(mesh: EmbeddedMesh, assessment: assessment_pb2.Assessment) -> None:
@@ -114,8 +115,8 @@ def _show_commands(mesh: EmbeddedMesh, assessment: assessment_pb2.Assessment) ->
     token = f'"Authorization: Bearer $(cat {shlex.quote(str(mesh.token_file))})"'
     filter_ = "verdict == VERDICT_CONTRADICTED"
     lines = [
-        f"curl -sH {token} {url}/inventory/v1/{PARENT}/s3_buckets?pageSize=3",
-        f"curl -sGH {token} --data-urlencode {shlex.quote(f'filter={filter_}')} "
+        f"curl -s -H {token} '{url}/inventory/v1/{PARENT}/s3_buckets?pageSize=3'",
+        f"curl -s -G -H {token} --data-urlencode {shlex.quote(f'filter={filter_}')} "
         f"{url}/inventory/v1/{assessment.name}/verdicts",
         f"buf curl --http2-prior-knowledge --protocol grpc --schema {mesh.home}/image.binpb "
         f'-H {token} -d \'{{"parent":"{PARENT}/iam_users"}}\' '
