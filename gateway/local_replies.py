@@ -115,7 +115,7 @@ def _text(text: str) -> Json:
     return {"text_format_source": {"inline_string": text}}
 
 
-def _filter_replies() -> Iterator[LocalReply]:
+def filter_replies() -> Iterator[LocalReply]:
     """Give the refusals of filters, told apart by their own words."""
     words = "the edge does not answer"
     unavailable = common(reasons.ERROR_REASON_DEPENDENCY_UNAVAILABLE)
@@ -129,7 +129,7 @@ def _filter_replies() -> Iterator[LocalReply]:
     yield LocalReply(_details("startsWith('jwt_authn')"), invalid, "the token is not valid here")
 
 
-def _status_replies() -> Iterator[LocalReply]:
+def status_replies() -> Iterator[LocalReply]:
     """Give the errors told apart by their HTTP status alone."""
     yield LocalReply(
         _status("EQ", 404),
@@ -162,6 +162,6 @@ def local_reply_config() -> Json:
         "filter": _details("startsWith('ext_authz_denied')"),
         "body_format_override": {**_text("%LOCAL_REPLY_BODY%"), "content_type": JSON},
     }
-    replies = (*_filter_replies(), *_status_replies())
+    replies = (*filter_replies(), *status_replies())
     mappers = [mapper for reply in replies for mapper in reply.mappers()]
     return {"mappers": [refused_by_edge, *mappers]}

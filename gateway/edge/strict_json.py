@@ -1,7 +1,8 @@
 """JSON bodies, read without mercy: Envoy's transcoder drops what it does not know."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -15,6 +16,7 @@ from gateway.refusals import JsonInvalid
 
 MAX_DEPTH = 32
 MAX_VIOLATIONS = 20
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}|[A-Za-z0-9_-]*={0,2}")
 
 
 class _KeyTwice(Exception):
@@ -59,16 +61,25 @@ def check_message(value: Any, message: Descriptor, path: str = "") -> None:
         if not found:
             raise JsonInvalid(f"the body does not fit {message.full_name}")
     else:
-        found = list(islice(_twice(value, message, path), MAX_VIOLATIONS))
+        found = list(islice(_overlooked(value, message, path), MAX_VIOLATIONS))
     if found:
         listed = "; ".join(f"{each.field or 'body'}: {each.description}" for each in found)
         raise JsonInvalid(listed, found)
 
 
 def fits_field(value: Any, field: FieldDescriptor) -> bool:
-    """Tell whether a JSON value is one that a field takes."""
+    """Tell whether a JSON value is one that a field takes, a list if it is repeated."""
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return all(is_base64(each) for _, each in _items(value, field))
     holder = field.containing_type
     return holder is not None and _fits({field.json_name: value}, holder)
+
+
+def is_base64(text: object) -> bool:
+    """Tell whether a value is base64 or base64url text (RFC 4648), padded or not."""
+    if not isinstance(text, str) or not _BASE64.fullmatch(text):
+        return False
+    return len(text.rstrip("=")) % 4 != 1 and ("=" not in text or len(text) % 4 == 0)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -127,10 +138,10 @@ def _violations(value: Any, message: Descriptor, path: str) -> Iterator[BadReque
             yield from _field_violations(item, field, where)
 
 
-def _twice(
+def _overlooked(
     value: dict[str, Any], message: Descriptor, path: str
 ) -> Iterator[BadRequest.FieldViolation]:
-    """Find fields given by both their names in an object that fits otherwise."""
+    """Find what Protobuf's own parser lets pass: one field by both its names, broken base64."""
     seen: set[str] = set()
     for key, item in value.items():
         field = field_named(message, key)
@@ -142,25 +153,29 @@ def _twice(
                 field=where, description="stands twice in one object", reason="FIELD_TWICE"
             )
         seen.add(field.name)
-        for place, each, inner in _messages(item, field):
-            yield from _twice(each, inner, f"{where}{place}")
+        held = map_value(field) or field
+        for place, each in _items(item, field):
+            if held.type == FieldDescriptor.TYPE_BYTES and not is_base64(each):
+                yield _wrong_type(f"{where}{place}", expects(held))
+            elif _has_fields(held) and isinstance(each, dict) and held.message_type is not None:
+                yield from _overlooked(each, held.message_type, f"{where}{place}")
 
 
-def _messages(
-    value: Any, field: FieldDescriptor
-) -> Iterator[tuple[str, dict[str, Any], Descriptor]]:
-    """Give the messages that a field holds in JSON, each with its place in the field."""
-    held = map_value(field) or field
-    if held.message_type is None:
-        return
-    items: list[tuple[str, Any]] = [("", value)]
-    if held is not field and isinstance(value, dict):
-        items = [(f"[{key!r}]", each) for key, each in value.items()]
-    elif isinstance(value, list):
-        items = [(f"[{place}]", each) for place, each in enumerate(value)]
-    for place, each in items:
-        if isinstance(each, dict):
-            yield place, each, held.message_type
+def _items(value: Any, field: FieldDescriptor) -> Iterable[tuple[str, Any]]:
+    """Give the single values of a field, each with its place in the field."""
+    if value is None:
+        return ()
+    if map_value(field) is not None and isinstance(value, dict):
+        return [(f"[{key!r}]", each) for key, each in value.items()]
+    if field.is_repeated and isinstance(value, list):
+        return [(f"[{place}]", each) for place, each in enumerate(value)]
+    return [("", value)]
+
+
+def _has_fields(field: FieldDescriptor) -> bool:
+    """Tell whether JSON writes the field's message as an object of its fields."""
+    message = field.message_type
+    return message is not None and not message.full_name.startswith("google.protobuf.")
 
 
 def _field_violations(
@@ -182,9 +197,8 @@ def _field_violations(
 def _single_violations(
     value: Any, field: FieldDescriptor, path: str, whole: Any
 ) -> Iterator[BadRequest.FieldViolation]:
-    message = field.message_type
-    if message is not None and not message.full_name.startswith("google.protobuf."):
-        yield from _violations(value, message, path)
+    if _has_fields(field) and field.message_type is not None:
+        yield from _violations(value, field.message_type, path)
     elif not fits_field(whole, field):
         yield _wrong_type(path, expects(field))
 

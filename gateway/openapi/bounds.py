@@ -35,8 +35,16 @@ def rules_of(field: FieldDescriptor) -> validate_pb2.FieldRules:
     return field.GetOptions().Extensions[validate_pb2.field]
 
 
-def value_bounds(rules: validate_pb2.FieldRules, enum: EnumDescriptor | None = None) -> Json:
-    """Give the keywords for one value; ``enum`` if the value is of one."""
+def value_bounds(
+    rules: validate_pb2.FieldRules, enum: EnumDescriptor | None = None, *, presence: bool = False
+) -> Json:
+    """Give the keywords for one value.
+
+    Args:
+        rules: The bounds in the contract.
+        enum: The enum the value is of, if any.
+        presence: Whether the field tells zero from absent, so that zero is bound too.
+    """
     kind = rules.WhichOneof("type")
     if kind is None:
         return {}
@@ -55,7 +63,10 @@ def value_bounds(rules: validate_pb2.FieldRules, enum: EnumDescriptor | None = N
         keywords = {"const": bounds.const}
     else:
         keywords = {}
-    return _or_zero(rules, keywords)
+    skips_zero = rules.ignore == validate_pb2.IGNORE_IF_ZERO_VALUE and not presence
+    if keywords and skips_zero and (kind == "string" or kind in _NUMBERS):
+        return {"anyOf": [{"const": "" if kind == "string" else 0}, keywords]}
+    return keywords
 
 
 def list_bounds(rules: validate_pb2.RepeatedRules) -> Json:
@@ -80,14 +91,6 @@ def map_bounds(rules: validate_pb2.MapRules) -> Json:
     if names := value_bounds(rules.keys):
         keywords["propertyNames"] = names
     return keywords
-
-
-def _or_zero(rules: validate_pb2.FieldRules, keywords: Json) -> Json:
-    """Let the zero value pass where the contract skips it."""
-    skips = rules.ignore == validate_pb2.IGNORE_IF_ZERO_VALUE
-    if not keywords or not skips or rules.WhichOneof("type") != "string":
-        return keywords
-    return {"anyOf": [{"const": ""}, keywords]}
 
 
 def _string(bounds: validate_pb2.StringRules) -> Json:

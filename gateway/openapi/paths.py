@@ -4,14 +4,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from google.api import resource_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
 from gateway.contracts import Deployable, field_at
 from gateway.openapi.bounds import Json, rules_of
 from gateway.routes import ANY_SEGMENT, PathTemplate, Variable
 from mesh.contract.catalogue import HttpRoute, Kind, Method
-from mesh.contract.image import package_files
 
 RECORD_VARIABLE = "record"
 _VARIABLE = re.compile(r"([^/{}]+)/\{([a-z_]+)\}")
@@ -30,10 +28,8 @@ class Place:
 def variable_names(service: Deployable) -> dict[str, str]:
     """Give the variable that follows each collection in resource names: ``syncs`` -> ``sync``."""
     names: dict[str, str] = {}
-    for file in package_files(service.catalogue.package):
-        for message in file.message_types_by_name.values():
-            for pattern in message.GetOptions().Extensions[resource_pb2.resource].pattern:
-                names.update(_VARIABLE.findall(pattern))
+    for kind in service.catalogue.kinds.values():
+        names.update(_VARIABLE.findall(kind.pattern.text))
     return names
 
 
@@ -61,7 +57,7 @@ def _place(
         if kind is not None and before.startswith("{"):
             segments[index] = kind.collection
             continue
-        name = RECORD_VARIABLE if _is_kind(before, kind) else names[before]
+        name = RECORD_VARIABLE if _is_kind(before, kind) else names.get(before, f"{before}_id")
         segments[index] = f"{{{name}}}"
         schema = {"type": "string"}
         if index in patterns:

@@ -140,7 +140,7 @@ class Schemas:
         return {"$ref": f"#/components/schemas/{enum.full_name}"}
 
     def _value(self, field: FieldDescriptor, rules: validate_pb2.FieldRules) -> Json:
-        bounds = value_bounds(rules, field.enum_type)
+        bounds = value_bounds(rules, field.enum_type, presence=field.has_presence)
         if field.message_type is not None:
             return {**self.message(field.message_type), **bounds}
         if field.enum_type is not None:

@@ -1,0 +1,200 @@
+"""Envoy's configuration as it follows from the contracts, and the commands that print it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.__main__ import main
+from gateway.contracts import (
+    PLAIN_BODY_BYTES,
+    Deployable,
+    ServiceUnknown,
+    body_bytes,
+    deployables,
+    field_at,
+    select,
+)
+from gateway.envoy_clusters import AddressInvalid, split_address
+from gateway.envoy_config import Addresses, AdminExposed, Trust, TrustInvalid, render, to_yaml
+from gateway.envoy_routes import EXT_AUTHZ, virtual_host
+from gateway.local_replies import filter_replies, local_reply_config, status_replies
+from mesh.identity.keys import JWKS_FILE, create_signing_key
+from secmesh.inventory.v1.compliance_service_pb2 import ImportSspRequest
+from tests.unit.gateway_contract import method, trial
+
+JWKS = json.dumps({"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": "one"}]})
+ADDRESSES = Addresses("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3")
+
+
+def rendered(services: dict[str, str] | None = None, **changes: str) -> dict[str, Any]:
+    named = services if services is not None else {"inventory": "127.0.0.1:4"}
+    addresses = Addresses(**{**vars(ADDRESSES), **changes})
+    return render(named, addresses, Trust(JWKS), image="/image.binpb")
+
+
+def routes(*services: Deployable) -> dict[str, dict[str, Any]]:
+    return {route["name"]: route for route in virtual_host(services)["routes"]}
+
+
+def test_services_come_from_the_contracts() -> None:
+    assert "inventory" in deployables()
+    assert [each.catalogue.package for each in select(["inventory"])] == ["secmesh.inventory.v1"]
+    with pytest.raises(ServiceUnknown, match=r"'dragons'.*inventory"):
+        rendered({"dragons": "127.0.0.1:4"})
+
+
+def test_every_method_has_its_route_time_and_cluster() -> None:
+    inventory = deployables()["inventory"]
+    found = routes(inventory)
+    for each in inventory.methods:
+        route = found[each.path]
+        assert route["match"] == {"path": each.path}
+        assert route["route"]["cluster"] == "inventory"
+        longest = route["route"]["max_stream_duration"]["max_stream_duration"]
+        assert float(longest.removesuffix("s")) >= each.timeout.total_seconds()
+        assert ("retry_policy" in route["route"]) == each.idempotent
+
+
+def test_what_no_route_takes_goes_nowhere() -> None:
+    *_, grpc_rest, rest = virtual_host([trial()])["routes"]
+    assert rest["match"] == {"prefix": "/"}
+    assert rest["direct_response"] == grpc_rest["direct_response"] == {"status": 404}
+    assert "typed_per_filter_config" not in rest  # the edge sees every REST request
+
+
+def test_body_limits_follow_the_bounds_of_the_contract() -> None:
+    put, update = method("PutBox"), method("UpdateBox")
+    assert body_bytes(put, put.routes[0]) > 40_000_000
+    assert body_bytes(update, update.routes[0]) == PLAIN_BODY_BYTES
+    find = method("Find")
+    assert body_bytes(find, find.routes[0]) == PLAIN_BODY_BYTES
+    route = routes(trial())["POST /trial/v1/{parent=tenants/*}/boxes"]
+    settings = route["typed_per_filter_config"][EXT_AUTHZ]["check_settings"]["with_request_body"]
+    assert settings["max_request_bytes"] == body_bytes(put, put.routes[0])
+    assert route["match"]["safe_regex"]["regex"] == "/trial/v1/tenants/[^/]+/boxes"
+
+
+def test_admin_is_off_unless_asked_and_never_leaves_the_machine() -> None:
+    assert "admin" not in rendered()
+    assert rendered(admin="127.0.0.1:9")["admin"]["address"]["socket_address"]["port_value"] == 9
+    assert rendered(admin="[::1]:9")["admin"]["address"]["socket_address"]["address"] == "::1"
+    for address in ("0.0.0.0:9", "10.0.0.1:9", "localhost.example:9"):
+        with pytest.raises(AdminExposed):
+            rendered(admin=address)
+
+
+@pytest.mark.parametrize("address", ["", "a", ":1", "a:", "a:b", "a:0", "a:65536", "a:-1", "a:1.5"])
+def test_addresses_that_are_none(address: str) -> None:
+    with pytest.raises(AddressInvalid):
+        rendered({"inventory": address})
+
+
+def test_addresses() -> None:
+    assert split_address("[::1]:80") == ("::1", 80)
+    assert split_address("127.0.0.1:0", any_port=True) == ("127.0.0.1", 0)
+    clusters = rendered({"inventory": "db.example:4"})["static_resources"]["clusters"]
+    assert [(each["name"], each["type"]) for each in clusters] == [
+        ("inventory", "STRICT_DNS"),
+        ("edge-authz", "STATIC"),
+        ("edge-http", "STATIC"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "jwks",
+    ["", "{", "[]", '{"keys": []}', '{"keys": 1}', '{"keys": [1]}', '{"keys": [{"d": "x"}]}'],
+)
+def test_key_sets_that_must_not_be_used(jwks: str) -> None:
+    with pytest.raises(TrustInvalid):
+        Trust(jwks)
+
+
+def test_yaml_reads_back_as_it_was() -> None:
+    config = rendered()
+    text = to_yaml(config)
+    assert yaml.safe_load(text) == config
+    assert "&id" not in text
+
+
+def test_replies_carry_only_what_their_reason_lists() -> None:
+    for reply in (*filter_replies(), *status_replies()):
+        assert reply.metadata.keys() <= reply.reason.metadata, reply.reason.name
+        assert reply.reason.code
+        assert reply.message
+
+
+def test_every_reply_is_json_for_rest_and_a_status_for_grpc() -> None:
+    first, *mappers = local_reply_config()["mappers"]
+    assert first["body_format_override"]["content_type"] == "application/json"
+    for grpc, rest, early in zip(mappers[::3], mappers[1::3], mappers[2::3], strict=True):
+        added = {each["header"]["key"] for each in grpc["headers_to_add"]}
+        assert added == {"grpc-status-details-bin", "grpc-status"}
+        for mapper in (rest, early):
+            body = mapper["body_format_override"]
+            assert body["content_type"] == "application/json"
+            info = body["json_format"]["details"][0]
+            assert info["metadata"]["request_id"]
+
+
+def test_fields_are_found_by_both_names() -> None:
+    request = ImportSspRequest.DESCRIPTOR
+    for name in ("ssp_id", "sspId"):
+        found = field_at(request, name)
+        assert found is not None
+        assert found.name == "ssp_id"
+    assert field_at(request, "ssp_id.more") is None
+    assert field_at(request, "none") is None
+
+
+def arguments(tmp_path: Path) -> list[str]:
+    create_signing_key(tmp_path)
+    return ["--jwks", str(tmp_path / JWKS_FILE), "--edge-authz", "127.0.0.1:2"]
+
+
+def test_render_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECMESH_GATEWAY_SERVICES", "inventory=127.0.0.1:4")
+    monkeypatch.setenv("SECMESH_GATEWAY_EDGE_HTTP", "127.0.0.1:3")
+    monkeypatch.setenv("SECMESH_GATEWAY_LISTEN", "127.0.0.1:5")
+    assert main(["render", *arguments(tmp_path), "--listen", "127.0.0.1:6"]) == 0
+    config = yaml.safe_load(capsys.readouterr().out)
+    listener = config["static_resources"]["listeners"][0]
+    assert listener["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 6}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["--service", "dragons=127.0.0.1:4"], "dragons"),
+        (["--service", "inventory"], "NAME=HOST:PORT"),
+        (["--service", "inventory=here"], "host:port"),
+        (["--service", "inventory=127.0.0.1:4", "--admin", "0.0.0.0:1"], "loopback"),
+        (["--service", "inventory=127.0.0.1:4", "--jwks", "/none"], "/none"),
+    ],
+)
+def test_render_refuses_with_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: list[str], words: str
+) -> None:
+    command = ["render", *arguments(tmp_path), "--edge-http", "127.0.0.1:3", *wrong]
+    assert main(command) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ([], ["render"], ["serve"], ["openapi", "--write", "--check"]):
+        with pytest.raises(SystemExit) as caught:
+            main(command)
+        assert caught.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+def test_help_lists_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["render", "--help"])
+    shown = "".join(capsys.readouterr().out.split())
+    for name in ("SERVICES", "LISTEN", "EDGE_AUTHZ", "EDGE_HTTP", "JWKS", "ISSUER", "AUDIENCE"):
+        assert f"SECMESH_GATEWAY_{name}" in shown
