@@ -2,7 +2,7 @@
 
 A record fails if the check applies and its condition is not true, though everything the condition
 reads was read. The condition is taken apart at its outer ``&&``: one part that is read and not true
-is enough.
+is enough. A part that reads several fields must ask has() of those that may be absent.
 """
 
 import json
@@ -29,10 +29,7 @@ def failing_filter(
         clauses.append(_text(condition, parameters))
         clauses += _read(environment.compile(condition))
     else:
-        parts = [
-            _not_true(environment.compile(part), part, parameters) for part in conjuncts(condition)
-        ]
-        clauses.append(" || ".join(parts) if len(parts) > 1 else parts[0])
+        clauses.append(_not_met(environment, condition, parameters))
     if applies:
         clauses += _read(environment.compile(applies))
     if len(clauses) == 1:
@@ -63,15 +60,34 @@ def _outer_operators(expression: str) -> Iterator[tuple[str, int, int]]:
         before, start = symbol, match.start()
 
 
-def _not_true(condition: Condition, part: str, parameters: Mapping[str, object]) -> str:
-    text = _text(part, parameters)
-    not_met = _negated(text)
+def _not_met(environment: Environment, text: str, parameters: Mapping[str, object]) -> str:
+    parts = [(part, environment.compile(part)) for part in conjuncts(text)]
+    absent = [field for part, condition in parts if (field := _optional(part, condition))]
+    missing = [f"!has({field})" for field in dict.fromkeys(absent)]
+    if len(parts) == 1:
+        ((part, condition),) = parts
+        unmet = " || ".join([_negated(_text(part, parameters)), *missing])
+        return _all([f"({unmet})" if missing else unmet, *_read(condition)])
+    clauses = [
+        _all([_negated(_text(part, parameters)), *_read(condition)]) for part, condition in parts
+    ]
+    if missing:
+        # An absent value makes its part unknown, and the check fail if nothing else is open.
+        whole = environment.compile(text)
+        clauses.append(_all([f"({' || '.join(missing)})", *_read(whole)]))
+    return " || ".join(clauses)
+
+
+def _all(clauses: list[str]) -> str:
+    return " && ".join(clauses)
+
+
+def _optional(part: str, condition: Condition) -> str:
+    """Give the one field of a part that is unknown where the field is absent, or nothing."""
     fields = sorted(condition.fields)
-    optional = len(fields) == 1 and "." not in fields[0] and "has(" not in part
-    if optional and not _is_list(part, fields[0]):
-        # An absent value makes the condition unknown, and the check fail.
-        not_met = f"({not_met} || !has({fields[0]}))"
-    return " && ".join([not_met, *_read(condition)])
+    if len(fields) != 1 or "." in fields[0] or "has(" in part or _is_list(part, fields[0]):
+        return ""
+    return fields[0]
 
 
 def _negated(text: str) -> str:

@@ -1,0 +1,136 @@
+"""Outcomes in SQL agree with outcomes in memory, and the filter of failures lists just those."""
+
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from mesh.contract.catalogue import Kind, is_map
+from secmesh.inventory.v1 import check_pb2, record_pb2
+from secmesh.inventory.v1.ec2_pb2 import PortRange
+from services.inventory.compliance.check_catalogue import BoundCheck
+from services.inventory.compliance.coverage import Reading
+from services.inventory.compliance.evidence_store import EvidenceStore, Question
+from services.inventory.compliance.outcomes import FAIL, NOT_APPLICABLE, PASS, UNREAD
+from tests.service.compliance_world import (
+    ACCOUNT,
+    CHECKS,
+    NOW,
+    World,
+    new_world,
+)
+
+ROWS = 300
+WORDS = ("AES256", "aws:kms", "NONE", "Enabled", "Disabled", "All", "WriteOnly", "x")
+PORTS = (0, 21, 22, 23, 443, 1433, 3388, 3389, 5432, 11211, 65535)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with new_world(tmp_path) as made:
+        yield made
+
+
+def value(field: FieldDescriptor, chance: random.Random) -> Any:
+    if field.message_type is PortRange.DESCRIPTOR:
+        first, last = sorted((chance.choice(PORTS), chance.choice(PORTS)))
+        return PortRange(
+            protocol=chance.choice(["tcp", "udp", "-1"]), from_port=first, to_port=last
+        )
+    if field.message_type is not None:
+        stamp = Timestamp()
+        stamp.FromDatetime(NOW - timedelta(hours=chance.choice([1, 23, 25, 24 * 89, 24 * 91])))
+        return stamp
+    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        return chance.random() < 0.5
+    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+        return chance.choice(WORDS)
+    return chance.choice([5, 13, 14, 23, 24])
+
+
+def body(kind: Kind, wanted: set[str], chance: random.Random) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for field in kind.descriptor.fields:
+        if field.name not in wanted or is_map(field) or chance.random() < 0.2:
+            continue
+        if field.is_repeated:
+            made[field.name] = [value(field, chance) for _ in range(chance.randrange(3))]
+        else:
+            made[field.name] = value(field, chance)
+    return made
+
+
+async def fill(world: World, kind: Kind, wanted: set[str], chance: random.Random) -> None:
+    records = []
+    for number in range(ROWS):
+        record = record_pb2.Record(
+            name=f"tenants/acme/{kind.collection}/r{number}",
+            cloud_account_id=ACCOUNT,
+            region="global",
+            **{str(kind.body_field): body(kind, wanted, chance)},  # type: ignore[arg-type]  # the kind names its field
+        )
+        record.valid_from.FromDatetime(NOW)
+        for name in wanted:
+            if chance.random() < 0.15:
+                record.unread.add(field=name, action=f"x:{name}", code="AccessDenied")
+        records.append(record)
+    async with world.store.transaction() as connection:
+        await world.store.insert(connection, kind.collection, records)
+
+
+def expected(
+    check: BoundCheck, record: record_pb2.Record, parameters: dict[str, object]
+) -> check_pb2.EvidenceOutcome.ValueType:
+    inner = getattr(record, str(check.kind.body_field))
+    unread = {gap.field for gap in record.unread}
+    if check.applies is not None:
+        applies = check.applies.matches(inner, record, parameters, unread)
+        if applies is None and unread & check.applies.fields:
+            return UNREAD
+        if not applies:
+            return NOT_APPLICABLE
+    met = check.condition.matches(inner, record, parameters, unread)
+    if met is None and unread & check.condition.fields:
+        return UNREAD
+    return PASS if met else FAIL
+
+
+@pytest.mark.parametrize(
+    "collection", sorted({each.kind.collection for each in CHECKS.checks.values()})
+)
+async def test_sql_memory_and_filter_agree(world: World, collection: str) -> None:
+    checks = [check for check in CHECKS.checks.values() if check.kind.collection == collection]
+    wanted = {field for check in checks for field in check.fields}
+    kind = checks[0].kind
+    await fill(world, kind, wanted, random.Random(collection))
+    found = await world.store.messages(collection, world.store.select(collection, "acme"))
+    records = [record for record in found if isinstance(record, record_pb2.Record)]
+    assert len(records) == ROWS
+    for check in checks:
+        parameters = check.parameters(check.defaults(), NOW)
+        wanted_names: dict[int, set[str]] = defaultdict(set)
+        for record in records:
+            wanted_names[expected(check, record, parameters)].add(record.name)
+        question = Question(check, parameters, Reading((ACCOUNT,), NOW))
+        async with world.store.connection() as connection:
+            evidence = EvidenceStore(world.store, connection, "acme")
+            (tally,) = await evidence.tallies(question)
+            for outcome in (PASS, FAIL, NOT_APPLICABLE, UNREAD):
+                rows = await evidence.records(question, outcome, without=(), limit=ROWS)
+                assert {row.name for row in rows} == wanted_names[outcome], (check.id, outcome)
+                assert tally.counts[outcome] == len(wanted_names[outcome])
+        page = await world.store.page(
+            collection, "tenants/acme", filter=check.filter(check.defaults(), NOW), page_size=1000
+        )
+        listed = {row.name for row in page.items}  # type: ignore[attr-defined]  # every kind has a name
+        assert listed == wanted_names[FAIL], check.id
+        # Each outcome was really tried.
+        assert wanted_names[PASS]
+        assert wanted_names[FAIL]
+        assert wanted_names[UNREAD]
