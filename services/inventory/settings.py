@@ -37,8 +37,9 @@ class InventorySettings(ServerSettings):
     page_key: str = Field(
         "",
         repr=False,
-        description="secret that signs page tokens, the same in every replica; "
-        "empty for one of this process",
+        pattern="^$|^.{16,}$",
+        description="secret of 16 characters or more that signs page tokens, the same in every "
+        "replica; empty for one of this process",
     )
     aws_region: str = Field(
         "us-east-1",

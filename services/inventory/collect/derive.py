@@ -10,7 +10,7 @@ from secmesh.inventory.v1.cloudtrail_pb2 import CloudtrailTrail
 from secmesh.inventory.v1.s3_pb2 import S3Bucket
 from services.inventory.collect.cloudtrail_trails import DESCRIBE
 from services.inventory.collect.draft import Draft, Truth, all_of, any_of
-from services.inventory.collect.s3_buckets import LIST, LOCATION
+from services.inventory.collect.s3_buckets import LIST
 
 TRAILS = "cloudtrail_trails"
 BUCKETS = "s3_buckets"
@@ -53,8 +53,8 @@ def data_events_logged(bucket: Draft[S3Bucket], trails: Source) -> Truth:
     covered = any_of(_covers(trail, bucket) for trail in trails.drafts)
     if covered is not False:
         return covered
-    if not bucket.region and trails.listed:
-        return Unread.of(LOCATION, Outcome.FAILED, NOT_COLLECTED)
+    if bucket.region_gap is not None:
+        return bucket.region_gap
     # Another trail of the bucket's region may do it, if that region was not listed.
     return trails.gap(bucket.region, DESCRIBE) or False
 

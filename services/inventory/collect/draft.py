@@ -26,6 +26,8 @@ class Draft(Generic[Body]):
     arn: str = ""
     region: str = ""
     """Where it lives; empty for the unit's own region, or if that was not read."""
+    region_gap: Unread | None = None
+    """Why the region was not read."""
     unread: dict[str, Unread] = field(default_factory=dict)
     only_if_stored: bool = False
     """Nothing listed it in this run; it is known to exist if it was known before."""

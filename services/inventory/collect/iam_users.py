@@ -77,7 +77,8 @@ def detail_draft(detail: Response) -> Draft[IamUser]:
         username=detail["UserName"],
         is_root=False,
         path=detail["Path"],
-        create_date=timestamp(detail["CreateDate"]),
+        # The report tells whole seconds; both must agree, for either may be unread.
+        create_date=timestamp(detail["CreateDate"].replace(microsecond=0)),
         user_id=detail["UserId"],
         attached_policies=sorted(
             each["PolicyArn"] for each in detail.get("AttachedManagedPolicies", ())

@@ -178,24 +178,30 @@ def _read_bucket(
     reader: Reader, listed: Response, account: Draft[S3AccountSettings]
 ) -> Draft[S3Bucket] | None:
     name = str(listed["Name"])
-    region = str(listed.get("BucketRegion") or "")
-    if not region:
-        location = reader.call(LOCATION, resource=name, Bucket=name)
-        if not isinstance(location, (Absent, Unread)):
-            found = location.get("LocationConstraint") or ""
-            region = _OLD_LOCATIONS.get(found, found)
+    region = str(listed.get("BucketRegion") or "") or _location(reader, name)
+    if isinstance(region, Absent):
+        return None
+    where = "" if isinstance(region, Unread) else region
     answers: dict[str, Answer] = {}
     for part in PARTS:
-        answer = reader.call(part.operation, resource=name, region=region, Bucket=name)
+        answer = reader.call(part.operation, resource=name, region=where, Bucket=name)
         if isinstance(answer, Absent) and answer.code == BUCKET_GONE:
             return None
         answers[part.operation] = answer
     return bucket_draft(listed, region, answers, account, reader.account.partition)
 
 
+def _location(reader: Reader, name: str) -> str | Absent | Unread:
+    answer = reader.call(LOCATION, resource=name, Bucket=name)
+    if isinstance(answer, (Absent, Unread)):
+        return answer
+    found = answer.get("LocationConstraint") or ""
+    return _OLD_LOCATIONS.get(found, found)
+
+
 def bucket_draft(
     listed: Response,
-    region: str,
+    region: str | Unread,
     answers: dict[str, Answer],
     account: Draft[S3AccountSettings],
     partition: str = "aws",
@@ -205,7 +211,8 @@ def bucket_draft(
     draft = Draft(
         native_id=name,
         arn=f"arn:{partition}:s3:::{name}",
-        region=region,
+        region="" if isinstance(region, Unread) else region,
+        region_gap=region if isinstance(region, Unread) else None,
         body=S3Bucket(bucket_name=name, creation_date=timestamp(listed["CreationDate"])),
     )
     for part in PARTS:

@@ -1,0 +1,45 @@
+"""What tests of real servers share: one sample AWS account a process."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.sample.account import populate
+from mesh.embedded.aws import AwsEndpoint
+from mesh.embedded.aws_faults import Faults
+from tests.service.collect_world import World, world
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[AwsEndpoint]:
+    """The endpoint with the sample account, and credentials that lead to it."""
+    saved = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    for name in saved:
+        del os.environ[name]
+    os.environ.update(
+        AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_EC2_METADATA_DISABLED="true"
+    )
+    endpoint = AwsEndpoint(Faults())
+    populate(endpoint.start(), "us-east-1")
+    yield endpoint
+    endpoint.stop()
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(saved)
+
+
+@pytest.fixture
+def faults(aws: AwsEndpoint) -> Iterator[Faults]:
+    """The endpoint's faults: none at first, none afterwards."""
+    aws.faults.clear()
+    yield aws.faults
+    aws.faults.clear()
+
+
+@pytest.fixture
+async def collecting(aws: AwsEndpoint, faults: Faults, tmp_path: Path) -> AsyncIterator[World]:
+    """A database of its own and what collects into it."""
+    async with world(aws, tmp_path) as made:
+        yield made

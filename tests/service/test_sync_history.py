@@ -1,0 +1,257 @@
+"""What a second sync writes: nothing for what stayed, one version for what changed."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from mesh.embedded.aws import AwsEndpoint
+from mesh.embedded.aws_faults import Faults
+from mesh.errors import ResourceNotFound
+from secmesh.inventory.v1.record_pb2 import (
+    READ_OUTCOME_FAILED,
+    READ_OUTCOME_THROTTLED,
+)
+from secmesh.inventory.v1.sync_pb2 import Sync
+from services.inventory.collect.versions import moment
+from tests.service.collect_world import World, by, client, gaps
+
+OWN = "222222222222"
+"""An account that these tests change."""
+
+
+@pytest.fixture
+def buckets(aws: AwsEndpoint) -> Iterator[list[str]]:
+    """Two buckets of the account that is reached by assuming a role."""
+    s3 = client(aws, "s3", OWN)
+    names = ["history-one", "history-two"]
+    for name in names:
+        s3.create_bucket(Bucket=name)
+    yield names
+    for bucket in s3.list_buckets()["Buckets"]:
+        s3.delete_bucket(Bucket=bucket["Name"])
+
+
+async def test_a_second_sync_of_an_unchanged_account_writes_no_row(collecting: World) -> None:
+    first = await collecting.sync()
+    before = await collecting.content()
+    second = await collecting.sync()
+    assert first.state == second.state == Sync.STATE_SUCCEEDED
+    assert first.progress.rows_written == first.progress.resources == 29
+    assert second.progress.rows_written == second.progress.rows_closed == 0
+    assert second.progress.rows_unchanged == second.progress.resources == 29
+    assert await collecting.content() == before
+    assert {name: len(rows) for name, rows in before.items()} == {
+        "cloudtrail_trails": 2,
+        "iam_password_policy": 1,
+        "iam_users": 7,
+        "s3_account_settings": 1,
+        "s3_buckets": 7,
+        "security_groups": 11,
+    }
+
+
+async def test_a_changed_bucket_gets_one_version(
+    collecting: World, aws: AwsEndpoint, buckets: list[str]
+) -> None:
+    first = await collecting.sync("s3_buckets", account=OWN)
+    client(aws, "s3", OWN).put_bucket_versioning(
+        Bucket=buckets[0], VersioningConfiguration={"Status": "Enabled"}
+    )
+    second = await collecting.sync("s3_buckets", account=OWN)
+    assert (second.progress.rows_written, second.progress.rows_unchanged) == (1, 1)
+    assert second.progress.rows_closed == 0
+    versions = await collecting.versions("s3_buckets")
+    assert len(versions) == 3
+    old, new = (each for each in versions if each.s3_bucket.bucket_name == buckets[0])
+    assert old.name == new.name
+    assert old.valid_to == new.valid_from
+    assert not new.HasField("valid_to")
+    assert (old.sync, new.sync) == (first.name, second.name)
+    assert (old.s3_bucket.versioning, new.s3_bucket.versioning) == ("Disabled", "Enabled")
+    assert new.create_time == old.create_time
+    assert moment(new.update_time) > moment(old.update_time)
+    assert old.etag != new.etag
+
+
+async def test_a_deleted_bucket_is_closed_and_comes_back_under_its_name(
+    collecting: World, aws: AwsEndpoint, buckets: list[str]
+) -> None:
+    await collecting.sync("s3_buckets", account=OWN)
+    born = by(await collecting.rows("s3_buckets"), "bucket_name")[buckets[0]]
+    s3 = client(aws, "s3", OWN)
+    s3.delete_bucket(Bucket=buckets[0])
+    gone = await collecting.sync("s3_buckets", account=OWN)
+    assert (gone.progress.rows_closed, gone.progress.rows_written) == (1, 0)
+    assert by(await collecting.rows("s3_buckets"), "bucket_name").keys() == {buckets[1]}
+    with pytest.raises(ResourceNotFound):
+        await collecting.store.get("s3_buckets", born.name)
+    s3.create_bucket(Bucket=buckets[0])
+    back = await collecting.sync("s3_buckets", account=OWN)
+    assert back.progress.rows_written == 1
+    again = by(await collecting.rows("s3_buckets"), "bucket_name")[buckets[0]]
+    assert again.name == born.name
+    assert again.create_time == born.create_time
+    closed, opened = (
+        each for each in await collecting.versions("s3_buckets") if each.name == born.name
+    )
+    assert moment(closed.valid_to) < moment(opened.valid_from)
+
+
+@pytest.mark.parametrize(
+    ("collection", "listing"),
+    [
+        ("s3_buckets", "s3:ListBuckets"),
+        ("security_groups", "ec2:DescribeSecurityGroups"),
+        ("cloudtrail_trails", "cloudtrail:DescribeTrails"),
+        ("iam_users", "iam:GetAccountAuthorizationDetails"),
+    ],
+)
+async def test_a_throttled_listing_closes_nothing(
+    collecting: World, faults: Faults, collection: str, listing: str
+) -> None:
+    await collecting.sync(collection)
+    before = (await collecting.rows(collection)).keys()
+    faults.throttle(listing)
+    sync = await collecting.sync(collection)
+    assert sync.state == Sync.STATE_PARTIAL
+    assert sync.progress.rows_closed == 0
+    # Every attempt was counted, the retried one too.
+    assert sync.progress.throttles == faults.calls[listing] == 2
+    assert (await collecting.rows(collection)).keys() == before
+    (entry,) = [each for each in await collecting.manifest(sync) if each.operation == listing]
+    assert (entry.outcome, entry.listing) == (READ_OUTCOME_THROTTLED, True)
+
+
+async def test_a_failing_unit_leaves_the_others_alone(
+    collecting: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("services.inventory.collect.security_groups.group_draft", broken)
+    sync = await collecting.sync()
+    assert sync.state == Sync.STATE_PARTIAL
+    assert sync.progress.units_done == sync.progress.units == 6
+    assert len(await collecting.rows("s3_buckets")) == 7
+    assert not await collecting.rows("security_groups")
+    (entry,) = [each for each in await collecting.manifest(sync) if each.code]
+    entry_of_failure = (entry.operation, entry.outcome, entry.code, entry.listing)
+    assert entry_of_failure == (
+        "ec2:DescribeSecurityGroups",
+        READ_OUTCOME_FAILED,
+        "ZeroDivisionError",
+        True,
+    )
+
+
+async def test_regions_are_units_of_their_own(collecting: World) -> None:
+    sync = await collecting.sync(
+        "cloudtrail_trails", "security_groups", regions=["eu-west-1", "us-east-1"]
+    )
+    assert sync.progress.units == 4
+    groups = (await collecting.rows("security_groups")).values()
+    assert {group.region for group in groups} == {"eu-west-1", "us-east-1"}
+    trails = (await collecting.rows("cloudtrail_trails")).values()
+    # The multi-region trail shadows in Ireland and is kept once, at home.
+    assert sorted(trail.cloudtrail_trail.trail_name for trail in trails) == [
+        "acme-forgotten",
+        "acme-main",
+    ]
+    assert {trail.region for trail in trails} == {"us-east-1"}
+
+
+async def test_a_trail_is_found_by_its_shadow(collecting: World) -> None:
+    """Its home is not read, yet it records what happens in the region that is."""
+    away = await collecting.sync("cloudtrail_trails", regions=["eu-west-1"])
+    (trail,) = (await collecting.rows("cloudtrail_trails")).values()
+    assert (trail.region, trail.cloudtrail_trail.trail_name) == ("us-east-1", "acme-main")
+    assert trail.cloudtrail_trail.is_logging
+    # At home it is the same record; nothing is closed when only Ireland is read again.
+    home = await collecting.sync("cloudtrail_trails")
+    assert (home.progress.rows_written, home.progress.rows_unchanged) == (1, 1)
+    again = await collecting.sync("cloudtrail_trails", regions=["eu-west-1"])
+    assert away.state == again.state == Sync.STATE_SUCCEEDED
+    assert again.progress.rows_closed == 0
+    assert len(await collecting.rows("cloudtrail_trails")) == 2
+
+
+async def test_facts_of_two_collections_use_what_earlier_runs_read(collecting: World) -> None:
+    await collecting.sync("s3_buckets")
+    bucket = by(await collecting.rows("s3_buckets"), "bucket_name")["acme-data"]
+    gap = gaps(bucket)["data_events_logged"]
+    assert (gap.action, gap.code) == ("cloudtrail:DescribeTrails", "NotCollected")
+    await collecting.sync("cloudtrail_trails")
+    trails = by(await collecting.rows("cloudtrail_trails"), "trail_name")
+    assert trails["acme-forgotten"].cloudtrail_trail.log_bucket_public
+    assert trails["acme-main"].cloudtrail_trail.log_bucket_logged
+    await collecting.sync("s3_buckets")
+    buckets = by(await collecting.rows("s3_buckets"), "bucket_name")
+    assert buckets["acme-data"].s3_bucket.data_events_logged
+    assert not buckets["acme-website"].s3_bucket.data_events_logged
+    assert "data_events_logged" not in gaps(buckets["acme-website"])
+    # Ireland's trails were never listed, so nobody knows of the bucket there.
+    assert gaps(buckets["acme-archive"])["data_events_logged"].code == "NotCollected"
+
+
+async def test_a_log_bucket_of_another_account_is_unread(
+    collecting: World, aws: AwsEndpoint, buckets: list[str]
+) -> None:
+    cloudtrail = client(aws, "cloudtrail", OWN)
+    arn = cloudtrail.create_trail(Name="history", S3BucketName=buckets[0])["TrailARN"]
+    client(aws, "s3", OWN).delete_bucket(Bucket=buckets[0])
+    try:
+        await collecting.sync(account=OWN)
+    finally:
+        cloudtrail.delete_trail(Name=arn)
+    (trail,) = (await collecting.rows("cloudtrail_trails")).values()
+    marked = gaps(trail)
+    assert marked["log_bucket_public"].code == "NotInAccount"
+    assert marked["log_bucket_logged"].action == "s3:ListAllMyBuckets"
+    assert not trail.cloudtrail_trail.HasField("log_bucket_public")
+
+
+async def test_accounts_do_not_close_each_others_rows(
+    collecting: World, buckets: list[str]
+) -> None:
+    await collecting.sync("s3_buckets")
+    sync = await collecting.sync("s3_buckets", account=OWN)
+    assert sync.progress.rows_closed == 0
+    rows = (await collecting.rows("s3_buckets")).values()
+    assert len(rows) == 7 + len(buckets)
+    assert {row.cloud_account_id for row in rows} == {"123456789012", OWN}
+
+
+async def test_the_sample_shows_good_and_bad(collecting: World) -> None:
+    await collecting.sync()
+    buckets = by(await collecting.rows("s3_buckets"), "bucket_name")
+    public = {name for name, each in buckets.items() if each.s3_bucket.public}
+    assert public == {"acme-website", "acme-uploads"}
+    assert buckets["acme-shielded"].s3_bucket.policy_is_public
+    tls = {name for name, each in buckets.items() if each.s3_bucket.https_only}
+    assert tls == {"acme-data", "acme-cloudtrail", "acme-access-logs", "acme-archive"}
+    assert buckets["acme-archive"].region == "eu-west-1"
+    users = by(await collecting.rows("iam_users"), "username")
+    naked = {
+        name
+        for name, each in users.items()
+        if each.iam_user.password_enabled and not each.iam_user.mfa_enabled
+    }
+    assert naked == {"bob"}
+    assert users["carol"].iam_user.mfa_types == ["hardware"]
+    key = users["ci-deploy"].iam_user
+    age = moment(users["ci-deploy"].valid_from) - moment(key.oldest_active_key_rotated)
+    assert timedelta(days=399) < age < timedelta(days=401)
+    groups = by(await collecting.rows("security_groups"), "group_name")
+    opened = {name for name, each in groups.items() if each.security_group.open_to_world}
+    assert opened == {
+        "database-open",
+        "everything",
+        "remote-desktop",
+        "ssh-anyone",
+        "ssh-open",
+        "ssh-open-ipv6",
+        "web",
+    }
+    assert groups["everything"].security_group.open_to_world_all
+    assert groups["ssh-open"].security_group.attached_enis == 1
