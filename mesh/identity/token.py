@@ -14,7 +14,8 @@ import jwt
 from mesh.errors import TokenExpired, TokenInvalid, TokenMissing
 from mesh.identity.caller import Caller
 from mesh.identity.jwks import ALGORITHMS, KeySource
-from mesh.identity.permissions import ROLES, is_pattern
+from mesh.identity.permissions import is_pattern
+from mesh.identity.roles import ROLES
 
 LEEWAY_SECONDS = 10
 """How far the issuer's clock may differ from ours."""

@@ -5,6 +5,9 @@ What may be logged, decided once:
 - the text of an exception is never logged, because drivers put values into it (SQL parameters,
   URLs); its type and frames are, with those of its causes;
 - request metadata is never logged, and whatever looks like a token is masked on the way out.
+
+gRPC's C core writes lines of its own, without values, unless GRPC_VERBOSITY=NONE is in the
+environment before the process starts.
 """
 
 import asyncio
@@ -12,6 +15,7 @@ import logging
 import re
 import sys
 import traceback
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -53,7 +57,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         event: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": datetime.fromtimestamp(record.created, UTC),
             "level": record.levelname,
             "logger": record.name,
             "message": _text(record),
@@ -67,8 +71,7 @@ class JsonFormatter(logging.Formatter):
         event.update(getattr(record, "fields", ()))
         if record.exc_info and record.exc_info[1] is not None:
             event["error"] = failure(record.exc_info[1])
-        options = orjson.OPT_NON_STR_KEYS
-        line = orjson.dumps(event, default=_plain, option=options).decode()
+        line = orjson.dumps(event, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode()
         return _JWT.sub("[token]", line) if "eyJ" in line else line
 
 
@@ -105,6 +108,16 @@ def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None
     for name in _OUR_LOGGERS:
         logging.getLogger(name).setLevel(level)
     logging.captureWarnings(capture=True)
+    # What no line shows need not be found out for each.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+def log_event(logger: logging.Logger, level: int, message: str, fields: Mapping[str, Any]) -> None:
+    """Log without looking for the calling line, which costs more than all the rest."""
+    if logger.isEnabledFor(level):
+        record = logging.LogRecord(logger.name, level, "", 0, message, None, None)
+        record.fields = fields
+        logger.handle(record)
 
 
 def report_loop_failure(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from mesh.contract.catalogue import Catalogue
-from mesh.identity import TokenVerifier
+from mesh.identity.token import TokenVerifier
 from mesh.server.interceptors import HEALTH, REFLECTION, interceptors
 from mesh.server.log import report_loop_failure
 from mesh.server.readiness import Readiness, Ready
@@ -30,7 +30,7 @@ class Server:
     """One gRPC server of one process.
 
     ``register`` adds the servicers, ``ready`` tells whether they can work (a ping of the store),
-    ``dispose`` closes what they use, after the last call.
+    ``dispose`` closes what they use, after the last call or when there will be none.
     """
 
     def __init__(
@@ -77,6 +77,8 @@ class Server:
         try:
             self.port = server.add_insecure_port(self._settings.listen)
         except RuntimeError as error:
+            if self._dispose is not None:
+                await self._dispose()
             raise ListenError(
                 f"cannot listen on {self._settings.listen}: the address is in use or not ours"
             ) from error

@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from mesh.aws.accounts import Accounts
 from mesh.contract.catalogue import Catalogue, load_catalogue
 from mesh.errors import Refusal
-from mesh.identity import TokenVerifier
 from mesh.identity.jwks import JwksInvalid
+from mesh.identity.token import TokenVerifier
 from mesh.records.servicer import RecordServicer
 from mesh.server.log import configure_logging
 from mesh.server.serve import ListenError, Server

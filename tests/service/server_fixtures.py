@@ -11,8 +11,8 @@ from typing import Any
 import grpc
 
 from mesh.contract.catalogue import Catalogue, load_catalogue
-from mesh.identity import TokenVerifier
 from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE, create_signing_key, sign_token
+from mesh.identity.token import TokenVerifier
 from mesh.server.serve import Server
 from mesh.server.settings import ServerSettings
 from secmesh.inventory.v1 import (

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mesh.contract.catalogue import load_catalogue
-from mesh.identity import TokenVerifier
 from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE
+from mesh.identity.token import TokenVerifier
 from mesh.server.log import configure_logging
 from mesh.server.serve import Server, run
 from mesh.server.settings import ServerSettings

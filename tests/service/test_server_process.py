@@ -77,11 +77,11 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 
         async def started(listen: str = "127.0.0.1:0", grace: float = 10) -> Process:
             process = await stack.enter_async_context(_start(tmp_path, listen, grace))
-            line = await process.line()
-            if line:
-                word, announcement = line.split(" ", 1)
-                assert word == "LISTENING"
+            word, _, announcement = (await process.line()).partition(" ")
+            if word == "LISTENING":
                 process.address = json.loads(announcement)["address"]
+            else:
+                assert (word, announcement) == ("DISPOSED\n", "")
             return process
 
         yield started
@@ -148,8 +148,8 @@ async def test_a_taken_port_is_named(start: Start) -> None:
     """SO_REUSEPORT is gRPC's default and would let the second server in."""
     first = await start()
     second = await start(first.address)
-    code, out, events = await second.ended()
     assert second.address == ""
+    code, out, events = await second.ended()
     assert (code, out) == (1, "")
     assert [event["message"] for event in events if event["level"] == "ERROR"] == [
         f"cannot listen on {first.address}: the address is in use or not ours"

@@ -14,9 +14,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from mesh.errors import TokenInvalid
-from mesh.identity import TokenVerifier
 from mesh.identity.jwks import MAX_BYTES, JwksInvalid, KeySource, parse_jwks
 from mesh.identity.keys import AUDIENCE, ISSUER, KEY_FILE, create_signing_key, sign_token
+from mesh.identity.token import TokenVerifier
 
 
 def public(private: Any, **changes: Any) -> dict[str, Any]:

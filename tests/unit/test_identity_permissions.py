@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.contract.catalogue import load_catalogue
-from mesh.identity.permissions import ROLES, is_pattern, parse_roles, permits
+from mesh.identity.permissions import is_pattern, permits
+from mesh.identity.roles import ROLES, parse_roles
 
 WORD = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 PERMISSION = st.tuples(WORD, WORD, WORD).map(".".join)

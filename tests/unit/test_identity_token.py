@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from mesh.errors import Refusal, TokenExpired, TokenInvalid, TokenMissing
-from mesh.identity import ROLES, TokenVerifier
 from mesh.identity.keys import (
     AUDIENCE,
     ISSUER,
@@ -24,7 +23,8 @@ from mesh.identity.keys import (
     create_signing_key,
     sign_token,
 )
-from mesh.identity.token import LEEWAY_SECONDS, MAX_TOKEN_CHARS
+from mesh.identity.roles import ROLES
+from mesh.identity.token import LEEWAY_SECONDS, MAX_TOKEN_CHARS, TokenVerifier
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mesh.contract.catalogue import Catalogue
-from mesh.identity import TokenVerifier
+from mesh.identity.token import TokenVerifier
 from mesh.server.interceptors.chain import Chain, Interceptor
 from mesh.server.interceptors.deadline import Deadline
 from mesh.server.interceptors.errors import Errors

@@ -3,7 +3,7 @@
 from typing import Any
 
 from mesh.errors import TokenInvalid, TokenMissing
-from mesh.identity import TokenVerifier
+from mesh.identity.token import TokenVerifier
 from mesh.server.call import Call
 from mesh.server.interceptors.chain import CallInterceptor, Context, Proceed
 
