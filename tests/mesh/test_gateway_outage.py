@@ -59,8 +59,9 @@ def test_service_that_comes_back_is_used_again(alone: Gateway, absent: str) -> N
         assert response.json() == {}
         health = _await(alone, "/healthz", httpx.codes.OK)
         assert health.json() == {"status": "SERVING", "services": {"inventory": "SERVING"}}
-    gone = _await(alone, KINDS, httpx.codes.SERVICE_UNAVAILABLE)
-    assert_refused(gone, UNAVAILABLE, "DEPENDENCY_UNAVAILABLE")
+    for path in (KINDS, "/healthz"):
+        gone = _await(alone, path, httpx.codes.SERVICE_UNAVAILABLE)
+        assert_refused(gone, UNAVAILABLE, "DEPENDENCY_UNAVAILABLE")
 
 
 def test_edge_that_does_not_answer_lets_nothing_pass(
