@@ -1,7 +1,7 @@
 """The SQL of an evaluation: the manifest's latest runs, and outcomes of whole tables at once."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.cel.language import Condition, Environment
-from mesh.cel.sql import TableColumns
+from mesh.cel.sql import Columns, TableColumns
 from mesh.contract.catalogue import Kind
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import record_pb2, sync_pb2
@@ -189,16 +189,29 @@ def _outcome(question: Question, table: sa.Table) -> sa.ColumnElement[int]:
 
     A condition that is unknown because a field is absent is not met.
     """
-    check = question.check
-    columns = ReadColumns(table, check.kind)
+    kind = question.check.kind
+    plain, masked = TableColumns(table, kind), ReadColumns(table, kind)
+    whole = Environment.of_kind(kind).compile("size(record.unread) == 0").to_sql(plain)
+    # Most rows were read whole; they are spared the search for what was not.
+    return sa.case(
+        (whole, _decided(question, plain, lambda _: sa.false())),
+        else_=_decided(question, masked, lambda condition: masked.unread(*condition.fields)),
+    )
 
-    def decided(condition: Condition, met: Any, unmet: Outcome) -> sa.ColumnElement[int]:
-        unknown = sa.case((columns.unread(*condition.fields), UNREAD), else_=unmet)
+
+def _decided(
+    question: Question,
+    columns: Columns,
+    unread: Callable[[Condition], sa.ColumnElement[bool]],
+) -> sa.ColumnElement[int]:
+    def outcome(condition: Condition, met: Any, unmet: Outcome) -> sa.ColumnElement[int]:
         truth = condition.to_sql(columns, question.parameters)
+        unknown = sa.case((unread(condition), UNREAD), else_=unmet)
         return sa.case({True: met, False: unmet}, value=truth, else_=unknown)
 
-    outcome = decided(check.condition, PASS, FAIL)
-    return decided(check.applies, outcome, NOT_APPLICABLE) if check.applies else outcome
+    check = question.check
+    weighed = outcome(check.condition, PASS, FAIL)
+    return outcome(check.applies, weighed, NOT_APPLICABLE) if check.applies else weighed
 
 
 def _within(table: sa.Table, reading: Reading) -> sa.ColumnElement[bool]:
