@@ -29,7 +29,7 @@ from secmesh.inventory.v1 import record_pb2, record_service_pb2_grpc
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest
 
 PACKAGE = "secmesh.inventory.v1"
-ROUNDS, CALLS, IN_FLIGHT = 12, 1500, 16
+ROUNDS, CALLS, IN_FLIGHT = 40, 400, 16
 GOAL_RATIO = 1.5
 VARIANTS = {
     "bare grpc.aio": "bare",

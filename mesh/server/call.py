@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from mesh.contract.catalogue import Method
 from mesh.identity.caller import NOBODY, Caller
 
 REQUEST_ID_KEY = "x-request-id"
+Metadata = Iterable[tuple[str, str | bytes]]
 
 
 @dataclass(slots=True)
@@ -22,6 +24,8 @@ class Call:
     """The contract's rules; None for health, reflection and paths without a contract."""
     streams: bool = False
     """Whether requests or responses are streamed."""
+    metadata: Metadata = field(default=(), repr=False)
+    """What came with the call; holds the token, so it is never logged."""
     request_id: str = ""
     caller: Caller = NOBODY
     deadline: float = math.inf

@@ -134,20 +134,6 @@ class Server:
         _LOG.info("stopped")
 
 
-def run(server: Callable[[], Server]) -> int:
-    """Make and run a server in a new event loop; give the exit status of the process."""
-
-    async def main() -> None:
-        await server().run_until_signal()
-
-    try:
-        asyncio.run(main())
-    except ListenError as error:
-        _LOG.error("%s", error.args[0])
-        return 1
-    return 0
-
-
 def _options(settings: ServerSettings, catalogue: Catalogue) -> list[tuple[str, int]]:
     longest = max(method.timeout for method in catalogue.methods.values())
     return [

@@ -5,6 +5,7 @@ the seconds that its record id names.
 """
 
 import asyncio
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from mesh.contract.catalogue import load_catalogue
 from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE
 from mesh.identity.token import TokenVerifier
 from mesh.server.log import configure_logging
-from mesh.server.serve import Server, run
+from mesh.server.serve import ListenError, Server
 from mesh.server.settings import ServerSettings
 from secmesh.inventory.v1 import record_pb2, record_service_pb2_grpc
 from tests.service.server_fixtures import PACKAGE, Records, always_ready
@@ -42,6 +43,14 @@ def _server() -> Server:
     )
 
 
+async def _serve() -> None:
+    await _server().run_until_signal()
+
+
 if __name__ == "__main__":
     configure_logging()
-    sys.exit(run(_server))
+    try:
+        asyncio.run(_serve())
+    except ListenError as error:
+        logging.getLogger("mesh").exception("%s", error.args[0])
+        sys.exit(1)

@@ -92,7 +92,8 @@ class Chain(grpc.aio.ServerInterceptor):
                 proceed = _layer(step, proceed, streams_requests)
 
         async def behaviour(request: Any, context: Context) -> Any:
-            call = Call(path, method, streams)
+            # Read once: gRPC makes new objects of it each time it is asked.
+            call = Call(path, method, streams, context.invocation_metadata() or ())
             enter_call(call)
             try:
                 return await proceed(call, request, context)

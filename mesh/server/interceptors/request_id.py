@@ -6,7 +6,7 @@ import time
 import uuid
 from typing import Any
 
-from mesh.server.call import REQUEST_ID_KEY, Call
+from mesh.server.call import REQUEST_ID_KEY, Call, Metadata
 from mesh.server.interceptors.chain import CallInterceptor, Context, Proceed
 
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -20,9 +20,9 @@ def new_request_id() -> str:
     return str(uuid.UUID(int=number))
 
 
-def request_id_of(context: Context) -> str:
+def request_id_of(metadata: Metadata) -> str:
     """Give the caller's own id if it is sane, else a new one."""
-    for key, value in context.invocation_metadata() or ():
+    for key, value in metadata:
         if key == REQUEST_ID_KEY and isinstance(value, str) and _SANE.fullmatch(value):
             return value
     return new_request_id()
@@ -34,5 +34,5 @@ class RequestId(CallInterceptor):
     open_methods = True
 
     async def around(self, proceed: Proceed, call: Call, request: Any, context: Context) -> Any:
-        call.request_id = request_id_of(context)
+        call.request_id = request_id_of(call.metadata)
         return await proceed(call, request, context)
