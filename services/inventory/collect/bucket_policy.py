@@ -16,20 +16,23 @@ def demands_tls(policy: str, bucket: str, partition: str = "aws") -> bool:
     """
     try:
         document = json.loads(policy)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
-    statements = document.get("Statement", ()) if isinstance(document, dict) else ()
-    if isinstance(statements, dict):
-        statements = (statements,)
     denied: set[str] = set()
-    for statement in statements:
-        if isinstance(statement, dict) and _denies_plain_text(statement):
+    for statement in _statements(document):
+        if _denies_plain_text(statement):
             denied.update(_texts(statement.get("Resource")))
     if "*" in denied:
         return True
     arn = f"arn:{partition}:s3:::{bucket}"
     whole = {f"arn:{partition}:s3:::*", f"{arn}*"} & denied
     return bool(whole) or {arn, f"{arn}/*"} <= denied
+
+
+def _statements(document: Any) -> list[dict[str, Any]]:
+    found = document.get("Statement") if isinstance(document, dict) else None
+    listed = found if isinstance(found, list) else [found]
+    return [each for each in listed if isinstance(each, dict)]
 
 
 def _denies_plain_text(statement: dict[str, Any]) -> bool:
