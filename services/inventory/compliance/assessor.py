@@ -1,5 +1,6 @@
 """One evaluation from the stored plan to the stored assessment."""
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -67,7 +68,8 @@ class Assessor:
                 results[run] = await evaluation.run(check, dict(run.thresholds))
                 yield api.EvaluateProgress(checks=len(runs), checks_done=done)
         name = f"tenants/{tenant}/assessments/{_time_ordered_id()}"
-        found = verdicts(name, bindings, results, evaluate_time)
+        # Plans of tens of thousands of claims take a second; other calls go on meanwhile.
+        found = await asyncio.to_thread(verdicts, name, bindings, results, evaluate_time)
         assessment = pb.Assessment(
             name=name, ssp=ssp, cloud_account_ids=coverage.accounts, baseline=plan.baseline
         )
