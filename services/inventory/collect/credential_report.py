@@ -56,9 +56,11 @@ def parse(content: bytes) -> dict[str, UserLine]:
 
     Raises ValueError if a column is missing or a value is of no known form.
     """
-    rows = csv.DictReader(io.StringIO(content.decode("utf-8")), strict=True)
-    lines = (_line(row) for row in rows)
-    return {line.arn: line for line in lines}
+    rows = csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""), strict=True)
+    try:
+        return {line.arn: line for line in map(_line, rows)}
+    except csv.Error as error:
+        raise ValueError(f"credential report is no CSV: {error}") from error
 
 
 def _line(row: Mapping[str, str]) -> UserLine:
@@ -73,7 +75,7 @@ def _line(row: Mapping[str, str]) -> UserLine:
             mfa_active=bool(_flag(row["mfa_active"])),
             keys=tuple(key for slot in KEY_SLOTS if (key := _key(row, slot))),
         )
-    except (KeyError, AttributeError, csv.Error) as error:
+    except (KeyError, AttributeError) as error:
         raise ValueError(f"credential report lacks {error}") from error
 
 

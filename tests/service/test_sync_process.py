@@ -1,0 +1,129 @@
+"""The inventory service as its own process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from mesh.client import open_sync_channel
+from mesh.embedded.aws import AwsEndpoint
+from mesh.identity.keys import create_signing_key, sign_token
+from secmesh.inventory.v1 import sync_service_pb2_grpc
+from secmesh.inventory.v1.sync_pb2 import Sync
+from secmesh.inventory.v1.sync_service_pb2 import StartSyncRequest, WatchSyncRequest
+from services.inventory.settings import InventorySettings, describe
+from tests.service.collect_world import CATALOGUE, SAMPLE_ACCOUNT, TENANT
+
+COMMAND = [sys.executable, "-m", "services.inventory"]
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    return {**os.environ, "SECMESH_HOME": str(folder), **more}
+
+
+def test_the_process_serves_syncs_and_stops_in_order(aws: AwsEndpoint, tmp_path: Path) -> None:
+    create_signing_key(tmp_path / "keys")
+    log = (tmp_path / "log").open("w")
+    process = subprocess.Popen(
+        [*COMMAND, "serve"],
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        env=environment(tmp_path, AWS_ENDPOINT_URL=aws.url),
+    )
+    try:
+        assert process.stdout is not None
+        word, _, rest = process.stdout.readline().partition(" ")
+        assert word == "LISTENING"
+        address = json.loads(rest)["address"]
+        with grpc.insecure_channel(address) as plain:
+            health: Any = health_pb2_grpc.HealthStub(plain)
+            for service in CATALOGUE.services:
+                answer = health.Check(health_pb2.HealthCheckRequest(service=service))
+                assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        token = sign_token(tmp_path / "keys", subject="ann", tenant="acme", roles=["admin"])
+        with open_sync_channel(address, package=CATALOGUE.package, token=token) as channel:
+            stub = sync_service_pb2_grpc.SyncServiceStub(channel)
+            wanted = Sync(cloud_account_id=SAMPLE_ACCOUNT, collections=["s3_account_settings"])
+            sync = stub.StartSync(StartSyncRequest(parent=TENANT, sync=wanted))
+            events = list(stub.WatchSync(WatchSyncRequest(name=sync.name)))
+        assert events[-2].sync.state == Sync.STATE_SUCCEEDED
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+        log.close()
+    assert (tmp_path / "inventory.db").stat().st_mode & 0o077 == 0
+    for line in (tmp_path / "log").read_text().splitlines():
+        assert json.loads(line)["level"] == "INFO"
+
+
+def test_the_schema_is_made_without_serving(tmp_path: Path) -> None:
+    done = subprocess.run([*COMMAND, "migrate"], env=environment(tmp_path), timeout=50, check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "inventory.db").exists()
+
+
+def test_help_lists_every_setting() -> None:
+    done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True)
+    assert describe() in done.stdout
+    for variable in ("DATABASE_URL", "AWS_ENDPOINT_URL", "SECMESH_INVENTORY_JWKS", "AWS_REGION"):
+        assert f"  {variable} " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "named"),
+    [
+        ("SECMESH_INVENTORY_READS", "none", "reads"),
+        ("SECMESH_INVENTORY_ROLE", "arn:aws:iam::1:role/x", "role"),
+        ("SECMESH_INVENTORY_PAGE_KEY", "short", "page_key"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_not_shown(
+    tmp_path: Path, variable: str, value: str, named: str
+) -> None:
+    done = subprocess.run(
+        [*COMMAND, "serve"],
+        env=environment(tmp_path, **{variable: value}),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"{named}: ") or f"\n{named}: " in done.stderr
+    assert value not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("SECMESH_INVENTORY_JWKS", "/nowhere/jwks.json"), ("DATABASE_URL", "oracle://x")],
+)
+def test_what_cannot_be_opened_ends_the_start(tmp_path: Path, variable: str, value: str) -> None:
+    create_signing_key(tmp_path / "keys")
+    done = subprocess.run(
+        [*COMMAND, "serve"],
+        env=environment(tmp_path, **{variable: value}),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = InventorySettings(page_key="0123456789abcdef", external_id="outer")
+    assert "0123456789abcdef" not in repr(settings)
+    assert "outer" not in repr(settings)
