@@ -200,7 +200,12 @@ class EmbeddedMesh:
         await self._start("envoy", envoy_command(config), {})
 
     async def _start(self, name: str, command: list[str], settings: dict[str, str]) -> Child:
-        environment = {**_plain_environment(), "SECMESH_HOME": str(self.home), **settings}
+        environment = {
+            **_plain_environment(),
+            "SECMESH_HOME": str(self.home),
+            "GRPC_VERBOSITY": "NONE",  # the logs are JSON; gRPC's core would write plain text
+            **settings,
+        }
         child = Child(name, command, environment, self.home / "log" / f"{name}.log")
         await child.start(self._reaper)
         self._children.append(child)
