@@ -1,10 +1,10 @@
 """Access to AWS accounts: whose credentials, which endpoint, how patiently."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import botocore.session
 from botocore.awsrequest import AWSRequest
@@ -22,8 +22,19 @@ from mesh.aws.outcomes import Outcome, classify_code, error_code
 ACCOUNT_PLACEHOLDER = "{account}"
 _SESSION_NAME = "secmesh"
 
-on_answer: ContextVar[Callable[[Outcome], None] | None] = ContextVar("on_answer", default=None)
-"""Told of each HTTP answer, retried ones too, in the thread that made the call."""
+
+class Observer(Protocol):
+    """Sees every attempt of a call, retried ones too, in the thread that makes it."""
+
+    def before(self) -> None:
+        """Called before each attempt; what it raises ends the call."""
+
+    def answered(self, outcome: Outcome) -> None:
+        """Called with what each attempt was answered."""
+
+
+observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
+"""Who watches the calls of this thread."""
 
 
 class AccountUnreachable(Exception):
@@ -82,7 +93,8 @@ class Account:
                 client = _client(self._session, self._access, service, region)
                 if self._access.endpoint_url and service == "s3control":
                     client.meta.events.register("before-sign.s3-control", self._drop_host_prefix)
-                client.meta.events.register("response-received", _count)
+                client.meta.events.register("before-send", _before)
+                client.meta.events.register("response-received", _answered)
                 self._clients[service, region] = client
             return client
 
@@ -91,13 +103,19 @@ class Account:
         request.url = str(request.url).replace(f"//{self.cloud_account_id}.", "//", 1)
 
 
-def _count(parsed_response: Mapping[str, Any] | None, **_: object) -> None:
-    listener = on_answer.get()
-    if listener is None or parsed_response is None:
+def _before(**_: object) -> None:
+    watching = observer.get()
+    if watching is not None:
+        watching.before()
+
+
+def _answered(parsed_response: Mapping[str, Any] | None, **_: object) -> None:
+    watching = observer.get()
+    if watching is None or parsed_response is None:
         return
     code = error_code(parsed_response)
     status = int(parsed_response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    listener(classify_code(code, status) if code else Outcome.READ)
+    watching.answered(classify_code(code, status) if code else Outcome.READ)
 
 
 def _client(

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mesh.aws.accounts import Account, on_answer
+from mesh.aws.accounts import Account, observer
 from mesh.aws.operations import action, is_absence, split
 from mesh.aws.outcomes import Outcome, classify
 
@@ -52,6 +52,10 @@ Answer = Response | Absent | Unread
 
 class ReadingCancelled(Exception):
     """The run was cancelled; nothing more is read."""
+
+
+class ReadingOverdue(Exception):
+    """The unit's time is over; what is not read stays unread."""
 
 
 @dataclass
@@ -112,6 +116,13 @@ class Patience:
     deadline: float
     """On the clock of ``time.monotonic``."""
     cancelled: threading.Event
+
+    def check(self) -> None:
+        """Raise ReadingCancelled or ReadingOverdue if reading must end."""
+        if self.cancelled.is_set():
+            raise ReadingCancelled
+        if time.monotonic() > self.deadline:
+            raise ReadingOverdue
 
     def pause(self, seconds: float) -> None:
         """Wait, unless cancelled first."""
@@ -228,21 +239,28 @@ class Reader:
         """Wait, unless the run is cancelled first."""
         self._patience.pause(seconds)
 
+    def before(self) -> None:
+        """See each attempt before it is made (``accounts.Observer``)."""
+        self._patience.check()
+
+    def answered(self, outcome: Outcome) -> None:
+        """See what each attempt was answered (``accounts.Observer``)."""
+        self._listener(outcome)
+
     def _client(self, service: str, region: str) -> Any:
         return self.account.client(service, region or self.region)
 
     def _made(self, operation: str, resource: str, make: Callable[[], T]) -> T | Absent | Unread:
-        if self._patience.cancelled.is_set():
-            raise ReadingCancelled
-        if time.monotonic() > self._patience.deadline:
-            return self._gap(operation, resource, Outcome.FAILED, DEADLINE)
-        token = on_answer.set(self._listener)
+        token = observer.set(self)
         try:
+            self._patience.check()
             return make()
+        except ReadingOverdue:
+            return self._gap(operation, resource, Outcome.FAILED, DEADLINE)
         except (ClientError, BotoCoreError) as error:
             outcome, code = classify(error)
         finally:
-            on_answer.reset(token)
+            observer.reset(token)
         if is_absence(operation, code):
             self.ledger.add(operation, Outcome.ABSENT, code)
             return Absent(code)
