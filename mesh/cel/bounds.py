@@ -7,6 +7,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from mesh.cel import functions
 from mesh.cel.memory import constant_value
 from mesh.cel.tree import Call, Field, Member, Node, is_constant
+from mesh.cel.tree import parameters as needed
 from mesh.cel.types import RANGES, CelType, Value
 
 Interval = tuple[int, int]
@@ -33,8 +34,11 @@ def is_int_arithmetic(node: Node) -> bool:
     )
 
 
-def fits(node: Call, parameters: Mapping[str, Value]) -> bool:
-    """Tell whether arithmetic, with the ints it is computed from, never leaves its range."""
+def fits(node: Call, parameters: Mapping[str, Value] | None) -> bool:
+    """Tell whether arithmetic, with the ints it is computed from, never leaves its range.
+
+    Without ``parameters`` it is told for all values that they may have.
+    """
     if not isinstance(node.type, CelType) or node.type not in RANGES:
         return False
     least, greatest = RANGES[node.type]
@@ -48,12 +52,14 @@ def fits(node: Call, parameters: Mapping[str, Value]) -> bool:
     )
 
 
-def _interval(node: Node, parameters: Mapping[str, Value]) -> Interval:
+def _interval(node: Node, parameters: Mapping[str, Value] | None) -> Interval:
     """Give the least and greatest value that a node can have."""
     assert isinstance(node.type, CelType)  # noqa: S101  # narrows for mypy; lowering saw to it
     least, greatest = RANGES[node.type]
     if is_constant(node):
-        value = constant_value(node, parameters)
+        if parameters is None and needed(node):
+            return least, greatest
+        value = constant_value(node, parameters or {})
         return (0, 0) if value is None else (value, value)
     match node:
         case Field() | Member() if node.type in (CelType.INT, CelType.UINT):
@@ -67,7 +73,7 @@ def _interval(node: Node, parameters: Mapping[str, Value]) -> Interval:
             return least, greatest
 
 
-def _result(node: Call, parameters: Mapping[str, Value]) -> Interval:
+def _result(node: Call, parameters: Mapping[str, Value] | None) -> Interval:
     """Give the bounds of a result before it is held against its type's range."""
     sides = [_interval(each, parameters) for each in node.operands]
     (low, high), (other_low, other_high) = sides[0], sides[-1]

@@ -74,6 +74,9 @@ class Dialect(Protocol):
     def listed(self, values: Sequence[Value]) -> Expression:
         """Bind a list of scalars as JSON."""
 
+    def empty_object(self) -> Expression:
+        """Bind an object without keys as JSON."""
+
     def text_length(self, text: Expression) -> Expression:
         """Count code points."""
 
@@ -148,6 +151,9 @@ class Sqlite:
 
     def listed(self, values: Sequence[Value]) -> Expression:
         return sa.literal(orjson.dumps(values).decode(), sa.Text())
+
+    def empty_object(self) -> Expression:
+        return sa.literal("{}", sa.Text())
 
     def text_length(self, text: Expression) -> Expression:
         return sa.func.length(text, type_=sa.BigInteger())

@@ -13,7 +13,16 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 
 from mesh.cel.source import Source
-from mesh.cel.types import CelType, ListType, MapType, Type, from_datetime, from_timedelta
+from mesh.cel.types import (
+    CelType,
+    ListType,
+    MapType,
+    MessageType,
+    OpaqueType,
+    Type,
+    from_datetime,
+    from_timedelta,
+)
 from mesh.errors import FilterInvalid
 
 TOO_DEEP = "is nested too deeply"
@@ -37,7 +46,7 @@ class Checker:
     def __init__(self, variables: Mapping[str, Type], pool: DescriptorPool) -> None:
         self._environment = cel.NewEnv(
             descriptor_pool=pool,
-            variables={name: _declared(kind) for name, kind in variables.items()},
+            variables={name: declared(kind) for name, kind in variables.items()},
         )
 
     def check(self, source: Source) -> checked_pb2.CheckedExpr:
@@ -55,15 +64,21 @@ class Checker:
         return checked
 
 
-def _declared(kind: Type) -> Any:
+def declared(kind: Type) -> Any:
     match kind:
         case CelType():
             return getattr(cel.Type, kind.name)
         case ListType():
-            return cel.Type.List(_declared(kind.item))
+            return cel.Type.List(declared(kind.item))
         case MapType():
-            return cel.Type.Map(_declared(kind.key), _declared(kind.value))
-        case _:
+            return cel.Type.Map(declared(kind.key), declared(kind.value))
+        case OpaqueType("bytes"):
+            return cel.Type.BYTES
+        case OpaqueType("uint"):
+            return cel.Type.UINT
+        case OpaqueType():
+            return cel.Type(kind.name)
+        case MessageType():
             return cel.Type(kind.descriptor.full_name)
 
 

@@ -143,10 +143,10 @@ def _variables(kind: Kind, scope: Scope) -> dict[str, Type]:
         **dict.fromkeys(scope.enums, CelType.INT),
         **{name: type_of(each) for name, each in scope.body.items() if name not in RESERVED},
         **scope.parameters,
-        BODY: MessageType(kind.descriptor, opaque=False),
+        BODY: MessageType(kind.descriptor),
     }
     if kind.envelope is not None:
-        declared[RECORD] = MessageType(kind.envelope, opaque=False)
+        declared[RECORD] = MessageType(kind.envelope)
     return declared
 
 

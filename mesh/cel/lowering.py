@@ -29,6 +29,7 @@ from mesh.cel.types import (
     ListType,
     MapType,
     MessageType,
+    OpaqueType,
     Type,
     check_text,
     describe,
@@ -202,16 +203,11 @@ class Lowering:
     def _member(self, expression: Any, operand: Node) -> Member:
         select = expression.select_expr
         if not isinstance(operand.type, MessageType):
-            self.refuse(expression, f"{describe(operand.type)} has no fields")
-        if operand.type.opaque:
-            self.refuse(expression, "only has() can be asked of a message of another package")
+            self.refuse(expression, f"the fields of {describe(operand.type)} cannot be asked")
         descriptor = operand.type.descriptor.fields_by_name[select.field]
         if is_secret(descriptor):
             self.refuse(expression, f"'{select.field}' is never shown, so it cannot be asked")
-        kind = type_of(descriptor)
-        if kind is CelType.BYTES:
-            self.refuse(expression, f"'{select.field}' holds bytes within a message")
-        return Member(operand, descriptor, kind)
+        return Member(operand, descriptor, type_of(descriptor, in_json=True))
 
     def _items(self, expression: Any) -> Items:
         items = tuple(self.node(each) for each in expression.list_expr.elements)
@@ -285,7 +281,7 @@ class Lowering:
         if isinstance(domain, Items) and not is_constant(domain):
             self.refuse(expression, "a list that is gone through holds only constants")
         item = _item(domain.type)
-        if item is None or item is CelType.BYTES:
+        if item is None or isinstance(item, OpaqueType):
             self.refuse(expression, f"{describe(domain.type)} cannot be gone through")
         return item
 
@@ -316,22 +312,18 @@ class Lowering:
 
     def _sized(self, expression: Any, operands: tuple[Node, ...]) -> None:
         listed = isinstance(operands[0], Items) and not is_constant(operands[0])
-        if listed or isinstance(operands[0].type, MessageType):
+        if listed or isinstance(operands[0].type, MessageType | OpaqueType):
             self.refuse(expression, "size() takes text, bytes, or a field that is a list or map")
 
     def _contained(self, expression: Any, operands: tuple[Node, ...]) -> None:
         self._scalars(expression, operands[:1])
         domain = operands[1]
-        in_bytes = operands[0].type is CelType.BYTES and not isinstance(domain, Items)
-        if in_bytes or isinstance(domain.type, MessageType):
+        if not isinstance(_item(domain.type), CelType):
             self.refuse(expression, f"'in' cannot look into {describe(domain.type)}")
 
     def _indexed(self, expression: Any, operands: tuple[Node, ...]) -> None:
         if isinstance(operands[0], Items) or not is_leaf(operands[1]):
             self.refuse(expression, "an index is a constant, a field or a variable, into a field")
-        kind = operands[0].type
-        if CelType.BYTES in (getattr(kind, "item", None), getattr(kind, "value", None)):
-            self.refuse(expression, f"an index cannot look into {describe(kind)}")
 
     def _ending(self, expression: Any, operands: tuple[Node, ...]) -> None:
         if not is_leaf(operands[1]):

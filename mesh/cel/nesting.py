@@ -1,7 +1,7 @@
 """How deep the SQL of a condition nests: SQLite's parser has a stack of 100 symbols."""
 
 from mesh.cel import functions
-from mesh.cel.bounds import is_int_arithmetic
+from mesh.cel.bounds import fits, is_int_arithmetic
 from mesh.cel.tree import Call, Node, Quantified, children
 from mesh.cel.types import CelType
 
@@ -14,7 +14,8 @@ _CHOICE = 7
 _FUNCTION = 6
 _LOOKUP = 8
 _QUANTIFIER = 14
-_GUARD = 16
+_GUARD = 20
+_GUARD_OF_DOUBLES = 8
 
 
 def nesting(node: Node, outer: Node | None = None) -> int:
@@ -33,7 +34,10 @@ def _cost(node: Node, outer: Node | None) -> int:
             return _LOOKUP
         case Call() if node.function in functions.ARITHMETIC:
             shared = outer is not None and is_int_arithmetic(outer) and is_int_arithmetic(node)
-            return _LINK if shared or node.type is CelType.STRING else _LINK + _GUARD
+            free = shared or node.type is CelType.STRING or fits(node, None)
+            if free:
+                return _LINK
+            return _LINK + (_GUARD_OF_DOUBLES if node.type is CelType.DOUBLE else _GUARD)
         case Call() if node.function in functions.LOGIC | functions.COMPARISONS:
             return _LINK
         case _ if children(node):

@@ -28,7 +28,7 @@ from mesh.cel.tree import (
     Quantified,
     is_constant,
 )
-from mesh.cel.types import CelType, ListType, MapType, Type, Value
+from mesh.cel.types import CelType, ListType, MapType, OpaqueType, Type, Value
 
 _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "_==_": operator.eq,
@@ -132,13 +132,18 @@ class Translation:
             case CelType():
                 return self._dialect.literal(node.descriptor.default_value, node.type)
             case MapType():
-                return self._dialect.literal("{}", CelType.STRING)
+                return self._dialect.empty_object()
+            case OpaqueType("bytes"):
+                # base64 of nothing
+                return self._dialect.literal("", CelType.STRING)
+            case OpaqueType("uint"):
+                return self._dialect.literal(0, CelType.UINT)
             case _:
                 return self._dialect.listed([])
 
     def _present(self, target: Field | Member) -> Expression:
         if isinstance(target, Field):
-            return self._columns.present(target.path)
+            return self._dialect.typed(self._columns.present(target.path), CelType.BOOL)
         root, path = self._path(target)
         document = self.write(root)
         found = self._dialect.member(document, path, _scalar(target.type))
@@ -160,7 +165,7 @@ class Translation:
 
     def _domain(self, node: Node, document: Expression) -> Domain:
         match node.type:
-            case MapType(key):
+            case MapType(CelType() as key):
                 return self._dialect.keys(document, key)
             case ListType(item):
                 return self._dialect.items(document, _scalar(item))
@@ -250,6 +255,6 @@ class Translation:
     def _indexed(self, node: Call) -> Expression:
         container, place = node.operands
         document, key = self.write(container), self.write(place)
-        if isinstance(container.type, MapType):
-            return self._dialect.entry(document, key, container.type.key, _scalar(node.type))
+        if isinstance(container.type, MapType) and isinstance(place.type, CelType):
+            return self._dialect.entry(document, key, place.type, _scalar(node.type))
         return self._dialect.item(document, key, _scalar(node.type))

@@ -37,18 +37,24 @@ class ListType:
 
 @dataclass(frozen=True)
 class MapType:
-    key: CelType
+    key: "Type"
     value: "Type"
 
 
 @dataclass(frozen=True)
 class MessageType:
     descriptor: Descriptor
-    opaque: bool
-    """Kept as bytes, because another package owns it: only its presence can be asked."""
 
 
-Type: TypeAlias = CelType | ListType | MapType | MessageType
+@dataclass(frozen=True)
+class OpaqueType:
+    """What is stored in a form that SQL cannot compare: only its presence can be asked."""
+
+    name: str
+    """As CEL names it: a message of another package, or bytes or uint within JSON."""
+
+
+Type: TypeAlias = CelType | ListType | MapType | MessageType | OpaqueType
 Value: TypeAlias = Any
 """A scalar, a message, a list or a map; None is unknown."""
 
@@ -80,18 +86,20 @@ _SCALARS: Mapping[int, CelType] = {
 }
 
 
-def type_of(field: FieldDescriptor) -> Type:
-    """Give the type of a field's value."""
+_WIDE = frozenset({FieldDescriptor.TYPE_UINT64, FieldDescriptor.TYPE_FIXED64})
+
+
+def type_of(field: FieldDescriptor, *, in_json: bool = False) -> Type:
+    """Give the type of a field's value, in a column of its own or within JSON."""
     if is_map(field):
         entry = message_type(field).fields_by_name
-        key = item_type(entry["key"])
-        if not isinstance(key, CelType):
-            raise TypeError(f"{field.full_name}: a map's key is a scalar")
-        return MapType(key, item_type(entry["value"]))
-    return ListType(item_type(field)) if field.is_repeated else item_type(field)
+        return MapType(_single(entry["key"], in_json=True), _single(entry["value"], in_json=True))
+    if field.is_repeated:
+        return ListType(_single(field, in_json=True))
+    return _single(field, in_json=in_json)
 
 
-def item_type(field: FieldDescriptor) -> Type:
+def _single(field: FieldDescriptor, *, in_json: bool) -> Type:
     """Give the type of one value of a field: of the item, if it is a list."""
     storage = item_storage(field)
     if storage is Storage.TIMESTAMP:
@@ -99,9 +107,13 @@ def item_type(field: FieldDescriptor) -> Type:
     if storage is Storage.DURATION:
         return CelType.DURATION
     if field.message_type is not None:
-        return MessageType(field.message_type, storage is Storage.OPAQUE)
+        opaque = storage is Storage.OPAQUE
+        descriptor = field.message_type
+        return OpaqueType(descriptor.full_name) if opaque else MessageType(descriptor)
     if field.type == FieldDescriptor.TYPE_BYTES:
-        return CelType.BYTES
+        return OpaqueType("bytes") if in_json else CelType.BYTES
+    if field.type in _WIDE:
+        return OpaqueType("uint")
     return _SCALARS.get(field.cpp_type, CelType.STRING)
 
 
@@ -116,6 +128,8 @@ def describe(kind: Type) -> str:
             return f"map({describe(kind.key)}, {describe(kind.value)})"
         case MessageType():
             return kind.descriptor.full_name
+        case OpaqueType():
+            return kind.name
 
 
 def from_datetime(moment: datetime) -> int:
@@ -136,11 +150,8 @@ def _finite(value: float) -> float | None:
 
 
 def _microseconds(message: Any) -> int:
-    """Count the microseconds of a Timestamp or Duration, cut off towards zero as in storage.
-
-    A timestamp's nanos are never negative.
-    """
-    return int(message.seconds * MICROSECONDS + int(message.nanos / 1000))
+    """Count the whole microseconds of a Timestamp or Duration, as storage does."""
+    return int(message.seconds * MICROSECONDS + message.nanos // 1000)
 
 
 def reader(kind: Type) -> Callable[[Any], Value] | None:
