@@ -55,6 +55,7 @@ def build_runner(settings: InventorySettings, catalogue: Catalogue, store: Store
         catalogue,
         REGISTRY,
         Accounts(settings.access()),
+        settings.grants,
         InventoryStore(store),
         SyncStore(store),
         Limits(settings.units, settings.reads, settings.unit_limit),

@@ -33,7 +33,8 @@ Rows = Mapping[str, Record]
 
 def settings(endpoint: AwsEndpoint, folder: Path, **more: Any) -> InventorySettings:
     """Give settings that read an endpoint with little patience."""
-    chosen = {"attempts": 2, "role": ROLE, "aws_region": REGION, "home": folder, **more}
+    reach = {"role": ROLE, "aws_region": REGION, "accounts": "acme=*"}
+    chosen = {"attempts": 2, "home": folder, **reach, **more}
     return InventorySettings(
         aws_endpoint_url=endpoint.url, database_url=f"sqlite:///{folder / 'inventory.db'}", **chosen
     )
