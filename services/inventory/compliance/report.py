@@ -21,7 +21,8 @@ from services.inventory.compliance.controls import baseline_title, load_controls
 from services.inventory.compliance.reason import outcome_word
 
 MAX_BYTES = 12 * 1024 * 1024
-_LISTED = (50, 10, 3)
+LISTED = (50, 10, 3, 0)
+"""Outcomes of each check that documents list, fewer if a document grows too large."""
 MAX_SHOWN = 10
 """Outcomes of one check that Markdown lists; JSON has all that were kept."""
 # Backslash, code, emphasis, links, tables, strikethrough, quotes, and what GFM links by itself.
@@ -53,6 +54,8 @@ class Report:
     """None if the plan was removed since."""
     verdicts: Sequence[pb.ClaimVerdict]
     """The worst first."""
+    claims: Sequence[ssp_pb2.Claim] = ()
+    """The plan's claims as they stand now."""
 
 
 def json_report(report: Report) -> bytes:
@@ -61,7 +64,7 @@ def json_report(report: Report) -> bytes:
     Of each check as many outcomes are listed as let the document fit into one message; the
     counts are always whole.
     """
-    for listed in (*_LISTED, 0):
+    for listed in LISTED:
         document = {
             "assessment": json_format.MessageToDict(report.assessment),
             "ssp": json_format.MessageToDict(report.plan) if report.plan else None,
