@@ -43,6 +43,8 @@ class ReportFormat(StrEnum):
     MD = "md"
     OSCAL = "oscal"
     POAM = "poam"
+    CSV = "csv"
+    HTML = "html"
 
 
 FORMATS = {
@@ -50,6 +52,8 @@ FORMATS = {
     ReportFormat.MD: compliance_service_pb2.REPORT_FORMAT_MARKDOWN,
     ReportFormat.OSCAL: compliance_service_pb2.REPORT_FORMAT_OSCAL_RESULTS,
     ReportFormat.POAM: compliance_service_pb2.REPORT_FORMAT_OSCAL_POAM,
+    ReportFormat.CSV: compliance_service_pb2.REPORT_FORMAT_CSV,
+    ReportFormat.HTML: compliance_service_pb2.REPORT_FORMAT_HTML,
 }
 
 
