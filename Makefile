@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 STUBS := gen/.built
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check protos format lock bench clean
+.PHONY: help run test check protos format lock bench oscal clean
 
 help: ## list the tasks
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -42,6 +42,9 @@ lock: $(INSTALLED) ## resolve pyproject.toml into requirements.lock
 
 bench: $(STUBS) ## measure against peers and limits; prints ratios
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+oscal: $(INSTALLED) ## hold exported documents against compliance-trestle: make oscal OSCAL="FILE ..."
+	$(BIN)/uv run --quiet --no-project --isolated --with compliance-trestle==5.2.0 tests/trestle_check.py $(OSCAL)
 
 clean: ## remove what the tasks made, but for .secmesh
 	rm -rf .venv gen dist

@@ -41,6 +41,20 @@ _AGE = re.compile(r"^(\d+)([hd])$")
 class ReportFormat(StrEnum):
     JSON = "json"
     MD = "md"
+    OSCAL = "oscal"
+    POAM = "poam"
+    CSV = "csv"
+    HTML = "html"
+
+
+FORMATS = {
+    ReportFormat.JSON: compliance_service_pb2.REPORT_FORMAT_JSON,
+    ReportFormat.MD: compliance_service_pb2.REPORT_FORMAT_MARKDOWN,
+    ReportFormat.OSCAL: compliance_service_pb2.REPORT_FORMAT_OSCAL_RESULTS,
+    ReportFormat.POAM: compliance_service_pb2.REPORT_FORMAT_OSCAL_POAM,
+    ReportFormat.CSV: compliance_service_pb2.REPORT_FORMAT_CSV,
+    ReportFormat.HTML: compliance_service_pb2.REPORT_FORMAT_HTML,
+}
 
 
 @app.command("import-ssp")
@@ -245,17 +259,12 @@ def report(
     ] = None,
 ) -> None:
     """Write an assessment as one document."""
-    wanted = (
-        compliance_service_pb2.REPORT_FORMAT_MARKDOWN
-        if format_ is ReportFormat.MD
-        else compliance_service_pb2.REPORT_FORMAT_JSON
-    )
     connection = connection_of(context)
     with connection.channel() as channel:
         stub = Stub(channel)
         name = assessment_name(stub, connection, assessment)
         body = stub.ExportAssessment(
-            compliance_service_pb2.ExportAssessmentRequest(name=name, format=wanted)
+            compliance_service_pb2.ExportAssessmentRequest(name=name, format=FORMATS[format_])
         )
     if out is not None:
         out.write_bytes(body.data)

@@ -20,7 +20,8 @@ from services.inventory.compliance.assessment_store import (
 )
 from services.inventory.compliance.assessor import DEFAULT_MAX_AGE, Assessor
 from services.inventory.compliance.check_catalogue import CheckCatalogue
-from services.inventory.compliance.report import Report, json_report, markdown_report
+from services.inventory.compliance.report import Report
+from services.inventory.compliance.report_forms import FORMS
 from services.inventory.compliance.ssp import read_plan
 
 NEWEST_FIRST = "evaluate_time desc"
@@ -134,9 +135,10 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
     async def ExportAssessment(  # noqa: N802  # the contract's name
         self, request: api.ExportAssessmentRequest, _context: object
     ) -> httpbody_pb2.HttpBody:
-        report = Report(*await self._assessments.assessment(request.name))
-        if request.format == api.REPORT_FORMAT_MARKDOWN:
-            text = await asyncio.to_thread(markdown_report, report)
-            return httpbody_pb2.HttpBody(content_type="text/markdown; charset=utf-8", data=text)
-        document = await asyncio.to_thread(json_report, report)
-        return httpbody_pb2.HttpBody(content_type="application/json", data=document)
+        assessment, plan, verdicts = await self._assessments.assessment(request.name)
+        claims = await self._assessments.claims(assessment.ssp)
+        report = Report(assessment, plan, verdicts, claims)
+        form = FORMS[request.format or api.REPORT_FORMAT_JSON]
+        # A document of megabytes takes a second to write; other calls go on meanwhile.
+        data = await asyncio.to_thread(form.write, report)
+        return httpbody_pb2.HttpBody(content_type=form.content_type, data=data)

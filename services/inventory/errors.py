@@ -75,3 +75,15 @@ class NothingCollected(Refusal):
 
     def __init__(self) -> None:
         super().__init__("nothing has been collected yet; start a sync first")
+
+
+class NothingToPlan(Refusal):
+    """An assessment without a weakness, of which there is no POA&M."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_NOTHING_TO_PLAN)
+
+    def __init__(self, assessment: str) -> None:
+        super().__init__(
+            f"{assessment} found no weakness, and OSCAL knows no POA&M without one",
+            metadata={"assessment": assessment},
+        )

@@ -18,6 +18,7 @@ from secmesh.inventory.v1 import compliance_service_pb2_grpc as stubs
 from secmesh.inventory.v1 import ssp_pb2
 from secmesh.inventory.v1.s3_pb2 import S3Bucket
 from services.inventory import compliance_servicer
+from services.inventory.compliance.controls import baseline_controls
 from services.inventory.compliance_servicer import ComplianceServicer
 from tests.service.compliance_world import (
     CATALOGUE,
@@ -31,6 +32,7 @@ from tests.service.compliance_world import (
     requirement,
 )
 from tests.service.server_fixtures import PACKAGE, Running, running
+from tests.unit.oscal_rules import obeying
 
 
 @dataclass
@@ -216,6 +218,69 @@ async def test_reports(served: Served) -> None:
     assert text.content_type == "text/markdown; charset=utf-8"
     assert b"## Contradicted" in text.data
     assert b"Controls (of 323)" in text.data
+
+
+async def test_every_form_of_the_contract_is_written(served: Served) -> None:
+    await estate(served)
+    assessment = await served.assessment()
+    for form in api.ReportFormat.values()[1:]:
+        request = api.ExportAssessmentRequest(name=assessment.name, format=form)
+        written = await served.stub.ExportAssessment(request)
+        assert written.content_type.partition(";")[0] in {
+            "application/json",
+            "text/csv",
+            "text/html",
+            "text/markdown",
+        }
+        assert await served.stub.ExportAssessment(request) == written, "the same each time"
+
+
+async def test_oscal_of_a_whole_plan_is_valid_and_linked_to_its_statements(served: Served) -> None:
+    controls = baseline_controls(ssp_pb2.BASELINE_FEDRAMP_MODERATE)
+    within = {"ra-05_odp.03".replace(".", "__"): "high: 10 days; moderate: 20 days; low: 40 days"}
+    requirements = [
+        requirement(control, **(within if control == "ra-5" else {})) for control in controls
+    ]
+    await served.world.sync(["s3_buckets"])
+    await served.world.add(
+        "s3_buckets", *(S3Bucket(encryption="NONE", https_only=False) for _ in range(60))
+    )
+    await served.import_ssp(document(*requirements))
+    assessment = await served.assessment()
+    request = api.ExportAssessmentRequest(
+        name=assessment.name, format=api.REPORT_FORMAT_OSCAL_RESULTS
+    )
+    written = await served.stub.ExportAssessment(request)
+    (result,) = obeying(written.data, "assessment_results")["results"]
+    assert len(result["observations"]) == 323
+    (selection,) = result["reviewed-controls"]["control-selections"]
+    assert {each["control-id"] for each in selection["include-controls"]} == set(controls)
+    statements = {
+        part["uuid"]: each["control-id"] for each in requirements for part in each["by-components"]
+    }
+    (finding,) = [
+        each for each in result["findings"] if each["target"]["target-id"] == "sc-28.1_smt"
+    ]
+    assert statements[finding["implementation-statement-uuid"]] == "sc-28.1"
+    request.format = api.REPORT_FORMAT_OSCAL_POAM
+    plan = obeying((await served.stub.ExportAssessment(request)).data, "plan_of_action")
+    assert len(plan["poam-items"]) == len(plan["risks"]) >= 2
+    (risk,) = [each for each in plan["risks"] if each["title"].startswith("SC-28(1)")]
+    severity = risk["characterizations"][0]["facets"][0]["value"]
+    days = {"critical": 10, "high": 10, "medium": 20, "low": 40}[severity]
+    assert risk["deadline"] == f"{(NOW + timedelta(days=days)):%Y-%m-%d}T00:00:00Z"
+
+
+async def test_a_poam_of_no_weakness_is_refused(served: Served) -> None:
+    await served.world.sync(["s3_buckets"])
+    await served.import_ssp(document(requirement("at-2")))
+    assessment = await served.assessment()
+    request = api.ExportAssessmentRequest(name=assessment.name, format=api.REPORT_FORMAT_OSCAL_POAM)
+    with pytest.raises(CallRefused) as caught:
+        await served.stub.ExportAssessment(request)
+    assert caught.value.code == grpc.StatusCode.FAILED_PRECONDITION
+    assert caught.value.reason == "NOTHING_TO_PLAN"
+    assert caught.value.metadata["assessment"] == assessment.name
 
 
 async def test_nothing_collected_is_refused(served: Served) -> None:

@@ -16,6 +16,7 @@ from google.rpc import code_pb2, status_pb2
 from grpc_status import rpc_status
 from typer.testing import CliRunner, Result
 
+from cli.compliance import FORMATS, ReportFormat
 from cli.main import app
 from mesh.client.sync import wrap_sync_channel
 from mesh.contract.image import package_files
@@ -300,6 +301,18 @@ def test_a_cut_evaluation_is_not_taken_for_a_result(operator: Operator) -> None:
     events = evaluation(assessment_pb2.VERDICT_SUPPORTED)[:-1]
     operator.stream("ComplianceService", "Evaluate", *events)
     assert done.result(SECONDS).exit_code == 3
+
+
+@pytest.mark.parametrize("form", list(ReportFormat))
+def test_each_format_asks_for_its_own(operator: Operator, form: ReportFormat) -> None:
+    done = operator.run("compliance", "report", "--assessment", "a1", "--format", form.value)
+    body = HttpBody(content_type="text/plain", data=b"written")
+    request = operator.answer("ComplianceService", "ExportAssessment", body)
+    result = done.result(SECONDS)
+    assert (result.exit_code, result.stdout) == (0, "written\n")
+    assert request.name == "tenants/acme/assessments/a1"
+    assert request.format == FORMATS[form]
+    assert len({*FORMATS.values()}) == len(compliance_service_pb2.ReportFormat.values()) - 1
 
 
 def test_report_is_of_the_newest_assessment(operator: Operator, tmp_path: Path) -> None:

@@ -44,6 +44,15 @@ class AssessmentStore:
         found = await self._store.messages(CLAIMS, statement, connection=connection)
         return ssp, cast("list[ssp_pb2.Claim]", found)
 
+    async def claims(self, ssp: str) -> list[ssp_pb2.Claim]:
+        """Give the claims of a plan; none if it was removed."""
+        async with self._store.connection() as connection:
+            try:
+                _, found = await self.plan(ssp, connection)
+            except ResourceNotFound:
+                return []
+        return found
+
     async def add(self, assessment: pb.Assessment, found: Sequence[pb.ClaimVerdict]) -> None:
         """Store an assessment and its verdicts together."""
         async with self._store.transaction() as connection:

@@ -21,14 +21,15 @@ from services.inventory.compliance.controls import baseline_title, load_controls
 from services.inventory.compliance.reason import outcome_word
 
 MAX_BYTES = 12 * 1024 * 1024
-_LISTED = (50, 10, 3)
+LISTED = (50, 10, 3, 0)
+"""Outcomes of each check that documents list, fewer if a document grows too large."""
 MAX_SHOWN = 10
 """Outcomes of one check that Markdown lists; JSON has all that were kept."""
 # Backslash, code, emphasis, links, tables, strikethrough, quotes, and what GFM links by itself.
 _SPECIAL = re.compile(
     r"([\\`*\[\]!|~>@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=//)|(?<=www)\.)", re.IGNORECASE
 )
-_DETAILED = (
+DETAILED = (
     pb.VERDICT_CLAIM_INVALID,
     pb.VERDICT_CONTRADICTED,
     pb.VERDICT_OVERDUE,
@@ -37,7 +38,7 @@ _DETAILED = (
     pb.VERDICT_INDETERMINATE,
     pb.VERDICT_NOT_CLAIMED_FAILING,
 )
-_OUTCOMES = {
+OUTCOME_WORDS = {
     check_pb2.EVIDENCE_OUTCOME_FAIL: "fails",
     check_pb2.EVIDENCE_OUTCOME_UNREAD: "unread",
     check_pb2.EVIDENCE_OUTCOME_STALE: "stale",
@@ -53,6 +54,8 @@ class Report:
     """None if the plan was removed since."""
     verdicts: Sequence[pb.ClaimVerdict]
     """The worst first."""
+    claims: Sequence[ssp_pb2.Claim] = ()
+    """The plan's claims as they stand now."""
 
 
 def json_report(report: Report) -> bytes:
@@ -61,7 +64,7 @@ def json_report(report: Report) -> bytes:
     Of each check as many outcomes are listed as let the document fit into one message; the
     counts are always whole.
     """
-    for listed in (*_LISTED, 0):
+    for listed in LISTED:
         document = {
             "assessment": json_format.MessageToDict(report.assessment),
             "ssp": json_format.MessageToDict(report.plan) if report.plan else None,
@@ -99,14 +102,19 @@ def verdict_word(verdict: pb.Verdict.ValueType) -> str:
     return pb.Verdict.Name(verdict).removeprefix("VERDICT_").lower().replace("_", "-")
 
 
-def escaped(text: str) -> str:
-    """Make foreign text harmless in Markdown: one line, nothing of it markup or HTML."""
-    visible = "".join(
+def visible(text: str) -> str:
+    """Make one line of foreign text, without what a reader cannot see or that turns it round."""
+    seen = "".join(
         " " if unicodedata.category(each) in ("Cc", "Zl", "Zp") else each
         for each in text
         if unicodedata.category(each) not in ("Cf", "Cs")
     )
-    line = re.sub(r"\s+", " ", visible).strip()
+    return re.sub(r"\s+", " ", seen).strip()
+
+
+def escaped(text: str) -> str:
+    """Make foreign text harmless in Markdown: one line, nothing of it markup or HTML."""
+    line = visible(text)
     quoted = line.replace("&", "&amp;").replace("<", "&lt;")
     return _SPECIAL.sub(r"\\\1", quoted)
 
@@ -120,7 +128,7 @@ def _head(report: Report) -> Iterator[str]:
     yield f"- Plan: {escaped(assessment.ssp)}"
     yield f"- Baseline: {baseline_title(assessment.baseline)}"
     yield f"- Accounts: {escaped(', '.join(assessment.cloud_account_ids))}"
-    yield f"- Evidence weighed at: {_moment(assessment.evaluate_time)}"
+    yield f"- Evidence weighed at: {moment_words(assessment.evaluate_time)}"
     yield ""
 
 
@@ -156,7 +164,7 @@ def _details(verdicts: Iterable[pb.ClaimVerdict]) -> Iterator[str]:
     # Contradictions first: they are what a reader must act on.
     ordered = sorted(verdicts, key=lambda each: each.verdict != pb.VERDICT_CONTRADICTED)
     for verdict in ordered:
-        if verdict.verdict not in _DETAILED:
+        if verdict.verdict not in DETAILED:
             continue
         if verdict.verdict != written:
             written = verdict.verdict
@@ -187,8 +195,8 @@ def _result(result: pb.CheckResult) -> Iterator[str]:
         values = ", ".join(f"{name} = {value}" for name, value in sorted(evidence.values.items()))
         actions = ", ".join(sorted({gap.action for gap in evidence.unread if gap.action}))
         facts = "; ".join(part for part in (values, actions and f"needs {actions}") if part)
-        since = f", since {_moment(evidence.since)}" if evidence.HasField("since") else ""
-        word = _OUTCOMES.get(evidence.outcome, "weighed")
+        since = f", since {moment_words(evidence.since)}" if evidence.HasField("since") else ""
+        word = OUTCOME_WORDS.get(evidence.outcome, "weighed")
         because = f": {escaped(facts)}" if facts else ""
         yield f"  - {escaped(evidence.subject)} {word}{since}{because}"
     hidden = result.failed + result.unread + result.stale - min(len(result.evidence), MAX_SHOWN)
@@ -213,10 +221,10 @@ def _all(verdicts: Iterable[pb.ClaimVerdict]) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- | --- |"
     for verdict in verdicts:
         cells = (
-            _label(verdict.control_id),
+            control_label(verdict.control_id),
             verdict.statement_id,
             verdict.component_title,
-            _state_word(verdict),
+            state_word(verdict),
             verdict_word(verdict.verdict),
             verdict.reason,
         )
@@ -231,17 +239,20 @@ def _claim_title(verdict: pb.ClaimVerdict) -> str:
     return escaped(f"{title} ({rest})" if rest else title)
 
 
-def _label(control_id: str) -> str:
+def control_label(control_id: str) -> str:
+    """Give a control as people write it, such as ``AC-2(3)``."""
     known = load_controls().get(control_id)
     return known.label if known else control_id
 
 
-def _state_word(verdict: pb.ClaimVerdict) -> str:
+def state_word(verdict: pb.ClaimVerdict) -> str:
+    """Give what the plan says of the control, in words."""
     if not verdict.claim:
         return "nothing"
     word = ssp_pb2.ClaimState.Name(verdict.state).removeprefix("CLAIM_STATE_")
     return "no status" if word == "UNSPECIFIED" else word.lower().replace("_", " ")
 
 
-def _moment(stamp: Timestamp) -> str:
+def moment_words(stamp: Timestamp) -> str:
+    """Write a moment for people, in UTC."""
     return stamp.ToDatetime(UTC).strftime("%Y-%m-%d %H:%M UTC")

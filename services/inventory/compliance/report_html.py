@@ -1,0 +1,241 @@
+"""An assessment as one HTML page that stands alone: no script, no request, light, dark and print.
+
+The content security policy lets nothing load or run; the style is admitted by its digest.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib import resources
+
+from secmesh.inventory.v1 import assessment_pb2 as pb
+from services.inventory.compliance.controls import baseline_title, load_controls
+from services.inventory.compliance.html_parts import Html, join, tag
+from services.inventory.compliance.report import (
+    MAX_BYTES,
+    MAX_SHOWN,
+    Report,
+    control_label,
+    moment_words,
+    state_word,
+    verdict_word,
+)
+from services.inventory.compliance.report_charts import Share, bar, legend
+from services.inventory.compliance.report_html_details import details
+from services.inventory.compliance.report_posture import FAMILIES, GROUPS, Group, posture
+
+_GROUP_WORDS = {
+    Group.FAILING: "Evidence fails",
+    Group.OPEN: "Open",
+    Group.AGREEING: "Evidence agrees",
+    Group.UNTESTED: "Not weighed",
+}
+
+
+def html_report(report: Report) -> bytes:
+    """Write the page; of each check fewer resources are listed if it grows too large."""
+    for shown in (MAX_SHOWN, 3, 0):
+        written = _page(report, shown).encode()
+        if len(written) <= MAX_BYTES:
+            break
+    return written
+
+
+@cache
+def _style() -> Html:
+    source = resources.files(__package__) / "data" / "report.css"
+    return Html(source.read_text(encoding="utf-8"))
+
+
+def _page(report: Report, shown: int) -> str:
+    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("meta", name="referrer", content="no-referrer"),
+        tag("title", f"{_plan_title(report)}: claims and evidence"),
+        tag("style", _style()),
+    )
+    body = tag(
+        "body",
+        _header(report),
+        tag("main", *_sections(report, shown)),
+        tag("footer", f"secmesh \N{MIDDLE DOT} {report.assessment.name}"),
+    )
+    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def _sections(report: Report, shown: int) -> Iterator[Html]:
+    yield _overview(report)
+    yield tag("div", _by_verdict(report.assessment), _by_family(report), class_="columns")
+    yield from _missing(report.assessment)
+    yield from details(report.verdicts, shown)
+    yield _every_claim(report.verdicts)
+
+
+def _plan_title(report: Report) -> str:
+    return report.plan.title if report.plan and report.plan.title else report.assessment.ssp
+
+
+def _header(report: Report) -> Html:
+    assessment = report.assessment
+    facts = {
+        "Baseline": baseline_title(assessment.baseline),
+        "Accounts": ", ".join(assessment.cloud_account_ids),
+        "Evidence weighed": moment_words(assessment.evaluate_time),
+        "Plan": assessment.ssp,
+    }
+    if report.plan and report.plan.version:
+        facts["Plan version"] = report.plan.version
+    listed = [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts.items()]
+    return tag(
+        "header",
+        tag("p", "Claims and evidence", class_="kicker"),
+        tag("h1", _plan_title(report)),
+        tag("dl", *listed),
+    )
+
+
+def _overview(report: Report) -> Html:
+    found = posture(report.verdicts)
+    shares = [Share(_GROUP_WORDS[group], found.groups[group], group.value) for group in Group]
+    contradicted = _count(report.assessment.control_counts, pb.VERDICT_CONTRADICTED)
+    tiles = [
+        tag(
+            "div",
+            tag("b", str(count)),
+            tag("span", word),
+            class_=f"tile {style}",
+        )
+        for word, count, style in (
+            ("controls contradicted", contradicted, Group.FAILING.value),
+            ("more where evidence fails", found.groups[Group.FAILING] - contradicted, "weak"),
+            ("open", found.groups[Group.OPEN], Group.OPEN.value),
+            ("where evidence agrees", found.groups[Group.AGREEING], Group.AGREEING.value),
+            ("not weighed here", found.groups[Group.UNTESTED], Group.UNTESTED.value),
+        )
+    ]
+    tested = [
+        Share("Tested, read whole", found.tested_whole, Group.AGREEING.value),
+        Share("Tested, not read whole", found.tested_in_part, Group.OPEN.value),
+        Share("No check", found.without_check, Group.UNTESTED.value),
+    ]
+    below = report.assessment.below_baseline
+    return tag(
+        "section",
+        tag("h2", "Posture"),
+        tag("p", f"Of {found.controls} controls, each counted once by its worst claim:"),
+        tag("div", *tiles, class_="tiles"),
+        bar(shares, found.controls, of="Controls"),
+        legend(shares),
+        tag("h3", "Coverage"),
+        bar(tested, found.controls, of="Coverage"),
+        legend(tested),
+        tag("p", f"Claims with a threshold below their baseline: {below}.") if below else Html(),
+    )
+
+
+def _count(counts: Iterable[pb.VerdictCount], verdict: pb.Verdict.ValueType) -> int:
+    return sum(each.count for each in counts if each.verdict == verdict)
+
+
+def _by_verdict(assessment: pb.Assessment) -> Html:
+    controls = {each.verdict: each.count for each in assessment.control_counts}
+    claims = {each.verdict: each.count for each in assessment.claim_counts}
+    largest = max([*controls.values(), 1])
+    rows = [
+        tag(
+            "tr",
+            tag("th", verdict_word(verdict), scope="row"),
+            tag("td", _verdict_bar(verdict, controls.get(verdict, 0), largest), class_="chart"),
+            tag("td", str(controls.get(verdict, 0)), class_="number"),
+            tag("td", str(claims.get(verdict, 0)), class_="number"),
+        )
+        for verdict in sorted({*controls, *claims})
+    ]
+    heading = tag(
+        "tr",
+        tag("th", "Verdict", scope="col"),
+        tag("th", "", scope="col"),
+        tag("th", f"Controls of {assessment.controls}", scope="col", class_="number"),
+        tag("th", f"Claims of {assessment.claims}", scope="col", class_="number"),
+    )
+    table = tag("table", tag("thead", heading), tag("tbody", *rows), class_="bars")
+    return tag("section", tag("h2", "By verdict"), table)
+
+
+def _verdict_bar(verdict: pb.Verdict.ValueType, count: int, largest: int) -> Html:
+    group = GROUPS.get(verdict, Group.OPEN)
+    share = Share(verdict_word(verdict), count, group.value)
+    return bar([share], largest, of="Controls")
+
+
+def _by_family(report: Report) -> Html:
+    found = posture(report.verdicts)
+    rows = []
+    for family, counts in found.families.items():
+        shares = [Share(_GROUP_WORDS[group], counts[group], group.value) for group in Group]
+        title = FAMILIES.get(family, "")
+        rows.append(
+            tag(
+                "tr",
+                tag("th", family.upper(), scope="row", title=title),
+                tag("td", bar(shares, counts.total(), of=family.upper()), class_="chart"),
+                tag("td", str(counts[Group.FAILING] or ""), class_="number failing"),
+                tag("td", str(counts.total()), class_="number"),
+            )
+        )
+    heading = tag(
+        "tr",
+        tag("th", "Family", scope="col"),
+        tag("th", "", scope="col"),
+        tag("th", "Failing", scope="col", class_="number"),
+        tag("th", "Controls", scope="col", class_="number"),
+    )
+    table = tag("table", tag("thead", heading), tag("tbody", *rows), class_="bars")
+    return tag("section", tag("h2", "By family"), table)
+
+
+def _missing(assessment: pb.Assessment) -> Iterator[Html]:
+    if not assessment.missing_actions:
+        return
+    actions = [tag("li", tag("code", action)) for action in assessment.missing_actions]
+    yield tag(
+        "section",
+        tag("h2", "Reads that were denied"),
+        tag("p", "Grant these actions to the collecting role to turn open evidence into answers:"),
+        tag("ul", *actions, class_="actions"),
+    )
+
+
+def _every_claim(verdicts: Iterable[pb.ClaimVerdict]) -> Html:
+    columns = ("Control", "Component", "Claimed", "Verdict", "Why")
+    heading = tag("tr", *(tag("th", column, scope="col") for column in columns))
+    rows = [_claim_row(verdict) for verdict in verdicts]
+    table = tag("table", tag("thead", heading), tag("tbody", *rows), class_="claims")
+    return tag("section", tag("h2", "Every claim"), tag("div", table, class_="wide"))
+
+
+def _claim_row(verdict: pb.ClaimVerdict) -> Html:
+    known = load_controls().get(verdict.control_id)
+    style = GROUPS.get(verdict.verdict, Group.OPEN).value
+    part = tag("small", verdict.statement_id) if verdict.statement_id else Html()
+    return tag(
+        "tr",
+        tag(
+            "th",
+            control_label(verdict.control_id),
+            part,
+            scope="row",
+            title=known.title if known else "",
+        ),
+        tag("td", verdict.component_title),
+        tag("td", state_word(verdict)),
+        tag("td", tag("span", verdict_word(verdict.verdict), class_=f"badge {style}")),
+        tag("td", join(verdict.reason)),
+    )

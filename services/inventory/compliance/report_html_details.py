@@ -1,0 +1,141 @@
+"""The part of the page on what needs attention: contradictions first, each with its evidence."""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from secmesh.inventory.v1 import assessment_pb2 as pb
+from secmesh.inventory.v1 import check_pb2
+from services.inventory.compliance.controls import load_controls
+from services.inventory.compliance.html_parts import Html, tag
+from services.inventory.compliance.reason import outcome_word
+from services.inventory.compliance.report import (
+    DETAILED,
+    OUTCOME_WORDS,
+    control_label,
+    moment_words,
+    state_word,
+    verdict_word,
+)
+from services.inventory.compliance.report_posture import GROUPS, Group
+
+_EXPLAINED = {
+    pb.VERDICT_CLAIM_INVALID: "The claim cannot be judged as written.",
+    pb.VERDICT_CONTRADICTED: "Direct evidence shows the opposite of what the plan says.",
+    pb.VERDICT_OVERDUE: "Planned, due, and still failing.",
+    pb.VERDICT_WEAKENED: "Partial evidence or an indicator speaks against the plan.",
+    pb.VERDICT_GAP_CONFIRMED: "The plan says it is partial or planned, and so it is.",
+    pb.VERDICT_INDETERMINATE: "What would decide it was not read.",
+    pb.VERDICT_NOT_CLAIMED_FAILING: "The plan is silent and evidence fails.",
+}
+
+
+def details(verdicts: Iterable[pb.ClaimVerdict], shown: int) -> Iterator[Html]:
+    """Write a section for each kind of verdict that needs attention."""
+    chosen = [verdict for verdict in verdicts if verdict.verdict in DETAILED]
+    # Contradictions first: they are what a reader must act on.
+    chosen.sort(key=lambda each: each.verdict != pb.VERDICT_CONTRADICTED)
+    for kind, members in groupby(chosen, key=lambda each: each.verdict):
+        own = list(members)
+        heading = tag("h2", verdict_word(kind).capitalize(), tag("span", str(len(own))))
+        cards = [_card(verdict, shown) for verdict in own]
+        yield tag("section", heading, tag("p", _EXPLAINED[kind]), *cards)
+
+
+def _card(verdict: pb.ClaimVerdict, shown: int) -> Html:
+    known = load_controls().get(verdict.control_id)
+    facts = [part for part in (verdict.component_title, verdict.statement_id) if part]
+    facts.append(f"claimed: {state_word(verdict)}")
+    notes = [tag("li", f"Below the baseline: {note}") for note in verdict.below_baseline]
+    results = [
+        _result(result, shown)
+        for result in verdict.check_results
+        if result.failed or not result.complete
+    ]
+    style = GROUPS.get(verdict.verdict, Group.OPEN).value
+    return tag(
+        "article",
+        tag(
+            "h3",
+            tag("b", control_label(verdict.control_id)),
+            f" {known.title}" if known else "",
+        ),
+        tag("p", " \N{MIDDLE DOT} ".join(facts), class_="facts"),
+        tag("p", verdict.reason, class_="reason"),
+        tag("ul", *notes, class_="notes") if notes else Html(),
+        *results,
+        class_=f"card {style}",
+    )
+
+
+def _result(result: pb.CheckResult, shown: int) -> Html:
+    severity = check_pb2.Severity.Name(result.severity).removeprefix("SEVERITY_").lower()
+    counts = {
+        "fail": result.failed,
+        "pass": result.passed,
+        "unread": result.unread,
+        "stale": result.stale,
+    }
+    told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    heading = tag(
+        "h4",
+        tag("code", result.check_id),
+        tag("span", f"{severity} severity", class_=f"severity {severity}")
+        if result.failed
+        else Html(),
+        tag("span", told, class_="counts"),
+    )
+    mend = (
+        tag("p", tag("b", "To mend: "), result.remediation, class_="mend")
+        if result.failed and result.remediation
+        else Html()
+    )
+    return tag(
+        "div", heading, *_evidence(result, shown), *_gaps(result, shown), mend, class_="result"
+    )
+
+
+def _evidence(result: pb.CheckResult, shown: int) -> Iterator[Html]:
+    rows = [_evidence_row(each) for each in result.evidence[:shown]]
+    if rows:
+        heading = tag(
+            "tr", *(tag("th", name, scope="col") for name in ("Resource", "", "Since", "Values"))
+        )
+        table = tag("table", tag("thead", heading), tag("tbody", *rows), class_="evidence")
+        yield tag("div", table, class_="wide")
+    hidden = result.failed + result.unread + result.stale - len(rows)
+    if hidden > 0:
+        yield tag("p", f"and {hidden} more", class_="more")
+
+
+def _evidence_row(evidence: pb.Evidence) -> Html:
+    values = [
+        tag("div", tag("code", name), " = ", tag("code", value))
+        for name, value in sorted(evidence.values.items())
+    ]
+    actions = sorted({gap.action for gap in evidence.unread if gap.action})
+    needs = [tag("div", "needs ", tag("code", action)) for action in actions]
+    since = moment_words(evidence.since) if evidence.HasField("since") else ""
+    return tag(
+        "tr",
+        tag("th", evidence.subject, scope="row"),
+        tag("td", OUTCOME_WORDS.get(evidence.outcome, "weighed"), class_="outcome"),
+        tag("td", since, class_="when"),
+        tag("td", *values, *needs),
+    )
+
+
+def _gaps(result: pb.CheckResult, shown: int) -> Iterator[Html]:
+    items = []
+    for gap in result.gaps[:shown]:
+        place = "/".join(part for part in (gap.cloud_account_id, gap.region) if part)
+        ending = gap.code or outcome_word(gap.outcome)
+        items.append(
+            tag(
+                "li",
+                "not read: ",
+                tag("code", gap.operation or result.collection),
+                f" in {place}: {ending}",
+            )
+        )
+    if items:
+        yield tag("ul", *items, class_="notes")

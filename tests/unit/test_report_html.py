@@ -1,0 +1,170 @@
+"""The HTML page: whole in itself, contradictions first, foreign text harmless."""
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secmesh.inventory.v1 import assessment_pb2 as pb
+from secmesh.inventory.v1 import ssp_pb2
+from services.inventory.compliance import report_html
+from services.inventory.compliance.controls import baseline_controls
+from services.inventory.compliance.html_parts import Html, join, tag
+from services.inventory.compliance.report import Report
+from services.inventory.compliance.report_html import html_report
+from services.inventory.compliance.report_posture import FAMILIES, GROUPS, Group, posture
+from tests.unit.report_samples import HOSTILE, every_verdict, report_of, verdict_of
+
+VOID = {"meta", "rect"}
+KNOWN = {
+    *("html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section"),
+    *("article", "div", "p", "h1", "h2", "h3", "h4", "dl", "dt", "dd", "ul", "li", "span", "b"),
+    *("small", "code", "table", "thead", "tbody", "tr", "th", "td", "svg", "g", "rect"),
+}
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.style = ""
+        self._open: list[str] = []
+        self.feed(content.decode())
+        self.close()
+        assert not self._open, "every element is closed"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] == "style":
+            self.style += data
+        else:
+            self.text += f" {data}"
+
+
+def policy(page: Page) -> str:
+    (found,) = [value for name, value in page.attributes if value.startswith("default-src")]
+    return found
+
+
+def test_the_page_loads_and_runs_nothing() -> None:
+    content = html_report(report_of(every_verdict()))
+    page = Page(content)
+    assert set(page.tags) <= KNOWN
+    names = {name for name, _ in page.attributes}
+    assert not {name for name in names if name.startswith("on")}
+    assert not names & {"src", "href", "style", "action", "srcset", "data"}
+    digest = base64.b64encode(hashlib.sha256(page.style.encode()).digest()).decode()
+    assert policy(page) == (
+        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    assert "url(" not in page.style
+    assert "@import" not in page.style
+    assert "prefers-color-scheme: dark" in page.style
+    assert "@media print" in page.style
+
+
+def test_contradictions_come_first_with_evidence_and_remedy() -> None:
+    text = Page(html_report(report_of(every_verdict()))).text
+    assert text.index("Contradicted") < text.index("Claim-invalid") < text.index("Overdue")
+    assert text.index("Overdue") < text.index("Every claim")
+    for wanted in (
+        "AC-2  Account Management",
+        "arn:aws:s3:::0",
+        '"NONE"',
+        "2029-12-29 12:30 UTC",
+        "high severity",
+        "Encrypt it.",
+        "s3:GetEncryptionConfiguration",
+        "not read: ",
+        "FedRAMP rev 5 Moderate",
+    ):
+        assert wanted in text, wanted
+
+
+def test_foreign_text_stays_text() -> None:
+    content = html_report(report_of(every_verdict(HOSTILE), text=HOSTILE))
+    page = Page(content)
+    plain = Page(html_report(report_of(every_verdict())))
+    assert page.tags == plain.tags
+    assert [name for name, _ in page.attributes] == [name for name, _ in plain.attributes]
+    assert "<script>alert(1)</script>" in page.text
+    assert not re.search("[\u202e\u2028\x00\x1b]", content.decode())
+
+
+@given(st.text(), st.text())
+def test_any_text_is_content(content: str, attribute: str) -> None:
+    made = tag("span", content, title=attribute)
+    page = Page(made.encode())
+    assert page.tags == ["span"]
+    assert {name for name, _ in page.attributes} <= {"title"}
+
+
+def test_only_what_was_made_as_html_stays_html() -> None:
+    assert join("<b>", Html("<b>")) == "&lt;b&gt;<b>"
+    assert tag("p", "a ", tag("b", "x & y"), " z", class_="w") == (
+        '<p class="w">a <b>x &amp; y</b> z</p>'
+    )
+
+
+def test_charts_say_their_numbers() -> None:
+    report = report_of(every_verdict())
+    page = Page(html_report(report))
+    labels = [value for name, value in page.attributes if name == "aria-label"]
+    assert labels[0] == "Controls: 5 Evidence fails, 3 Open, 4 Evidence agrees, 3 Not weighed"
+    assert labels[1] == "Coverage: 11 Tested, read whole, 1 Tested, not read whole, 3 No check"
+
+
+def test_posture_counts_each_control_once_by_its_worst_claim() -> None:
+    worse = verdict_of("CONTRADICTED", "ac-2")
+    better = verdict_of("SUPPORTED", "ac-2")
+    open_one = verdict_of("INDETERMINATE", "sc-7")
+    found = posture([worse, better, open_one, verdict_of("NO_EVIDENCE", "at-2")])
+    assert found.controls == 3
+    assert found.groups == {Group.FAILING: 1, Group.OPEN: 1, Group.UNTESTED: 1}
+    assert [*found.families] == ["ac", "at", "sc"]
+    assert (found.tested_whole, found.tested_in_part, found.without_check) == (1, 1, 1)
+
+
+def test_every_verdict_and_every_family_is_known() -> None:
+    assert GROUPS.keys() == {*pb.Verdict.values()} - {pb.VERDICT_UNSPECIFIED}
+    families = {
+        control.partition("-")[0] for control in baseline_controls(ssp_pb2.BASELINE_FEDRAMP_HIGH)
+    }
+    assert families <= FAMILIES.keys()
+
+
+def test_a_page_that_grows_too_large_lists_fewer_resources(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = report_of([verdict_of("CONTRADICTED", "ac-2", evidence=20) for _ in range(5)])
+    whole = html_report(report)
+    assert whole.count(b'<th scope="row">arn:aws') == 50
+    assert b"and 10 more" in whole
+    monkeypatch.setattr(report_html, "MAX_BYTES", len(whole) - 1)
+    less = html_report(report)
+    assert less.count(b'<th scope="row">arn:aws') == 15
+    assert b"and 17 more" in less
+
+
+def test_a_removed_plan_and_an_empty_assessment_are_a_page() -> None:
+    empty = report_of([])
+    page = Page(html_report(Report(empty.assessment, None, ())))
+    assert "tenants/acme/ssps/main" in page.text
