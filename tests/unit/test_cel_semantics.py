@@ -335,7 +335,7 @@ def _chain(before: str, middle: str, after: str) -> Callable[[int], str]:
     return lambda depth: before * depth + middle + after * depth
 
 
-CHAINS = {
+CHAINS: dict[str, Callable[[int], str]] = {
     "or": _chain("a_bool && (maybe_bool || ", "a_bool", ")"),
     "equal": _chain("a_bool == (", "a_bool", ")"),
     "equal, left": _chain("(", "a_bool", " == maybe_bool)"),
