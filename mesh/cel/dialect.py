@@ -1,14 +1,26 @@
 """How each database writes what SQL leaves open: JSON, text, moments, overflows."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
 import sqlalchemy as sa
 
+from mesh.cel import functions
 from mesh.cel.types import RANGES, CelType, Value
 
 Expression = sa.ColumnElement[Any]
+Operand = tuple[Expression, CelType]
+
+ARITHMETIC: Mapping[str, Callable[..., Expression]] = {
+    "_+_": operator.add,
+    "_-_": operator.sub,
+    "_*_": operator.mul,
+    "_%_": operator.mod,
+    functions.NEGATE: operator.neg,
+}
+"""Operators of SQL that mean in every database what they mean in CEL, overflows aside."""
 
 _TYPES: dict[CelType, sa.types.TypeEngine[Any]] = {
     CelType.BOOL: sa.Boolean(),
@@ -77,6 +89,9 @@ class Dialect(Protocol):
     def empty_object(self) -> Expression:
         """Bind an object without keys as JSON."""
 
+    def opaque(self, value: str | int) -> Expression:
+        """Bind what JSON holds for a value that cannot be compared but with its default."""
+
     def text_length(self, text: Expression) -> Expression:
         """Count code points."""
 
@@ -91,6 +106,15 @@ class Dialect(Protocol):
 
     def contains(self, text: Expression, part: Expression) -> Expression:
         """Compare exactly, without patterns."""
+
+    def compute(self, function: str, operands: Sequence[Operand], kind: CelType) -> Expression:
+        """Write arithmetic whose result ``within`` or ``fitting`` takes.
+
+        Operands that are arithmetic on ints may be such results themselves.
+        """
+
+    def fitting(self, number: Expression, kind: CelType) -> Expression:
+        """Give a result of ``compute`` that cannot overflow."""
 
     def within(self, number: Expression, kind: CelType) -> Expression:
         """Give NULL for an overflow of arithmetic, else the number; write it once."""
@@ -155,6 +179,9 @@ class Sqlite:
     def empty_object(self) -> Expression:
         return sa.literal("{}", sa.Text())
 
+    def opaque(self, value: str | int) -> Expression:
+        return sa.literal(value)
+
     def text_length(self, text: Expression) -> Expression:
         return sa.func.length(text, type_=sa.BigInteger())
 
@@ -170,6 +197,19 @@ class Sqlite:
 
     def contains(self, text: Expression, part: Expression) -> Expression:
         return sa.func.instr(text, part) > 0
+
+    def compute(self, function: str, operands: Sequence[Operand], kind: CelType) -> Expression:
+        values = [value for value, _ in operands]
+        if kind is CelType.STRING:
+            return values[0].concat(values[1])
+        if function == "_/_":
+            # SQLAlchemy's own / would not divide integers as integers.
+            left, right = values
+            return left.op("/", return_type=left.type, precedence=8)(right)
+        return ARITHMETIC[function](*values)
+
+    def fitting(self, number: Expression, kind: CelType) -> Expression:  # noqa: ARG002  # every type is a number
+        return number
 
     def within(self, number: Expression, kind: CelType) -> Expression:
         if kind is CelType.DOUBLE:

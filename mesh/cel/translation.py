@@ -38,13 +38,6 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "_>_": operator.gt,
     "_>=_": operator.ge,
 }
-_ARITHMETIC: Mapping[str, Callable[..., Expression]] = {
-    "_+_": operator.add,
-    "_-_": operator.sub,
-    "_*_": operator.mul,
-    "_%_": operator.mod,
-    functions.NEGATE: operator.neg,
-}
 _BOOL = sa.Boolean()
 
 
@@ -135,9 +128,9 @@ class Translation:
                 return self._dialect.empty_object()
             case OpaqueType("bytes"):
                 # base64 of nothing
-                return self._dialect.literal("", CelType.STRING)
+                return self._dialect.opaque("")
             case OpaqueType("uint"):
-                return self._dialect.literal(0, CelType.UINT)
+                return self._dialect.opaque(0)
             case _:
                 return self._dialect.listed([])
 
@@ -203,7 +196,8 @@ class Translation:
         result = self._arithmetic(node)
         if not isinstance(node.type, CelType) or node.type is CelType.STRING:
             return result
-        return result if fits(node, self._parameters) else self._dialect.within(result, node.type)
+        bounded = self._dialect.fitting if fits(node, self._parameters) else self._dialect.within
+        return bounded(result, node.type)
 
     def _arithmetic(self, node: Call) -> Expression:
         """Write arithmetic without its guard; one guard serves a whole tree of ints."""
@@ -213,13 +207,10 @@ class Translation:
             else self.write(each)
             for each in node.operands
         ]
-        if node.type is CelType.STRING:
-            return operands[0].concat(operands[1])
-        if node.function == "_/_":
-            # SQLAlchemy's own / would not divide integers as integers.
-            left, right = operands
-            return left.op("/", return_type=left.type, precedence=8)(right)
-        return _ARITHMETIC[node.function](*operands)
+        kinds = [each.type for each in (*node.operands, node)]
+        scalars = [kind for kind in kinds if isinstance(kind, CelType)]
+        pairs = list(zip(operands, scalars, strict=False))
+        return self._dialect.compute(node.function, pairs, scalars[-1])
 
     def _size(self, operand: Node) -> Expression:
         value = self.write(operand)

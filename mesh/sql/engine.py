@@ -1,104 +1,66 @@
-"""Database engines, and what differs between dialects outside of types."""
+"""Database engines, and what differs between databases outside of types and conditions."""
 
 import contextlib
-import os
-import shutil
-import sqlite3
-import tempfile
-import weakref
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.dialects import postgresql as postgres_dialect
+from sqlalchemy.dialects import sqlite as sqlite_dialect
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from mesh.errors import DependencyUnavailable
+from mesh.errors import DeadlineExceeded, DependencyUnavailable
+from mesh.sql import postgres, sqlite
+from mesh.sql.settings import WRITE, EngineUrlError, Pool
 
-WRITE = "secmesh_write"
-"""Execution option of a connection that is going to write."""
+__all__ = [
+    "WRITE",
+    "EngineUrlError",
+    "Pool",
+    "lock_schema",
+    "locks_rows",
+    "open_engine",
+    "translated",
+    "upsert",
+    "violated_check",
+    "violates_reference",
+    "violates_unique",
+]
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+"""What engines call their databases."""
 
-_PRAGMAS = (
-    # Milliseconds to wait for a writer in another process.
-    "busy_timeout=15000",
-    # Readers do not wait for the writer.
-    "journal_mode=WAL",
-    # A power cut may cost the last commits, never the file; a killed process costs nothing.
-    "synchronous=NORMAL",
-    "foreign_keys=ON",
-)
-_POOL = {"pool_size": 8, "max_overflow": 8, "pool_timeout": 15}
+_OPENERS = {
+    "sqlite": sqlite.open_sqlite,
+    "sqlite+aiosqlite": sqlite.open_sqlite,
+    "postgresql": postgres.open_postgres,
+    "postgresql+psycopg": postgres.open_postgres,
+}
+_DATABASES = (sqlite, postgres)
+_SCHEMA_LOCK = 0x7365636D657368
+"""Key of the advisory lock in PostgreSQL; the bytes of the project's name."""
 
 
-class EngineUrlError(ValueError):
-    """The database URL names no database that is supported."""
+def open_engine(url: str, pool: Pool | None = None) -> AsyncEngine:
+    """Open an engine for a URL; nothing is connected yet.
 
-
-def open_engine(url: str) -> AsyncEngine:
-    """Open an engine for ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``sqlite://``.
-
-    The last is a scratch database of this process, removed with it. Nothing is
-    connected yet. A new file is readable by its owner alone. Raises EngineUrlError.
+    ``sqlite:///relative.db`` and ``sqlite:////absolute.db`` are files, readable by their
+    owner alone; ``sqlite://`` is a scratch database of this process, removed with it.
+    ``postgresql://user:password@host/database`` is a server. Raises EngineUrlError.
     """
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError as error:
         raise EngineUrlError("the database URL cannot be parsed") from error
-    if parsed.drivername not in ("sqlite", "sqlite+aiosqlite"):
+    if parsed.drivername not in _OPENERS:
         raise EngineUrlError(f"databases of type {parsed.drivername!r} are not supported")
-    scratch = None
-    if not parsed.database or parsed.database == ":memory:":
-        scratch = tempfile.mkdtemp(prefix="secmesh-")
-        parsed = parsed.set(database=str(Path(scratch) / "scratch.db"))
-    # Parameters hold tenants' data: they stay out of every error text.
-    engine = create_async_engine(
-        parsed.set(drivername="sqlite+aiosqlite"), hide_parameters=True, **_POOL
-    )
-    if scratch is not None:
-        weakref.finalize(engine.sync_engine, shutil.rmtree, scratch, ignore_errors=True)
-    _listen(engine)
-    return engine
+    return _OPENERS[parsed.drivername](parsed, pool or Pool())
 
 
-def _listen(engine: AsyncEngine) -> None:
-    target = engine.sync_engine
-    sa.event.listen(target, "do_connect", _make_private)
-    sa.event.listen(target, "connect", _configure)
-    sa.event.listen(target, "begin", _begin)
-
-
-def _make_private(_dialect: Any, _record: Any, arguments: list[Any], _named: Any) -> None:
-    """Create the file for its owner alone, before the driver starts a thread for it."""
-    try:
-        os.close(os.open(arguments[0], os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise sqlite3.OperationalError("the database file cannot be opened") from error
-
-
-def _configure(connection: Any, _record: Any) -> None:
-    try:
-        # The driver must not begin transactions by itself: see _begin.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in _PRAGMAS:
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-    except BaseException:
-        # The pool does not know the connection yet, so nothing else would end its thread.
-        connection.close()
-        raise
-
-
-def _begin(connection: sa.Connection) -> None:
-    """Take the write lock at once, so that no transaction fails half-way for want of it."""
-    write = connection.get_execution_options().get(WRITE, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-def upsert(table: sa.Table) -> sa.Insert:
+def upsert(table: sa.Table, database: str) -> sa.Insert:
     """Give an INSERT that replaces the row with the same primary key."""
-    statement = sqlite.insert(table)
+    statement: sqlite_dialect.Insert | postgres_dialect.Insert
+    statement = (
+        postgres_dialect.insert(table) if database == POSTGRESQL else sqlite_dialect.insert(table)
+    )
     key = list(table.primary_key.columns)
     values = {
         column.name: statement.excluded[column.name] for column in table.c if column not in key
@@ -110,27 +72,45 @@ def upsert(table: sa.Table) -> sa.Insert:
 
 def violated_check(error: sa.exc.IntegrityError) -> str | None:
     """Give the name of the CHECK (or ``table.column`` of the NOT NULL) that a row breaks."""
-    return _after(error, "CHECK constraint failed: ") or _after(
-        error, "NOT NULL constraint failed: "
-    )
+    return next(filter(None, (each.violated_check(error) for each in _DATABASES)), None)
 
 
 def violates_unique(error: sa.exc.IntegrityError) -> bool:
     """Tell whether a row exists already under the same key."""
-    return _after(error, "UNIQUE constraint failed: ") is not None
+    return any(each.violates_unique(error) for each in _DATABASES)
 
 
-def _after(error: sa.exc.IntegrityError, prefix: str) -> str | None:
-    text = str(error.orig)
-    return text.removeprefix(prefix) if text.startswith(prefix) else None
+def violates_reference(error: sa.exc.IntegrityError) -> bool:
+    """Tell whether a row refers to none, or is still referred to."""
+    return any(each.violates_reference(error) for each in _DATABASES)
+
+
+def locks_rows(connection: AsyncConnection) -> bool:
+    """Tell whether rows that are read to be written again must be locked."""
+    sync = connection.sync_connection
+    writes = sync is not None and sync.get_execution_options().get(WRITE, False)
+    return bool(writes) and connection.dialect.name == POSTGRESQL
+
+
+def lock_schema(connection: sa.Connection) -> None:
+    """Let one process at a time change tables, until the transaction ends."""
+    if connection.dialect.name == POSTGRESQL:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
 
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Turn failures of the database itself into DependencyUnavailable, without SQL text."""
+    """Turn failures of the database itself into refusals, without SQL text.
+
+    DeadlineExceeded for a statement that outlived its call, else DependencyUnavailable.
+    """
     try:
         yield
-    except (sa.exc.IntegrityError, sa.exc.ProgrammingError):
+    except (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError):
         raise
-    except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+    except sa.exc.DBAPIError as error:
+        if postgres.sqlstate(error) == postgres.CANCELED:
+            raise DeadlineExceeded("the call took longer than its deadline") from error
+        raise DependencyUnavailable("store") from error
+    except sa.exc.TimeoutError as error:
         raise DependencyUnavailable("store") from error

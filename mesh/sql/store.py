@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mesh.cel import Environment, TableColumns
+from mesh.cel.dialects import DIALECTS
 from mesh.contract.names import tenant_of
 from mesh.errors import (
     DependencyUnavailable,
@@ -39,19 +40,27 @@ class Store:
         """Use an engine that the caller disposes of; ``page_key`` signs page tokens."""
         self.engine = engine
         self.tables = tables
+        self.database: str = engine.dialect.name
+        """``sqlite`` or ``postgresql``."""
+        self.dialect = DIALECTS[self.database]
+        """How conditions are written for this database."""
         self._tokens = PageTokens(page_key)
-        self._writer = asyncio.Lock()
-        self._writing: asyncio.Task[Any] | None = None
+        # SQLite has one writer: who waits here holds no connection.
+        single = self.database == dialect.SQLITE
+        self._writer = asyncio.Lock() if single else contextlib.nullcontext()
+        self._writing: set[asyncio.Task[Any] | None] = set()
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Write in one transaction: committed at the end of the block, rolled back by errors.
 
-        Writers take turns; readers go on. A reader inside the block must be given its
-        connection to see what it wrote.
+        On SQLite writers take turns. On PostgreSQL they work side by side; what ``get``
+        reads with the block's connection is theirs until its end, so that no write is
+        lost. Readers go on. A reader inside the block must be given its connection to see
+        what it wrote.
         """
         task = asyncio.current_task()
-        if self._writing is task:
+        if task in self._writing:
             # It would wait for itself for ever.
             raise RuntimeError("a transaction cannot begin inside another")
         async with self._writer, self._turn(task):
@@ -63,11 +72,11 @@ class Store:
 
     @contextlib.asynccontextmanager
     async def _turn(self, task: "asyncio.Task[Any] | None") -> AsyncIterator[None]:
-        self._writing = task
+        self._writing.add(task)
         try:
             yield
         finally:
-            self._writing = None
+            self._writing.discard(task)
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
@@ -151,6 +160,8 @@ class Store:
         codec = target.codec
         shown = codec.columns if secrets else codec.public_columns
         statement = self._under(target, ids, columns or shown)
+        if connection is not None and dialect.locks_rows(connection):
+            statement = statement.with_for_update()
         found = await self.messages(collection, statement, connection=connection, secrets=secrets)
         if not found:
             raise ResourceNotFound(name)
@@ -184,7 +195,7 @@ class Store:
         fetched = [*chosen, *(key.column for key in keys if key.column not in chosen)]
         statement = self._under(target, ids, fetched)
         if filter:
-            statement = statement.where(_condition(target, filter))
+            statement = statement.where(self._condition(target, filter))
         if page_token:
             position = self._tokens.read(request, page_token)
             statement = statement.where(after(target.table, keys, position))
@@ -204,6 +215,11 @@ class Store:
         return self.select(target.kind.collection, ids[0], columns).where(
             *_equal(target.table, target.kind.pattern.columns, ids)
         )
+
+    def _condition(self, target: KindTable, expression: str) -> sa.ColumnElement[bool]:
+        condition = Environment.of_kind(target.kind).compile(expression)
+        columns = TableColumns(target.table, target.kind, self.dialect)
+        return condition.to_sql(columns, dialect=self.dialect)
 
     async def insert(
         self, connection: AsyncConnection, collection: str, messages: Iterable[Message]
@@ -247,7 +263,7 @@ class Store:
     ) -> None:
         target = self.target(collection)
         table, encode = target.table, target.codec.row
-        statement = dialect.upsert(table) if replace else sa.insert(table)
+        statement = dialect.upsert(table, self.database) if replace else sa.insert(table)
         remaining = iter(messages)
         # Other calls are served between the batches.
         while batch := list(islice(remaining, _BATCH)):
@@ -272,11 +288,6 @@ def _parent_ids(target: KindTable, parent: str) -> tuple[str, ...]:
     if ids is None or tenant_of(parent) != ids[0]:
         raise FieldInvalid.of("parent", f"must be of the form {pattern.parent.text}")
     return ids
-
-
-def _condition(target: KindTable, expression: str) -> sa.ColumnElement[bool]:
-    condition = Environment.of_kind(target.kind).compile(expression)
-    return condition.to_sql(TableColumns(target.table, target.kind))
 
 
 def _refusal(

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from mesh.contract.catalogue import Catalogue, CatalogueError, Kind, field_option
 from mesh.sql.bounds import bounds
 from mesh.sql.codec import Codec
-from mesh.sql.engine import WRITE, translated
+from mesh.sql.engine import WRITE, lock_schema, translated
 from mesh.sql.types import Timestamp, column_type, id_type, nullable
 
 VALID_FROM, VALID_TO = "valid_from", "valid_to"
@@ -66,6 +66,7 @@ async def create_tables(engine: AsyncEngine, tables: Tables) -> None:
         async with engine.connect() as connection:
             await connection.execution_options(**{WRITE: True})
             async with connection.begin():
+                await connection.run_sync(lock_schema)
                 await connection.run_sync(tables.metadata.create_all)
 
 

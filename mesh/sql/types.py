@@ -6,9 +6,9 @@ Columns:
   because no SQL integer holds them;
 - enums as SMALLINT with a CHECK;
 - ``google.protobuf.Timestamp`` as ``Timestamp``, whose Python value is an int of
-  microseconds since 1970 UTC in every dialect (finer parts are cut off);
+  microseconds since 1970 UTC in every database (finer parts are cut off);
 - ``google.protobuf.Duration`` as BIGINT microseconds (finer parts are cut off);
-- messages of our own packages, lists and maps as ``Json``;
+- messages of our own packages, lists and maps as ``Json``, which is ``jsonb`` on PostgreSQL;
 - messages of other packages (``google.rpc.Status``, ...) as their serialized bytes,
   so that an ``Any`` inside survives; conditions can only ask whether they are present.
 
@@ -30,11 +30,14 @@ the character NUL, which PostgreSQL does not keep and at which SQLite stops coun
 Negative zero is kept as zero.
 """
 
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
 import sqlalchemy as sa
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -61,24 +64,62 @@ class Storage(Enum):
 class Timestamp(TypeDecorator[int]):
     """A moment, in Python an int of microseconds since 1970 UTC.
 
-    SQLite keeps that number itself.
+    SQLite keeps that number itself, PostgreSQL a ``timestamptz``.
     """
 
     impl = sa.BigInteger
     cache_ok = True
 
-    def bind_processor(self, dialect: Dialect) -> None:
-        """Hand the number over as it is; spares a call per value."""
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Give the type of the database."""
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(sa.TIMESTAMP(timezone=True))
+        return dialect.type_descriptor(sa.BigInteger())
 
-    def result_processor(self, dialect: Dialect, coltype: object) -> None:
-        """Take the number as it is; spares a call per value."""
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        """Hand a number over as it is: spares SQLite a call per value."""
+        return _to_moment if dialect.name == "postgresql" else None
+
+    def result_processor(
+        self,
+        dialect: Dialect,
+        coltype: object,  # noqa: ARG002  # SQLAlchemy's own signature
+    ) -> Callable[[Any], Any] | None:
+        """Take a number as it is: spares SQLite a call per value."""
+        return _from_moment if dialect.name == "postgresql" else None
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECONDS_OF_DAY = 86_400
+
+
+def _to_moment(micros: int | None) -> datetime | None:
+    return None if micros is None else _EPOCH + timedelta(microseconds=micros)
+
+
+def _from_moment(moment: datetime | None) -> int | None:
+    if moment is None:
+        return None
+    since = moment - _EPOCH
+    seconds = since.days * _SECONDS_OF_DAY + since.seconds
+    return seconds * MICROSECONDS + since.microseconds
 
 
 class Json(TypeDecorator[str]):
-    """JSON text, in Python a str in the form that the module describes."""
+    """JSON, in Python a str in the form that the module describes.
+
+    SQLite keeps the text, PostgreSQL ``jsonb``: what it gives back means the same, its
+    keys may stand in another order.
+    """
 
     impl = sa.Text
     cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Give the type of the database."""
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(postgresql.JSONB(none_as_null=True))
+        return dialect.type_descriptor(sa.Text())
 
 
 _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")

@@ -10,11 +10,13 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from hypothesis import strategies as st
 
 from mesh.cel import CelType, Columns, Condition, TableColumns
+from mesh.cel.dialects import DIALECTS
 from mesh.cel.source import RESERVED
 from mesh.cel.types import ListType, MapType, MessageType, Type, type_of
 from mesh.contract.catalogue import Catalogue, Kind
 from mesh.sql.document import is_secret
 from mesh.sql.tables import Tables
+from tests.databases import open_sync_engine
 
 PARAMETERS = {"now": CelType.TIMESTAMP, "limit": CelType.INT, "longest": CelType.DURATION}
 VALUES: Mapping[str, object] = {
@@ -303,11 +305,12 @@ class Masked:
 
 
 class Database:
-    """The tables of a catalogue in memory, holding one row at a time."""
+    """The tables of a catalogue, holding one row at a time."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, url: str = "sqlite://") -> None:
         self.tables = Tables(catalogue)
-        self._engine = sa.create_engine("sqlite://")
+        self._engine = open_sync_engine(url)
+        self._dialect = DIALECTS[self._engine.dialect.name]
         self.tables.metadata.create_all(self._engine)
         self._connection = self._engine.connect()
 
@@ -328,8 +331,9 @@ class Database:
         unread: Container[str] = (),
     ) -> bool | None:
         target = self.tables[collection]
-        columns = Masked(TableColumns(target.table, target.kind), unread)
-        statement = sa.select(condition.to_sql(columns, parameters)).select_from(target.table)
+        columns = Masked(TableColumns(target.table, target.kind, self._dialect), unread)
+        asked = condition.to_sql(columns, parameters, self._dialect)
+        statement = sa.select(asked).select_from(target.table)
         answer = self._connection.execute(statement).scalar_one()
         return None if answer is None else bool(answer)
 

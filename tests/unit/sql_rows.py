@@ -5,9 +5,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from mesh.errors import DependencyUnavailable
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
-from mesh.sql.tables import Tables
+from mesh.sql.tables import Tables, create_tables
 from tests.unit.sql_contract import new, sample_catalogue
 
 KEY = b"k" * 32
@@ -62,3 +65,25 @@ async def names(store: Store, collection: str, parent: str) -> list[str]:
 
 def file_of(store: Store) -> Path:
     return Path(str(store.engine.url.database))
+
+
+async def refused_everywhere(store: Store) -> None:
+    """Check that every call says that the store does not answer, and nothing else."""
+
+    async def write() -> None:
+        await put(store, "plains", plain("a", title="personal"))
+
+    async def create() -> None:
+        await create_tables(store.engine, store.tables)
+
+    for call in (
+        lambda: store.get("plains", "tenants/acme/plains/a"),
+        lambda: store.page("plains", "tenants/acme"),
+        write,
+        create,
+    ):
+        assert not await store.ready()
+        with pytest.raises(DependencyUnavailable) as refused:
+            await call()
+        assert refused.value.metadata == {"dependency": "store"}
+        assert refused.value.message == "store does not answer"

@@ -15,6 +15,7 @@ from mesh.cel.engine import declared
 from mesh.cel.types import type_of
 from mesh.contract.catalogue import Kind, is_map, load_catalogue
 from mesh.errors import FilterInvalid
+from tests.databases import DATABASES, empty_database
 from tests.unit.cel_expressions import (
     PARAMETERS,
     VALUES,
@@ -40,12 +41,21 @@ RELAXED = settings(
 )
 
 
-@pytest.fixture(scope="module")
-def databases() -> Iterator[dict[str, Database]]:
-    made = {catalogue.package: Database(catalogue) for catalogue in CATALOGUES}
-    yield made
-    for each in made.values():
-        each.close()
+@pytest.fixture(scope="module", params=DATABASES)
+def databases(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Database]]:
+    with (
+        empty_database(request.param, tmp_path_factory) as first,
+        empty_database(request.param, tmp_path_factory) as second,
+    ):
+        made = {
+            catalogue.package: Database(catalogue, url)
+            for catalogue, url in zip(CATALOGUES, (first, second), strict=True)
+        }
+        yield made
+        for each in made.values():
+            each.close()
 
 
 def draw_case(data: st.DataObject, kind: Kind, *, nested: bool) -> tuple[Any, str]:

@@ -43,8 +43,8 @@ def user(record: str, **fields: Any) -> record_pb2.Record:
 
 
 @pytest.fixture
-async def servicer() -> AsyncIterator[RecordServicer]:
-    engine = open_engine("sqlite://")
+async def servicer(database: str) -> AsyncIterator[RecordServicer]:
+    engine = open_engine(database)
     store = Store(engine, Tables(INVENTORY), page_key=b"k" * 32)
     await create_tables(engine, store.tables)
     async with store.transaction() as connection:

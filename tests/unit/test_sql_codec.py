@@ -26,9 +26,9 @@ KINDS = [*INVENTORY.kinds.values(), *sample_catalogue().kinds.values()]
 class Roundtrip:
     """A database with every kind of one catalogue."""
 
-    def __init__(self, runner: asyncio.Runner, catalogue: Any) -> None:
+    def __init__(self, runner: asyncio.Runner, catalogue: Any, url: str) -> None:
         self._runner = runner
-        self.engine = open_engine("sqlite://")
+        self.engine = open_engine(url)
         self.store = Store(self.engine, Tables(catalogue), page_key=b"k" * 32)
         runner.run(create_tables(self.engine, self.store.tables))
 
@@ -43,10 +43,10 @@ class Roundtrip:
 
 
 @pytest.fixture(scope="module")
-def databases() -> Iterator[dict[str, Roundtrip]]:
+def databases(module_database: str) -> Iterator[dict[str, Roundtrip]]:
     with asyncio.Runner() as runner:
         made = {
-            catalogue.package: Roundtrip(runner, catalogue)
+            catalogue.package: Roundtrip(runner, catalogue, module_database)
             for catalogue in (INVENTORY, sample_catalogue())
         }
         yield made

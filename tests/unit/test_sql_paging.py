@@ -29,8 +29,8 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 @pytest.fixture(scope="module")
-def shared(runner: asyncio.Runner) -> Iterator[Store]:
-    engine = open_engine("sqlite://")
+def shared(runner: asyncio.Runner, module_database: str) -> Iterator[Store]:
+    engine = open_engine(module_database)
     store = Store(engine, TABLES, page_key=b"k" * 32)
     runner.run(create_tables(engine, TABLES))
     yield store
@@ -38,8 +38,8 @@ def shared(runner: asyncio.Runner) -> Iterator[Store]:
 
 
 @pytest.fixture
-async def store() -> AsyncIterator[Store]:
-    engine = open_engine("sqlite://")
+async def store(database: str) -> AsyncIterator[Store]:
+    engine = open_engine(database)
     made = Store(engine, TABLES, page_key=b"k" * 32)
     await create_tables(engine, TABLES)
     yield made

@@ -1,7 +1,6 @@
 """The store gives one tenant its rows, in their current versions."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +19,8 @@ from tests.unit.sql_rows import boxed, names, opened, plain, put, vault
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with opened(f"sqlite:///{tmp_path}/store.db") as made:
+async def store(database: str) -> AsyncIterator[Store]:
+    async with opened(database) as made:
         await create_tables(made.engine, made.tables)
         yield made
 

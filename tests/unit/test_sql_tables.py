@@ -24,8 +24,8 @@ import "secmesh/options/v1/kind.proto";
 
 
 @pytest.fixture
-async def store() -> AsyncIterator[Store]:
-    engine = open_engine("sqlite://")
+async def store(database: str) -> AsyncIterator[Store]:
+    engine = open_engine(database)
     made = Store(engine, Tables(sample_catalogue()), page_key=b"k" * 32)
     await create_tables(engine, made.tables)
     yield made

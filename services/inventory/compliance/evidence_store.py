@@ -8,6 +8,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mesh.cel.dialect import Dialect
 from mesh.cel.language import Condition, Environment
 from mesh.cel.sql import Columns, TableColumns
 from mesh.contract.catalogue import Kind
@@ -34,8 +35,9 @@ REGION = "region"
 class ReadColumns:
     """A kind's columns with what could not be read hidden: value and presence are NULL."""
 
-    def __init__(self, table: sa.Table, kind: Kind) -> None:
-        self._columns = TableColumns(table, kind)
+    def __init__(self, table: sa.Table, kind: Kind, dialect: Dialect) -> None:
+        self._columns = TableColumns(table, kind, dialect)
+        self._dialect = dialect
         self._environment = Environment.of_kind(kind)
         self._body = {field.name for field in kind.descriptor.fields}
 
@@ -60,7 +62,7 @@ class ReadColumns:
 
     def _gap(self, test: str) -> sa.ColumnElement[bool]:
         condition = self._environment.compile(f"record.unread.exists(gap, {test})")
-        return condition.to_sql(self._columns)
+        return condition.to_sql(self._columns, dialect=self._dialect)
 
     def _read(self, field: str, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         if field not in self._body:
@@ -119,7 +121,7 @@ class EvidenceStore:
         table = self._table(question)
         rows = (
             self._store.select(question.check.kind.collection, self._tenant, (ACCOUNT, REGION))
-            .add_columns(_outcome(question, table).label("outcome"))
+            .add_columns(_outcome(question, table, self._store.dialect).label("outcome"))
             .where(_within(table, question.reading))
             .subquery()
         )
@@ -138,7 +140,7 @@ class EvidenceStore:
         table = self._table(question)
         statement = self._store.select(question.check.kind.collection, self._tenant).where(
             _within(table, question.reading),
-            _outcome(question, table) == outcome,
+            _outcome(question, table, self._store.dialect) == outcome,
             sa.not_(_in_places(table, without)),
         )
         return await self._records(statement, table, limit)
@@ -160,10 +162,10 @@ class EvidenceStore:
         if not actions:
             return []
         table = self._table(question)
-        columns = ReadColumns(table, question.check.kind)
+        columns = ReadColumns(table, question.check.kind, self._store.dialect)
         statement = self._store.select(question.check.kind.collection, self._tenant, ("id",)).where(
             _within(table, question.reading),
-            _outcome(question, table) == UNREAD,
+            _outcome(question, table, self._store.dialect) == UNREAD,
             sa.not_(_in_places(table, without)),
         )
         needed = [
@@ -184,28 +186,32 @@ class EvidenceStore:
         return cast("list[record_pb2.Record]", found)
 
 
-def _outcome(question: Question, table: sa.Table) -> sa.ColumnElement[int]:
+def _outcome(question: Question, table: sa.Table, dialect: Dialect) -> sa.ColumnElement[int]:
     """Write the outcome of each row: what is unknown by an unread field is UNREAD.
 
     A condition that is unknown because a field is absent is not met.
     """
     kind = question.check.kind
-    plain, masked = TableColumns(table, kind), ReadColumns(table, kind)
-    whole = Environment.of_kind(kind).compile("size(record.unread) == 0").to_sql(plain)
+    plain, masked = TableColumns(table, kind, dialect), ReadColumns(table, kind, dialect)
+    read_whole = Environment.of_kind(kind).compile("size(record.unread) == 0")
+    whole = read_whole.to_sql(plain, dialect=dialect)
     # Most rows were read whole; they are spared the search for what was not.
     return sa.case(
-        (whole, _decided(question, plain, lambda _: sa.false())),
-        else_=_decided(question, masked, lambda condition: masked.unread(*condition.fields)),
+        (whole, _decided(question, plain, dialect, lambda _: sa.false())),
+        else_=_decided(
+            question, masked, dialect, lambda condition: masked.unread(*condition.fields)
+        ),
     )
 
 
 def _decided(
     question: Question,
     columns: Columns,
+    dialect: Dialect,
     unread: Callable[[Condition], sa.ColumnElement[bool]],
 ) -> sa.ColumnElement[int]:
     def outcome(condition: Condition, met: Any, unmet: Outcome) -> sa.ColumnElement[int]:
-        truth = condition.to_sql(columns, question.parameters)
+        truth = condition.to_sql(columns, question.parameters, dialect)
         unknown = sa.case((unread(condition), UNREAD), else_=unmet)
         return sa.case({True: met, False: unmet}, value=truth, else_=unknown)
 

