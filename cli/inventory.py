@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from cli.connection import connection_of
 from cli.exit_codes import ExitCode
+from cli.moments import parse_time
 from cli.output import Column, talk, write_message, write_messages
 from cli.paging import read_pages
 from secmesh.inventory.v1 import (
@@ -23,6 +24,7 @@ from secmesh.records.v1 import record_requests_pb2
 
 app = typer.Typer(help="Collect AWS accounts and look at what was found.", no_args_is_help=True)
 
+AT_HELP = "Show what stood at a time, such as 2026-01-31T12:00:00Z; else what stands now."
 SHOWN_FIELDS = 6
 """Fields of the body that a table shows, the first of the contract."""
 
@@ -93,13 +95,18 @@ def ls(
     ] = "",
     order_by: Annotated[str, typer.Option(help="Such as `last_login desc, username`.")] = "",
     limit: Annotated[int, typer.Option(min=0, help="Most records; 0 means all.")] = 100,
+    at: Annotated[str | None, typer.Option(help=AT_HELP)] = None,
 ) -> None:
     """List the records of a collection."""
+    moment = parse_time(at, "--at") if at else None
     connection = connection_of(context)
     with connection.channel() as channel:
         stub = record_service_pb2_grpc.RecordServiceStub(channel)
         request = record_requests_pb2.ListRecordsRequest(
-            parent=f"{connection.tenant}/{collection}", filter=filter_, order_by=order_by
+            parent=f"{connection.tenant}/{collection}",
+            filter=filter_,
+            order_by=order_by,
+            read_time=moment,
         )
         records = list_records(stub, request, limit)
         first = next(records, None)
@@ -143,13 +150,15 @@ def shown_columns(record: record_pb2.Record) -> list[str | Column]:
 def get(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Full name, or COLLECTION/ID.")],
+    at: Annotated[str | None, typer.Option(help=AT_HELP)] = None,
 ) -> None:
     """Show one record with all its fields."""
+    moment = parse_time(at, "--at") if at else None
     connection = connection_of(context)
     full = name if name.startswith("tenants/") else f"{connection.tenant}/{name}"
     with connection.channel() as channel:
         stub = record_service_pb2_grpc.RecordServiceStub(channel)
-        record = stub.GetRecord(record_requests_pb2.GetRecordRequest(name=full))
+        record = stub.GetRecord(record_requests_pb2.GetRecordRequest(name=full, read_time=moment))
         write_message(record, connection.output)
 
 

@@ -1,5 +1,7 @@
 """RecordService, the same for every service whose package has a Record envelope."""
 
+from typing import TypeAlias
+
 import grpc
 from google.protobuf import message_factory
 from google.protobuf.message import Message
@@ -9,9 +11,14 @@ from mesh.contract.names import collection_of
 from mesh.errors import KindUnknown
 from mesh.records.kinds import describe_kinds
 from mesh.records.mask import ReadMask
+from mesh.records.moments import Clock, now, past_moment
+from mesh.sql.moments import READ_TIME
 from mesh.sql.store import Store
 from mesh.sql.tables import KindTable
 from secmesh.records.v1 import record_requests_pb2
+
+_Dated: TypeAlias = record_requests_pb2.GetRecordRequest | record_requests_pb2.ListRecordsRequest
+"""A request that may ask for the past."""
 
 
 class RecordServicer:
@@ -21,8 +28,9 @@ class RecordServicer:
     Tenant and permission were checked before a call arrives here.
     """
 
-    def __init__(self, catalogue: Catalogue, store: Store) -> None:
+    def __init__(self, catalogue: Catalogue, store: Store, clock: Clock = now) -> None:
         """Serve the record kinds of a catalogue whose package has a RecordService."""
+        self._clock = clock
         self._catalogue = catalogue
         self._store = store
         self._page = _list_response(catalogue)
@@ -50,10 +58,15 @@ class RecordServicer:
     async def GetRecord(  # noqa: N802  # the contract's name
         self, request: record_requests_pb2.GetRecordRequest, _context: object
     ) -> Message:
-        """Give one record; ResourceNotFound, KindUnknown or MaskInvalid."""
+        """Give one record; ResourceNotFound, KindUnknown, MaskInvalid or FieldInvalid."""
         target = self._target(request.name)
         mask = ReadMask(target, request.read_mask.paths)
-        found = await self._store.get(target.kind.collection, request.name, columns=mask.columns)
+        found = await self._store.get(
+            target.kind.collection,
+            request.name,
+            columns=mask.columns,
+            read_time=self._read_time(request),
+        )
         return mask.apply(found)
 
     async def ListRecords(  # noqa: N802  # the contract's name
@@ -70,6 +83,7 @@ class RecordServicer:
             page_size=request.page_size,
             page_token=request.page_token,
             columns=mask.columns,
+            read_time=self._read_time(request),
         )
         records = [mask.apply(record) for record in page.items]
         return self._page(records=records, next_page_token=page.next_page_token)
@@ -79,6 +93,11 @@ class RecordServicer:
     ) -> record_requests_pb2.ListKindsResponse:
         """Give the catalogue, complete in one answer."""
         return self._description
+
+    def _read_time(self, request: _Dated) -> int | None:
+        if not request.HasField("read_time"):
+            return None
+        return past_moment(request.read_time, READ_TIME, self._clock)
 
     def _target(self, name: str) -> KindTable:
         """Find the kind of a record's name or collection; other resources are no records."""

@@ -21,6 +21,7 @@ from mesh.errors import (
     ResourceNotFound,
 )
 from mesh.sql import engine as dialect
+from mesh.sql.moments import valid_at
 from mesh.sql.order import after, order_clauses, parse_order
 from mesh.sql.paging import Page, PageTokens, page_limit
 from mesh.sql.tables import KindTable, Tables, broken_bound
@@ -44,7 +45,7 @@ class Store:
         """``sqlite`` or ``postgresql``."""
         self.dialect = DIALECTS[self.database]
         """How conditions are written for this database."""
-        self._tokens = PageTokens(page_key)
+        self.tokens = PageTokens(page_key)
         # SQLite has one writer: who waits here holds no connection.
         single = self.database == dialect.SQLITE
         self._writer = asyncio.Lock() if single else contextlib.nullcontext()
@@ -101,15 +102,25 @@ class Store:
         return self.tables[collection]
 
     def select(
-        self, collection: str, tenant: str, columns: Sequence[str] = (), *, past: bool = False
+        self,
+        collection: str,
+        tenant: str,
+        columns: Sequence[str] = (),
+        *,
+        past: bool = False,
+        read_time: int | None = None,
     ) -> sa.Select[Any]:
         """Select a tenant's rows: current versions, or with ``past`` every version.
 
-        Without ``columns`` all are selected, in the order of the codec.
+        With ``read_time`` (microseconds since 1970) the versions that were current then;
+        FieldInvalid for a kind without history. Without ``columns`` all are selected, in
+        the order of the codec.
         """
         target = self.target(collection)
         chosen = [target.table.c[name] for name in columns or target.codec.columns]
         statement = sa.select(*chosen).where(target.table.c[TENANT] == tenant)
+        if read_time is not None:
+            return statement.where(valid_at(target, read_time))
         if target.current is None or past:
             return statement
         return statement.where(target.current)
@@ -134,7 +145,7 @@ class Store:
         secrets: bool = False,
     ) -> list[Message]:
         """Run a SELECT of a collection's columns and give its messages."""
-        rows = await self._fetch(statement, connection)
+        rows = await self.fetch(statement, connection)
         columns = [column.name for column in statement.selected_columns]
         decode = self.target(collection).codec.decoder(columns, secrets=secrets)
         return [decode(row) for row in rows]
@@ -145,13 +156,14 @@ class Store:
         name: str,
         *,
         columns: Sequence[str] = (),
+        read_time: int | None = None,
         connection: AsyncConnection | None = None,
         secrets: bool = False,
     ) -> Message:
         """Give the resource of a name, in its current version; ResourceNotFound if none.
 
-        ``columns`` limits what is read. Without ``secrets``, fields of SECRET
-        sensitivity are left out.
+        ``columns`` limits what is read, ``read_time`` (see ``select``) asks for the past.
+        Without ``secrets``, fields of SECRET sensitivity are left out.
         """
         target = self.target(collection)
         ids = target.kind.pattern.parse(name)
@@ -159,7 +171,7 @@ class Store:
             raise ResourceNotFound(name)
         codec = target.codec
         shown = codec.columns if secrets else codec.public_columns
-        statement = self._under(target, ids, columns or shown)
+        statement = self._under(target, ids, columns or shown, read_time)
         if connection is not None and dialect.locks_rows(connection):
             statement = statement.with_for_update()
         found = await self.messages(collection, statement, connection=connection, secrets=secrets)
@@ -177,6 +189,7 @@ class Store:
         page_size: int = 0,
         page_token: str = "",
         columns: Sequence[str] = (),
+        read_time: int | None = None,
         connection: AsyncConnection | None = None,
     ) -> Page:
         """Give one page of the resources under a parent, without fields of SECRET sensitivity.
@@ -184,39 +197,45 @@ class Store:
         ``parent`` is the name before the collection (``tenants/t``, ``tenants/t/syncs/s``)
         or, for records, the collection itself (``tenants/t/iam_users``). Rows that were
         there when the first page was read come exactly once, whatever is added meanwhile.
+        ``read_time`` (see ``select``) lists the past; tokens are bound to it.
         Raises FilterInvalid, OrderInvalid, PageTokenInvalid, FieldInvalid.
         """
         target = self.target(collection)
         ids = _parent_ids(target, parent)
         limit = page_limit(page_size)
         keys = parse_order(order_by, target)
-        request = (collection, *ids, filter, order_by)
+        moment = "" if read_time is None else str(read_time)
+        request = (collection, *ids, filter, order_by, moment)
         chosen = list(columns or target.codec.public_columns)
         fetched = [*chosen, *(key.column for key in keys if key.column not in chosen)]
-        statement = self._under(target, ids, fetched)
+        statement = self._under(target, ids, fetched, read_time)
         if filter:
-            statement = statement.where(self._condition(target, filter))
+            statement = statement.where(self.condition(target, filter))
         if page_token:
-            position = self._tokens.read(request, page_token)
+            position = self.tokens.read(request, page_token)
             statement = statement.where(after(target.table, keys, position))
         statement = statement.order_by(*order_clauses(target.table, keys)).limit(limit + 1)
-        rows = await self._fetch(statement, connection)
+        rows = await self.fetch(statement, connection)
         token = ""
         if len(rows) > limit:
             places = [fetched.index(key.column) for key in keys]
-            token = self._tokens.write(request, [rows[limit - 1][place] for place in places])
+            token = self.tokens.write(request, [rows[limit - 1][place] for place in places])
         decode = target.codec.decoder(chosen)
         return Page([decode(row) for row in rows[:limit]], token)
 
     def _under(
-        self, target: KindTable, ids: Sequence[str], columns: Sequence[str]
+        self,
+        target: KindTable,
+        ids: Sequence[str],
+        columns: Sequence[str],
+        read_time: int | None = None,
     ) -> sa.Select[Any]:
         """Select the rows whose names begin with these ids, tenant first."""
-        return self.select(target.kind.collection, ids[0], columns).where(
-            *_equal(target.table, target.kind.pattern.columns, ids)
-        )
+        statement = self.select(target.kind.collection, ids[0], columns, read_time=read_time)
+        return statement.where(*_equal(target.table, target.kind.pattern.columns, ids))
 
-    def _condition(self, target: KindTable, expression: str) -> sa.ColumnElement[bool]:
+    def condition(self, target: KindTable, expression: str) -> sa.ColumnElement[bool]:
+        """Write a CEL condition over the rows of a kind; FilterInvalid."""
         condition = Environment.of_kind(target.kind).compile(expression)
         columns = TableColumns(target.table, target.kind, self.dialect)
         return condition.to_sql(columns, dialect=self.dialect)
@@ -244,14 +263,15 @@ class Store:
         )
         return (await connection.execute(statement)).rowcount
 
-    async def _fetch(
-        self, statement: sa.Select[Any], connection: AsyncConnection | None
+    async def fetch(
+        self, statement: sa.Select[Any], connection: AsyncConnection | None = None
     ) -> Sequence[sa.Row[Any]]:
+        """Run a SELECT and give its rows."""
         if connection is not None:
             rows: Sequence[sa.Row[Any]] = (await connection.execute(statement)).all()
             return rows
         async with self.connection() as reader:
-            return await self._fetch(statement, reader)
+            return await self.fetch(statement, reader)
 
     async def _write(
         self,

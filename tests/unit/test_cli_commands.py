@@ -159,6 +159,18 @@ def test_get_takes_a_short_name(operator: Operator) -> None:
     assert json.loads(done.result(SECONDS).stdout)["iamUser"]["username"] == "ann"
 
 
+def test_the_past_is_asked_by_its_moment(operator: Operator) -> None:
+    done = operator.run("-o", "json", "inventory", "ls", "iam_users", "--at", "2026-01-31")
+    answer = record_service_pb2.ListRecordsResponse(records=users("ann"))
+    request = operator.answer("RecordService", "ListRecords", answer)
+    assert request.read_time.ToJsonString() == "2026-01-31T00:00:00Z"
+    assert done.result(SECONDS).exit_code == 0
+    done = operator.run("inventory", "get", "iam_users/0", "--at", "2026-01-31T12:00:00+02:00")
+    request = operator.answer("RecordService", "GetRecord", users("ann")[0])
+    assert request.read_time.ToJsonString() == "2026-01-31T10:00:00Z"
+    assert done.result(SECONDS).exit_code == 0
+
+
 def test_a_refusal_goes_to_stderr_with_its_reason_and_exit_code_1(operator: Operator) -> None:
     done = operator.run("inventory", "ls", "iam_users")
     refusal = PermissionMissing("inventory.iam_users.list").status("req-1")
@@ -182,6 +194,8 @@ def test_an_endpoint_that_does_not_answer_is_exit_code_3(operator: Operator) -> 
     [
         ["inventory", "ls"],
         ["nonsense"],
+        ["inventory", "ls", "iam_users", "--at", "yesterday"],
+        ["inventory", "get", "iam_users/0", "--at", "2026-02-30"],
         ["compliance", "evaluate", "--ssp", "x", "--max-age", "soon"],
         ["compliance", "evaluate", "--ssp", "x", "--fail-on", "dreadful"],
         ["compliance", "import-ssp", "no-such-file.json"],

@@ -45,7 +45,8 @@ def test_every_method_is_in_the_document() -> None:
 def test_records_stand_under_their_collections() -> None:
     path = "/inventory/v1/tenants/{tenant}/iam_users/{record}"
     operation = DOCUMENT["paths"][path]["get"]
-    assert [each["name"] for each in operation["parameters"]] == ["tenant", "record", "readMask"]
+    names = [each["name"] for each in operation["parameters"]]
+    assert names == ["tenant", "record", "readMask", "readTime"]
     assert operation["parameters"][0]["schema"]["pattern"] == "^[a-z][a-z0-9-]{2,62}$"
     assert operation["x-permission"] == "inventory.iam_users.get"
     schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
