@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from cli.connection import connection_of
+from cli.connection import Connection, connection_of
 from cli.exit_codes import ExitCode
 from cli.moments import parse_time
 from cli.output import Column, talk, write_message, write_messages
@@ -25,6 +25,8 @@ from secmesh.records.v1 import record_requests_pb2
 app = typer.Typer(help="Collect AWS accounts and look at what was found.", no_args_is_help=True)
 
 AT_HELP = "Show what stood at a time, such as 2026-01-31T12:00:00Z; else what stands now."
+RunName = Annotated[str, typer.Argument(help="Name of the run, as `syncs` lists it, or its id.")]
+
 SHOWN_FIELDS = 6
 """Fields of the body that a table shows, the first of the contract."""
 
@@ -195,17 +197,32 @@ def syncs(
         write_messages(runs, connection.output, columns + counters)
 
 
+def run_name(connection: Connection, name: str) -> str:
+    """Give the full name of a run from its name or its id alone."""
+    return name if name.startswith("tenants/") else f"{connection.tenant}/syncs/{name}"
+
+
+@app.command()
+def cancel(context: typer.Context, name: RunName) -> None:
+    """End a run; what it has collected stays."""
+    connection = connection_of(context)
+    with connection.channel() as channel:
+        stub = sync_service_pb2_grpc.SyncServiceStub(channel)
+        request = sync_service_pb2.CancelSyncRequest(name=run_name(connection, name))
+        write_message(stub.CancelSync(request), connection.output)
+
+
 @app.command()
 def manifest(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Name of the run, as `syncs` lists it.")],
+    name: RunName,
     filter_: Annotated[
         str, typer.Option("--filter", help="CEL condition on the entries.")
     ] = "outcome != READ_OUTCOME_READ && outcome != READ_OUTCOME_ABSENT",
 ) -> None:
     """List how a run's reads were answered; by default those that were not."""
     connection = connection_of(context)
-    full = name if name.startswith("tenants/") else f"{connection.tenant}/syncs/{name}"
+    full = run_name(connection, name)
     with connection.channel() as channel:
         stub = sync_service_pb2_grpc.SyncServiceStub(channel)
 

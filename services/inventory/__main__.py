@@ -32,8 +32,9 @@ from services.inventory.collect.runner import Limits, SyncRunner
 from services.inventory.compliance.check_catalogue import load_checks
 from services.inventory.compliance_servicer import ComplianceServicer
 from services.inventory.settings import InventorySettings, describe
-from services.inventory.store import InventoryStore, SyncStore
+from services.inventory.store import InventoryStore
 from services.inventory.sync_servicer import SyncServicer
+from services.inventory.sync_store import SyncStore
 
 PACKAGE = "secmesh.inventory.v1"
 

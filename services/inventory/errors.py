@@ -68,6 +68,15 @@ class SyncInterrupted(Refusal):
         super().__init__(f"{sync} was interrupted; start it again", metadata={"sync": sync})
 
 
+class SyncEnded(Refusal):
+    """The run has ended in a state that nothing more is done about."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_SYNC_ENDED)
+
+    def __init__(self, sync: str, state: str) -> None:
+        super().__init__(f"{sync} has ended: {state}", metadata={"sync": sync, "state": state})
+
+
 class NothingCollected(Refusal):
     """Nothing was ever collected that a plan could be compared with."""
 

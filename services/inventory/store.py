@@ -1,24 +1,20 @@
-"""All SQL of collecting: current records, versions, manifests and runs."""
+"""SQL of what is collected: current records, versions and manifests."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from mesh.errors import ResourceNotFound
 from mesh.sql.store import Store
 from secmesh.inventory.v1.record_pb2 import (
     READ_OUTCOME_ABSENT,
     READ_OUTCOME_READ,
     Record,
 )
-from secmesh.inventory.v1.sync_pb2 import ManifestEntry, Sync
+from secmesh.inventory.v1.sync_pb2 import ManifestEntry
 from services.inventory.collect.draft import timestamp
 from services.inventory.collect.versions import Changes, Unit
 
-SYNCS = "syncs"
 MANIFEST = "manifest_entries"
 _CHUNK = 500
 """Ids of one IN list; SQLite takes 32,766 parameters."""
@@ -135,60 +131,6 @@ class InventoryStore:
                 rows = (await connection.execute(statement)).all()
                 found |= {row_id: _moment(micros) for row_id, micros in rows}
         return found
-
-
-class SyncStore:
-    """The runs themselves."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self._starting = asyncio.Lock()
-
-    @asynccontextmanager
-    async def starting(self) -> AsyncIterator[None]:
-        """Let one run start at a time, so that two do not both find an account idle."""
-        async with self._starting:
-            yield
-
-    async def find(self, name: str) -> Sync | None:
-        """Give a run, or None."""
-        try:
-            return await self.get(name)
-        except ResourceNotFound:
-            return None
-
-    async def get(self, name: str) -> Sync:
-        """Give a run; ResourceNotFound if there is none."""
-        found = await self.store.get(SYNCS, name)
-        if not isinstance(found, Sync):
-            raise ResourceNotFound(name)
-        return found
-
-    async def put(self, sync: Sync) -> None:
-        """Write a run as it stands."""
-        async with self.store.transaction() as connection:
-            await self.store.upsert(connection, SYNCS, [sync])
-
-    async def running(self, tenant: str, cloud_account_id: str = "") -> list[Sync]:
-        """Give the tenant's runs, of one account or all, that are marked as running."""
-        table = self.store.target(SYNCS).table
-        statement = self.store.select(SYNCS, tenant).where(table.c.state == Sync.STATE_RUNNING)
-        if cloud_account_id:
-            statement = statement.where(table.c.cloud_account_id == cloud_account_id)
-        found = await self.store.messages(SYNCS, statement)
-        return [sync for sync in found if isinstance(sync, Sync)]
-
-    async def tenants_with_running(self) -> list[str]:
-        """Give the tenants that have a running run.
-
-        Start-up looks over all tenants; no caller's request leads here.
-        """
-        table = self.store.target(SYNCS).table
-        statement = (
-            sa.select(table.c.tenant_id).where(table.c.state == Sync.STATE_RUNNING).distinct()
-        )
-        async with self.store.connection() as connection:
-            return list((await connection.execute(statement)).scalars())
 
 
 def _record_id(name: str) -> str:

@@ -8,6 +8,7 @@ from google.rpc import code_pb2, status_pb2
 from secmesh.inventory.v1 import sync_service_pb2_grpc
 from secmesh.inventory.v1.sync_pb2 import ManifestEntry, Sync
 from secmesh.inventory.v1.sync_service_pb2 import (
+    CancelSyncRequest,
     GetSyncRequest,
     ListManifestEntriesRequest,
     ListManifestEntriesResponse,
@@ -18,10 +19,13 @@ from secmesh.inventory.v1.sync_service_pb2 import (
     WatchSyncResponse,
 )
 from services.inventory.collect.runner import SyncRunner
-from services.inventory.store import MANIFEST, SYNCS, SyncStore
+from services.inventory.store import MANIFEST
+from services.inventory.sync_store import SYNCS, SyncStore
 
 WATCH_SECONDS = 0.2
 """Shortest time between two events of a watched run."""
+CANCEL_SECONDS = 10.0
+"""Longest that a canceller waits for the end of calls in flight; as the contract says."""
 NEWEST_FIRST = "start_time desc"
 
 
@@ -41,6 +45,13 @@ class SyncServicer(sync_service_pb2_grpc.SyncServiceServicer):
 
     async def GetSync(self, request: GetSyncRequest, _context: object) -> Sync:  # noqa: N802  # the contract's name
         return await self._runner.get(request.name)
+
+    async def CancelSync(self, request: CancelSyncRequest, _context: object) -> Sync:  # noqa: N802  # the contract's name
+        sync = await self._runner.cancel(request.name)
+        if sync.state == Sync.STATE_RUNNING:
+            await self._runner.changed(request.name, CANCEL_SECONDS)
+            sync = await self._runner.get(request.name)
+        return sync
 
     async def ListSyncs(self, request: ListSyncsRequest, _context: object) -> ListSyncsResponse:  # noqa: N802  # the contract's name
         page = await self._syncs.store.page(

@@ -20,6 +20,7 @@ from mesh.sql.tables import Tables, create_tables
 from secmesh.inventory.v1 import record_service_pb2_grpc, sync_service_pb2_grpc
 from secmesh.inventory.v1.sync_pb2 import Sync
 from secmesh.inventory.v1.sync_service_pb2 import (
+    CancelSyncRequest,
     GetSyncRequest,
     ListManifestEntriesRequest,
     ListSyncsRequest,
@@ -294,3 +295,39 @@ async def test_an_account_that_cannot_be_reached_fails_the_run(
     assert ended.error.message == f"account {account}: {problem}"
     assert "ACCOUNT_UNREACHABLE" in str(ended.error.details[0])
     assert events[-1].ended.code == 0
+
+
+async def test_a_run_is_cancelled_over_the_wire(
+    server: Server, keys: Path, stub: "Stub", faults: Faults
+) -> None:
+    gate = faults.hold("iam:GetAccountSummary")
+    sync = await stub.StartSync(start())
+    request = CancelSyncRequest(name=sync.name)
+    async with channel_to(server, keys, "rival") as other:
+        with pytest.raises(CallRefused) as refused:
+            await sync_service_pb2_grpc.SyncServiceStub(other).CancelSync(request)
+        assert refused.value.code is grpc.StatusCode.NOT_FOUND
+    cancelling = asyncio.ensure_future(stub.CancelSync(request))
+    events = asyncio.create_task(watched(stub, sync.name))
+    await asyncio.sleep(0.2)
+    gate.set()
+    cancelled = await cancelling
+    assert cancelled.state == Sync.STATE_CANCELLED
+    assert (await events)[-2].sync == cancelled
+    await watched(stub, (await stub.StartSync(start("whole"))).name)
+    with pytest.raises(CallRefused) as refused:
+        await stub.CancelSync(CancelSyncRequest(name=f"{TENANT}/syncs/whole"))
+    assert refused.value.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert refused.value.reason == "SYNC_ENDED"
+
+
+async def test_only_who_may_cancel_does(server: Server, keys: Path, stub: "Stub") -> None:
+    await watched(stub, (await stub.StartSync(start("kept"))).name)
+    token = sign_token(keys, subject="eve", tenant="acme", roles=["auditor"])
+    async with open_channel(server.address, package=CATALOGUE.package, token=token) as opened:
+        with pytest.raises(CallRefused) as refused:
+            await sync_service_pb2_grpc.SyncServiceStub(opened).CancelSync(
+                CancelSyncRequest(name=f"{TENANT}/syncs/kept")
+            )
+    assert refused.value.reason == "PERMISSION_MISSING"
+    assert refused.value.metadata["permission"] == "inventory.syncs.cancel"

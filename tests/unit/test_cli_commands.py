@@ -344,3 +344,16 @@ def test_report_is_of_the_newest_assessment(operator: Operator, tmp_path: Path) 
     assert request.name == newest.name
     assert request.format == compliance_service_pb2.REPORT_FORMAT_MARKDOWN
     assert out.read_text() == "# Ärger"
+
+
+@pytest.mark.parametrize("name", ["r1", "tenants/acme/syncs/r1"])
+def test_cancel_takes_a_run_by_id_or_name(operator: Operator, name: str) -> None:
+    done = operator.run("-o", "json", "inventory", "cancel", name)
+    cancelled = sync_pb2.Sync(
+        name="tenants/acme/syncs/r1", state=sync_pb2.Sync.State.STATE_CANCELLED
+    )
+    request = operator.answer("SyncService", "CancelSync", cancelled)
+    assert request.name == cancelled.name
+    result = done.result(SECONDS)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["state"] == "STATE_CANCELLED"

@@ -68,7 +68,10 @@ def test_the_roles_fit_the_contract() -> None:
         "inventory.ssps.create",
         "inventory.assessments.create",
     }
-    assert granted["operator"] == granted["auditor"] | {"inventory.syncs.create"}
+    assert granted["operator"] == granted["auditor"] | {
+        "inventory.syncs.create",
+        "inventory.syncs.cancel",
+    }
     assert granted["admin"] == needed
 
 

@@ -23,7 +23,8 @@ from services.inventory.collect.progress import Progress
 from services.inventory.collect.sources import SharedSources
 from services.inventory.collect.versions import Changes, Unit, settle
 from services.inventory.errors import AccountUnreachable, SyncInterrupted
-from services.inventory.store import InventoryStore, SyncStore
+from services.inventory.store import InventoryStore
+from services.inventory.sync_store import SyncStore
 
 _LOG = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -71,7 +72,8 @@ class Run:
         self._workers = workers
         self._unit_limit = unit_limit
         self._progress = Progress(len(units))
-        self._cancelled = threading.Event()
+        self._stopped = threading.Event()
+        self._left = 0
         self._sources = SharedSources(units, records)
         self._whole = True
         self.ended = asyncio.Event()
@@ -84,9 +86,19 @@ class Run:
         copy.progress.CopyFrom(self._progress.snapshot())
         return copy
 
-    def cancel(self) -> None:
-        """Let no further call be made; the run then fails as interrupted."""
-        self._cancelled.set()
+    def cancel(self, when: datetime) -> None:
+        """Let no further call be made, because a caller asked for it."""
+        if not self._sync.HasField("cancel_time"):
+            self._sync.cancel_time.CopyFrom(timestamp(when))
+        self._stop()
+
+    def interrupt(self) -> None:
+        """Let no further call be made, because the process ends."""
+        self._stop()
+
+    def _stop(self) -> None:
+        self._stopped.set()
+        self._sources.abandon()
 
     async def execute(self) -> None:
         """Do all units and write how the run ended."""
@@ -99,7 +111,10 @@ class Run:
             account = problem.cloud_account_id
             error = AccountUnreachable(account, str(problem)).status()
         except ReadingCancelled:
-            error = SyncInterrupted(self._sync.name).status()
+            if self._sync.HasField("cancel_time"):
+                state = Sync.STATE_CANCELLED
+            else:
+                error = SyncInterrupted(self._sync.name).status()
         except asyncio.CancelledError as ending:
             cancelled, error = ending, SyncInterrupted(self._sync.name).status()
         except shared.Refusal as refusal:
@@ -117,7 +132,7 @@ class Run:
         if error is not None:
             self._sync.error.CopyFrom(error)
         try:
-            await self._syncs.put(self.sync)
+            await self._syncs.save(self.sync)
         finally:
             self.ended.set()
 
@@ -131,8 +146,10 @@ class Run:
                     group.create_task(self._unit(account, unit))
         except ExceptionGroup as problems:
             # One of them speaks for the run.
-            self._cancelled.set()
+            self._stopped.set()
             raise problems.exceptions[0] from None
+        if self._left:
+            raise ReadingCancelled
 
     async def _unit(self, account: Account, unit: Unit) -> None:
         reader = self._reader(account, unit)
@@ -142,7 +159,10 @@ class Run:
             self._sources.publish(unit, reading.collected)
             published = True
             changes = await self._write(unit, reading)
-        except (ReadingCancelled, shared.DependencyUnavailable):
+        except ReadingCancelled:
+            # The others are not cut short: what they have read is written.
+            self._left += 1
+        except shared.DependencyUnavailable:
             raise
         except Exception as problem:  # noqa: BLE001  # one unit must not take the others down
             _LOG.exception("a unit failed", extra={"fields": _fields(unit)})
@@ -151,7 +171,7 @@ class Run:
             await self._give_up(unit, reader, problem)
         else:
             self._progress.unit_ended(changes)
-            await self._syncs.put(self.sync)
+            await self._syncs.save(self.sync)
 
     async def _give_up(self, unit: Unit, reader: Reader, problem: Exception) -> None:
         """Leave the unit's rows as they are and write what became of its reads."""
@@ -168,7 +188,7 @@ class Run:
         return Reader(
             account,
             unit.region if unit.region in self._sync.regions else account.region,
-            patience=Patience(self._unit_limit.total_seconds(), self._cancelled),
+            patience=Patience(self._unit_limit.total_seconds(), self._stopped),
             pool=self._workers.reads,
             listener=self._progress.answered,
             regions=tuple(self._sync.regions),

@@ -23,10 +23,12 @@ from services.inventory.collect.versions import Unit
 from services.inventory.errors import (
     AccountNotGranted,
     CollectionUnknown,
+    SyncEnded,
     SyncInterrupted,
     SyncRunning,
 )
-from services.inventory.store import InventoryStore, SyncStore
+from services.inventory.store import InventoryStore
+from services.inventory.sync_store import SyncStore
 
 CLOSE_SECONDS = 2.0
 """Time that calls in flight have when the process ends."""
@@ -81,7 +83,7 @@ class SyncRunner:
                 sync.state = Sync.STATE_FAILED
                 sync.end_time.CopyFrom(timestamp(datetime.now(UTC)))
                 sync.error.CopyFrom(SyncInterrupted(sync.name).status())
-                await self._syncs.put(sync)
+                await self._syncs.save(sync)
                 _LOG.warning("found an interrupted run", extra={"fields": {"sync": sync.name}})
 
     async def start(self, parent: str, wanted: Sync, sync_id: str) -> Sync:
@@ -112,7 +114,7 @@ class SyncRunner:
                 start_time=timestamp(datetime.now(UTC)),
             )
             run = self._run(sync)
-            await self._syncs.put(run.sync)
+            await self._syncs.insert(run.sync)
             self._live[name] = run
         task = asyncio.create_task(self._follow(run, name), name=name)
         self._tasks.add(task)
@@ -162,6 +164,24 @@ class SyncRunner:
                 raise FieldInvalid.of(f"sync.regions[{place}]", f"{region} is no AWS region")
         return sorted(set(asked)) or [self._accounts.region]
 
+    async def cancel(self, name: str) -> Sync:
+        """End a run and give it as it stands; it may take a moment to end.
+
+        Raises ResourceNotFound, and SyncEnded if it ended by itself.
+        """
+        sync = await self.get(name)
+        if sync.state == Sync.STATE_CANCELLED:
+            return sync
+        if sync.state != Sync.STATE_RUNNING:
+            raise SyncEnded(name, Sync.State.Name(sync.state))
+        live = self._live.get(name)
+        now = datetime.now(UTC)
+        if not sync.HasField("cancel_time"):
+            await self._syncs.ask_cancel(name, now)
+        if live is not None:
+            live.cancel(now)
+        return await self.get(name)
+
     async def find(self, name: str) -> Sync | None:
         """Give a run as it stands now, or None."""
         live = self._live.get(name)
@@ -192,7 +212,7 @@ class SyncRunner:
     async def close(self) -> None:
         """Let no further call be made, and wait until every run is marked as interrupted."""
         for run in list(self._live.values()):
-            run.cancel()
+            run.interrupt()
         if self._tasks:
             # A call in flight may take minutes; nobody waits for its answer.
             _, slow = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
-from mesh.aws.reader import Unread
+from mesh.aws.reader import ReadingCancelled, Unread
 from services.inventory.collect.derive import Source
 from services.inventory.collect.draft import Collected
 from services.inventory.collect.versions import Unit, draft_of
@@ -43,8 +43,17 @@ class SharedSources:
         if not pending:
             self._complete[collection].set()
 
+    def abandon(self) -> None:
+        """Let nobody wait any more for what will not be read."""
+        for collection, pending in self._pending.items():
+            if pending:
+                self._complete[collection].set()
+
     async def of(self, unit: Unit) -> dict[str, Source]:
-        """Wait for the sources of a unit's derivation and give them."""
+        """Wait for the sources of a unit's derivation and give them.
+
+        Raises ReadingCancelled if one of them will not be read.
+        """
         return {each: await self._source(unit, each) for each in unit.collector.sources}
 
     async def _source(self, unit: Unit, collection: str) -> Source:
@@ -53,6 +62,8 @@ class SharedSources:
                 self._found[collection] = await self._stored(unit, collection)
                 self._complete[collection].set()
         await self._complete[collection].wait()
+        if self._pending[collection]:
+            raise ReadingCancelled
         return self._found[collection]
 
     async def _stored(self, unit: Unit, collection: str) -> Source:
