@@ -13,6 +13,7 @@ from services.inventory.collect import (
     derive,
     iam_password_policy,
     iam_users,
+    kms_keys,
     s3_account_settings,
     s3_buckets,
     security_groups,
@@ -129,6 +130,14 @@ REGISTRY = Registry(
                 security_groups.collect,
                 security_groups.FIELDS,
                 listings=security_groups.LISTINGS,
+                owns=_in_region,
+            ),
+            Collector(
+                "kms_keys",
+                Scope.REGIONAL,
+                kms_keys.collect,
+                kms_keys.FIELDS,
+                listings=kms_keys.LISTINGS,
                 owns=_in_region,
             ),
             Collector(
