@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from cli.sample.clients import ACCOUNT, Clients
 from cli.sample.keys import make_keys
+from cli.sample.roles import make_roles
 from mesh.embedded.aws import TAG_PREFIX
 from mesh.loopback import is_loopback
 
@@ -74,6 +75,7 @@ def _iam(iam: Any) -> None:
     iam.create_group(GroupName="developers")
     _people(iam)
     _machines(iam)
+    make_roles(iam)
 
 
 def _people(iam: Any) -> None:

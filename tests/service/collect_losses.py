@@ -33,6 +33,7 @@ LOST: dict[str, dict[str, set[str]]] = {
             "tags",
         }
     },
+    "iam:ListRoles": {"iam_roles": {"max_session_seconds"}},
     # The report that was made before is still there.
     "iam:GenerateCredentialReport": {},
     "iam:GetCredentialReport": {

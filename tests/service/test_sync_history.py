@@ -19,8 +19,11 @@ from tests.service.collect_world import World, by, client, gaps
 OWN = "222222222222"
 """An account that these tests change."""
 SAMPLE = {
+    "access_keys": 3,
     "cloudtrail_trails": 2,
     "iam_password_policy": 1,
+    "iam_policies": 2,
+    "iam_roles": 5,
     "iam_users": 7,
     "kms_keys": 5,
     "s3_account_settings": 1,

@@ -20,6 +20,7 @@ LIST = Path(__file__).parents[2].parent / "shared" / "data" / "checks.csv"
 TABLES = {
     "cloudtrail_trails",
     "iam_password_policy",
+    "iam_roles",
     "iam_users",
     "kms_keys",
     "s3_buckets",

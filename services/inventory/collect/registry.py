@@ -9,9 +9,12 @@ from mesh.aws.reader import Reader
 from mesh.contract.catalogue import Catalogue, CatalogueError
 from secmesh.inventory.v1.record_pb2 import Record
 from services.inventory.collect import (
+    access_keys,
     cloudtrail_trails,
     derive,
     iam_password_policy,
+    iam_policies,
+    iam_roles,
     iam_users,
     kms_keys,
     s3_account_settings,
@@ -102,6 +105,29 @@ REGISTRY = Registry(
                 iam_users.collect,
                 iam_users.FIELDS,
                 listings=iam_users.LISTINGS,
+            ),
+            Collector(
+                "access_keys",
+                Scope.GLOBAL,
+                access_keys.collect,
+                access_keys.FIELDS,
+                listings=access_keys.LISTINGS,
+                heartbeats=frozenset({"last_used"}),
+            ),
+            Collector(
+                "iam_roles",
+                Scope.GLOBAL,
+                iam_roles.collect,
+                iam_roles.FIELDS,
+                listings=iam_roles.LISTINGS,
+                heartbeats=frozenset({"last_used"}),
+            ),
+            Collector(
+                "iam_policies",
+                Scope.GLOBAL,
+                iam_policies.collect,
+                iam_policies.FIELDS,
+                listings=iam_policies.LISTINGS,
             ),
             Collector(
                 "iam_password_policy",
