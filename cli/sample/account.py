@@ -9,13 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
-from botocore.config import Config
-
+from cli.sample.clients import ACCOUNT, Clients
+from cli.sample.keys import make_keys
+from cli.sample.roles import make_roles
 from mesh.embedded.aws import TAG_PREFIX
 from mesh.loopback import is_loopback
 
-ACCOUNT = "123456789012"
 OTHER_REGION = "eu-west-1"
 PASSWORD = "Correct-Horse-7-Battery"  # noqa: S105  # of users that exist in memory only
 DATA, TRAIL_LOGS, ACCESS_LOGS = "acme-data", "acme-cloudtrail", "acme-access-logs"
@@ -41,39 +40,12 @@ def populate(endpoint_url: str, region: str) -> None:
     """
     if not is_loopback(urlsplit(endpoint_url).hostname or ""):
         raise ValueError(f"{endpoint_url} is not on this machine")
-    clients = _Clients(endpoint_url, region)
+    clients = Clients(endpoint_url, region)
     _iam(clients.client("iam"))
     _buckets(clients)
     _security_groups(clients.client("ec2"))
     _trails(clients.client("cloudtrail"))
-
-
-class _Clients:
-    """Clients with credentials that lead nowhere but to the embedded endpoint."""
-
-    def __init__(self, endpoint_url: str, region: str) -> None:
-        self._endpoint_url = endpoint_url
-        self.region = region
-        self._session = boto3.session.Session(
-            aws_access_key_id="embedded",
-            aws_secret_access_key="embedded",  # noqa: S106  # the endpoint takes anything
-        )
-
-    def client(self, service: Any, region: str = "") -> Any:
-        client = self._session.client(
-            service,
-            endpoint_url=self._endpoint_url,
-            region_name=region or self.region,
-            config=Config(retries={"total_max_attempts": 1}),
-        )
-        if service == "s3control":
-            # One endpoint has no host name for each account.
-            client.meta.events.register("before-sign.s3-control", _drop_account_prefix)
-        return client
-
-
-def _drop_account_prefix(request: Any, **_: object) -> None:
-    request.url = request.url.replace(f"//{ACCOUNT}.", "//", 1)
+    make_keys(clients.client("kms"))
 
 
 def _days_ago(days: int) -> str:
@@ -103,6 +75,7 @@ def _iam(iam: Any) -> None:
     iam.create_group(GroupName="developers")
     _people(iam)
     _machines(iam)
+    make_roles(iam)
 
 
 def _people(iam: Any) -> None:
@@ -191,7 +164,7 @@ def _anyone_reads(bucket: str) -> dict[str, Any]:
     }
 
 
-def _buckets(clients: _Clients) -> None:
+def _buckets(clients: Clients) -> None:
     # Nothing of the account's own block is on, so each bucket is on its own.
     clients.client("s3control").put_public_access_block(
         AccountId=ACCOUNT, PublicAccessBlockConfiguration=dict.fromkeys(ALL_BLOCKED, False)

@@ -20,8 +20,10 @@ _ACTIONS = {
 # Services whose IAM prefix is not their name in botocore.
 _PREFIXES = {"s3control": "s3"}
 
+_KEY_GONE = frozenset({"NotFoundException"})
+
 # Errors that say "not configured" or "not there". Source: the Errors section of
-# each operation in the API references of S3, IAM and CloudTrail.
+# each operation in the API references of the services.
 _ABSENT = {
     "cloudtrail:GetInsightSelectors": frozenset(
         {"InsightNotEnabledException", "TrailNotFoundException"}
@@ -32,6 +34,11 @@ _ABSENT = {
     "iam:GetAccountPasswordPolicy": frozenset({"NoSuchEntity"}),
     "iam:GetCredentialReport": frozenset({"ReportNotPresent", "ReportExpired", "ReportInProgress"}),
     "iam:ListMFADevices": frozenset({"NoSuchEntity"}),
+    "kms:DescribeKey": _KEY_GONE,
+    "kms:GetKeyPolicy": _KEY_GONE,
+    "kms:GetKeyRotationStatus": _KEY_GONE,
+    "kms:ListGrants": _KEY_GONE,
+    "kms:ListResourceTags": _KEY_GONE,
     "s3:GetBucketEncryption": frozenset({"ServerSideEncryptionConfigurationNotFoundError"}),
     "s3:GetBucketLifecycleConfiguration": frozenset({"NoSuchLifecycleConfiguration"}),
     "s3:GetBucketOwnershipControls": frozenset({"OwnershipControlsNotFoundError"}),

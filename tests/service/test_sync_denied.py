@@ -12,127 +12,8 @@ from mesh.embedded.aws_faults import Faults
 from secmesh.inventory.v1.record_pb2 import READ_OUTCOME_DENIED, Record
 from secmesh.inventory.v1.sync_pb2 import Sync
 from services.inventory.collect.registry import REGISTRY
+from tests.service.collect_losses import LOST
 from tests.service.collect_world import Rows, World, body_of, by, gaps, world
-
-BLOCK = {
-    "public_access_block",
-    "block_public_acls",
-    "ignore_public_acls",
-    "block_public_policy",
-    "restrict_public_buckets",
-}
-POLICY = {
-    "configured",
-    "minimum_length",
-    "require_uppercase",
-    "require_lowercase",
-    "require_numbers",
-    "require_symbols",
-    "max_age_days",
-    "reuse_prevention",
-    "hard_expiry",
-    "allow_users_to_change",
-}
-# Operation: by collection, every field that some record loses by its denial.
-LOST: dict[str, dict[str, set[str]]] = {
-    "iam:GetAccountAuthorizationDetails": {
-        "iam_users": {
-            "user_id",
-            "attached_policies",
-            "inline_policies",
-            "groups",
-            "permissions_boundary",
-            "tags",
-        }
-    },
-    # The report that was made before is still there.
-    "iam:GenerateCredentialReport": {},
-    "iam:GetCredentialReport": {
-        "iam_users": {
-            "create_date",
-            "password_enabled",
-            "last_login",
-            "password_last_changed",
-            "access_keys",
-            "active_access_keys",
-            "oldest_active_key_rotated",
-            "credential_unused_since",
-            "mfa_enabled",
-            "mfa_types",
-        }
-    },
-    # The users' own lists tell the same.
-    "iam:ListVirtualMFADevices": {},
-    "iam:ListMFADevices": {"iam_users": {"mfa_types"}},
-    "iam:GetAccountPasswordPolicy": {"iam_password_policy": POLICY},
-    "iam:GetAccountSummary": {
-        "iam_password_policy": {"root_mfa_enabled", "root_access_keys_present"}
-    },
-    "iam:ListAccountAliases": {"iam_password_policy": {"account_alias"}},
-    "s3control:GetPublicAccessBlock": {
-        "s3_account_settings": BLOCK,
-        "s3_buckets": {"public"},
-        "cloudtrail_trails": {"log_bucket_public"},
-    },
-    "s3:ListBuckets": {"cloudtrail_trails": {"log_bucket_public", "log_bucket_logged"}},
-    # Without it the region is not known, so neither is whether one of its trails watches.
-    "s3:GetBucketLocation": {
-        "s3_buckets": {"data_events_logged"},
-        "cloudtrail_trails": {"log_bucket_logged"},
-    },
-    "s3:GetBucketEncryption": {"s3_buckets": {"encryption", "kms_key_id", "bucket_key_enabled"}},
-    "s3:GetPublicAccessBlock": {
-        "s3_buckets": BLOCK | {"public"},
-        "cloudtrail_trails": {"log_bucket_public"},
-    },
-    "s3:GetBucketPolicy": {"s3_buckets": {"policy", "https_only"}},
-    "s3:GetBucketPolicyStatus": {"s3_buckets": {"policy_is_public", "public"}},
-    "s3:GetBucketAcl": {
-        "s3_buckets": {"acl_grants_public", "public"},
-        "cloudtrail_trails": {"log_bucket_public"},
-    },
-    "s3:GetBucketOwnershipControls": {
-        "s3_buckets": {"ownership", "public"},
-        "cloudtrail_trails": {"log_bucket_public"},
-    },
-    "s3:GetBucketVersioning": {"s3_buckets": {"versioning", "mfa_delete"}},
-    "s3:GetBucketLogging": {
-        "s3_buckets": {"logging_target_bucket"},
-        "cloudtrail_trails": {"log_bucket_logged"},
-    },
-    "s3:GetObjectLockConfiguration": {"s3_buckets": {"object_lock_mode", "retention_days"}},
-    "s3:GetBucketLifecycleConfiguration": {"s3_buckets": {"expiration_days"}},
-    "s3:GetBucketReplication": {"s3_buckets": {"replication_targets"}},
-    "s3:GetBucketNotificationConfiguration": {"s3_buckets": {"event_targets"}},
-    "s3:GetBucketTagging": {"s3_buckets": {"tags"}},
-    "ec2:DescribeSecurityGroups": {},
-    "ec2:DescribeNetworkInterfaces": {"security_groups": {"attached_enis", "unused"}},
-    "ec2:GetManagedPrefixListEntries": {"security_groups": {"open_to_world"}},
-    "cloudtrail:DescribeTrails": {
-        "s3_buckets": {"data_events_logged"},
-    },
-    "cloudtrail:GetTrailStatus": {
-        "cloudtrail_trails": {
-            "is_logging",
-            "latest_delivery_time",
-            "latest_delivery_error",
-            "latest_cloudwatch_delivery_time",
-            "latest_cloudwatch_delivery_error",
-        },
-        "s3_buckets": {"data_events_logged"},
-    },
-    "cloudtrail:GetEventSelectors": {
-        "cloudtrail_trails": {
-            "management_events",
-            "s3_data_events",
-            "lambda_data_events",
-            "log_bucket_logged",
-        },
-        "s3_buckets": {"data_events_logged"},
-    },
-    "cloudtrail:GetInsightSelectors": {"cloudtrail_trails": {"insight_selectors"}},
-    "cloudtrail:ListTags": {"cloudtrail_trails": {"tags"}},
-}
 
 
 @pytest.fixture(scope="module")
@@ -152,16 +33,10 @@ def healthy(aws: AwsEndpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def touched(operation: str) -> list[str]:
+async def touched(made: World, operation: str) -> list[str]:
     """Give the collections whose unit calls an operation or looks at one that does."""
-    service = operation.partition(":")[0]
-    direct = {
-        "iam": {"iam_users", "iam_password_policy"},
-        "s3": {"s3_buckets"},
-        "s3control": {"s3_buckets", "s3_account_settings"},
-        "ec2": {"security_groups"},
-        "cloudtrail": {"cloudtrail_trails"},
-    }[service]
+    (sync,) = [each for each in await made.syncs() if each.state == Sync.STATE_SUCCEEDED]
+    direct = {each.collection for each in await made.manifest(sync) if each.operation == operation}
     looking = {
         name for name, each in REGISTRY.collectors.items() if direct.intersection(each.sources)
     }
@@ -191,10 +66,10 @@ def compared(before: Rows, after: Rows, wanted: str) -> set[str]:
 
 
 def _timeless(record: Record) -> object:
-    """Give a body without the time that moves by itself."""
+    """Give a body without the times that move by themselves."""
     copy = type(body_of(record))()
     copy.CopyFrom(body_of(record))
-    for field in {"latest_delivery_time"} & set(copy.DESCRIPTOR.fields_by_name):
+    for field in REGISTRY.collectors[record.name.split("/")[-2]].heartbeats:
         copy.ClearField(field)
     return copy
 
@@ -205,7 +80,7 @@ async def test_a_denied_operation_takes_only_what_it_tells(
 ) -> None:
     shutil.copy(healthy / "inventory.db", tmp_path)
     async with world(aws, tmp_path) as made:
-        collections = touched(operation)
+        collections = await touched(made, operation)
         before = {each: await made.rows(each) for each in collections}
         faults.deny(operation)
         sync = await made.sync(*collections)

@@ -18,6 +18,19 @@ from tests.service.collect_world import World, by, client, gaps
 
 OWN = "222222222222"
 """An account that these tests change."""
+SAMPLE = {
+    "access_keys": 3,
+    "cloudtrail_trails": 2,
+    "iam_password_policy": 1,
+    "iam_policies": 2,
+    "iam_roles": 5,
+    "iam_users": 7,
+    "kms_keys": 5,
+    "s3_account_settings": 1,
+    "s3_buckets": 7,
+    "security_groups": 11,
+}
+"""Resources of the sample account, by collection."""
 
 
 @pytest.fixture
@@ -37,18 +50,11 @@ async def test_a_second_sync_of_an_unchanged_account_writes_no_row(collecting: W
     before = await collecting.content()
     second = await collecting.sync()
     assert first.state == second.state == Sync.STATE_SUCCEEDED
-    assert first.progress.rows_written == first.progress.resources == 29
+    assert first.progress.rows_written == first.progress.resources == sum(SAMPLE.values())
     assert second.progress.rows_written == second.progress.rows_closed == 0
-    assert second.progress.rows_unchanged == second.progress.resources == 29
+    assert second.progress.rows_unchanged == second.progress.resources == sum(SAMPLE.values())
     assert await collecting.content() == before
-    assert {name: len(rows) for name, rows in before.items()} == {
-        "cloudtrail_trails": 2,
-        "iam_password_policy": 1,
-        "iam_users": 7,
-        "s3_account_settings": 1,
-        "s3_buckets": 7,
-        "security_groups": 11,
-    }
+    assert {name: len(rows) for name, rows in before.items()} == SAMPLE
 
 
 async def test_a_changed_bucket_gets_one_version(
@@ -105,6 +111,7 @@ async def test_a_deleted_bucket_is_closed_and_comes_back_under_its_name(
         ("security_groups", "ec2:DescribeSecurityGroups"),
         ("cloudtrail_trails", "cloudtrail:DescribeTrails"),
         ("iam_users", "iam:GetAccountAuthorizationDetails"),
+        ("kms_keys", "kms:ListKeys"),
     ],
 )
 async def test_a_throttled_listing_closes_nothing(
@@ -132,7 +139,7 @@ async def test_a_failing_unit_leaves_the_others_alone(
     monkeypatch.setattr("services.inventory.collect.security_groups.group_draft", divide)
     sync = await collecting.sync()
     assert sync.state == Sync.STATE_PARTIAL
-    assert sync.progress.units_done == sync.progress.units == 6
+    assert sync.progress.units_done == sync.progress.units == len(SAMPLE)
     assert len(await collecting.rows("s3_buckets")) == 7
     assert not await collecting.rows("security_groups")
     entries = [

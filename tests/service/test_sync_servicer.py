@@ -31,6 +31,7 @@ from secmesh.inventory.v1.sync_service_pb2 import (
 from secmesh.records.v1.record_requests_pb2 import ListRecordsRequest
 from services.inventory.__main__ import build_server
 from services.inventory.collect.draft import timestamp
+from services.inventory.collect.registry import REGISTRY
 from tests.service.collect_world import CATALOGUE, SAMPLE_ACCOUNT, TENANT, settings
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ async def test_a_watched_run_goes_from_running_to_its_end(
     assert events[0].sync.state == Sync.STATE_RUNNING
     last = events[-2].sync
     assert last.state == Sync.STATE_SUCCEEDED
-    assert last.progress.units_done == last.progress.units == 6
+    assert last.progress.units_done == last.progress.units == len(REGISTRY.collectors)
     calls = [event.sync.progress.calls for event in events[:-1]]
     assert calls == sorted(calls)
     assert await stub.GetSync(GetSyncRequest(name=sync.name)) == last

@@ -17,7 +17,15 @@ from services.inventory.compliance.failing_filter import conjuncts
 CATALOGUE = load_catalogue("secmesh.inventory.v1")
 CHECKS = load_checks(CATALOGUE)
 LIST = Path(__file__).parents[2].parent / "shared" / "data" / "checks.csv"
-TABLES = {"iam_users", "iam_password_policy", "s3_buckets", "security_groups", "cloudtrail_trails"}
+TABLES = {
+    "cloudtrail_trails",
+    "iam_password_policy",
+    "iam_roles",
+    "iam_users",
+    "kms_keys",
+    "s3_buckets",
+    "security_groups",
+}
 
 
 def _listed() -> Iterable[dict[str, str]]:
@@ -44,7 +52,8 @@ def test_checks_say_what_the_list_says(row: dict[str, str]) -> None:
     assert [mapping.control_id for mapping in check.controls] == primary
     confirmed = {control_id(each) for each in row["primary_confirmed_by_published_mapping"].split()}
     for mapping in check.controls:
-        assert (mapping.source == "securityhub") == (mapping.control_id in confirmed)
+        expected = row["mapping_source"] if mapping.control_id in confirmed else "secmesh"
+        assert mapping.source == expected
     of_account = row["resource_type"] == "account"
     assert (check.scope == check_pb2.CHECK_SCOPE_ACCOUNT) == of_account
 

@@ -19,6 +19,8 @@ GET = "iam:GetCredentialReport"
 KEY_SLOTS = (1, 2)
 # What stands in place of a value: never, none, or not told.
 _NOTHING = frozenset({"", "N/A", "no_information", "not_supported"})
+REPORT_PATIENCE = 60.0
+"""Seconds that a report may take to be made."""
 _POLL_SECONDS = 1.0
 
 

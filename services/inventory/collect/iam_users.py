@@ -9,6 +9,7 @@ from mesh.aws.reader import Absent, Reader, Response, Unread
 from secmesh.inventory.v1.iam_pb2 import AccessKey, IamUser
 from services.inventory.collect.credential_report import (
     GET,
+    REPORT_PATIENCE,
     ROOT,
     KeyLine,
     UserLine,
@@ -21,7 +22,6 @@ DEVICES = "iam:ListVirtualMFADevices"
 USER_DEVICES = "iam:ListMFADevices"
 LISTINGS = (DETAILS,)
 PAGE = 1000
-REPORT_PATIENCE = 60.0
 
 IDENTITY_FIELDS = ("username", "is_root", "path", "create_date")
 DETAIL_FIELDS = (

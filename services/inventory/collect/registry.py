@@ -9,10 +9,14 @@ from mesh.aws.reader import Reader
 from mesh.contract.catalogue import Catalogue, CatalogueError
 from secmesh.inventory.v1.record_pb2 import Record
 from services.inventory.collect import (
+    access_keys,
     cloudtrail_trails,
     derive,
     iam_password_policy,
+    iam_policies,
+    iam_roles,
     iam_users,
+    kms_keys,
     s3_account_settings,
     s3_buckets,
     security_groups,
@@ -103,6 +107,29 @@ REGISTRY = Registry(
                 listings=iam_users.LISTINGS,
             ),
             Collector(
+                "access_keys",
+                Scope.GLOBAL,
+                access_keys.collect,
+                access_keys.FIELDS,
+                listings=access_keys.LISTINGS,
+                heartbeats=frozenset({"last_used"}),
+            ),
+            Collector(
+                "iam_roles",
+                Scope.GLOBAL,
+                iam_roles.collect,
+                iam_roles.FIELDS,
+                listings=iam_roles.LISTINGS,
+                heartbeats=frozenset({"last_used"}),
+            ),
+            Collector(
+                "iam_policies",
+                Scope.GLOBAL,
+                iam_policies.collect,
+                iam_policies.FIELDS,
+                listings=iam_policies.LISTINGS,
+            ),
+            Collector(
                 "iam_password_policy",
                 Scope.GLOBAL,
                 iam_password_policy.collect,
@@ -129,6 +156,14 @@ REGISTRY = Registry(
                 security_groups.collect,
                 security_groups.FIELDS,
                 listings=security_groups.LISTINGS,
+                owns=_in_region,
+            ),
+            Collector(
+                "kms_keys",
+                Scope.REGIONAL,
+                kms_keys.collect,
+                kms_keys.FIELDS,
+                listings=kms_keys.LISTINGS,
                 owns=_in_region,
             ),
             Collector(

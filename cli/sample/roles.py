@@ -1,0 +1,40 @@
+"""Roles of the sample account."""
+
+import json
+from typing import Any
+
+from cli.sample.clients import ACCOUNT
+
+PARTNER = "999999999999"
+
+
+def make_roles(iam: Any) -> None:
+    """Make roles for a service, for people and for partners, and one that anyone may take on."""
+    _role(
+        iam,
+        "etl",
+        {"Service": "lambda.amazonaws.com"},
+        MaxSessionDuration=7200,
+        Tags=[{"Key": "team", "Value": "data"}],
+    )
+    logs = {"Effect": "Allow", "Action": "logs:PutLogEvents", "Resource": "*"}
+    iam.put_role_policy(RoleName="etl", PolicyName="write-logs", PolicyDocument=_policy(logs))
+    _role(iam, "deploy", {"AWS": f"arn:aws:iam::{ACCOUNT}:root"})
+    anything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    made = iam.create_policy(PolicyName="do-anything", PolicyDocument=_policy(anything))
+    iam.attach_role_policy(RoleName="deploy", PolicyArn=made["Policy"]["Arn"])
+    outside = {"AWS": f"arn:aws:iam::{PARTNER}:root"}
+    _role(iam, "auditor", outside, {"StringEquals": {"sts:ExternalId": "acme-2026"}})
+    _role(iam, "partner", outside)
+    _role(iam, "anyone", {"AWS": "*"})
+
+
+def _role(iam: Any, name: str, principal: object, condition: object = None, **more: Any) -> None:
+    statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+    if condition is not None:
+        statement["Condition"] = condition
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy(statement), **more)
+
+
+def _policy(statement: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
