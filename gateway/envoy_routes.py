@@ -1,6 +1,6 @@
 """Envoy's routes, one for each method of the contracts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gateway.contracts import PLAIN_BODY_BYTES, Deployable, body_bytes
@@ -15,6 +15,8 @@ JWT_AUTHN = "envoy.filters.http.jwt_authn"
 EXT_AUTHZ = "envoy.filters.http.ext_authz"
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 REQUEST_ID = r"[A-Za-z0-9._-]{1,128}"
+GRPC_WEB = r"application/grpc-web(-text)?(\+proto)?"
+"""Content types that the grpc_web filter makes gRPC of; no other may pass by the edge."""
 MARGIN_SECONDS = 2
 """The service ends a call at its deadline, with a typed error; Envoy only if it does not."""
 _OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
@@ -36,7 +38,7 @@ def virtual_host(services: Iterable[Deployable]) -> Json:
                 for route in method.routes
                 if body_bytes(method, route) > PLAIN_BODY_BYTES
             ),
-            _grpc_to_nowhere(),
+            *_grpc_to_nowhere(),
             _rest_route(),
         ],
     }
@@ -113,13 +115,16 @@ def _big_body_route(method: Method, route: HttpRoute) -> Json:
     }
 
 
-def _grpc_to_nowhere() -> Json:
-    return {
-        **_rest_route(),
-        "name": "no gRPC method",
-        "match": {"prefix": "/", "grpc": {}},
-        "typed_per_filter_config": {EXT_AUTHZ: _OFF},
-    }
+def _grpc_to_nowhere() -> Iterator[Json]:
+    """Route gRPC callers without method past the edge: its refusals are written for REST."""
+    web = {"name": "content-type", "string_match": {"safe_regex": {"regex": GRPC_WEB}}}
+    for name, match in (("gRPC", {"grpc": {}}), ("gRPC-Web", {"headers": [web]})):
+        yield {
+            **_rest_route(),
+            "name": f"no {name} method",
+            "match": {"prefix": "/", **match},
+            "typed_per_filter_config": {EXT_AUTHZ: _OFF},
+        }
 
 
 def _rest_route() -> Json:

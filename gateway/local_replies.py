@@ -70,24 +70,25 @@ class LocalReply:
     def mappers(self) -> Iterator[Json]:
         """Give the response mappers for gRPC callers, REST callers, and REST refused early."""
         status = self.status or http_status(self.reason.code)
-        yield self._for_grpc(self.grpc_reason or self.reason, status)
+        yield self._for_grpc(self.grpc_reason or self.reason)
         yield self._for_rest(_all(_IDENTIFIED, self.cause), status, REQUEST_ID)
         early = self._for_rest(self.cause, status, EARLY_REQUEST_ID)
         yield {**early, "headers_to_add": [_header("x-request-id", EARLY_REQUEST_ID)]}
 
-    def _for_grpc(self, reason: Reason, status: int) -> Json:
+    def _for_grpc(self, reason: Reason) -> Json:
         info = error_details_pb2.ErrorInfo(reason=reason.name, domain=DOMAIN)
         packed = status_pb2.Status(code=reason.code, message=self.message)
         packed.details.add().Pack(info)
         details = base64.b64encode(packed.SerializeToString()).decode().rstrip("=")
         return {
             "filter": _all(_GRPC_REQUEST, _NOT_TRANSCODED, self.cause),
-            "status_code": status,
+            "status_code": 200,  # gRPC-Web clients read no more of any other
             "headers_to_add": [
                 _header("grpc-status-details-bin", details),
                 _header("grpc-status", str(reason.code)),
+                _header("grpc-message", self.message),
             ],
-            "body_format_override": _text(self.message),
+            "body_format_override": _text(""),  # with a body the grpc_web filter knows better
         }
 
     def _for_rest(self, cause: Json, status: int, request_id: str) -> Json:

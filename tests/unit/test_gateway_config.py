@@ -131,7 +131,7 @@ def test_every_reply_is_json_for_rest_and_a_status_for_grpc() -> None:
     assert first["body_format_override"]["content_type"] == "application/json"
     for grpc, rest, early in zip(mappers[::3], mappers[1::3], mappers[2::3], strict=True):
         added = {each["header"]["key"] for each in grpc["headers_to_add"]}
-        assert added == {"grpc-status-details-bin", "grpc-status"}
+        assert added == {"grpc-status-details-bin", "grpc-status", "grpc-message"}
         for mapper in (rest, early):
             body = mapper["body_format_override"]
             assert body["content_type"] == "application/json"
