@@ -1,19 +1,26 @@
 """Envoy's routes, one for each method of the contracts."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gateway.contracts import PLAIN_BODY_BYTES, Deployable, body_bytes
+from gateway.envoy_cors import cors_policy
+from gateway.envoy_limits import RATE_LIMIT
+from gateway.policy import Policy
 from gateway.routes import PathTemplate
 from mesh.contract.catalogue import HttpRoute, Method
 
 Json = dict[str, Any]
 EDGE_HTTP = "edge-http"
+NOWHERE = "nowhere"
+"""A cluster that does not exist."""
 OPEN_PATHS = ("/healthz", "/openapi.json")
 """Served by the edge without a token."""
 JWT_AUTHN = "envoy.filters.http.jwt_authn"
 EXT_AUTHZ = "envoy.filters.http.ext_authz"
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
+OPEN_FILTERS = (JWT_AUTHN, RATE_LIMIT, EXT_AUTHZ, TRANSCODER)
+"""Filters that open paths do not pass."""
 REQUEST_ID = r"[A-Za-z0-9._-]{1,128}"
 GRPC_WEB = r"application/grpc-web(-text)?(\+proto)?"
 """Content types that the grpc_web filter makes gRPC of; no other may pass by the edge."""
@@ -22,7 +29,7 @@ MARGIN_SECONDS = 2
 _OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
 
 
-def virtual_host(services: Iterable[Deployable]) -> Json:
+def virtual_host(services: Sequence[Deployable], policy: Policy) -> Json:
     """Give the one virtual host: open paths, methods by gRPC path, big bodies, 404."""
     methods = [(service, method) for service in services for method in service.methods]
     return {
@@ -41,6 +48,7 @@ def virtual_host(services: Iterable[Deployable]) -> Json:
             *_grpc_to_nowhere(),
             _rest_route(),
         ],
+        **cors_policy(services, policy),
     }
 
 
@@ -65,7 +73,7 @@ def _open_route(path: str) -> Json:
         "name": path,
         "match": {"path": path, "headers": [method]},
         "route": {"cluster": EDGE_HTTP, "timeout": "10s"},
-        "typed_per_filter_config": dict.fromkeys((JWT_AUTHN, EXT_AUTHZ, TRANSCODER), _OFF),
+        "typed_per_filter_config": dict.fromkeys(OPEN_FILTERS, _OFF),
     }
 
 
@@ -128,9 +136,12 @@ def _grpc_to_nowhere() -> Iterator[Json]:
 
 
 def _rest_route() -> Json:
-    """Route what the transcoder has not rewritten: to nothing."""
+    """Route what the transcoder has not rewritten: to nothing.
+
+    A direct response would do the same, but tells pages of allowed origins nothing.
+    """
     return {
         "name": "no method",
         "match": {"prefix": "/"},
-        "direct_response": {"status": 404},
+        "route": {"cluster": NOWHERE, "cluster_not_found_response_code": "NOT_FOUND"},
     }

@@ -42,7 +42,7 @@ def test_unary(gateway: Gateway, journal: Journal, form: str) -> None:
     (message,) = answer.messages
     assert record_pb2.Record.FromString(message).iam_user.username == "ann"
     assert journal.last.request == RECORD
-    assert journal.last.metadata["x-tenant"] == "acme"
+    assert journal.last.metadata["authorization"].startswith("Bearer ")
 
 
 @FORMS
