@@ -1,12 +1,13 @@
 """The HTTP filters a request passes, in order, and the connection manager around them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from gateway.contracts import PLAIN_BODY_BYTES, Deployable
 from gateway.envoy_cors import CORS
 from gateway.envoy_limits import RATE_LIMIT, rate_limit
-from gateway.envoy_routes import EDGE_HTTP, EXT_AUTHZ, JWT_AUTHN, TRANSCODER, virtual_host
+from gateway.envoy_routes import EDGE_HTTP, EXT_AUTHZ, JWT_AUTHN, virtual_host
+from gateway.envoy_transcoder import TRANSCODER, transcoder
 from gateway.local_replies import local_reply_config
 from gateway.policy import Policy
 from mesh.identity.token import LEEWAY_SECONDS
@@ -20,8 +21,6 @@ KEYS_SECONDS = 1
 FETCH_AHEAD_SECONDS = 5
 """Envoy fetches keys so long before it would forget them."""
 MEBIBYTE = 1024 * 1024
-RESPONSE_BYTES = 64 * MEBIBYTE
-"""Largest message the transcoder turns into JSON."""
 IDENTITY_HEADERS = ("x-tenant", "x-subject")
 """Names that a service could take for the caller's; who that is says the token alone."""
 CLAIMS = "claims"
@@ -87,27 +86,6 @@ def _ask_edge() -> Json:
     )
 
 
-def _transcode(image: str, services: Iterable[Deployable]) -> Json:
-    names = [name for service in services for name in service.catalogue.services]
-    return _filter(
-        TRANSCODER,
-        "grpc_json_transcoder.v3.GrpcJsonTranscoder",
-        proto_descriptor=image,
-        services=names,
-        print_options={"stream_newline_delimited": True},
-        convert_grpc_status=True,
-        query_param_unescape_plus=True,
-        url_unescape_spec="ALL_CHARACTERS_EXCEPT_SLASH",
-        request_validation_options={
-            "reject_unknown_method": True,
-            "reject_unknown_query_parameters": True,
-            "reject_binding_body_field_collisions": True,
-        },
-        max_request_body_size=32 * MEBIBYTE,
-        max_response_body_size=RESPONSE_BYTES,
-    )
-
-
 def _access_log() -> Json:
     """Log one JSON line a request on standard error; queries may hold personal data."""
     line = {
@@ -143,7 +121,7 @@ def _http_filters(services: tuple[Deployable, ...], image: str, policy: Policy) 
         settings = rate_limit(policy, (JWT_AUTHN, CLAIMS))
         yield _filter(RATE_LIMIT, "local_ratelimit.v3.LocalRateLimit", **settings)
     yield _ask_edge()
-    yield _transcode(image, services)
+    yield {"name": TRANSCODER, "typed_config": transcoder(image, services)}
     yield _filter("envoy.filters.http.router", "router.v3.Router", suppress_envoy_headers=True)
 
 
@@ -160,7 +138,7 @@ def connection_manager(services: tuple[Deployable, ...], image: str, policy: Pol
         "local_reply_config": local_reply_config(),
         "route_config": {
             "name": "contracts",
-            "virtual_hosts": [virtual_host(services, policy)],
+            "virtual_hosts": [virtual_host(services, image, policy)],
             "validate_clusters": False,  # one is not there on purpose
         },
         "http_filters": list(_http_filters(services, image, policy)),

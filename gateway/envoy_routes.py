@@ -6,6 +6,7 @@ from typing import Any
 from gateway.contracts import PLAIN_BODY_BYTES, Deployable, body_bytes
 from gateway.envoy_cors import cors_policy
 from gateway.envoy_limits import RATE_LIMIT
+from gateway.envoy_transcoder import TRANSCODER, transcoder
 from gateway.policy import Policy
 from gateway.routes import PathTemplate
 from mesh.contract.catalogue import HttpRoute, Method
@@ -18,19 +19,19 @@ OPEN_PATHS = ("/healthz", "/openapi.json")
 """Served by the edge without a token."""
 JWT_AUTHN = "envoy.filters.http.jwt_authn"
 EXT_AUTHZ = "envoy.filters.http.ext_authz"
-TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 OPEN_FILTERS = (JWT_AUTHN, RATE_LIMIT, EXT_AUTHZ, TRANSCODER)
 """Filters that open paths do not pass."""
 REQUEST_ID = r"[A-Za-z0-9._-]{1,128}"
 GRPC_WEB = r"application/grpc-web(-text)?(\+proto)?"
 """Content types that the grpc_web filter makes gRPC of; no other may pass by the edge."""
+EVENT_STREAM = "text/event-stream"
 MARGIN_SECONDS = 2
 """The service ends a call at its deadline, with a typed error; Envoy only if it does not."""
 _OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
 
 
-def virtual_host(services: Sequence[Deployable], policy: Policy) -> Json:
-    """Give the one virtual host: open paths, methods by gRPC path, big bodies, 404."""
+def virtual_host(services: Sequence[Deployable], image: str, policy: Policy) -> Json:
+    """Give the one virtual host: open paths, methods by gRPC path, events, big bodies, 404."""
     methods = [(service, method) for service in services for method in service.methods]
     return {
         "name": "secmesh",
@@ -39,6 +40,12 @@ def virtual_host(services: Sequence[Deployable], policy: Policy) -> Json:
             _malformed_request_id(),
             *(_open_route(path) for path in OPEN_PATHS),
             *(_method_route(service, method) for service, method in methods),
+            *(
+                _events_route(service, method, route, image)
+                for service, method in methods
+                for route in method.routes
+                if method.descriptor.server_streaming
+            ),
             *(
                 _big_body_route(method, route)
                 for _, method in methods
@@ -101,6 +108,29 @@ def _method_route(service: Deployable, method: Method) -> Json:
     }
 
 
+def _events_route(service: Deployable, method: Method, route: HttpRoute, image: str) -> Json:
+    """Route REST callers of a stream who ask for server-sent events."""
+    accept = {"name": "accept", "string_match": {"contains": EVENT_STREAM, "ignore_case": True}}
+    match = _rest_match(route)
+    # Elsewhere Envoy sends the limit on, but not on a route that is found before transcoding.
+    seconds = f"{int(method.timeout.total_seconds() + MARGIN_SECONDS)}S"
+    limit = {"header": {"key": "grpc-timeout", "value": seconds}, "append_action": "ADD_IF_ABSENT"}
+    return {
+        **_method_route(service, method),
+        "request_headers_to_add": [limit],
+        "name": f"{route.verb} {route.template} as events",
+        "match": {**match, "headers": [*match["headers"], accept]},
+        "typed_per_filter_config": {TRANSCODER: transcoder(image, [service], events=True)},
+    }
+
+
+def _rest_match(route: HttpRoute) -> Json:
+    return {
+        "safe_regex": {"regex": PathTemplate.parse(route.template).regex()},
+        "headers": [{"name": ":method", "string_match": {"exact": route.verb}}],
+    }
+
+
 def _big_body_route(method: Method, route: HttpRoute) -> Json:
     limit = {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
@@ -111,14 +141,10 @@ def _big_body_route(method: Method, route: HttpRoute) -> Json:
             }
         },
     }
-    verb = {"name": ":method", "string_match": {"exact": route.verb}}
     return {
         **_rest_route(),
         "name": f"{route.verb} {route.template}",
-        "match": {
-            "safe_regex": {"regex": PathTemplate.parse(route.template).regex()},
-            "headers": [verb],
-        },
+        "match": _rest_match(route),
         "typed_per_filter_config": {EXT_AUTHZ: limit},
     }
 

@@ -76,6 +76,13 @@ class Gateway:
                 response.begin()
                 return response.status, response.read()
 
+    def bytes_of(self, request: bytes) -> bytes:
+        """Send bytes as they are and give all bytes of the answer, up to the connection's end."""
+        host, port = self.address.split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(request)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
 
 def free_port() -> int:
     with socket.socket() as listener:

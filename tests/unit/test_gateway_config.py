@@ -49,7 +49,7 @@ def http_filters(policy: Policy) -> dict[str, dict[str, Any]]:
 
 
 def routes(*services: Deployable) -> dict[str, dict[str, Any]]:
-    return {route["name"]: route for route in virtual_host(services, Policy())["routes"]}
+    return {route["name"]: route for route in virtual_host(services, "/image", Policy())["routes"]}
 
 
 def test_services_come_from_the_contracts() -> None:
@@ -72,7 +72,7 @@ def test_every_method_has_its_route_time_and_cluster() -> None:
 
 
 def test_what_no_route_takes_goes_nowhere() -> None:
-    *_, grpc_rest, rest = virtual_host([trial()], Policy())["routes"]
+    *_, grpc_rest, rest = virtual_host([trial()], "/image", Policy())["routes"]
     assert rest["match"] == {"prefix": "/"}
     assert rest["route"] == grpc_rest["route"]
     assert rest["route"]["cluster_not_found_response_code"] == "NOT_FOUND"
@@ -163,8 +163,10 @@ def test_limit_may_be_off_and_stands_behind_the_token() -> None:
 
 
 def test_pages_of_other_origins_are_not_answered_unless_named() -> None:
-    assert "typed_per_filter_config" not in virtual_host([trial()], Policy())
-    allowed = virtual_host([trial()], Policy(("https://ops.example", "http://[::1]:3000")))
+    assert "typed_per_filter_config" not in virtual_host([trial()], "/image", Policy())
+    allowed = virtual_host(
+        [trial()], "/image", Policy(("https://ops.example", "http://[::1]:3000"))
+    )
     settings = allowed["typed_per_filter_config"][CORS]
     exact = [{"exact": "https://ops.example"}, {"exact": "http://[::1]:3000"}]
     assert settings["allow_origin_string_match"] == exact
