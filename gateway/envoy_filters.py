@@ -6,14 +6,13 @@ from typing import Any
 from gateway.contracts import PLAIN_BODY_BYTES, Deployable
 from gateway.envoy_cors import CORS
 from gateway.envoy_limits import RATE_LIMIT, rate_limit
-from gateway.envoy_routes import EDGE_HTTP, EXT_AUTHZ, JWT_AUTHN, virtual_host
+from gateway.envoy_routes import EDGE_AUTHZ, EDGE_HTTP, EXT_AUTHZ, JWT_AUTHN, virtual_host
 from gateway.envoy_transcoder import TRANSCODER, transcoder
 from gateway.local_replies import local_reply_config
 from gateway.policy import Policy
 from mesh.identity.token import LEEWAY_SECONDS
 
 Json = dict[str, Any]
-EDGE_AUTHZ = "edge-authz"
 KEYS_PATH = "/jwks.json"
 """Where the edge serves the issuer's public keys, to Envoy alone."""
 KEYS_SECONDS = 1

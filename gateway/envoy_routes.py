@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gateway.contracts import PLAIN_BODY_BYTES, Deployable, body_bytes
+from gateway.edge.introspection import HEALTH_CHECK, REFLECTION
 from gateway.envoy_cors import cors_policy
 from gateway.envoy_limits import RATE_LIMIT
 from gateway.envoy_transcoder import TRANSCODER, transcoder
@@ -12,6 +13,7 @@ from gateway.routes import PathTemplate
 from mesh.contract.catalogue import HttpRoute, Method
 
 Json = dict[str, Any]
+EDGE_AUTHZ = "edge-authz"
 EDGE_HTTP = "edge-http"
 NOWHERE = "nowhere"
 """A cluster that does not exist."""
@@ -25,6 +27,8 @@ REQUEST_ID = r"[A-Za-z0-9._-]{1,128}"
 GRPC_WEB = r"application/grpc-web(-text)?(\+proto)?"
 """Content types that the grpc_web filter makes gRPC of; no other may pass by the edge."""
 EVENT_STREAM = "text/event-stream"
+GRPC_TYPES = rf"application/grpc(\+.*)?|{GRPC_WEB}"
+EDGE_SECONDS = "60s"
 MARGIN_SECONDS = 2
 """The service ends a call at its deadline, with a typed error; Envoy only if it does not."""
 _OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
@@ -39,6 +43,8 @@ def virtual_host(services: Sequence[Deployable], image: str, policy: Policy) -> 
         "routes": [
             _malformed_request_id(),
             *(_open_route(path) for path in OPEN_PATHS),
+            _edge_grpc_route(HEALTH_CHECK, (JWT_AUTHN, RATE_LIMIT, EXT_AUTHZ)),
+            _edge_grpc_route(REFLECTION, (EXT_AUTHZ,)),
             *(_method_route(service, method) for service, method in methods),
             *(
                 _events_route(service, method, route, image)
@@ -82,6 +88,27 @@ def _open_route(path: str) -> Json:
         "route": {"cluster": EDGE_HTTP, "timeout": "10s"},
         "typed_per_filter_config": dict.fromkeys(OPEN_FILTERS, _OFF),
     }
+
+
+def _edge_grpc_route(path: str, off: tuple[str, ...]) -> Json:
+    """Route what the edge answers over gRPC for all services; not for REST callers."""
+    return {
+        "name": path,
+        "match": {"path": path, "headers": [_header_is("content-type", GRPC_TYPES)]},
+        "route": {
+            "cluster": EDGE_AUTHZ,
+            "timeout": "0s",
+            "max_stream_duration": {
+                "max_stream_duration": EDGE_SECONDS,
+                "grpc_timeout_header_max": EDGE_SECONDS,
+            },
+        },
+        "typed_per_filter_config": dict.fromkeys(off, _OFF),
+    }
+
+
+def _header_is(name: str, regex: str) -> Json:
+    return {"name": name, "string_match": {"safe_regex": {"regex": regex}}}
 
 
 def _method_route(service: Deployable, method: Method) -> Json:
@@ -151,7 +178,7 @@ def _big_body_route(method: Method, route: HttpRoute) -> Json:
 
 def _grpc_to_nowhere() -> Iterator[Json]:
     """Route gRPC callers without method past the edge: its refusals are written for REST."""
-    web = {"name": "content-type", "string_match": {"safe_regex": {"regex": GRPC_WEB}}}
+    web = _header_is("content-type", GRPC_WEB)
     for name, match in (("gRPC", {"grpc": {}}), ("gRPC-Web", {"headers": [web]})):
         yield {
             **_rest_route(),

@@ -19,6 +19,7 @@ from gateway.contracts import body_bytes, select
 from gateway.edge.authorization import AuthorizationServicer
 from gateway.edge.documents import application
 from gateway.edge.health import HealthProbe
+from gateway.edge.introspection import add_introspection
 from gateway.edge.key_set import KeySetFile
 from gateway.envoy_clusters import split_address
 from gateway.openapi.document import document_bytes
@@ -61,9 +62,10 @@ async def running(settings: EdgeSettings) -> AsyncIterator[dict[str, str]]:
     )
     servicer = AuthorizationServicer(RouteTable(methods))
     external_auth_pb2_grpc.add_AuthorizationServicer_to_server(servicer, server)
+    probe = HealthProbe(settings.services)
+    add_introspection(server, services, probe)
     host, _ = split_address(settings.authz, any_port=True)
     port = server.add_insecure_port(settings.authz)
-    probe = HealthProbe(settings.services)
     pages = application(document_bytes(services), probe, KeySetFile(settings.jwks))
     async with _http(settings.http, pages) as http:
         await server.start()
