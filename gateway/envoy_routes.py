@@ -5,6 +5,7 @@ from typing import Any
 
 from gateway.contracts import PLAIN_BODY_BYTES, Deployable, body_bytes
 from gateway.edge.introspection import HEALTH_CHECK, REFLECTION
+from gateway.edge.pages import PAGES
 from gateway.envoy_cors import cors_policy
 from gateway.envoy_limits import RATE_LIMIT
 from gateway.envoy_transcoder import TRANSCODER, transcoder
@@ -17,7 +18,7 @@ EDGE_AUTHZ = "edge-authz"
 EDGE_HTTP = "edge-http"
 NOWHERE = "nowhere"
 """A cluster that does not exist."""
-OPEN_PATHS = ("/healthz", "/openapi.json")
+OPEN_PATHS = ("/healthz", "/openapi.json", *PAGES)
 """Served by the edge without a token."""
 JWT_AUTHN = "envoy.filters.http.jwt_authn"
 EXT_AUTHZ = "envoy.filters.http.ext_authz"

@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from gateway.edge.health import SERVING, HealthProbe
 from gateway.edge.key_set import KeySetFile
+from gateway.edge.pages import page_routes
 from gateway.envoy_filters import KEYS_PATH
 from gateway.refusals import JSON, body_of, http_status
 from mesh.errors import DependencyUnavailable, InternalError, PathUnknown, Refusal
@@ -45,6 +46,7 @@ def application(openapi: bytes, probe: HealthProbe, keys: KeySetFile) -> Starlet
             Route("/openapi.json", get_openapi),
             Route("/healthz", get_health),
             Route(KEYS_PATH, get_keys),
+            *page_routes(),
         ],
         exception_handlers={HTTPException: _unknown, Exception: _failed},
     )
