@@ -17,8 +17,8 @@ from gateway.envoy_clusters import (
     service_cluster,
     socket_address,
 )
-from gateway.envoy_filters import EDGE_AUTHZ, connection_manager
-from gateway.envoy_routes import EDGE_HTTP
+from gateway.envoy_filters import connection_manager
+from gateway.envoy_routes import EDGE_AUTHZ, EDGE_HTTP
 from gateway.policy import Policy
 
 Json = dict[str, Any]

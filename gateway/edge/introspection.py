@@ -23,7 +23,7 @@ class GatewayHealth(health_pb2_grpc.HealthServicer):
         }
         self._probe = probe
 
-    async def Check(  # type: ignore[override]  # noqa: N802 (the name is the contract's; the base is not async)
+    async def Check(  # noqa: N802 (the name is the contract's)
         self,
         request: health_pb2.HealthCheckRequest,
         context: grpc.aio.ServicerContext[

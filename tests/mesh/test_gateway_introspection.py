@@ -8,10 +8,11 @@ from typing import cast
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 
 from gateway.contracts import deployables
+from gateway.edge.introspection import REFLECTION
 from tests.mesh.gateway_fixtures import Gateway, free_port, running_gateway
 from tests.mesh.grpc_web import call
 
@@ -23,6 +24,15 @@ CHECK = "/grpc.health.v1.Health/Check"
 def buf_curl(gateway: Gateway, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(BUF), "curl", "--http2-prior-knowledge", "--protocol", "grpc", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+
+
+def health(channel: grpc.Channel, service: str = "") -> int:
+    ask = channel.unary_unary(
+        CHECK,
+        health_pb2.HealthCheckRequest.SerializeToString,
+        health_pb2.HealthCheckResponse.FromString,
+    )
+    return int(ask(health_pb2.HealthCheckRequest(service=service), timeout=5).status)
 
 
 def test_services_are_listed_to_a_good_token(gateway: Gateway) -> None:
@@ -48,8 +58,12 @@ def test_services_are_told_to_nobody_else(
 ) -> None:
     request = reflection_pb2.ServerReflectionRequest(list_services="")
     with gateway.channel() as channel:
-        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-        answers = stub.ServerReflectionInfo(iter([request]), metadata=metadata)
+        ask = channel.stream_stream(
+            REFLECTION,
+            reflection_pb2.ServerReflectionRequest.SerializeToString,
+            reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        answers = ask(iter([request]), metadata=metadata)
         with pytest.raises(grpc.RpcError) as caught:
             next(answers)
     assert cast("grpc.Call", caught.value).code() == grpc.StatusCode.UNAUTHENTICATED
@@ -57,12 +71,10 @@ def test_services_are_told_to_nobody_else(
 
 def test_health_needs_no_token(gateway: Gateway) -> None:
     with gateway.channel() as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
         for name in ("", *SERVICES):
-            answer = stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=5)
-            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+            assert health(channel, name) == health_pb2.HealthCheckResponse.SERVING
         with pytest.raises(grpc.RpcError) as caught:
-            stub.Check(health_pb2.HealthCheckRequest(service="envoy.none"), timeout=5)
+            health(channel, "envoy.none")
     assert cast("grpc.Call", caught.value).code() == grpc.StatusCode.NOT_FOUND
     answered = call(gateway.client, CHECK, health_pb2.HealthCheckRequest(), {})
     assert (answered.status, answered.messages) == (0, [b"\x08\x01"])
@@ -71,9 +83,8 @@ def test_health_needs_no_token(gateway: Gateway) -> None:
 def test_health_of_a_gateway_whose_service_is_gone(tmp_path: Path) -> None:
     absent = {"inventory": f"127.0.0.1:{free_port()}"}
     with running_gateway(absent, tmp_path) as gateway, gateway.channel() as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
-    assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        status = health(channel)
+    assert status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 @pytest.mark.parametrize(

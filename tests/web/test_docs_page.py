@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from selenium import webdriver
@@ -32,18 +33,24 @@ def gateway(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield started
 
 
+def logged(browser: webdriver.Chrome, kind: str) -> list[dict[str, Any]]:
+    """Give what was logged since it was asked for last."""
+    entries: list[dict[str, Any]] = browser.get_log(kind)  # type: ignore[no-untyped-call] # so the library has it
+    return entries
+
+
 @pytest.fixture
 def page(browser: webdriver.Chrome, gateway: Gateway) -> Iterator[webdriver.Chrome]:
     """The page when it has loaded; afterwards it has logged nothing and asked nobody else."""
-    browser.get_log("browser")
-    browser.get_log("performance")
+    logged(browser, "browser")
+    logged(browser, "performance")
     browser.get(f"http://{gateway.address}/docs")
     WebDriverWait(browser, WAIT_SECONDS).until(lambda _: operations(browser))
     yield browser
-    assert [entry for entry in browser.get_log("browser") if entry["level"] != "DEBUG"] == []
+    assert [entry for entry in logged(browser, "browser") if entry["level"] != "DEBUG"] == []
     asked = [
         message["params"]["request"]["url"]
-        for entry in browser.get_log("performance")
+        for entry in logged(browser, "performance")
         if (message := json.loads(entry["message"])["message"])["method"]
         == "Network.requestWillBeSent"
     ]
