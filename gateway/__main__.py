@@ -9,12 +9,15 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from gateway.contracts import ServiceUnknown
+from gateway.edge.key_set import KeySetInvalid
 from gateway.edge.serve import EdgeSettings, serve
 from gateway.envoy_clusters import AddressInvalid
-from gateway.envoy_config import Addresses, AdminExposed, Trust, TrustInvalid, render, to_yaml
+from gateway.envoy_config import Addresses, AdminExposed, render, to_yaml
 from gateway.openapi.document import COMMITTED, committed_bytes
+from gateway.policy import BURST, REQUESTS_PER_SECOND, Policy, PolicyInvalid
 from mesh.contract.image import image_bytes
 from mesh.identity.keys import AUDIENCE, ISSUER
+from mesh.server.log import configure_logging
 
 PREFIX = "SECMESH_GATEWAY_"
 CONFIGURATION, IMAGE = "envoy.yaml", "image.binpb"
@@ -62,12 +65,24 @@ def _parser() -> argparse.ArgumentParser:
     _option(rendering, "listen", "127.0.0.1:8080", "where callers connect")
     _option(rendering, "edge-authz", None, "address of the edge's checks")
     _option(rendering, "edge-http", None, "address of the edge's documents")
-    _option(rendering, "jwks", None, "file with the issuer's public keys")
     _option(rendering, "issuer", ISSUER, "issuer (iss) of the tokens")
     _option(rendering, "audience", AUDIENCE, "audience (aud) of the tokens")
     _option(
         rendering, "image", "", "descriptor image as Envoy sees it; empty for the installed one"
     )
+    _option(
+        rendering,
+        "cors-origins",
+        "",
+        "origins whose web pages may call, separated by commas; empty for none",
+    )
+    _option(
+        rendering,
+        "requests-per-second",
+        str(REQUESTS_PER_SECOND),
+        "requests of one tenant in the long run; 0 for no limit",
+    )
+    _option(rendering, "burst", str(BURST), "requests of one tenant at once")
     _option(rendering, "admin", "", "Envoy's admin port, on loopback only; empty for none")
     rendering.add_argument(
         "--into",
@@ -77,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     serving = commands.add_parser("serve", help="run the edge")
     _services(serving)
+    _option(serving, "jwks", None, "file with the issuer's public keys; read again when it changes")
     _option(serving, "authz", "127.0.0.1:0", "where Envoy asks about requests")
     _option(serving, "http", "127.0.0.1:0", "where documents and health are served")
     openapi = commands.add_parser("openapi", help="print the OpenAPI document of all contracts")
@@ -87,20 +103,29 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _render(arguments: argparse.Namespace) -> None:
-    trust = Trust(Path(arguments.jwks).read_text(), arguments.issuer, arguments.audience)
+    policy = _policy(arguments)
     addresses = Addresses(
         arguments.listen, arguments.edge_authz, arguments.edge_http, arguments.admin
     )
     services, folder = _named(arguments.service), arguments.into
     if folder is not None:
         image = folder / IMAGE
-        bootstrap = render(services, addresses, trust, image=arguments.image or str(image))
+        bootstrap = render(services, addresses, policy, image=arguments.image or str(image))
         image.write_bytes(image_bytes())
         (folder / CONFIGURATION).write_text(to_yaml(bootstrap))
         return
     with as_file(files("secmesh") / IMAGE) as installed:
-        bootstrap = render(services, addresses, trust, image=arguments.image or str(installed))
+        bootstrap = render(services, addresses, policy, image=arguments.image or str(installed))
     sys.stdout.write(to_yaml(bootstrap))
+
+
+def _policy(arguments: argparse.Namespace) -> Policy:
+    origins = tuple(each.strip() for each in arguments.cors_origins.split(",") if each.strip())
+    try:
+        rate, burst = int(arguments.requests_per_second), int(arguments.burst)
+    except ValueError:
+        raise PolicyInvalid("requests per second and burst are whole numbers") from None
+    return Policy(origins, rate, burst, arguments.issuer, arguments.audience)
 
 
 def _openapi(arguments: argparse.Namespace) -> int:
@@ -124,9 +149,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command == "render":
             _render(arguments)
         else:
-            settings = EdgeSettings(_named(arguments.service), arguments.authz, arguments.http)
+            configure_logging()
+            settings = EdgeSettings(
+                _named(arguments.service), Path(arguments.jwks), arguments.authz, arguments.http
+            )
             asyncio.run(serve(settings))
-    except (AddressInvalid, AdminExposed, ServiceUnknown, TrustInvalid, OSError) as error:
+    except (
+        *(AddressInvalid, AdminExposed, KeySetInvalid, PolicyInvalid, ServiceUnknown),
+        OSError,
+    ) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

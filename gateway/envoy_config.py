@@ -4,7 +4,6 @@ Written for Envoy 1.40. Nothing here names a service, a route or a method: they 
 from the contracts, the addresses from the caller.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,13 +17,11 @@ from gateway.envoy_clusters import (
     service_cluster,
     socket_address,
 )
-from gateway.envoy_filters import EDGE_AUTHZ, connection_manager
-from gateway.envoy_routes import EDGE_HTTP
-from mesh.identity.keys import AUDIENCE, ISSUER
+from gateway.envoy_filters import connection_manager
+from gateway.envoy_routes import EDGE_AUTHZ, EDGE_HTTP
+from gateway.policy import Policy
 
 Json = dict[str, Any]
-_PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
-"""Members of a key that only its owner may know (RFC 7518, 6.2.2, 6.3.2 and 6.4.1)."""
 BUFFER_BYTES = 1024 * 1024
 CONNECTIONS = 10_000
 REGEX_PROGRAM_SIZE = 4_000
@@ -41,48 +38,25 @@ class Addresses:
     """Envoy's admin port; empty for none. It obeys anyone, so keep it on loopback."""
 
 
-@dataclass(frozen=True)
-class Trust:
-    """Whose tokens are believed."""
-
-    jwks: str
-    """JSON Web Key Set (RFC 7517) of the issuer: public keys only."""
-    issuer: str = ISSUER
-    audience: str = AUDIENCE
-
-    def __post_init__(self) -> None:
-        try:
-            keys = json.loads(self.jwks)["keys"]
-            secret = any(_PRIVATE & key.keys() for key in keys)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise TrustInvalid("the key set is no JSON Web Key Set (RFC 7517)") from None
-        if not keys:
-            raise TrustInvalid("the key set is empty")
-        if secret:
-            raise TrustInvalid("the key set holds a private key")
-
-
-class TrustInvalid(ValueError):
-    """The key set is none, or holds what must never leave the issuer."""
-
-
 class AdminExposed(ValueError):
     """The admin port would listen beyond this machine."""
 
 
-def render(services: Mapping[str, str], addresses: Addresses, trust: Trust, *, image: str) -> Json:
+def render(
+    services: Mapping[str, str], addresses: Addresses, policy: Policy, *, image: str
+) -> Json:
     """Give the bootstrap configuration.
 
     Args:
         services: Address by service name, such as ``{"inventory": "127.0.0.1:5000"}``.
         addresses: Of the listener, the edge and the admin port.
-        trust: The token issuer.
+        policy: Whose tokens are believed, and what is allowed.
         image: Path of the descriptor image, as Envoy will see it.
 
     Raises ServiceUnknown, AddressInvalid, AdminExposed.
     """
     chosen = select(services)
-    manager = connection_manager(chosen, image, trust.jwks, trust.issuer, trust.audience)
+    manager = connection_manager(chosen, image, policy)
     bootstrap: Json = {
         "node": {"id": "gateway", "cluster": "secmesh"},
         "static_resources": {

@@ -1,18 +1,25 @@
 """The HTTP filters a request passes, in order, and the connection manager around them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 from gateway.contracts import PLAIN_BODY_BYTES, Deployable
-from gateway.envoy_routes import EXT_AUTHZ, JWT_AUTHN, TRANSCODER, virtual_host
+from gateway.envoy_cors import CORS
+from gateway.envoy_limits import RATE_LIMIT, rate_limit
+from gateway.envoy_routes import EDGE_AUTHZ, EDGE_HTTP, EXT_AUTHZ, JWT_AUTHN, virtual_host
+from gateway.envoy_transcoder import TRANSCODER, transcoder
 from gateway.local_replies import local_reply_config
+from gateway.policy import Policy
 from mesh.identity.token import LEEWAY_SECONDS
 
 Json = dict[str, Any]
-EDGE_AUTHZ = "edge-authz"
+KEYS_PATH = "/jwks.json"
+"""Where the edge serves the issuer's public keys, to Envoy alone."""
+KEYS_SECONDS = 1
+"""How old the keys may be that Envoy believes."""
+FETCH_AHEAD_SECONDS = 5
+"""Envoy fetches keys so long before it would forget them."""
 MEBIBYTE = 1024 * 1024
-RESPONSE_BYTES = 64 * MEBIBYTE
-"""Largest message the transcoder turns into JSON."""
 IDENTITY_HEADERS = ("x-tenant", "x-subject")
 """Names that a service could take for the caller's; who that is says the token alone."""
 CLAIMS = "claims"
@@ -42,12 +49,17 @@ def _strip_identity() -> Json:
     )
 
 
-def _verify_token(jwks: str, issuer: str, audience: str) -> Json:
+def _verify_token(policy: Policy) -> Json:
     provider = {
-        "issuer": issuer,
-        "audiences": [audience],
+        "issuer": policy.issuer,
+        "audiences": [policy.audience],
         "require_expiration": True,
-        "local_jwks": {"inline_string": jwks},
+        "remote_jwks": {
+            # Envoy reads a file of keys once; from the edge it fetches them again and again.
+            "http_uri": {"uri": f"http://edge{KEYS_PATH}", "cluster": EDGE_HTTP, "timeout": "2s"},
+            "cache_duration": f"{KEYS_SECONDS + FETCH_AHEAD_SECONDS}s",
+            "async_fetch": {"failed_refetch_duration": f"{KEYS_SECONDS}s"},
+        },
         "forward": True,
         "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
         "clock_skew_seconds": LEEWAY_SECONDS,
@@ -70,27 +82,6 @@ def _ask_edge() -> Json:
         allowed_headers={"patterns": exact},  # the token stays here
         status_on_error={"code": "ServiceUnavailable"},
         validate_mutations=True,
-    )
-
-
-def _transcode(image: str, services: Iterable[Deployable]) -> Json:
-    names = [name for service in services for name in service.catalogue.services]
-    return _filter(
-        TRANSCODER,
-        "grpc_json_transcoder.v3.GrpcJsonTranscoder",
-        proto_descriptor=image,
-        services=names,
-        print_options={"stream_newline_delimited": True},
-        convert_grpc_status=True,
-        query_param_unescape_plus=True,
-        url_unescape_spec="ALL_CHARACTERS_EXCEPT_SLASH",
-        request_validation_options={
-            "reject_unknown_method": True,
-            "reject_unknown_query_parameters": True,
-            "reject_binding_body_field_collisions": True,
-        },
-        max_request_body_size=32 * MEBIBYTE,
-        max_response_body_size=RESPONSE_BYTES,
     )
 
 
@@ -120,9 +111,20 @@ def _access_log() -> Json:
     }
 
 
-def connection_manager(
-    services: tuple[Deployable, ...], image: str, jwks: str, issuer: str, audience: str
-) -> Json:
+def _http_filters(services: tuple[Deployable, ...], image: str, policy: Policy) -> Iterator[Json]:
+    yield _strip_identity()
+    yield _filter(CORS, "cors.v3.Cors")  # answers preflights, which carry no token
+    yield _filter("envoy.filters.http.grpc_web", "grpc_web.v3.GrpcWeb")
+    yield _verify_token(policy)
+    if policy.requests_per_second:
+        settings = rate_limit(policy, (JWT_AUTHN, CLAIMS))
+        yield _filter(RATE_LIMIT, "local_ratelimit.v3.LocalRateLimit", **settings)
+    yield _ask_edge()
+    yield {"name": TRANSCODER, "typed_config": transcoder(image, services)}
+    yield _filter("envoy.filters.http.router", "router.v3.Router", suppress_envoy_headers=True)
+
+
+def connection_manager(services: tuple[Deployable, ...], image: str, policy: Policy) -> Json:
     """Give the network filter that serves HTTP/1.1 and HTTP/2 on one port."""
     config = {
         "@type": f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -133,15 +135,12 @@ def connection_manager(
         **_timeouts(),
         "access_log": [_access_log()],
         "local_reply_config": local_reply_config(),
-        "route_config": {"name": "contracts", "virtual_hosts": [virtual_host(services)]},
-        "http_filters": [
-            _strip_identity(),
-            _filter("envoy.filters.http.grpc_web", "grpc_web.v3.GrpcWeb"),
-            _verify_token(jwks, issuer, audience),
-            _ask_edge(),
-            _transcode(image, services),
-            _filter("envoy.filters.http.router", "router.v3.Router", suppress_envoy_headers=True),
-        ],
+        "route_config": {
+            "name": "contracts",
+            "virtual_hosts": [virtual_host(services, image, policy)],
+            "validate_clusters": False,  # one is not there on purpose
+        },
+        "http_filters": list(_http_filters(services, image, policy)),
     }
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": config}
 

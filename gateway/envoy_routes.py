@@ -1,27 +1,42 @@
 """Envoy's routes, one for each method of the contracts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gateway.contracts import PLAIN_BODY_BYTES, Deployable, body_bytes
+from gateway.edge.introspection import HEALTH_CHECK, REFLECTION
+from gateway.edge.pages import PAGES
+from gateway.envoy_cors import cors_policy
+from gateway.envoy_limits import RATE_LIMIT
+from gateway.envoy_transcoder import TRANSCODER, transcoder
+from gateway.policy import Policy
 from gateway.routes import PathTemplate
 from mesh.contract.catalogue import HttpRoute, Method
 
 Json = dict[str, Any]
+EDGE_AUTHZ = "edge-authz"
 EDGE_HTTP = "edge-http"
-OPEN_PATHS = ("/healthz", "/openapi.json")
+NOWHERE = "nowhere"
+"""A cluster that does not exist."""
+OPEN_PATHS = ("/healthz", "/openapi.json", *PAGES)
 """Served by the edge without a token."""
 JWT_AUTHN = "envoy.filters.http.jwt_authn"
 EXT_AUTHZ = "envoy.filters.http.ext_authz"
-TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
+OPEN_FILTERS = (JWT_AUTHN, RATE_LIMIT, EXT_AUTHZ, TRANSCODER)
+"""Filters that open paths do not pass."""
 REQUEST_ID = r"[A-Za-z0-9._-]{1,128}"
+GRPC_WEB = r"application/grpc-web(-text)?(\+proto)?"
+"""Content types that the grpc_web filter makes gRPC of; no other may pass by the edge."""
+EVENT_STREAM = "text/event-stream"
+GRPC_TYPES = rf"application/grpc(\+.*)?|{GRPC_WEB}"
+EDGE_SECONDS = "60s"
 MARGIN_SECONDS = 2
 """The service ends a call at its deadline, with a typed error; Envoy only if it does not."""
 _OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
 
 
-def virtual_host(services: Iterable[Deployable]) -> Json:
-    """Give the one virtual host: open paths, methods by gRPC path, big bodies, 404."""
+def virtual_host(services: Sequence[Deployable], image: str, policy: Policy) -> Json:
+    """Give the one virtual host: open paths, methods by gRPC path, events, big bodies, 404."""
     methods = [(service, method) for service in services for method in service.methods]
     return {
         "name": "secmesh",
@@ -29,16 +44,25 @@ def virtual_host(services: Iterable[Deployable]) -> Json:
         "routes": [
             _malformed_request_id(),
             *(_open_route(path) for path in OPEN_PATHS),
+            _edge_grpc_route(HEALTH_CHECK, (JWT_AUTHN, RATE_LIMIT, EXT_AUTHZ)),
+            _edge_grpc_route(REFLECTION, (EXT_AUTHZ,)),
             *(_method_route(service, method) for service, method in methods),
+            *(
+                _events_route(service, method, route, image)
+                for service, method in methods
+                for route in method.routes
+                if method.descriptor.server_streaming
+            ),
             *(
                 _big_body_route(method, route)
                 for _, method in methods
                 for route in method.routes
                 if body_bytes(method, route) > PLAIN_BODY_BYTES
             ),
-            _grpc_to_nowhere(),
+            *_grpc_to_nowhere(),
             _rest_route(),
         ],
+        **cors_policy(services, policy),
     }
 
 
@@ -63,8 +87,29 @@ def _open_route(path: str) -> Json:
         "name": path,
         "match": {"path": path, "headers": [method]},
         "route": {"cluster": EDGE_HTTP, "timeout": "10s"},
-        "typed_per_filter_config": dict.fromkeys((JWT_AUTHN, EXT_AUTHZ, TRANSCODER), _OFF),
+        "typed_per_filter_config": dict.fromkeys(OPEN_FILTERS, _OFF),
     }
+
+
+def _edge_grpc_route(path: str, off: tuple[str, ...]) -> Json:
+    """Route what the edge answers over gRPC for all services; not for REST callers."""
+    return {
+        "name": path,
+        "match": {"path": path, "headers": [_header_is("content-type", GRPC_TYPES)]},
+        "route": {
+            "cluster": EDGE_AUTHZ,
+            "timeout": "0s",
+            "max_stream_duration": {
+                "max_stream_duration": EDGE_SECONDS,
+                "grpc_timeout_header_max": EDGE_SECONDS,
+            },
+        },
+        "typed_per_filter_config": dict.fromkeys(off, _OFF),
+    }
+
+
+def _header_is(name: str, regex: str) -> Json:
+    return {"name": name, "string_match": {"safe_regex": {"regex": regex}}}
 
 
 def _method_route(service: Deployable, method: Method) -> Json:
@@ -91,6 +136,29 @@ def _method_route(service: Deployable, method: Method) -> Json:
     }
 
 
+def _events_route(service: Deployable, method: Method, route: HttpRoute, image: str) -> Json:
+    """Route REST callers of a stream who ask for server-sent events."""
+    accept = {"name": "accept", "string_match": {"contains": EVENT_STREAM, "ignore_case": True}}
+    match = _rest_match(route)
+    # Elsewhere Envoy sends the limit on, but not on a route that is found before transcoding.
+    seconds = f"{int(method.timeout.total_seconds() + MARGIN_SECONDS)}S"
+    limit = {"header": {"key": "grpc-timeout", "value": seconds}, "append_action": "ADD_IF_ABSENT"}
+    return {
+        **_method_route(service, method),
+        "request_headers_to_add": [limit],
+        "name": f"{route.verb} {route.template} as events",
+        "match": {**match, "headers": [*match["headers"], accept]},
+        "typed_per_filter_config": {TRANSCODER: transcoder(image, [service], events=True)},
+    }
+
+
+def _rest_match(route: HttpRoute) -> Json:
+    return {
+        "safe_regex": {"regex": PathTemplate.parse(route.template).regex()},
+        "headers": [{"name": ":method", "string_match": {"exact": route.verb}}],
+    }
+
+
 def _big_body_route(method: Method, route: HttpRoute) -> Json:
     limit = {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
@@ -101,31 +169,33 @@ def _big_body_route(method: Method, route: HttpRoute) -> Json:
             }
         },
     }
-    verb = {"name": ":method", "string_match": {"exact": route.verb}}
     return {
         **_rest_route(),
         "name": f"{route.verb} {route.template}",
-        "match": {
-            "safe_regex": {"regex": PathTemplate.parse(route.template).regex()},
-            "headers": [verb],
-        },
+        "match": _rest_match(route),
         "typed_per_filter_config": {EXT_AUTHZ: limit},
     }
 
 
-def _grpc_to_nowhere() -> Json:
-    return {
-        **_rest_route(),
-        "name": "no gRPC method",
-        "match": {"prefix": "/", "grpc": {}},
-        "typed_per_filter_config": {EXT_AUTHZ: _OFF},
-    }
+def _grpc_to_nowhere() -> Iterator[Json]:
+    """Route gRPC callers without method past the edge: its refusals are written for REST."""
+    web = _header_is("content-type", GRPC_WEB)
+    for name, match in (("gRPC", {"grpc": {}}), ("gRPC-Web", {"headers": [web]})):
+        yield {
+            **_rest_route(),
+            "name": f"no {name} method",
+            "match": {"prefix": "/", **match},
+            "typed_per_filter_config": {EXT_AUTHZ: _OFF},
+        }
 
 
 def _rest_route() -> Json:
-    """Route what the transcoder has not rewritten: to nothing."""
+    """Route what the transcoder has not rewritten: to nothing.
+
+    A direct response would do the same, but tells pages of allowed origins nothing.
+    """
     return {
         "name": "no method",
         "match": {"prefix": "/"},
-        "direct_response": {"status": 404},
+        "route": {"cluster": NOWHERE, "cluster_not_found_response_code": "NOT_FOUND"},
     }

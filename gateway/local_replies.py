@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
+from gateway.envoy_limits import REFILL_SECONDS
 from gateway.refusals import JSON, http_status
 from mesh.errors import DOMAIN, Reason, common
 from secmesh.rpc.v1 import error_reason_pb2 as reasons
@@ -66,28 +68,36 @@ class LocalReply:
     """Values may hold Envoy's command operators."""
     grpc_reason: Reason | None = None
     """Reason for gRPC callers where theirs is another."""
+    retry_seconds: int = 0
+    """When the same call may succeed; 0 where it will not."""
 
     def mappers(self) -> Iterator[Json]:
         """Give the response mappers for gRPC callers, REST callers, and REST refused early."""
         status = self.status or http_status(self.reason.code)
-        yield self._for_grpc(self.grpc_reason or self.reason, status)
+        yield self._for_grpc(self.grpc_reason or self.reason)
         yield self._for_rest(_all(_IDENTIFIED, self.cause), status, REQUEST_ID)
         early = self._for_rest(self.cause, status, EARLY_REQUEST_ID)
-        yield {**early, "headers_to_add": [_header("x-request-id", EARLY_REQUEST_ID)]}
+        request_id = _header("x-request-id", EARLY_REQUEST_ID)
+        yield {**early, "headers_to_add": [*early["headers_to_add"], request_id]}
 
-    def _for_grpc(self, reason: Reason, status: int) -> Json:
+    def _for_grpc(self, reason: Reason) -> Json:
         info = error_details_pb2.ErrorInfo(reason=reason.name, domain=DOMAIN)
         packed = status_pb2.Status(code=reason.code, message=self.message)
         packed.details.add().Pack(info)
+        if self.retry_seconds:
+            delay = error_details_pb2.RetryInfo(retry_delay=Duration(seconds=self.retry_seconds))
+            packed.details.add().Pack(delay)
         details = base64.b64encode(packed.SerializeToString()).decode().rstrip("=")
         return {
             "filter": _all(_GRPC_REQUEST, _NOT_TRANSCODED, self.cause),
-            "status_code": status,
+            "status_code": 200,  # gRPC-Web clients read no more of any other
             "headers_to_add": [
                 _header("grpc-status-details-bin", details),
                 _header("grpc-status", str(reason.code)),
+                _header("grpc-message", self.message),
+                *self._retry_after(),
             ],
-            "body_format_override": _text(self.message),
+            "body_format_override": _text(""),  # with a body the grpc_web filter knows better
         }
 
     def _for_rest(self, cause: Json, status: int, request_id: str) -> Json:
@@ -97,9 +107,20 @@ class LocalReply:
             "domain": DOMAIN,
             "metadata": {"request_id": request_id, **self.metadata},
         }
-        form = {"code": self.reason.code, "message": self.message, "details": [info]}
-        body = {"json_format": form, "content_type": JSON}
-        return {"filter": cause, "status_code": status, "body_format_override": body}
+        details: list[Json] = [info]
+        if self.retry_seconds:
+            type_url = "type.googleapis.com/google.rpc.RetryInfo"
+            details.append({"@type": type_url, "retryDelay": f"{self.retry_seconds}s"})
+        form = {"code": self.reason.code, "message": self.message, "details": details}
+        return {
+            "filter": cause,
+            "status_code": status,
+            "headers_to_add": self._retry_after(),
+            "body_format_override": {"json_format": form, "content_type": JSON},
+        }
+
+    def _retry_after(self) -> list[Json]:
+        return [_header("retry-after", str(self.retry_seconds))] if self.retry_seconds else []
 
 
 def _all(*filters: Json) -> Json:
@@ -119,8 +140,28 @@ def filter_replies() -> Iterator[LocalReply]:
     """Give the refusals of filters, told apart by their own words."""
     words = "the edge does not answer"
     unavailable = common(reasons.ERROR_REASON_DEPENDENCY_UNAVAILABLE)
-    edge = {"dependency": "edge"}
-    yield LocalReply(_details("startsWith('ext_authz_error')"), unavailable, words, metadata=edge)
+    yield LocalReply(
+        _details("startsWith('ext_authz_error')"),
+        unavailable,
+        words,
+        metadata={"dependency": "edge"},
+        retry_seconds=1,
+    )
+    yield LocalReply(
+        _details("startsWith('local_rate_limited')"),
+        common(reasons.ERROR_REASON_RATE_LIMITED),
+        "the tenant sends more requests than it may",
+        retry_seconds=REFILL_SECONDS,
+    )
+    yield LocalReply(
+        _details(
+            "startsWith('jwt_authn_access_denied{Jwks_remote_fetch')"
+        ),  # Envoy has never had the issuer's keys
+        unavailable,
+        words,
+        metadata={"dependency": "edge"},
+        retry_seconds=1,
+    )
     missing = common(reasons.ERROR_REASON_TOKEN_MISSING)
     yield LocalReply(_details("contains('Jwt_is_missing')"), missing, "there is no bearer token")
     expired = common(reasons.ERROR_REASON_TOKEN_EXPIRED)
@@ -149,7 +190,9 @@ def status_replies() -> Iterator[LocalReply]:
     service = {"dependency": "%UPSTREAM_CLUSTER%"}
     for status in (502, 503):
         words = "the service does not answer"
-        yield LocalReply(_status("EQ", status), unavailable, words, metadata=service)
+        yield LocalReply(
+            _status("EQ", status), unavailable, words, metadata=service, retry_seconds=1
+        )
     malformed = common(reasons.ERROR_REASON_BODY_INVALID)
     # 501 is Envoy's answer to a transfer encoding it does not know.
     for cause in (_status("LE", 499), _status("EQ", 501)):

@@ -194,7 +194,10 @@ class EmbeddedMesh:
         edge = await self._start(
             "edge",
             [sys.executable, "-m", "gateway", "serve"],
-            {"SECMESH_GATEWAY_SERVICES": f"inventory={self.inventory}"},
+            {
+                "SECMESH_GATEWAY_SERVICES": f"inventory={self.inventory}",
+                "SECMESH_GATEWAY_JWKS": str(self.keys / "jwks.json"),
+            },
         )
         self.gateway = f"127.0.0.1:{gateway_port}"
         config = await self._render(await edge.listening())
@@ -218,7 +221,7 @@ class EmbeddedMesh:
             *(sys.executable, "-m", "gateway", "render", "--into", str(self.home)),
             *("--service", f"inventory={self.inventory}"),
             *("--edge-authz", edge["authz"], "--edge-http", edge["http"]),
-            *("--jwks", str(self.keys / "jwks.json"), "--listen", self.gateway),
+            *("--listen", self.gateway),
             env=_plain_environment(),
             stderr=asyncio.subprocess.PIPE,
         )

@@ -8,18 +8,22 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.edge.health import SERVING, HealthProbe
+from gateway.edge.key_set import KeySetFile
+from gateway.edge.pages import page_routes
+from gateway.envoy_filters import KEYS_PATH
 from gateway.refusals import JSON, body_of, http_status
 from mesh.errors import DependencyUnavailable, InternalError, PathUnknown, Refusal
 
 DOCUMENT_SECONDS = 300
 
 
-def application(openapi: bytes, probe: HealthProbe) -> Starlette:
+def application(openapi: bytes, probe: HealthProbe, keys: KeySetFile) -> Starlette:
     """Give the ASGI application.
 
     Args:
         openapi: The OpenAPI document of the services served.
         probe: Asked for ``/healthz``.
+        keys: Served for Envoy, which has no route to them for others.
     """
 
     async def get_openapi(_: Request) -> Response:
@@ -34,8 +38,16 @@ def application(openapi: bytes, probe: HealthProbe) -> Starlette:
         content = orjson.dumps({"status": SERVING, "services": dict(statuses)})
         return Response(content, media_type=JSON, headers={"cache-control": "no-store"})
 
+    async def get_keys(_: Request) -> Response:
+        return Response(keys.content(), media_type=JSON, headers={"cache-control": "no-store"})
+
     return Starlette(
-        routes=[Route("/openapi.json", get_openapi), Route("/healthz", get_health)],
+        routes=[
+            Route("/openapi.json", get_openapi),
+            Route("/healthz", get_health),
+            Route(KEYS_PATH, get_keys),
+            *page_routes(),
+        ],
         exception_handlers={HTTPException: _unknown, Exception: _failed},
     )
 

@@ -8,15 +8,19 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 import uvicorn
 from envoy.service.auth.v3 import external_auth_pb2_grpc
+from starlette.applications import Starlette
 
 from gateway.contracts import body_bytes, select
 from gateway.edge.authorization import AuthorizationServicer
 from gateway.edge.documents import application
 from gateway.edge.health import HealthProbe
+from gateway.edge.introspection import add_introspection
+from gateway.edge.key_set import KeySetFile
 from gateway.envoy_clusters import split_address
 from gateway.openapi.document import document_bytes
 from gateway.routes import RouteTable
@@ -32,6 +36,8 @@ class EdgeSettings:
 
     services: Mapping[str, str]
     """Address by service name."""
+    jwks: Path
+    """File with the issuer's public keys."""
     authz: str = "127.0.0.1:0"
     http: str = "127.0.0.1:0"
 
@@ -56,10 +62,12 @@ async def running(settings: EdgeSettings) -> AsyncIterator[dict[str, str]]:
     )
     servicer = AuthorizationServicer(RouteTable(methods))
     external_auth_pb2_grpc.add_AuthorizationServicer_to_server(servicer, server)
+    probe = HealthProbe(settings.services)
+    add_introspection(server, services, probe)
     host, _ = split_address(settings.authz, any_port=True)
     port = server.add_insecure_port(settings.authz)
-    probe = HealthProbe(settings.services)
-    async with _http(settings.http, document_bytes(services), probe) as http:
+    pages = application(document_bytes(services), probe, KeySetFile(settings.jwks))
+    async with _http(settings.http, pages) as http:
         await server.start()
         try:
             yield {"authz": f"{host}:{port}", "http": http}
@@ -69,14 +77,12 @@ async def running(settings: EdgeSettings) -> AsyncIterator[dict[str, str]]:
 
 
 @contextlib.asynccontextmanager
-async def _http(address: str, openapi: bytes, probe: HealthProbe) -> AsyncIterator[str]:
+async def _http(address: str, pages: Starlette) -> AsyncIterator[str]:
     host, port = split_address(address, any_port=True)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener:
         bound = listener.getsockname()[1]
-        config = uvicorn.Config(
-            application(openapi, probe), log_config=None, access_log=False, server_header=False
-        )
+        config = uvicorn.Config(pages, log_config=None, access_log=False, server_header=False)
         server = _HttpServer(config)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:

@@ -7,6 +7,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from gateway.contracts import Deployable, field_named
 from gateway.edge.expectation import TEXT_MESSAGES
+from gateway.envoy_routes import EVENT_STREAM
 from gateway.openapi.bounds import Json
 from gateway.openapi.errors import response_name
 from gateway.openapi.paths import Place, places
@@ -20,8 +21,9 @@ HTTP_BODY = "google.api.HttpBody"
 QUERY_DEPTH = 4
 """Messages within messages that query parameters may reach into."""
 STREAM = (
-    "A stream: one JSON object a line, each as this schema says. It is complete only if its "
-    "last object says how it ended."
+    "A stream: one JSON object a line, each as this schema says, or as the data of one event "
+    "where `Accept` holds `text/event-stream`. It is complete only if its last object says how "
+    "it ended."
 )
 
 
@@ -138,9 +140,11 @@ def _success(method: Method, kind: Kind | None, schemas: Schemas) -> Json:
     schema = schemas.message(answer)
     if kind is not None:
         schema = _of_kind(answer, kind, schema)
+    content: Json = {JSON: {"schema": schema}}
     if method.descriptor.server_streaming:
         text = STREAM
-    return {"description": text, "content": {JSON: {"schema": schema}}}
+        content[EVENT_STREAM] = {"schema": {"type": "string"}}
+    return {"description": text, "content": content}
 
 
 def _of_kind(answer: Descriptor, kind: Kind, schema: Json) -> Json:

@@ -18,7 +18,8 @@ from typing import Any
 import grpc
 import httpx
 
-from gateway.envoy_config import Addresses, Trust, render, to_yaml
+from gateway.envoy_config import Addresses, render, to_yaml
+from gateway.policy import Policy
 from gateway.refusals import http_status
 from mesh.identity.keys import JWKS_FILE, create_signing_key, sign_token
 
@@ -75,6 +76,13 @@ class Gateway:
                 response.begin()
                 return response.status, response.read()
 
+    def bytes_of(self, request: bytes) -> bytes:
+        """Send bytes as they are and give all bytes of the answer, up to the connection's end."""
+        host, port = self.address.split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(request)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
 
 def free_port() -> int:
     with socket.socket() as listener:
@@ -109,11 +117,12 @@ def command(*arguments: str) -> list[str]:
 
 @contextlib.contextmanager
 def edge(services: Mapping[str, str], folder: Path) -> Iterator[dict[str, str]]:
-    """Run the edge and give its addresses."""
+    """Run the edge and give its addresses; the keys lie in the folder's ``keys``."""
     named = [
         part for name, address in services.items() for part in ("--service", f"{name}={address}")
     ]
-    with process(command("serve", *named), folder / "edge.log") as child:
+    jwks = ("--jwks", str(folder / "keys" / JWKS_FILE))
+    with process(command("serve", *named, *jwks), folder / "edge.log") as child:
         assert child.stdout is not None
         line = child.stdout.readline()
         assert line.startswith("LISTENING "), (folder / "edge.log").read_text()
@@ -121,18 +130,23 @@ def edge(services: Mapping[str, str], folder: Path) -> Iterator[dict[str, str]]:
 
 
 def configuration(
-    services: Mapping[str, str], edge_addresses: Mapping[str, str], keys: Path, listen: str
+    services: Mapping[str, str],
+    edge_addresses: Mapping[str, str],
+    listen: str,
+    policy: Policy | None = None,
 ) -> str:
     """Render Envoy's configuration with the image of the build."""
     addresses = Addresses(listen, edge_addresses["authz"], edge_addresses["http"])
-    trust = Trust((keys / JWKS_FILE).read_text())
     image = str(files("secmesh") / "image.binpb")
-    return to_yaml(render(services, addresses, trust, image=image))
+    return to_yaml(render(services, addresses, policy or Policy(), image=image))
 
 
 @contextlib.contextmanager
 def running_gateway(
-    services: Mapping[str, str], folder: Path, edge_addresses: Mapping[str, str] | None = None
+    services: Mapping[str, str],
+    folder: Path,
+    edge_addresses: Mapping[str, str] | None = None,
+    policy: Policy | None = None,
 ) -> Iterator[Gateway]:
     """Run edge and Envoy in front of services and wait until a REST call reaches the edge."""
     keys = folder / "keys"
@@ -141,7 +155,7 @@ def running_gateway(
         addresses = edge_addresses or stack.enter_context(edge(services, folder))
         listen = f"127.0.0.1:{free_port()}"
         config = folder / "envoy.yaml"
-        config.write_text(configuration(services, addresses, keys, listen))
+        config.write_text(configuration(services, addresses, listen, policy))
         log = folder / "envoy.log"
         child = stack.enter_context(process([str(ENVOY), "-c", str(config), *ENVOY_OPTIONS], log))
         client = stack.enter_context(httpx.Client(base_url=f"http://{listen}", timeout=20))

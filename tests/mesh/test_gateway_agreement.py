@@ -10,8 +10,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.contracts import deployables
+from gateway.policy import Policy
 from gateway.routes import PathTemplate, RouteTable
-from tests.mesh.gateway_fixtures import Gateway, free_port, running_gateway
+from mesh.identity.keys import create_signing_key
+from tests.mesh.gateway_fixtures import Gateway, running_gateway
+from tests.mesh.gateway_fixtures import edge as running_edge
 from tests.mesh.upstream import Journal, running_upstream
 
 METHODS = deployables()["inventory"].methods
@@ -43,10 +46,14 @@ def unchecked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gatewa
         external_auth_pb2_grpc.add_AuthorizationServicer_to_server(LetPass(), edge)
         authz = f"127.0.0.1:{edge.add_insecure_port('127.0.0.1:0')}"
         edge.start()
-        addresses = {"authz": authz, "http": f"127.0.0.1:{free_port()}"}
         folder = tmp_path_factory.mktemp("unchecked")
+        services, policy = {"inventory": upstream.address}, Policy(requests_per_second=0)
+        create_signing_key(folder / "keys")
         try:
-            with running_gateway({"inventory": upstream.address}, folder, addresses) as gateway:
+            with (
+                running_edge(services, folder) as checking,  # for the keys
+                running_gateway(services, folder, {**checking, "authz": authz}, policy) as gateway,
+            ):
                 yield gateway, upstream.journal
         finally:
             edge.stop(None).wait()

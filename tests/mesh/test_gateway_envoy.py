@@ -7,16 +7,14 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gateway.openapi.document import committed_bytes
 from mesh.contract.image import image_bytes
-from mesh.identity.keys import create_signing_key
 from tests.mesh.gateway_fixtures import ENVOY, Gateway, configuration
 
 
 def test_envoy_accepts_the_configuration(tmp_path: Path) -> None:
-    create_signing_key(tmp_path)
     config = tmp_path / "envoy.yaml"
     edge = {"authz": "127.0.0.1:1", "http": "127.0.0.1:2"}
     services = {"inventory": "inventory.example:50051"}
-    config.write_text(configuration(services, edge, tmp_path, "[::1]:80"))
+    config.write_text(configuration(services, edge, "[::1]:80"))
     arguments = [str(ENVOY), "--mode", "validate", "-c", str(config), "--log-level", "warning"]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Native gRPC and gRPC-Web on the same port."""
+"""Native gRPC on the port of REST."""
 
 from datetime import timedelta
 from typing import cast
@@ -16,8 +16,6 @@ from tests.mesh.gateway_fixtures import Gateway
 from tests.mesh.upstream import WAIT, Journal
 
 GET = sync_service_pb2.GetSyncRequest(name="tenants/acme/syncs/one")
-GET_PATH = "/secmesh.inventory.v1.SyncService/GetSync"
-WEB = "application/grpc-web+proto"
 
 
 def reason_of(error: grpc.RpcError) -> str:
@@ -108,15 +106,3 @@ def test_malformed_request_id(gateway: Gateway, journal: Journal) -> None:
     assert code_of(caught.value) == grpc.StatusCode.INVALID_ARGUMENT
     assert reason_of(caught.value) == "BODY_INVALID"
     assert journal.calls == []
-
-
-def test_grpc_web(gateway: Gateway, journal: Journal) -> None:
-    message = GET.SerializeToString()
-    frame = b"\0" + len(message).to_bytes(4, "big") + message
-    response = gateway.call("POST", GET_PATH, content=frame, headers={"content-type": WEB})
-    assert response.headers["content-type"] == WEB
-    assert response.content == b"\0" * 5 + b"\x80" + response.content[6:]
-    assert b"grpc-status:0" in response.content
-    assert journal.last.request == GET
-    refused = gateway.client.post(GET_PATH, content=frame, headers={"content-type": WEB})
-    assert refused.headers["grpc-status"] == "16"

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from secmesh.inventory.v1 import iam_pb2, record_pb2, record_service_pb2, sync_p
 PACKAGE = "secmesh.inventory.v1"
 MESSAGE_BYTES = 16 * 1024 * 1024
 ARN_BYTES = 2000
+ENDLESS = "/endless"
+"""End of the name of a run whose events stop without an end."""
 WAIT = "wait"
 """Filter of a list that takes a minute."""
 
@@ -83,6 +86,8 @@ async def events(request: Any, context: Any) -> AsyncIterator[sync_service_pb2.W
         progress = sync_pb2.SyncProgress(units_done=units)
         sync = sync_pb2.Sync(name=request.name, progress=progress)
         yield sync_service_pb2.WatchSyncResponse(sync=sync)
+    if request.name.endswith(ENDLESS):
+        await asyncio.sleep(60)
     ended = sync_service_pb2.WatchSyncResponse()
     ended.ended.code = code_pb2.OK
     ended.ended.message = "complete"
@@ -170,3 +175,11 @@ def running_upstream(address: str = "127.0.0.1:0") -> Iterator[Upstream]:
         yield upstream
     finally:
         upstream.stop()
+
+
+if __name__ == "__main__":
+    # As a process of its own, which a test can kill.
+    with running_upstream() as serving:
+        sys.stdout.write(f"{serving.address}\n")
+        sys.stdout.flush()
+        threading.Event().wait()

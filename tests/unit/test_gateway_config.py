@@ -17,11 +17,15 @@ from gateway.contracts import (
     field_at,
     select,
 )
+from gateway.edge.key_set import KeySetFile, KeySetInvalid
 from gateway.envoy_clusters import AddressInvalid, split_address
-from gateway.envoy_config import Addresses, AdminExposed, Trust, TrustInvalid, render, to_yaml
-from gateway.envoy_routes import EXT_AUTHZ, virtual_host
+from gateway.envoy_config import Addresses, AdminExposed, render, to_yaml
+from gateway.envoy_cors import CORS
+from gateway.envoy_limits import RATE_LIMIT
+from gateway.envoy_routes import EXT_AUTHZ, JWT_AUTHN, virtual_host
 from gateway.local_replies import filter_replies, local_reply_config, status_replies
-from mesh.identity.keys import JWKS_FILE, create_signing_key
+from gateway.policy import Policy, PolicyInvalid
+from mesh.identity.keys import JWKS_FILE
 from secmesh.inventory.v1.compliance_service_pb2 import ImportSspRequest
 from tests.unit.gateway_contract import method, trial
 
@@ -29,14 +33,23 @@ JWKS = json.dumps({"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", 
 ADDRESSES = Addresses("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3")
 
 
-def rendered(services: dict[str, str] | None = None, **changes: str) -> dict[str, Any]:
+def rendered(
+    services: dict[str, str] | None = None, policy: Policy | None = None, **changes: str
+) -> dict[str, Any]:
     named = services if services is not None else {"inventory": "127.0.0.1:4"}
     addresses = Addresses(**{**vars(ADDRESSES), **changes})
-    return render(named, addresses, Trust(JWKS), image="/image.binpb")
+    return render(named, addresses, policy or Policy(), image="/image.binpb")
+
+
+def http_filters(policy: Policy) -> dict[str, dict[str, Any]]:
+    """Give the filters' settings by name, in their order."""
+    listener = rendered(policy=policy)["static_resources"]["listeners"][0]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    return {each["name"]: each["typed_config"] for each in manager["http_filters"]}
 
 
 def routes(*services: Deployable) -> dict[str, dict[str, Any]]:
-    return {route["name"]: route for route in virtual_host(services)["routes"]}
+    return {route["name"]: route for route in virtual_host(services, "/image", Policy())["routes"]}
 
 
 def test_services_come_from_the_contracts() -> None:
@@ -59,9 +72,12 @@ def test_every_method_has_its_route_time_and_cluster() -> None:
 
 
 def test_what_no_route_takes_goes_nowhere() -> None:
-    *_, grpc_rest, rest = virtual_host([trial()])["routes"]
+    *_, grpc_rest, rest = virtual_host([trial()], "/image", Policy())["routes"]
     assert rest["match"] == {"prefix": "/"}
-    assert rest["direct_response"] == grpc_rest["direct_response"] == {"status": 404}
+    assert rest["route"] == grpc_rest["route"]
+    assert rest["route"]["cluster_not_found_response_code"] == "NOT_FOUND"
+    clusters = rendered()["static_resources"]["clusters"]
+    assert rest["route"]["cluster"] not in {each["name"] for each in clusters}
     assert "typed_per_filter_config" not in rest  # the edge sees every REST request
 
 
@@ -107,9 +123,54 @@ def test_addresses() -> None:
     "jwks",
     ["", "{", "[]", '{"keys": []}', '{"keys": 1}', '{"keys": [1]}', '{"keys": [{"d": "x"}]}'],
 )
-def test_key_sets_that_must_not_be_used(jwks: str) -> None:
-    with pytest.raises(TrustInvalid):
-        Trust(jwks)
+def test_key_sets_that_must_not_be_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, jwks: str
+) -> None:
+    file = tmp_path / JWKS_FILE
+    file.write_text(jwks)
+    with pytest.raises(KeySetInvalid):
+        KeySetFile(file)
+    file.write_text(JWKS)
+    key_set = KeySetFile(file)
+    file.write_text(jwks)
+    assert key_set.content() == JWKS.encode()
+    assert "stays in force" in caplog.text
+    file.unlink()
+    assert key_set.content() == JWKS.encode()
+    file.write_text(JWKS.replace("one", "another"))
+    assert b"another" in key_set.content()
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["*", "null", "https://*.example", "https://a.example/", "ops.example", "https://A.example"],
+)
+def test_origins_that_are_none(origin: str) -> None:
+    with pytest.raises(PolicyInvalid, match="origin"):
+        Policy(cors_origins=("https://good.example", origin))
+
+
+@pytest.mark.parametrize("limits", [(-1, 10), (10, 9), (1, 0)])
+def test_limits_that_mean_nothing(limits: tuple[int, int]) -> None:
+    with pytest.raises(PolicyInvalid):
+        Policy((), *limits)
+
+
+def test_limit_may_be_off_and_stands_behind_the_token() -> None:
+    limited = list(http_filters(Policy()))
+    assert limited.index(JWT_AUTHN) < limited.index(RATE_LIMIT) < limited.index(EXT_AUTHZ)
+    assert RATE_LIMIT not in http_filters(Policy(requests_per_second=0))
+
+
+def test_pages_of_other_origins_are_not_answered_unless_named() -> None:
+    assert "typed_per_filter_config" not in virtual_host([trial()], "/image", Policy())
+    allowed = virtual_host(
+        [trial()], "/image", Policy(("https://ops.example", "http://[::1]:3000"))
+    )
+    settings = allowed["typed_per_filter_config"][CORS]
+    exact = [{"exact": "https://ops.example"}, {"exact": "http://[::1]:3000"}]
+    assert settings["allow_origin_string_match"] == exact
+    assert not settings["allow_credentials"]
 
 
 def test_yaml_reads_back_as_it_was() -> None:
@@ -131,7 +192,7 @@ def test_every_reply_is_json_for_rest_and_a_status_for_grpc() -> None:
     assert first["body_format_override"]["content_type"] == "application/json"
     for grpc, rest, early in zip(mappers[::3], mappers[1::3], mappers[2::3], strict=True):
         added = {each["header"]["key"] for each in grpc["headers_to_add"]}
-        assert added == {"grpc-status-details-bin", "grpc-status"}
+        assert added >= {"grpc-status-details-bin", "grpc-status", "grpc-message"}
         for mapper in (rest, early):
             body = mapper["body_format_override"]
             assert body["content_type"] == "application/json"
@@ -149,18 +210,16 @@ def test_fields_are_found_by_both_names() -> None:
     assert field_at(request, "none") is None
 
 
-def arguments(tmp_path: Path) -> list[str]:
-    create_signing_key(tmp_path)
-    return ["--jwks", str(tmp_path / JWKS_FILE), "--edge-authz", "127.0.0.1:2"]
+ARGUMENTS = ["--edge-authz", "127.0.0.1:2"]
 
 
 def test_render_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECMESH_GATEWAY_SERVICES", "inventory=127.0.0.1:4")
     monkeypatch.setenv("SECMESH_GATEWAY_EDGE_HTTP", "127.0.0.1:3")
     monkeypatch.setenv("SECMESH_GATEWAY_LISTEN", "127.0.0.1:5")
-    assert main(["render", *arguments(tmp_path), "--listen", "127.0.0.1:6"]) == 0
+    assert main(["render", *ARGUMENTS, "--listen", "127.0.0.1:6"]) == 0
     config = yaml.safe_load(capsys.readouterr().out)
     listener = config["static_resources"]["listeners"][0]
     assert listener["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 6}
@@ -173,13 +232,14 @@ def test_render_command(
         (["--service", "inventory"], "NAME=HOST:PORT"),
         (["--service", "inventory=here"], "host:port"),
         (["--service", "inventory=127.0.0.1:4", "--admin", "0.0.0.0:1"], "loopback"),
-        (["--service", "inventory=127.0.0.1:4", "--jwks", "/none"], "/none"),
+        (["--service", "inventory=127.0.0.1:4", "--cors-origins", "*"], "origin"),
+        (["--service", "inventory=127.0.0.1:4", "--burst", "many"], "whole numbers"),
     ],
 )
 def test_render_refuses_with_a_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: list[str], words: str
+    capsys: pytest.CaptureFixture[str], wrong: list[str], words: str
 ) -> None:
-    command = ["render", *arguments(tmp_path), "--edge-http", "127.0.0.1:3", *wrong]
+    command = ["render", *ARGUMENTS, "--edge-http", "127.0.0.1:3", *wrong]
     assert main(command) == 1
     assert words in capsys.readouterr().err
 
@@ -196,5 +256,13 @@ def test_help_lists_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["render", "--help"])
     shown = "".join(capsys.readouterr().out.split())
-    for name in ("SERVICES", "LISTEN", "EDGE_AUTHZ", "EDGE_HTTP", "JWKS", "ISSUER", "AUDIENCE"):
+    for name in (
+        "SERVICES",
+        "LISTEN",
+        "EDGE_AUTHZ",
+        "EDGE_HTTP",
+        "ISSUER",
+        "AUDIENCE",
+        "CORS_ORIGINS",
+    ):
         assert f"SECMESH_GATEWAY_{name}" in shown

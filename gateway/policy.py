@@ -1,0 +1,42 @@
+"""What the gateway allows: issuer of tokens, origins of web pages, requests of one tenant."""
+
+import re
+from dataclasses import dataclass
+
+from mesh.identity.keys import AUDIENCE, ISSUER
+
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
+REQUESTS_PER_SECOND = 500
+BURST = 1000
+
+
+class PolicyInvalid(ValueError):
+    """A setting of the gateway's policy means nothing; says which."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is allowed. Limits hold for each Envoy process by itself."""
+
+    cors_origins: tuple[str, ...] = ()
+    """Origins (RFC 6454) whose pages may read answers, such as ``https://ops.example``."""
+    requests_per_second: int = REQUESTS_PER_SECOND
+    """Of one tenant in the long run; 0 for no limit."""
+    burst: int = BURST
+    """Requests of one tenant at once."""
+    issuer: str = ISSUER
+    """Issuer (iss) of the tokens; the edge holds its keys."""
+    audience: str = AUDIENCE
+    """Audience (aud) of the tokens."""
+
+    def __post_init__(self) -> None:
+        for origin in self.cors_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise PolicyInvalid(
+                    f"{origin!r} is no origin: scheme://host or scheme://host:port in lower case, "
+                    "without path or wildcard"
+                )
+        if self.requests_per_second < 0:
+            raise PolicyInvalid("requests per second cannot be negative")
+        if self.requests_per_second and self.burst < self.requests_per_second:
+            raise PolicyInvalid("the burst is smaller than the requests of one second")
