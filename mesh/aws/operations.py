@@ -21,6 +21,7 @@ _ACTIONS = {
 _PREFIXES = {"s3control": "s3"}
 
 _KEY_GONE = frozenset({"NotFoundException"})
+_TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
 
 # Errors that say "not configured" or "not there". Source: the Errors section of
 # each operation in the API references of the services.
@@ -30,6 +31,12 @@ _ABSENT = {
     ),
     "cloudtrail:GetEventSelectors": frozenset({"TrailNotFoundException"}),
     "cloudtrail:GetTrailStatus": frozenset({"TrailNotFoundException"}),
+    "dynamodb:DescribeContinuousBackups": _TABLE_GONE,
+    "dynamodb:DescribeTable": _TABLE_GONE,
+    "dynamodb:DescribeTimeToLive": _TABLE_GONE,
+    "dynamodb:GetResourcePolicy": _TABLE_GONE | {"PolicyNotFoundException"},
+    "dynamodb:ListTagsOfResource": _TABLE_GONE,
+    "ec2:DescribeVpcAttribute": frozenset({"InvalidVpcID.NotFound"}),
     "ec2:GetManagedPrefixListEntries": frozenset({"InvalidPrefixListID.NotFound"}),
     "iam:GetAccountPasswordPolicy": frozenset({"NoSuchEntity"}),
     "iam:GetCredentialReport": frozenset({"ReportNotPresent", "ReportExpired", "ReportInProgress"}),

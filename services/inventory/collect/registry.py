@@ -12,6 +12,7 @@ from services.inventory.collect import (
     access_keys,
     cloudtrail_trails,
     derive,
+    dynamodb_tables,
     iam_password_policy,
     iam_policies,
     iam_roles,
@@ -20,6 +21,8 @@ from services.inventory.collect import (
     s3_account_settings,
     s3_buckets,
     security_groups,
+    subnets,
+    vpcs,
 )
 from services.inventory.collect.derive import GLOBAL, Sources
 from services.inventory.collect.draft import Collected, Draft
@@ -164,6 +167,30 @@ REGISTRY = Registry(
                 kms_keys.collect,
                 kms_keys.FIELDS,
                 listings=kms_keys.LISTINGS,
+                owns=_in_region,
+            ),
+            Collector(
+                "dynamodb_tables",
+                Scope.REGIONAL,
+                dynamodb_tables.collect,
+                dynamodb_tables.FIELDS,
+                listings=dynamodb_tables.LISTINGS,
+                owns=_in_region,
+            ),
+            Collector(
+                "vpc",
+                Scope.REGIONAL,
+                vpcs.collect,
+                vpcs.FIELDS,
+                listings=vpcs.LISTINGS,
+                owns=_in_region,
+            ),
+            Collector(
+                "subnets",
+                Scope.REGIONAL,
+                subnets.collect,
+                subnets.FIELDS,
+                listings=subnets.LISTINGS,
                 owns=_in_region,
             ),
             Collector(
