@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from cli.sample.clients import ACCOUNT, Clients
 from cli.sample.databases import make_tables
+from cli.sample.functions import make_functions
 from cli.sample.keys import make_keys
 from cli.sample.network import make_networks
 from cli.sample.roles import make_roles
@@ -49,6 +50,7 @@ def populate(endpoint_url: str, region: str) -> None:
     _trails(clients.client("cloudtrail"))
     key = make_keys(clients.client("kms"))
     make_tables(clients.client("dynamodb"), key)
+    make_functions(clients.client("lambda"))
     make_networks(clients.client("ec2"), ACCESS_LOGS)
 
 

@@ -21,6 +21,7 @@ _ACTIONS = {
 _PREFIXES = {"s3control": "s3"}
 
 _KEY_GONE = frozenset({"NotFoundException"})
+_FUNCTION_GONE = frozenset({"ResourceNotFoundException"})
 _TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
 
 # Errors that say "not configured" or "not there". Source: the Errors section of
@@ -46,6 +47,11 @@ _ABSENT = {
     "kms:GetKeyRotationStatus": _KEY_GONE,
     "kms:ListGrants": _KEY_GONE,
     "kms:ListResourceTags": _KEY_GONE,
+    "lambda:GetFunctionCodeSigningConfig": _FUNCTION_GONE,
+    "lambda:GetFunctionConcurrency": _FUNCTION_GONE,
+    "lambda:GetFunctionUrlConfig": _FUNCTION_GONE,
+    "lambda:GetPolicy": _FUNCTION_GONE,
+    "lambda:ListTags": _FUNCTION_GONE,
     "s3:GetBucketEncryption": frozenset({"ServerSideEncryptionConfigurationNotFoundError"}),
     "s3:GetBucketLifecycleConfiguration": frozenset({"NoSuchLifecycleConfiguration"}),
     "s3:GetBucketOwnershipControls": frozenset({"OwnershipControlsNotFoundError"}),

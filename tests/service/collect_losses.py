@@ -147,4 +147,10 @@ LOST: dict[str, dict[str, set[str]]] = {
     "ec2:DescribeVpcEndpoints": {"vpc": {"endpoint_services"}},
     "ec2:DescribeVpcPeeringConnections": {"vpc": {"peerings"}},
     "ec2:DescribeVpcAttribute": {"vpc": {"dns_support", "dns_hostnames"}},
+    "lambda:ListFunctions": {},
+    "lambda:GetPolicy": {"lambda": {"policy", "policy_public", "public"}},
+    "lambda:GetFunctionUrlConfig": {"lambda": {"function_url_auth", "public"}},
+    "lambda:GetFunctionCodeSigningConfig": {"lambda": {"code_signing_config"}},
+    "lambda:GetFunctionConcurrency": {"lambda": {"reserved_concurrency"}},
+    "lambda:ListTags": {"lambda": {"tags"}},
 }

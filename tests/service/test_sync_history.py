@@ -27,6 +27,7 @@ SAMPLE = {
     "iam_roles": 5,
     "iam_users": 7,
     "kms_keys": 5,
+    "lambda": 4,
     "s3_account_settings": 1,
     "s3_buckets": 7,
     "security_groups": 12,

@@ -93,3 +93,22 @@ async def test_networks_of_the_sample(collecting: World) -> None:
     subnets = by(await collecting.rows("subnets"), "cidr")
     assert {"10.20.1.0/24", "10.30.1.0/24"} == subnets.keys() - having(subnets, "map_public_ip")
     assert {body_of(each).vpc_id for each in subnets.values()} == found.keys()
+
+
+async def test_functions_of_the_sample(collecting: World) -> None:
+    await collecting.sync("lambda")
+    functions = by(await collecting.rows("lambda"), "function_name")
+    assert having(functions, "public") == {"open-policy", "open-url"}
+    assert having(functions, "policy_public") == {"open-policy"}
+    etl = body_of(functions["etl"])
+    assert etl.environment_names == ["API_TOKEN", "TABLE"]
+    assert "not-a-real-token" not in str(functions["etl"])
+    assert (etl.reserved_concurrency, etl.tracing) == (5, "Active")
+    assert etl.tags == {"team": "data"}
+    read = moment(functions["legacy"].valid_from)
+    old = {
+        name
+        for name, each in functions.items()
+        if moment(body_of(each).runtime_deprecation_date) < read
+    }
+    assert old == {"legacy"}

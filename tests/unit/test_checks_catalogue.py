@@ -24,6 +24,7 @@ TABLES = {
     "iam_roles",
     "iam_users",
     "kms_keys",
+    "lambda",
     "s3_buckets",
     "security_groups",
     "vpc",

@@ -18,6 +18,7 @@ from services.inventory.collect import (
     iam_roles,
     iam_users,
     kms_keys,
+    lambda_functions,
     s3_account_settings,
     s3_buckets,
     security_groups,
@@ -175,6 +176,14 @@ REGISTRY = Registry(
                 dynamodb_tables.collect,
                 dynamodb_tables.FIELDS,
                 listings=dynamodb_tables.LISTINGS,
+                owns=_in_region,
+            ),
+            Collector(
+                "lambda",
+                Scope.REGIONAL,
+                lambda_functions.collect,
+                lambda_functions.FIELDS,
+                listings=lambda_functions.LISTINGS,
                 owns=_in_region,
             ),
             Collector(
