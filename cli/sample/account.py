@@ -10,7 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cli.sample.clients import ACCOUNT, Clients
+from cli.sample.databases import make_tables
+from cli.sample.functions import make_functions
 from cli.sample.keys import make_keys
+from cli.sample.network import make_networks
 from cli.sample.roles import make_roles
 from mesh.embedded.aws import TAG_PREFIX
 from mesh.loopback import is_loopback
@@ -45,7 +48,10 @@ def populate(endpoint_url: str, region: str) -> None:
     _buckets(clients)
     _security_groups(clients.client("ec2"))
     _trails(clients.client("cloudtrail"))
-    make_keys(clients.client("kms"))
+    key = make_keys(clients.client("kms"))
+    make_tables(clients.client("dynamodb"), key)
+    make_functions(clients.client("lambda"))
+    make_networks(clients.client("ec2"), ACCESS_LOGS)
 
 
 def _days_ago(days: int) -> str:

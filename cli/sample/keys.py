@@ -6,8 +6,8 @@ from typing import Any
 from cli.sample.clients import ACCOUNT
 
 
-def make_keys(kms: Any) -> None:
-    """Make a key that is well kept, and for each check one that is not."""
+def make_keys(kms: Any) -> str:
+    """Make a key that is well kept and give its id, and for each check one that is not."""
     kept = _key(kms, "data", "Encrypts figures and reports")
     kms.enable_key_rotation(KeyId=kept)
     kms.tag_resource(KeyId=kept, Tags=[{"TagKey": "owner", "TagValue": "data"}])
@@ -22,6 +22,7 @@ def make_keys(kms: Any) -> None:
     kms.put_key_policy(KeyId=shared, PolicyName="default", Policy=_open_policy())
     _key(kms, "signing", "Signs releases", KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")
     kms.schedule_key_deletion(KeyId=_key(kms, "retired", "Is to be deleted"))
+    return kept
 
 
 def _key(kms: Any, alias: str, description: str, **more: str) -> str:

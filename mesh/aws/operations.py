@@ -21,6 +21,8 @@ _ACTIONS = {
 _PREFIXES = {"s3control": "s3"}
 
 _KEY_GONE = frozenset({"NotFoundException"})
+_FUNCTION_GONE = frozenset({"ResourceNotFoundException"})
+_TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
 
 # Errors that say "not configured" or "not there". Source: the Errors section of
 # each operation in the API references of the services.
@@ -30,6 +32,12 @@ _ABSENT = {
     ),
     "cloudtrail:GetEventSelectors": frozenset({"TrailNotFoundException"}),
     "cloudtrail:GetTrailStatus": frozenset({"TrailNotFoundException"}),
+    "dynamodb:DescribeContinuousBackups": _TABLE_GONE,
+    "dynamodb:DescribeTable": _TABLE_GONE,
+    "dynamodb:DescribeTimeToLive": _TABLE_GONE,
+    "dynamodb:GetResourcePolicy": _TABLE_GONE | {"PolicyNotFoundException"},
+    "dynamodb:ListTagsOfResource": _TABLE_GONE,
+    "ec2:DescribeVpcAttribute": frozenset({"InvalidVpcID.NotFound"}),
     "ec2:GetManagedPrefixListEntries": frozenset({"InvalidPrefixListID.NotFound"}),
     "iam:GetAccountPasswordPolicy": frozenset({"NoSuchEntity"}),
     "iam:GetCredentialReport": frozenset({"ReportNotPresent", "ReportExpired", "ReportInProgress"}),
@@ -39,6 +47,11 @@ _ABSENT = {
     "kms:GetKeyRotationStatus": _KEY_GONE,
     "kms:ListGrants": _KEY_GONE,
     "kms:ListResourceTags": _KEY_GONE,
+    "lambda:GetFunctionCodeSigningConfig": _FUNCTION_GONE,
+    "lambda:GetFunctionConcurrency": _FUNCTION_GONE,
+    "lambda:GetFunctionUrlConfig": _FUNCTION_GONE,
+    "lambda:GetPolicy": _FUNCTION_GONE,
+    "lambda:ListTags": _FUNCTION_GONE,
     "s3:GetBucketEncryption": frozenset({"ServerSideEncryptionConfigurationNotFoundError"}),
     "s3:GetBucketLifecycleConfiguration": frozenset({"NoSuchLifecycleConfiguration"}),
     "s3:GetBucketOwnershipControls": frozenset({"OwnershipControlsNotFoundError"}),

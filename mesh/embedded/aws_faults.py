@@ -45,6 +45,8 @@ def denied(protocol: str) -> Fault:
         return Fault(403, "UnauthorizedOperation", message)
     if protocol == "json":
         return Fault(400, "AccessDeniedException", message)
+    if protocol == "rest-json":
+        return Fault(403, "AccessDeniedException", message)
     return Fault(403, "AccessDenied", message)
 
 
@@ -55,6 +57,8 @@ def throttled(protocol: str) -> Fault:
         return Fault(503, "RequestLimitExceeded", message)
     if protocol == "json":
         return Fault(400, "ThrottlingException", message)
+    if protocol == "rest-json":
+        return Fault(429, "TooManyRequestsException", message)
     if protocol == "rest-xml":
         return Fault(503, "SlowDown", message)
     return Fault(400, "Throttling", message)
@@ -139,8 +143,10 @@ def error_body(service: str, fault: Fault) -> tuple[str, bytes]:
     code, message = escape(fault.code), escape(fault.message)
     error = f"<Error><Code>{code}</Code><Message>{message}</Message>"
     request = f"<RequestId>{REQUEST_ID}</RequestId>"
-    if protocol == "json":
-        text = json.dumps({"__type": fault.code, "message": fault.message})
+    if protocol in ("json", "rest-json"):
+        # REST services read the code from "code", the others from "__type".
+        told = {"__type": fault.code, "code": fault.code, "message": fault.message}
+        text = json.dumps(told)
         return "application/x-amz-json-1.1", text.encode()
     if protocol == "ec2":
         ec2_request = f"<RequestID>{REQUEST_ID}</RequestID>"
@@ -163,7 +169,7 @@ def operation_of(environ: Mapping[str, Any]) -> str:
     target = environ.get("HTTP_X_AMZ_TARGET", "")
     if target:
         return f"{service}:{target.rpartition('.')[2]}"
-    if protocol_of(service) == "rest-xml":
+    if protocol_of(service).startswith("rest-"):
         query = environ.get("QUERY_STRING", "")
         name = _rest_operation(service, environ["REQUEST_METHOD"], path, query)
     else:

@@ -1,6 +1,6 @@
 """What each operation of a sync alone tells: the fields that are lost where it is denied."""
 
-from services.inventory.collect import kms_keys
+from services.inventory.collect import dynamodb_tables, kms_keys
 
 BLOCK = {
     "public_access_block",
@@ -94,7 +94,7 @@ LOST: dict[str, dict[str, set[str]]] = {
     "s3:GetBucketReplication": {"s3_buckets": {"replication_targets"}},
     "s3:GetBucketNotificationConfiguration": {"s3_buckets": {"event_targets"}},
     "s3:GetBucketTagging": {"s3_buckets": {"tags"}},
-    "ec2:DescribeSecurityGroups": {},
+    "ec2:DescribeSecurityGroups": {"vpc": {"default_group_closed"}},
     "ec2:DescribeNetworkInterfaces": {"security_groups": {"attached_enis", "unused"}},
     "ec2:GetManagedPrefixListEntries": {"security_groups": {"open_to_world"}},
     "cloudtrail:DescribeTrails": {
@@ -128,4 +128,29 @@ LOST: dict[str, dict[str, set[str]]] = {
     "kms:GetKeyPolicy": {"kms_keys": {"policy", "policy_public", "policy_cross_account"}},
     "kms:ListGrants": {"kms_keys": {"grants"}},
     "kms:ListResourceTags": {"kms_keys": {"tags"}},
+    "dynamodb:ListTables": {},
+    "dynamodb:DescribeTable": {
+        "dynamodb_tables": {*dynamodb_tables.DESCRIBED_FIELDS, "autoscaling"}
+    },
+    "dynamodb:DescribeContinuousBackups": {"dynamodb_tables": {"pitr_enabled", "retention_days"}},
+    "dynamodb:DescribeTimeToLive": {"dynamodb_tables": {"ttl_attribute"}},
+    "dynamodb:GetResourcePolicy": {"dynamodb_tables": {"policy", "policy_public"}},
+    "dynamodb:ListTagsOfResource": {"dynamodb_tables": {"tags"}},
+    "application-autoscaling:DescribeScalableTargets": {"dynamodb_tables": {"autoscaling"}},
+    "ec2:DescribeVpcs": {},
+    "ec2:DescribeSubnets": {},
+    "ec2:DescribeFlowLogs": {"vpc": {"flow_logs", "flow_logs_active"}},
+    "ec2:DescribeInternetGateways": {"vpc": {"internet_gateways"}},
+    "ec2:DescribeRouteTables": {"vpc": {"routed_to_internet"}},
+    "ec2:DescribeNatGateways": {"vpc": {"nat_gateways"}},
+    "ec2:DescribeNetworkAcls": {"vpc": {"open_network_acls"}},
+    "ec2:DescribeVpcEndpoints": {"vpc": {"endpoint_services"}},
+    "ec2:DescribeVpcPeeringConnections": {"vpc": {"peerings"}},
+    "ec2:DescribeVpcAttribute": {"vpc": {"dns_support", "dns_hostnames"}},
+    "lambda:ListFunctions": {},
+    "lambda:GetPolicy": {"lambda": {"policy", "policy_public", "public"}},
+    "lambda:GetFunctionUrlConfig": {"lambda": {"function_url_auth", "public"}},
+    "lambda:GetFunctionCodeSigningConfig": {"lambda": {"code_signing_config"}},
+    "lambda:GetFunctionConcurrency": {"lambda": {"reserved_concurrency"}},
+    "lambda:ListTags": {"lambda": {"tags"}},
 }

@@ -44,7 +44,7 @@ def words() -> dict[str, str]:
         "au-3": "supported",
         "au-6": "weakened",
         "au-9": "contradicted",
-        "cp-9": "weakened",
+        "cp-9": "contradicted",
         "ia-2": "understated",
         "ia-2.8": "contradicted",
         "ia-5": "contradicted",

@@ -30,6 +30,8 @@ CALLS: dict[str, dict[str, Any]] = {
     "s3:HeadBucket": {"Bucket": "acme-data"},
     "s3:GetBucketLifecycleConfiguration": {"Bucket": "acme-access-logs"},
     "cloudtrail:DescribeTrails": {},
+    "lambda:ListFunctions": {},
+    "lambda:GetPolicy": {"FunctionName": "etl"},
 }
 
 

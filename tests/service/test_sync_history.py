@@ -21,14 +21,18 @@ OWN = "222222222222"
 SAMPLE = {
     "access_keys": 3,
     "cloudtrail_trails": 2,
+    "dynamodb_tables": 2,
     "iam_password_policy": 1,
     "iam_policies": 2,
     "iam_roles": 5,
     "iam_users": 7,
     "kms_keys": 5,
+    "lambda": 4,
     "s3_account_settings": 1,
     "s3_buckets": 7,
-    "security_groups": 11,
+    "security_groups": 12,
+    "subnets": 8,
+    "vpc": 3,
 }
 """Resources of the sample account, by collection."""
 

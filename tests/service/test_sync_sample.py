@@ -58,3 +58,57 @@ async def test_roles_policies_and_access_keys_of_the_sample(collecting: World) -
     age = moment(old.valid_from) - moment(body_of(old).last_rotated)
     assert timedelta(days=399) < age < timedelta(days=401)
     assert old.arn == "arn:aws:iam::123456789012:user/ci-deploy"
+
+
+async def test_tables_of_the_sample(collecting: World) -> None:
+    await collecting.sync("dynamodb_tables")
+    tables = by(await collecting.rows("dynamodb_tables"), "table_name")
+    assert having(tables, "pitr_enabled") == {"orders"}
+    assert having(tables, "autoscaling") == {"orders"}
+    orders, sessions = body_of(tables["orders"]), body_of(tables["sessions"])
+    assert (orders.encryption, sessions.encryption) == ("KMS", "DEFAULT")
+    assert not sessions.HasField("kms_key_id")
+    assert (orders.retention_days, orders.deletion_protection) == (14, True)
+    assert (orders.stream_view_type, orders.ttl_attribute) == ("NEW_IMAGE", "expires")
+    assert orders.tags == {"owner": "sales"}
+    assert not orders.policy_public
+    assert tables["orders"].arn == "arn:aws:dynamodb:us-east-1:123456789012:table/orders"
+
+
+async def test_networks_of_the_sample(collecting: World) -> None:
+    await collecting.sync("vpc", "subnets")
+    found = by(await collecting.rows("vpc"), "vpc_id")
+    networks = {body_of(each).cidrs[0]: each for each in found.values()}
+    assert having(networks, "flow_logs_active") == {"10.30.0.0/16"}
+    assert having(networks, "default_group_closed") == {"10.30.0.0/16"}
+    assert having(networks, "open_network_acls") == {"10.20.0.0/16", "172.31.0.0/16"}
+    assert having(networks, "is_default") == {"172.31.0.0/16"}
+    kept = body_of(networks["10.30.0.0/16"])
+    assert kept.flow_logs[0].destination == "arn:aws:s3:::acme-access-logs"
+    assert kept.endpoint_services == ["com.amazonaws.us-east-1.s3"]
+    assert len(kept.internet_gateways) == len(kept.nat_gateways) == 1
+    assert kept.routed_to_internet
+    assert kept.dns_hostnames
+    assert kept.tags == {"Name": "kept"}
+    subnets = by(await collecting.rows("subnets"), "cidr")
+    assert {"10.20.1.0/24", "10.30.1.0/24"} == subnets.keys() - having(subnets, "map_public_ip")
+    assert {body_of(each).vpc_id for each in subnets.values()} == found.keys()
+
+
+async def test_functions_of_the_sample(collecting: World) -> None:
+    await collecting.sync("lambda")
+    functions = by(await collecting.rows("lambda"), "function_name")
+    assert having(functions, "public") == {"open-policy", "open-url"}
+    assert having(functions, "policy_public") == {"open-policy"}
+    etl = body_of(functions["etl"])
+    assert etl.environment_names == ["API_TOKEN", "TABLE"]
+    assert "not-a-real-token" not in str(functions["etl"])
+    assert (etl.reserved_concurrency, etl.tracing) == (5, "Active")
+    assert etl.tags == {"team": "data"}
+    read = moment(functions["legacy"].valid_from)
+    old = {
+        name
+        for name, each in functions.items()
+        if moment(body_of(each).runtime_deprecation_date) < read
+    }
+    assert old == {"legacy"}

@@ -19,12 +19,15 @@ CHECKS = load_checks(CATALOGUE)
 LIST = Path(__file__).parents[2].parent / "shared" / "data" / "checks.csv"
 TABLES = {
     "cloudtrail_trails",
+    "dynamodb_tables",
     "iam_password_policy",
     "iam_roles",
     "iam_users",
     "kms_keys",
+    "lambda",
     "s3_buckets",
     "security_groups",
+    "vpc",
 }
 
 
