@@ -13,10 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cli.connection import Connection, UsageProblem, connection_of
 from cli.exit_codes import ExitCode
-from cli.output import OutputFormat, enum_word, talk, write_message, write_messages
+from cli.output import Column, OutputFormat, enum_word, talk, write_message, write_messages
 from cli.paging import read_pages
 from secmesh.inventory.v1 import (
     assessment_pb2,
+    check_pb2,
     compliance_service_pb2,
     compliance_service_pb2_grpc,
     ssp_pb2,
@@ -270,3 +271,70 @@ def report(
         out.write_bytes(body.data)
     else:
         typer.echo(body.data.decode())
+
+
+@app.command()
+def checks(
+    context: typer.Context,
+    collection: Annotated[str, typer.Option(help="Only of this collection.")] = "",
+    control: Annotated[str, typer.Option(help="Only of this control, such as AC-2(3).")] = "",
+    limit: Annotated[int, typer.Option(min=0, help="Most checks; 0 means all.")] = 0,
+) -> None:
+    """List the checks by which claims are judged."""
+    connection = connection_of(context)
+    with connection.channel() as channel:
+        stub = Stub(channel)
+
+        def call(page_size: int, page_token: str) -> compliance_service_pb2.ListChecksResponse:
+            return stub.ListChecks(
+                compliance_service_pb2.ListChecksRequest(
+                    page_size=page_size,
+                    page_token=page_token,
+                    collection=collection,
+                    control_id=control,
+                )
+            )
+
+        found = read_pages(call, lambda answer: list(answer.checks), limit)
+        controls = Column("controls", lambda check: " ".join(map(_control, check.controls)))
+        write_messages(found, connection.output, ["id", "severity", "grade", "title", controls])
+
+
+def _control(mapping: check_pb2.ControlMapping) -> str:
+    return mapping.control_id
+
+
+@app.command()
+def coverage(
+    context: typer.Context,
+    baseline: Annotated[
+        str, typer.Option(help=f"One of {', '.join(BASELINES)}.")
+    ] = "fedramp-moderate",
+    account: Annotated[
+        list[str] | None, typer.Option(help="AWS account id, any number of times; else all.")
+    ] = None,
+) -> None:
+    """Tell how many controls of a baseline are tested, and which were read whole."""
+    if baseline not in BASELINES:
+        raise UsageProblem(f"--baseline is one of {', '.join(BASELINES)}")
+    connection = connection_of(context)
+    request = compliance_service_pb2.GetCoverageRequest(
+        parent=connection.tenant,
+        baseline=ssp_pb2.Baseline.ValueType(BASELINES[baseline]),
+        cloud_account_ids=account,
+    )
+    with connection.channel() as channel:
+        found = Stub(channel).GetCoverage(request)
+    if connection.output is not OutputFormat.TABLE:
+        write_message(found, connection.output)
+        return
+    shown = [each for each in found.control_coverage if each.check_ids]
+    title = (
+        f"{found.testable} of {found.controls} testable, "
+        f"{found.bound} bound, {found.complete} complete today"
+    )
+    write_messages(
+        shown, connection.output, ["control_id", "title", "complete", "check_ids"], title
+    )
+    if found.missing_actions:
+        talk.print(f"Not read for want of: {', '.join(found.missing_actions)}", markup=False)

@@ -9,6 +9,7 @@ from typing import cast
 from google.api import httpbody_pb2
 from google.rpc import code_pb2, status_pb2
 
+from mesh.errors import FieldInvalid, PageTokenInvalid
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2, compliance_service_pb2_grpc, ssp_pb2
 from secmesh.inventory.v1 import compliance_service_pb2 as api
@@ -20,6 +21,8 @@ from services.inventory.compliance.assessment_store import (
 )
 from services.inventory.compliance.assessor import DEFAULT_MAX_AGE, Assessor
 from services.inventory.compliance.check_catalogue import CheckCatalogue
+from services.inventory.compliance.control_coverage import CoverageReporter
+from services.inventory.compliance.controls import control_id
 from services.inventory.compliance.report import Report
 from services.inventory.compliance.report_forms import FORMS
 from services.inventory.compliance.ssp import read_plan
@@ -27,6 +30,7 @@ from services.inventory.compliance.ssp import read_plan
 NEWEST_FIRST = "evaluate_time desc"
 MAX_PAGE_BYTES = 3 * 1024 * 1024
 """Most that one page of verdicts weighs; gRPC clients take 4 MiB by default."""
+DEFAULT_PAGE = 100
 WORST_FIRST = "verdict, control_id"
 
 
@@ -44,6 +48,8 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         self._clock = clock
         self._assessor = Assessor(store, checks, clock)
         self._assessments = AssessmentStore(store)
+        self._checks = checks
+        self._coverage = CoverageReporter(store, checks, clock)
 
     async def ImportSsp(self, request: api.ImportSspRequest, _context: object) -> ssp_pb2.Ssp:  # noqa: N802  # the contract's name
         name = f"{request.parent}/ssps/{request.ssp_id}"
@@ -142,3 +148,25 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         # A document of megabytes takes a second to write; other calls go on meanwhile.
         data = await asyncio.to_thread(form.write, report)
         return httpbody_pb2.HttpBody(content_type=form.content_type, data=data)
+
+    async def ListChecks(  # noqa: N802  # the contract's name
+        self, request: api.ListChecksRequest, _context: object
+    ) -> api.ListChecksResponse:
+        control = control_id(request.control_id) if request.control_id else ""
+        if control is None:
+            raise FieldInvalid.of("control_id", "is no control of SP 800-53, such as ac-2.3")
+        chosen = self._checks.chosen(request.collection, control)
+        # The token is the last check's id: checks come with the service and hold no secret.
+        after = request.page_token
+        if after and after not in self._checks.checks:
+            raise PageTokenInvalid
+        left = [check for check in chosen if check.id > after]
+        page = left[: request.page_size or DEFAULT_PAGE]
+        token = page[-1].id if len(page) < len(left) else ""
+        return api.ListChecksResponse(checks=page, next_page_token=token)
+
+    async def GetCoverage(  # noqa: N802  # the contract's name
+        self, request: api.GetCoverageRequest, _context: object
+    ) -> api.Coverage:
+        accounts = sorted(request.cloud_account_ids)
+        return await self._coverage.coverage(request.parent, request.baseline, accounts)

@@ -10,6 +10,9 @@ from cli.sample.account import populate
 from mesh.embedded.aws import AwsEndpoint
 from mesh.embedded.aws_faults import Faults
 from tests.service.collect_world import World, world
+from tests.service.compliance_served import served
+
+__all__ = ["aws", "collecting", "faults", "served"]
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from mesh.contract.image import package_files
 from mesh.errors import PermissionMissing
 from secmesh.inventory.v1 import (
     assessment_pb2,
+    check_pb2,
     compliance_service_pb2,
     iam_pb2,
     record_pb2,
@@ -199,6 +200,8 @@ def test_an_endpoint_that_does_not_answer_is_exit_code_3(operator: Operator) -> 
         ["compliance", "evaluate", "--ssp", "x", "--max-age", "soon"],
         ["compliance", "evaluate", "--ssp", "x", "--fail-on", "dreadful"],
         ["compliance", "import-ssp", "no-such-file.json"],
+        ["compliance", "coverage", "--baseline", "strictest"],
+        ["compliance", "report", "--format", "docx"],
         ["token", "--lifetime", "forever"],
         ["token"],
         ["--output", "xml", "inventory", "kinds"],
@@ -357,3 +360,35 @@ def test_cancel_takes_a_run_by_id_or_name(operator: Operator, name: str) -> None
     result = done.result(SECONDS)
     assert result.exit_code == 0
     assert json.loads(result.stdout)["state"] == "STATE_CANCELLED"
+
+
+def test_checks_are_asked_for_by_collection_and_control(operator: Operator) -> None:
+    done = operator.run("compliance", "checks", "--control", "AC-2(3)", "--collection", "iam_users")
+    check = check_pb2.Check(id="iam.mfa", title="MFA [red]", severity=check_pb2.SEVERITY_HIGH)
+    check.controls.add(control_id="ia-2.1")
+    check.controls.add(control_id="ia-2.2")
+    page = compliance_service_pb2.ListChecksResponse
+    request = operator.answer("ComplianceService", "ListChecks", page(checks=[check]))
+    result = done.result(SECONDS)
+    assert (request.control_id, request.collection) == ("AC-2(3)", "iam_users")
+    for wanted in ("iam.mfa", "high", "MFA [red]", "ia-2.1"):
+        assert wanted in result.stdout
+
+
+def test_coverage_says_how_much_is_complete_today(operator: Operator) -> None:
+    done = operator.run("compliance", "coverage", "--account", "123456789012")
+    covered = compliance_service_pb2.Coverage(
+        controls=323, testable=104, bound=40, complete=12, missing_actions=["s3:Get"]
+    )
+    covered.control_coverage.add(control_id="sc-28.1", check_ids=["s3.encryption"], complete=True)
+    covered.control_coverage.add(control_id="at-2")
+    request = operator.answer("ComplianceService", "GetCoverage", covered)
+    result = done.result(SECONDS)
+    assert request.parent == "tenants/acme"
+    assert request.baseline == ssp_pb2.BASELINE_FEDRAMP_MODERATE
+    assert list(request.cloud_account_ids) == ["123456789012"]
+    words = " ".join(result.stdout.split())
+    assert "104 of 323 testable, 40 bound, 12 complete today" in words
+    assert "sc-28.1" in words
+    assert "at-2" not in words
+    assert "s3:Get" in result.stderr

@@ -106,6 +106,13 @@ class CheckCatalogue:
         """Give the checks bound to a control."""
         return self.by_control.get(control_id, ())
 
+    def chosen(self, collection: str, control_id: str) -> list[check_pb2.Check]:
+        """Give the checks of a collection and a control, each if not empty, by id."""
+        checks = self.of(control_id) if control_id else tuple(self.checks.values())
+        found = (each.message for each in checks)
+        kept = [each for each in found if collection in ("", each.collection)]
+        return sorted(kept, key=lambda each: each.id)
+
 
 def load_checks(catalogue: Catalogue) -> CheckCatalogue:
     """Read the checks that come with the service. Raises CheckInvalid naming the culprit."""
