@@ -33,10 +33,10 @@ Rows = Mapping[str, Record]
 
 def settings(endpoint: AwsEndpoint, folder: Path, **more: Any) -> InventorySettings:
     """Give settings that read an endpoint with little patience."""
-    chosen = {"attempts": 2, "role": ROLE, "aws_region": REGION, "home": folder, **more}
-    return InventorySettings(
-        aws_endpoint_url=endpoint.url, database_url=f"sqlite:///{folder / 'inventory.db'}", **chosen
-    )
+    database = f"sqlite:///{folder / 'inventory.db'}"
+    chosen = {"attempts": 2, "role": ROLE, "aws_region": REGION, "home": folder}
+    chosen |= {"database_url": database, **more}
+    return InventorySettings(aws_endpoint_url=endpoint.url, **chosen)
 
 
 @dataclass
