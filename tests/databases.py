@@ -49,7 +49,8 @@ def empty_database(kind: str, folders: pytest.TempPathFactory) -> Iterator[str]:
 def open_sync_engine(url: str) -> sa.Engine:
     """Open an engine without asyncio, for tests that ask one row at a time."""
     if url.startswith(SQLITE):
-        return sa.create_engine(url)
+        # In memory: nothing else looks at it, and a file would be slower.
+        return sa.create_engine("sqlite://")
     return sa.create_engine(
         sa.make_url(url).set(drivername="postgresql+psycopg"),
         json_serializer=str,

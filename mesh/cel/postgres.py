@@ -156,11 +156,7 @@ class Postgresql:
         if kind is CelType.DOUBLE:
             # Its arithmetic is guarded already.
             return number
-        least, greatest = RANGES[kind]
-        # Whatever lies outside becomes one of the two numbers next to the range, then NULL.
-        below, above = _bound(least - 1), _bound(greatest + 1)
-        cut = sa.func.least(sa.func.greatest(number, below), above)
-        return self.fitting(sa.func.nullif(sa.func.nullif(cut, below), above), kind)
+        return self.fitting(_cut(number, kind), kind)
 
 
 def once(
@@ -171,14 +167,24 @@ def once(
     Gives the names, and the function that makes an expression over them one of its own.
     """
     columns = [value.label(f"value{place}") for place, value in enumerate(values)]
-    # OFFSET keeps the planner from writing the values out again.
-    rows = sa.select(*columns).offset(0).subquery().lateral()
+    # OFFSET keeps the planner from writing the values out again; every row that the values
+    # are of belongs to the statement around.
+    rows = sa.select(*columns).correlate_except(None).offset(0).lateral()
 
     def inner(expression: Expression, kind: sa.types.TypeEngine[Any]) -> Expression:
         chosen = sa.select(sa.type_coerce(expression, kind)).select_from(rows)
         return chosen.correlate_except(rows).scalar_subquery()
 
     return list(rows.c), inner
+
+
+def _cut(number: Expression, kind: CelType) -> Expression:
+    """Give NULL for a number beyond its type's range."""
+    least, greatest = RANGES[kind]
+    # Whatever lies outside becomes one of the two numbers next to the range, then NULL.
+    below, above = _bound(least - 1), _bound(greatest + 1)
+    kept = sa.func.least(sa.func.greatest(number, below), above)
+    return sa.func.nullif(sa.func.nullif(kept, below), above, type_=_NUMBER)
 
 
 def _bound(number: int) -> Expression:
@@ -189,7 +195,8 @@ def _number(value: Expression, kind: CelType) -> Expression:
     """Give an int, or the microseconds of a moment or length, as a number of any length."""
     if kind is CelType.TIMESTAMP:
         return sa.type_coerce(sa.extract("epoch", value), _NUMBER) * MICROSECONDS
-    return value if isinstance(value.type, sa.Numeric) else sa.cast(value, _NUMBER)
+    # What is a number already is arithmetic within arithmetic.
+    return _cut(value, kind) if isinstance(value.type, sa.Numeric) else sa.cast(value, _NUMBER)
 
 
 def _moment(micros: Expression) -> Expression:

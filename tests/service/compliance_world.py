@@ -203,9 +203,9 @@ class Evaluated:
 
 
 @asynccontextmanager
-async def new_world(folder: Path) -> AsyncIterator[World]:
-    """Open a store in a folder."""
-    engine = open_engine(f"sqlite:///{folder}/store.db")
+async def new_world(folder: Path, database: str = "") -> AsyncIterator[World]:
+    """Open a store in a folder, or in an empty database."""
+    engine = open_engine(database or f"sqlite:///{folder}/store.db")
     try:
         tables = Tables(CATALOGUE)
         await create_tables(engine, tables)

@@ -32,8 +32,8 @@ PORTS = (0, 21, 22, 23, 443, 1433, 3388, 3389, 5432, 11211, 65535)
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with new_world(tmp_path) as made:
+async def world(tmp_path: Path, database: str) -> AsyncIterator[World]:
+    async with new_world(tmp_path, database) as made:
         yield made
 
 

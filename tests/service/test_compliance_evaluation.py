@@ -27,8 +27,8 @@ ENCRYPTION = "s3:GetEncryptionConfiguration"
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with new_world(tmp_path) as made:
+async def world(tmp_path: Path, database: str) -> AsyncIterator[World]:
+    async with new_world(tmp_path, database) as made:
         yield made
 
 

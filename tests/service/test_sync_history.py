@@ -1,7 +1,8 @@
 """What a second sync writes: nothing for what stayed, one version for what changed."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from secmesh.inventory.v1.record_pb2 import (
 )
 from secmesh.inventory.v1.sync_pb2 import Sync
 from services.inventory.collect.versions import moment
-from tests.service.collect_world import World, by, client, gaps
+from tests.service.collect_world import World, by, client, gaps, world
 
 OWN = "222222222222"
 """An account that these tests change."""
@@ -35,6 +36,15 @@ SAMPLE = {
     "vpc": 3,
 }
 """Resources of the sample account, by collection."""
+
+
+@pytest.fixture
+async def collecting(
+    aws: AwsEndpoint, faults: Faults, tmp_path: Path, database: str
+) -> AsyncIterator[World]:
+    """What collects into a database of each kind."""
+    async with world(aws, tmp_path, database_url=database) as made:
+        yield made
 
 
 @pytest.fixture

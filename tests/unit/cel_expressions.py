@@ -310,7 +310,7 @@ class Database:
     def __init__(self, catalogue: Catalogue, url: str = "sqlite://") -> None:
         self.tables = Tables(catalogue)
         self._engine = open_sync_engine(url)
-        self._dialect = DIALECTS[self._engine.dialect.name]
+        self.dialect = DIALECTS[self._engine.dialect.name]
         self.tables.metadata.create_all(self._engine)
         self._connection = self._engine.connect()
 
@@ -331,8 +331,8 @@ class Database:
         unread: Container[str] = (),
     ) -> bool | None:
         target = self.tables[collection]
-        columns = Masked(TableColumns(target.table, target.kind, self._dialect), unread)
-        asked = condition.to_sql(columns, parameters, self._dialect)
+        columns = Masked(TableColumns(target.table, target.kind, self.dialect), unread)
+        asked = condition.to_sql(columns, parameters, self.dialect)
         statement = sa.select(asked).select_from(target.table)
         answer = self._connection.execute(statement).scalar_one()
         return None if answer is None else bool(answer)

@@ -219,16 +219,16 @@ EVERYTHING_CASES: dict[str, bool | None] = {
 
 
 @pytest.fixture(scope="module")
-def groups() -> Iterator[Database]:
-    database = Database(INVENTORY)
+def groups(module_database: str) -> Iterator[Database]:
+    database = Database(INVENTORY, module_database)
     database.put("security_groups", group())
     yield database
     database.close()
 
 
 @pytest.fixture(scope="module")
-def everythings() -> Iterator[Database]:
-    database = Database(sample_catalogue())
+def everythings(module_database: str) -> Iterator[Database]:
+    database = Database(sample_catalogue(), module_database)
     database.put("everythings", everything())
     yield database
     database.close()
@@ -326,8 +326,9 @@ def test_statements_grow_with_the_condition_only(text: str, everythings: Databas
     """Doubling an operand anywhere would make these many times as long."""
     kind = sample_catalogue().kinds["everythings"]
     condition = Environment.of_kind(kind).compile(text)
-    columns = TableColumns(everythings.tables["everythings"].table, kind)
-    assert len(str(condition.to_sql(columns))) < 40 * len(text)
+    table, dialect = everythings.tables["everythings"].table, everythings.dialect
+    columns = TableColumns(table, kind, dialect)
+    assert len(str(condition.to_sql(columns, dialect=dialect))) < 40 * len(text)
     assert everythings.ask("everythings", condition, {}) is condition.matches(everything())
 
 
@@ -365,9 +366,10 @@ CHAINS: dict[str, Callable[[int], str]] = {
 
 @pytest.mark.parametrize("name", CHAINS)
 def test_whatever_compiles_runs(name: str, everythings: Database) -> None:
-    """SQLite's parser takes a limited depth, in a statement that nests on its own too."""
+    """Parsers take a limited depth, in a statement that nests on its own too."""
     kind = sample_catalogue().kinds["everythings"]
-    columns = TableColumns(everythings.tables["everythings"].table, kind)
+    dialect = everythings.dialect
+    columns = TableColumns(everythings.tables["everythings"].table, kind, dialect)
     deepest, last = 0, ""
     for depth in range(1, 33):
         try:
@@ -376,6 +378,6 @@ def test_whatever_compiles_runs(name: str, everythings: Database) -> None:
             last = refusal.message
             break
         deepest = depth
-        everythings.ask_nested("everythings", condition.to_sql(columns))
+        everythings.ask_nested("everythings", condition.to_sql(columns, dialect=dialect))
     assert deepest >= 2
     assert "too deeply" in last or "at most 2 deep" in last
