@@ -33,18 +33,10 @@ Rows = Mapping[str, Record]
 
 def settings(endpoint: AwsEndpoint, folder: Path, **more: Any) -> InventorySettings:
     """Give settings that read an endpoint with little patience."""
-<<<<<<< HEAD
-    reach = {"role": ROLE, "aws_region": REGION, "accounts": "acme=*"}
-    chosen = {"attempts": 2, "home": folder, **reach, **more}
-    return InventorySettings(
-        aws_endpoint_url=endpoint.url, database_url=f"sqlite:///{folder / 'inventory.db'}", **chosen
-    )
-=======
     database = f"sqlite:///{folder / 'inventory.db'}"
-    chosen = {"attempts": 2, "role": ROLE, "aws_region": REGION, "home": folder}
-    chosen |= {"database_url": database, **more}
+    reach = {"role": ROLE, "aws_region": REGION, "accounts": "acme=*"}
+    chosen = {"attempts": 2, "home": folder, **reach, "database_url": database, **more}
     return InventorySettings(aws_endpoint_url=endpoint.url, **chosen)
->>>>>>> wip-postgres
 
 
 @dataclass
