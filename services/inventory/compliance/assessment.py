@@ -145,6 +145,24 @@ def _verdict(
     return found
 
 
+def date_verdicts(
+    found: Iterable[pb.ClaimVerdict],
+    earlier: Iterable[pb.ClaimVerdict],
+    evaluate_time: datetime,
+) -> None:
+    """Say since when each claim has had its verdict, by those of the assessment before."""
+    before = {verdict.name.rpartition("/")[2]: verdict for verdict in earlier}
+    for verdict in found:
+        old = before.get(verdict.name.rpartition("/")[2])
+        if old is not None and old.verdict == verdict.verdict and old.HasField("since"):
+            verdict.since.CopyFrom(old.since)
+            verdict.previous_verdict = old.previous_verdict
+            continue
+        verdict.since.FromDatetime(evaluate_time)
+        if old is not None and old.verdict != verdict.verdict:
+            verdict.previous_verdict = old.verdict
+
+
 def summarise(assessment: pb.Assessment, found: Sequence[pb.ClaimVerdict]) -> None:
     """Fill the counts of an assessment: nothing is averaged, everything is counted."""
     of_controls = {verdict.control_id: verdict.control_verdict for verdict in found}

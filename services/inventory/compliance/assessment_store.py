@@ -1,10 +1,12 @@
 """The SQL of plans and assessments."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mesh.contract.names import tenant_of
 from mesh.errors import ResourceNotFound
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2 as pb
@@ -52,6 +54,34 @@ class AssessmentStore:
             except ResourceNotFound:
                 return []
         return found
+
+    async def latest_verdicts(
+        self, ssp: str, before: datetime, connection: AsyncConnection
+    ) -> list[pb.ClaimVerdict]:
+        """Give the verdicts of a plan's newest assessment before a moment, without evidence."""
+        tenant = tenant_of(ssp) or ""
+        table = self._store.target(ASSESSMENTS).table
+        newest = (
+            self._store.select(ASSESSMENTS, tenant)
+            .where(table.c.ssp == ssp, table.c.evaluate_time < before)
+            .order_by(table.c.evaluate_time.desc(), table.c.id.desc())
+            .limit(1)
+        )
+        found = await self._store.messages(ASSESSMENTS, newest, connection=connection)
+        if not found:
+            return []
+        ids = self._store.target(ASSESSMENTS).kind.pattern.parse(
+            cast("pb.Assessment", found[0]).name
+        )
+        judged = self._store.target(VERDICTS)
+        columns = [*judged.kind.pattern.columns, "verdict", "since", "previous_verdict"]
+        statement = self._store.select(VERDICTS, tenant, columns).where(
+            judged.table.c.assessment_id == (ids or ("", ""))[1]
+        )
+        return cast(
+            "list[pb.ClaimVerdict]",
+            await self._store.messages(VERDICTS, statement, connection=connection),
+        )
 
     async def add(self, assessment: pb.Assessment, found: Sequence[pb.ClaimVerdict]) -> None:
         """Store an assessment and its verdicts together."""

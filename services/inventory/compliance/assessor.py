@@ -11,7 +11,7 @@ from mesh.contract.names import tenant_of
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import compliance_service_pb2 as api
-from services.inventory.compliance.assessment import bind, summarise, verdicts
+from services.inventory.compliance.assessment import bind, date_verdicts, summarise, verdicts
 from services.inventory.compliance.assessment_store import AssessmentStore
 from services.inventory.compliance.check_catalogue import CheckCatalogue
 from services.inventory.compliance.coverage import Coverage
@@ -67,6 +67,7 @@ class Assessor:
             evaluation = Evaluation(
                 evidence, coverage, evaluate_time, evaluate_time - max_age, tuple(accounts)
             )
+            earlier = await self._assessments.latest_verdicts(ssp, evaluate_time, connection)
             bindings = bind(plan, claims, self._checks)
             runs = sorted(
                 {run for binding in bindings for run in binding.runs},
@@ -81,6 +82,7 @@ class Assessor:
         name = f"tenants/{tenant}/assessments/{_time_ordered_id()}"
         # Plans of tens of thousands of claims take a second; other calls go on meanwhile.
         found = await asyncio.to_thread(verdicts, name, bindings, results, evaluate_time)
+        date_verdicts(found, earlier, evaluate_time)
         assessment = pb.Assessment(
             name=name, ssp=ssp, cloud_account_ids=coverage.accounts, baseline=plan.baseline
         )

@@ -38,11 +38,12 @@ class Deadlines:
     planned: Mapping[str, datetime] = field(default_factory=dict)
     """Planned completion by claim name."""
 
-    def of(self, verdict: pb.ClaimVerdict, found: datetime) -> datetime:
-        """Give the deadline of a weakness that was found at a moment."""
+    def of(self, verdict: pb.ClaimVerdict, weighed: datetime) -> datetime:
+        """Give the deadline of a weakness: counted from when it was found, not from each look."""
         planned = self.planned.get(verdict.claim)
         if planned is not None:
             return planned
+        found = verdict.since.ToDatetime(UTC) if verdict.HasField("since") else weighed
         return found + timedelta(days=self.days[severity(verdict)])
 
 

@@ -113,6 +113,10 @@ def verdict_props(verdict: pb.ClaimVerdict) -> list[Part]:
     ]
     if verdict.claim:
         props.append(prop("claim", verdict.claim))
+    if verdict.HasField("since"):
+        props.append(prop("since", moment(verdict.since.ToDatetime(UTC))))
+    if verdict.previous_verdict:
+        props.append(prop("previous-verdict", verdict_word(verdict.previous_verdict)))
     uuid = verdict.implementation_statement_uuid
     if uuid and not is_identifier(uuid):
         props.append(prop("implementation-statement", uuid))

@@ -57,6 +57,12 @@ def _columns(report: Report) -> Mapping[str, _Cell]:
         "claimed": state_word,
         "verdict": lambda each: verdict_word(each.verdict),
         "control_verdict": lambda each: verdict_word(each.control_verdict),
+        "since": lambda each: (
+            each.since.ToDatetime(UTC).date().isoformat() if each.HasField("since") else ""
+        ),
+        "previous_verdict": lambda each: (
+            verdict_word(each.previous_verdict) if each.previous_verdict else ""
+        ),
         "why": lambda each: each.reason,
         "severity": lambda each: severity_word(each) if each.name in weak else "",
         "due": lambda each: due(each) if each.name in weak else "",

@@ -45,6 +45,8 @@ def _card(verdict: pb.ClaimVerdict, shown: int) -> Html:
     known = load_controls().get(verdict.control_id)
     facts = [part for part in (verdict.component_title, verdict.statement_id) if part]
     facts.append(f"claimed: {state_word(verdict)}")
+    if verdict.HasField("since"):
+        facts.append(f"{verdict_word(verdict.verdict)} since {moment_words(verdict.since)}")
     notes = [tag("li", f"Below the baseline: {note}") for note in verdict.below_baseline]
     results = [
         _result(result, shown)
