@@ -16,7 +16,7 @@ from google.rpc import code_pb2, status_pb2
 from grpc_status import rpc_status
 from typer.testing import CliRunner, Result
 
-from cli.main import app
+from cli.app import app
 from mesh.client.sync import wrap_sync_channel
 from mesh.contract.image import package_files
 from mesh.errors import PermissionMissing
@@ -317,3 +317,13 @@ def test_report_is_of_the_newest_assessment(operator: Operator, tmp_path: Path) 
     assert request.name == newest.name
     assert request.format == compliance_service_pb2.REPORT_FORMAT_MARKDOWN
     assert out.read_text() == "# Ärger"
+
+
+def test_a_report_that_cannot_be_written(operator: Operator, tmp_path: Path) -> None:
+    out = tmp_path / "missing" / "report.md"
+    done = operator.run("compliance", "report", "--assessment", "a9", "--out", str(out))
+    operator.answer("ComplianceService", "ExportAssessment", HttpBody(data=b"# Report"))
+    result = done.result(SECONDS)
+    assert result.exit_code == 1
+    assert "No such file or directory" in result.stderr
+    assert "Traceback" not in result.stderr
