@@ -11,9 +11,19 @@ import typer
 from google.protobuf.duration_pb2 import Duration
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from buf.validate import validate_pb2
 from cli.connection import Connection, UsageProblem, connection_of
 from cli.exit_codes import ExitCode
-from cli.output import Column, OutputFormat, enum_word, talk, write_message, write_messages
+from cli.output import (
+    Column,
+    OutputFormat,
+    enum_word,
+    talk,
+    visible,
+    write_bytes,
+    write_message,
+    write_messages,
+)
 from cli.paging import read_pages
 from secmesh.inventory.v1 import (
     assessment_pb2,
@@ -36,7 +46,13 @@ BASELINES = {
     for number in ssp_pb2.Baseline.values()
     if number
 }
-_AGE = re.compile(r"^(\d+)([hd])$")
+_AGE = re.compile(r"([0-9]{1,6})([hd])")
+_DOCUMENT_BYTES: int = (
+    compliance_service_pb2.ImportSspRequest.DESCRIPTOR.fields_by_name["document"]
+    .GetOptions()
+    .Extensions[validate_pb2.field]
+    .bytes.max_len
+)
 
 
 class ReportFormat(StrEnum):
@@ -76,14 +92,22 @@ def import_ssp(
     request = compliance_service_pb2.ImportSspRequest(
         parent=connection.tenant,
         ssp_id=ssp_id or id_from(file),
-        document=file.read_bytes(),
+        document=_read(file),
         baseline=ssp_pb2.Baseline.ValueType(BASELINES[baseline] if baseline else 0),
     )
     with connection.channel() as channel:
         ssp = Stub(channel).ImportSsp(request)
         for issue in ssp.issues:
-            talk.print(f"{issue.pointer}: {issue.problem}", markup=False)
+            talk.print(visible(f"{issue.pointer}: {issue.problem}"), markup=False)
         write_message(ssp, connection.output)
+
+
+def _read(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        found = opened.read(_DOCUMENT_BYTES + 1)
+    if len(found) > _DOCUMENT_BYTES:
+        raise UsageProblem(f"{file} is larger than a plan may be, {_DOCUMENT_BYTES} bytes")
+    return found
 
 
 def id_from(file: Path) -> str:
@@ -125,7 +149,7 @@ def evaluate(
 
 def parse_age(text: str) -> Duration:
     """Read hours or days, such as `36h` or `7d`."""
-    match = _AGE.match(text)
+    match = _AGE.fullmatch(text)
     if match is None:
         raise UsageProblem("--max-age is a number of hours or days, such as 36h or 7d")
     unit = timedelta(hours=1) if match[2] == "h" else timedelta(days=1)
@@ -270,7 +294,7 @@ def report(
     if out is not None:
         out.write_bytes(body.data)
     else:
-        typer.echo(body.data.decode())
+        write_bytes(body.data.rstrip(b"\n") + b"\n")
 
 
 @app.command()

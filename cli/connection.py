@@ -1,6 +1,7 @@
 """Where the command finds the mesh, and as whom."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ import orjson
 import typer
 
 from cli.exit_codes import ExitCode
-from cli.output import OutputFormat, talk
+from cli.output import OutputFormat, talk, visible
 from mesh.client import CallRefused, open_sync_channel
 
 PACKAGE = "secmesh.inventory.v1"
+_ENDPOINT_FORM = "the endpoint is http://HOST:PORT or https://HOST:PORT"
+_BEARER = re.compile(r"[\x21-\x7e]{1,16384}")
 
 
 class UsageProblem(typer.BadParameter):
@@ -43,19 +46,27 @@ class Connection:
         endpoint = self.endpoint or self._ready().get("gateway")
         if not endpoint:
             raise UsageProblem("no endpoint: set SECMESH_ENDPOINT or start `secmesh up`")
-        url = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
-        if url.scheme not in ("http", "https") or not url.hostname or url.path not in ("", "/"):
-            raise UsageProblem("the endpoint is http://HOST:PORT or https://HOST:PORT")
+        try:
+            url = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
+            more = (url.path.rstrip("/"), url.query, url.fragment, url.username)
+            sane = url.scheme in ("http", "https") and url.hostname and url.port != 0
+        except ValueError:  # brackets or a port that are none
+            raise UsageProblem(_ENDPOINT_FORM) from None
+        if not sane or any(more):
+            raise UsageProblem(_ENDPOINT_FORM)
         return url
 
     @property
     def bearer(self) -> str:
-        if self.token:
-            return self.token
-        path = self._ready().get("token_file")
-        if not path or not Path(path).is_file():
-            raise UsageProblem("no token: set SECMESH_TOKEN or start `secmesh up`")
-        return Path(path).read_text().strip()
+        token = self.token
+        if not token:
+            path = self._ready().get("token_file")
+            if not path or not Path(path).is_file():
+                raise UsageProblem("no token: set SECMESH_TOKEN or start `secmesh up`")
+            token = Path(path).read_text(errors="replace").strip()
+        if not _BEARER.fullmatch(token):
+            raise UsageProblem("the token is not one word of at most 16384 ASCII characters")
+        return token
 
     @property
     def tenant(self) -> str:
@@ -72,8 +83,14 @@ class Connection:
     def _ready(self) -> dict[str, str]:
         """What `secmesh up` wrote when it was ready; empty if it does not run here."""
         path = home() / "ready.json"
-        found: dict[str, str] = orjson.loads(path.read_bytes()) if path.is_file() else {}
-        return found
+        if not path.is_file():
+            return {}
+        try:
+            found = orjson.loads(path.read_bytes())
+            texts = {key: value for key, value in found.items() if isinstance(value, str)}
+        except (orjson.JSONDecodeError, AttributeError):
+            raise UsageProblem(f"{path} is damaged; start `secmesh up` again") from None
+        return texts
 
     @contextmanager
     def channel(self) -> Iterator[grpc.Channel]:
@@ -84,7 +101,9 @@ class Connection:
         credentials = grpc.ssl_channel_credentials() if secure else None
         try:
             channel = open_sync_channel(
-                f"{url.hostname}:{port}",
+                f"[{url.hostname}]:{port}"
+                if ":" in str(url.hostname)
+                else f"{url.hostname}:{port}",
                 package=PACKAGE,
                 token=self.bearer,
                 credentials=credentials,
@@ -101,9 +120,9 @@ class Connection:
 def fail(refused: CallRefused) -> None:
     """Say why the call was refused and leave with the right exit code."""
     talk.print(f"[bold red]{refused.code.name}[/] {refused.reason or 'no reason given'}", end=" ")
-    talk.print(refused.message, markup=False)
+    talk.print(visible(refused.message), markup=False)
     for key, value in sorted(refused.metadata.items()):
-        talk.print(f"  {key}: {value}", markup=False)
+        talk.print(visible(f"  {key}: {value}"), markup=False)
     # A status that no service of ours wrote carries no reason: nothing answered.
     silent = refused.code is grpc.StatusCode.UNAVAILABLE and not refused.reason
     raise typer.Exit(ExitCode.UNREACHABLE if silent else ExitCode.REFUSED)

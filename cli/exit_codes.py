@@ -6,10 +6,12 @@ from enum import IntEnum
 class ExitCode(IntEnum):
     DONE = 0
     REFUSED = 1
-    """The service refused the call; the reason is on standard error."""
+    """Refused by the service, or it could not be done; the reason is on standard error."""
     USAGE = 2
     """The command line is wrong."""
     UNREACHABLE = 3
     """Nothing answered at the endpoint."""
     CONTRADICTED = 4
     """`compliance evaluate --fail-on` found such a verdict."""
+    READER_LEFT = 141
+    """The other end of the pipe was closed: 128 + SIGPIPE, as of any program."""

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from cli.connection import Connection, connection_of
 from cli.exit_codes import ExitCode
 from cli.moments import parse_time
-from cli.output import Column, talk, write_message, write_messages
+from cli.output import Column, talk, visible, write_message, write_messages
 from cli.paging import read_pages
 from secmesh.inventory.v1 import (
     record_pb2,
@@ -52,10 +52,11 @@ def sync(
         done = follow(stub, stub.StartSync(request))
         write_message(done, connection.output)
     if done.state == sync_pb2.Sync.STATE_FAILED:
-        talk.print(done.error.message, markup=False, style="bold red")
+        talk.print(visible(done.error.message), markup=False, style="bold red")
         raise typer.Exit(ExitCode.REFUSED)
     if done.progress.denied or done.state == sync_pb2.Sync.STATE_PARTIAL:
-        talk.print(f"Some reads were not answered: secmesh inventory manifest {done.name}")
+        told = f"Some reads were not answered: secmesh inventory manifest {done.name}"
+        talk.print(told, markup=False, soft_wrap=True)
 
 
 def follow(stub: sync_service_pb2_grpc.SyncServiceStub, run: sync_pb2.Sync) -> sync_pb2.Sync:

@@ -1,5 +1,6 @@
 """Data on standard output in the form asked for; talk on standard error."""
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,14 +16,27 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-talk = Console(stderr=True, highlight=False)
+
+class _Screen(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # Rich would end the program as if it had failed
+
+
+talk = _Screen(stderr=True, highlight=False)
 """What people read beside the data."""
+# Controls of a terminal (ECMA-48), and those that turn the order of characters (UAX 9).
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class OutputFormat(StrEnum):
     TABLE = "table"
     JSON = "json"
     NDJSON = "ndjson"
+
+
+def visible(text: str) -> str:
+    """Show what would command a terminal by its number; others write plans and accounts."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def as_json(message: Message) -> dict[str, object]:
@@ -59,7 +73,7 @@ def write_messages(
         for column in chosen:
             table.add_column(column.title, overflow="fold")
         for message in messages:
-            table.add_row(*(Text(column.text(message)) for column in chosen))
+            table.add_row(*(Text(visible(column.text(message))) for column in chosen))
         _console().print(table)
 
 
@@ -96,12 +110,16 @@ def _opens(field: FieldDescriptor) -> bool:
 
 def cell(message: Message, path: str) -> str:
     """Give the value at a dotted path as a person reads it, empty if it is not set."""
+    return visible(_cell(message, path))
+
+
+def _cell(message: Message, path: str) -> str:
     head, _, rest = path.partition(".")
     field = cast("FieldDescriptor", message.DESCRIPTOR.fields_by_name[head])
     if field.has_presence and not message.HasField(head):
         return ""
     if rest:
-        return cell(getattr(message, head), rest)
+        return _cell(getattr(message, head), rest)
     return _listed(message, field) if field.is_repeated else _shown(field, getattr(message, head))
 
 
@@ -136,9 +154,14 @@ def enum_word(enum: EnumDescriptor, number: int) -> str:
 
 def _console() -> Console:
     # Made at each use, so that a redirected standard output is honoured.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    return _Screen(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def _write(line: bytes) -> None:
-    sys.stdout.buffer.write(line + b"\n")
+    write_bytes(line + b"\n")
+
+
+def write_bytes(data: bytes) -> None:
+    """Write a document as it is."""
+    sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()

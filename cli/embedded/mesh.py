@@ -161,7 +161,12 @@ class EmbeddedMesh:
             raise HomeTaken(
                 f"another `secmesh up` uses {self.home}; give this one its own SECMESH_HOME"
             ) from None
-        create_signing_key(self.keys)
+        try:
+            create_signing_key(self.keys)
+        except ValueError:
+            raise ChildFailed(
+                f"{self.keys} holds no usable signing key; remove it to have another made"
+            ) from None
         token = sign_token(
             self.keys,
             subject="operator",
@@ -170,6 +175,7 @@ class EmbeddedMesh:
             lifetime=TOKEN_LIFETIME,
         )
         descriptor = os.open(self.token_file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        os.fchmod(descriptor, 0o600)  # whatever mode an older file had
         with os.fdopen(descriptor, "w") as file:
             file.write(token)
 

@@ -19,6 +19,7 @@ from mesh.embedded.process import ChildFailed
 
 def run(*, story: bool) -> ExitCode:
     """Start, show the main job, serve; give the exit code."""
+    os.umask(0o077)  # state, logs and configuration are the user's alone, those of children too
     try:
         return asyncio.run(_run(story))
     except (PortTaken, HomeTaken, ChildFailed, StoryFailed) as problem:

@@ -12,7 +12,7 @@ from cli.compliance import list_verdicts, run_evaluation
 from cli.connection import PACKAGE
 from cli.embedded.mesh import ACCOUNT, REGION, TENANT, EmbeddedMesh
 from cli.inventory import follow
-from cli.output import enum_word, talk
+from cli.output import enum_word, talk, visible
 from cli.sample.account import populate
 from mesh.client import CallRefused, open_sync_channel
 from secmesh.inventory.v1 import (
@@ -100,13 +100,13 @@ def _show_contradictions(stub: ComplianceStub, assessment: assessment_pb2.Assess
     )
     for verdict in contradicted:
         title = f"{verdict.control_id}  {verdict.component_title}"
-        talk.print(Text(f"\n{title}", style="bold red"))
-        talk.print(Text(f"  {verdict.reason}"), soft_wrap=True)
+        talk.print(Text(visible(f"\n{title}"), style="bold red"))
+        talk.print(Text(visible(f"  {verdict.reason}")), soft_wrap=True)
         for result in verdict.check_results:
             for evidence in list(result.evidence)[:EVIDENCE_SHOWN] if result.failed else ():
                 values = ", ".join(f"{key}={value}" for key, value in evidence.values.items())
                 line = f"  {result.check_id}: {evidence.subject}  {values}"
-                talk.print(Text(line), soft_wrap=True)
+                talk.print(Text(visible(line)), soft_wrap=True)
 
 
 def _show_commands(mesh: EmbeddedMesh, assessment: assessment_pb2.Assessment) -> None:

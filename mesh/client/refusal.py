@@ -7,6 +7,8 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
+from mesh.server.call import REQUEST_ID_KEY
+
 DETAILS_KEY = "grpc-status-details-bin"
 _M = TypeVar("_M", bound=Message)
 
@@ -18,7 +20,9 @@ class CallRefused(Exception):
     ours wrote the answer, as with an unreachable server (code UNAVAILABLE).
     """
 
-    def __init__(self, status: status_pb2.Status, code: grpc.StatusCode) -> None:
+    def __init__(
+        self, status: status_pb2.Status, code: grpc.StatusCode, request_id: str = ""
+    ) -> None:
         info = error_details_pb2.ErrorInfo()
         for detail in status.details:
             if detail.Is(info.DESCRIPTOR):
@@ -27,6 +31,8 @@ class CallRefused(Exception):
         self.code = code
         self.reason: str = info.reason
         self.metadata: dict[str, str] = dict(info.metadata)
+        if request_id:
+            self.metadata.setdefault("request_id", request_id)
         self.message: str = status.message
         self.status = status
         """The whole answer, with its other details."""
@@ -51,7 +57,16 @@ def refusal_of(error: grpc.RpcError) -> CallRefused:
     # Details that contradict the status line are not to be trusted.
     if status is None or status.code != code.value[0]:
         status = status_pb2.Status(code=code.value[0], message=text)
-    return CallRefused(status, code)
+    return CallRefused(status, code, _request_id_in(error))
+
+
+def _request_id_in(error: grpc.RpcError) -> str:
+    """Give the id that a gateway put beside its own refusals."""
+    call = cast("Any", error)  # what gRPC raises has the call's metadata, sync and aio
+    for key, value in (*(call.trailing_metadata() or ()), *(call.initial_metadata() or ())):
+        if key == REQUEST_ID_KEY and isinstance(value, str):
+            return value
+    return ""
 
 
 def _status_in(error: grpc.RpcError) -> status_pb2.Status | None:

@@ -11,6 +11,8 @@ from mesh.server.log import failure
 _LOG = logging.getLogger(__name__)
 
 Ready = Callable[[], Awaitable[bool]]
+PATIENCE = 3
+"""Checks in a row that may end without an answer: in a busy process every answer is late."""
 
 
 class Readiness:
@@ -22,6 +24,7 @@ class Readiness:
         self._ready = ready
         self._interval = interval_seconds
         self._serving: bool | None = None
+        self._late = 0
         self._loop: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -54,9 +57,12 @@ class Readiness:
 
     async def _ask(self) -> bool:
         try:
-            # A dependency that hangs is not ready either.
-            async with asyncio.timeout(self._interval):
-                return await self._ready()
+            async with asyncio.timeout(self._interval) as limit:
+                ready = await self._ready()
         except Exception as error:  # noqa: BLE001 - any failure means not ready
             _LOG.warning("readiness check failed", extra={"fields": {"error": failure(error)}})
-            return False
+            self._late = self._late + 1 if limit.expired() else 0
+            # A dependency that goes on hanging is not ready either.
+            return bool(self._serving) and 0 < self._late < PATIENCE
+        self._late = 0
+        return ready

@@ -107,8 +107,8 @@ def test_the_story_the_three_surfaces_and_a_second_run(tmp_path: Path) -> None:
     with running(home) as up:
         assert "contradicted" in up.said
         assert re.search(r"\d+ resources in \d+ calls", up.said)
-        assert (home / "token").stat().st_mode & 0o777 == 0o600
-        assert home.stat().st_mode & 0o777 == 0o700
+        for path in (home, *home.rglob("*")):
+            assert path.stat().st_mode & 0o077 == 0, f"{path} is open to others"
 
         rest = up.get("/inventory/v1/tenants/acme/s3_buckets")
         assert rest.status_code == 200
@@ -180,6 +180,17 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         said = refused(tmp_path / "home", SECMESH_GATEWAY_PORT=port)
     assert f"port {port} is taken" in said
     assert "SECMESH_GATEWAY_PORT" in said
+
+
+def test_a_damaged_key_is_named(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "signing_key.pem").write_text("no key")
+    failed = subprocess.run(
+        [SECMESH, "up"], env=environment(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert failed.returncode == 1
+    assert "holds no usable signing key" in failed.stderr.replace("\n", " ")
+    assert "Traceback" not in failed.stderr
 
 
 def test_a_home_in_use_is_named(tmp_path: Path) -> None:

@@ -48,12 +48,33 @@ async def test_health_follows_readiness(
     ):
         assert [await health_of(channel, name) for name in names] == [Status.SERVING] * len(names)
         store.behaviour = behaviour
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.6)
         assert {await health_of(channel, name) for name in names} == {Status.NOT_SERVING}
         store.behaviour = "answers"
         await asyncio.sleep(0.3)
         assert {await health_of(channel, name) for name in names} == {Status.SERVING}
     assert "secret" not in caplog.text
+
+
+async def test_one_late_answer_does_not_end_the_service(tmp_path: Path) -> None:
+    asked = 0
+
+    async def ready() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 3:
+            await asyncio.sleep(30)
+        return True
+
+    async with (
+        running(tmp_path, ready=ready, readiness_seconds=0.05) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        seen = set()
+        while asked < 6:
+            seen.add(await health_of(channel, ""))
+            await asyncio.sleep(0.01)
+    assert seen == {Status.SERVING}
 
 
 async def test_health_of_an_unknown_service_is_not_found(tmp_path: Path) -> None:

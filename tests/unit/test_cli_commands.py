@@ -16,8 +16,8 @@ from google.rpc import code_pb2, status_pb2
 from grpc_status import rpc_status
 from typer.testing import CliRunner, Result
 
+from cli.app import app
 from cli.compliance import FORMATS, ReportFormat
-from cli.main import app
 from mesh.client.sync import wrap_sync_channel
 from mesh.contract.image import package_files
 from mesh.errors import PermissionMissing
@@ -392,3 +392,13 @@ def test_coverage_says_how_much_is_complete_today(operator: Operator) -> None:
     assert "sc-28.1" in words
     assert "at-2" not in words
     assert "s3:Get" in result.stderr
+
+
+def test_a_report_that_cannot_be_written(operator: Operator, tmp_path: Path) -> None:
+    out = tmp_path / "missing" / "report.md"
+    done = operator.run("compliance", "report", "--assessment", "a9", "--out", str(out))
+    operator.answer("ComplianceService", "ExportAssessment", HttpBody(data=b"# Report"))
+    result = done.result(SECONDS)
+    assert result.exit_code == 1
+    assert "No such file or directory" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -69,6 +69,21 @@ def test_an_error_that_no_service_of_ours_wrote(details: bytes | None) -> None:
     assert error.status.code == 14
 
 
+@pytest.mark.parametrize("where", ["headers", "trailers"])
+def test_the_request_id_beside_a_refusal_of_the_gateway_is_read(where: str) -> None:
+    status = DependencyUnavailable("edge").status("")
+    del status.details[0]
+    beside = grpc.aio.Metadata(("x-request-id", "r-2"))
+    nothing = grpc.aio.Metadata()
+    error = grpc.aio.AioRpcError(
+        grpc.StatusCode.UNAVAILABLE,
+        beside if where == "headers" else nothing,
+        beside if where == "trailers" else nothing,
+        status.message,
+    )
+    assert refusal_of(error).request_id == "r-2"
+
+
 def test_only_what_is_safe_to_send_again_is_retried() -> None:
     catalogue = load_catalogue(PACKAGE)
     (entry,) = service_config(catalogue)["methodConfig"]

@@ -20,8 +20,8 @@ from services.inventory.compliance.evidence_store import EvidenceStore
 from services.inventory.errors import NothingCollected
 
 DEFAULT_MAX_AGE = timedelta(days=7)
-EVALUATIONS = 4
-"""Evaluations at a time: each holds a connection of the store from its first row to its last."""
+EVALUATIONS = 2
+"""Evaluations at a time: each takes what one processor has, and a connection of the store."""
 
 
 def _now() -> datetime:
