@@ -34,7 +34,7 @@ Rows = Mapping[str, Record]
 def settings(endpoint: AwsEndpoint, folder: Path, **more: Any) -> InventorySettings:
     """Give settings that read an endpoint with little patience."""
     database = f"sqlite:///{folder / 'inventory.db'}"
-    chosen = {"attempts": 2, "role": ROLE, "aws_region": REGION, "home": folder}
+    chosen: dict[str, Any] = {"attempts": 2, "role": ROLE, "aws_region": REGION, "home": folder}
     chosen |= {"database_url": database, **more}
     return InventorySettings(aws_endpoint_url=endpoint.url, **chosen)
 
