@@ -86,7 +86,8 @@ def _cluster(name: str, address: str, protocol: Json) -> Json:
 def service_cluster(name: str, address: str) -> Json:
     """Give the cluster of a service: HTTP/2, gRPC health checks, ejection of bad replicas."""
     health = {
-        "timeout": "1s",
+        # A busy service answers late; one that is gone refuses the connection at once.
+        "timeout": f"{HEALTH_SECONDS}s",
         "interval": f"{HEALTH_SECONDS}s",
         "no_traffic_interval": f"{HEALTH_SECONDS}s",
         "unhealthy_interval": "1s",

@@ -151,7 +151,9 @@ def status_replies() -> Iterator[LocalReply]:
         words = "the service does not answer"
         yield LocalReply(_status("EQ", status), unavailable, words, metadata=service)
     malformed = common(reasons.ERROR_REASON_BODY_INVALID)
-    yield LocalReply(_status("LE", 499), malformed, "the request is malformed")
+    # 501 is Envoy's answer to a transfer encoding it does not know.
+    for cause in (_status("LE", 499), _status("EQ", 501)):
+        yield LocalReply(cause, malformed, "the request is malformed")
     words = "internal error; the request id leads to the log entry"
     yield LocalReply(_status("GE", 500), common(reasons.ERROR_REASON_INTERNAL), words)
 

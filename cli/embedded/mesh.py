@@ -187,6 +187,7 @@ class EmbeddedMesh:
                 "DATABASE_URL": f"sqlite:///{self.home / 'inventory.db'}",
                 "SECMESH_INVENTORY_LISTEN": f"127.0.0.1:{inventory_port}",
                 "SECMESH_INVENTORY_JWKS": str(self.keys / "jwks.json"),
+                "SECMESH_INVENTORY_ACCOUNTS": f"{TENANT}={ACCOUNT}",
             },
         )
         self.inventory = (await inventory.listening())["address"]

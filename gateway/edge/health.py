@@ -8,7 +8,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 CHECK_PATH = "/grpc.health.v1.Health/Check"
-CHECK_SECONDS = 2.0
+CHECK_SECONDS = 5.0
 REMEMBER_SECONDS = 1.0
 """How long an answer is given again, so that strangers cannot multiply the checks."""
 # A service that comes back is seen at once, not after gRPC's two minutes of patience.

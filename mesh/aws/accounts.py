@@ -4,6 +4,7 @@ import threading
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import botocore.session
@@ -133,10 +134,22 @@ def _client(
     )
 
 
+@cache
+def _known_regions() -> frozenset[str]:
+    session = botocore.session.get_session()
+    return frozenset(
+        region
+        for partition in session.get_available_partitions()
+        for region in session.get_available_regions("ec2", partition)
+    )
+
+
 class Accounts:
     """Opens accounts with the server's own credentials, or a role assumed with them."""
 
     def __init__(self, access: Access) -> None:
+        # Reading the list of regions takes a moment that no call should wait for.
+        _known_regions()
         self._access = access
         self._lock = threading.Lock()
         self._accounts: dict[str, Account] = {}
@@ -147,11 +160,7 @@ class Accounts:
 
     def knows_region(self, region: str) -> bool:
         """Tell whether a region exists in any partition this version knows."""
-        session = botocore.session.get_session()
-        return any(
-            region in session.get_available_regions("ec2", partition)
-            for partition in session.get_available_partitions()
-        )
+        return region in _known_regions()
 
     def open(self, cloud_account_id: str) -> Account:
         """Give the account, after STS confirmed that the credentials lead there.

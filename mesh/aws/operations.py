@@ -55,7 +55,9 @@ def split(operation: str) -> tuple[str, str]:
 
 
 def action(operation: str) -> str:
-    """Give the IAM action that an operation needs."""
+    """Give the IAM action that an operation needs; none for no operation."""
+    if not operation:
+        return ""
     service, name = split(operation)
     return _ACTIONS.get(operation, f"{_PREFIXES.get(service, service)}:{name}")
 

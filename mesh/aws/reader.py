@@ -109,24 +109,28 @@ class Ledger:
             self.listings.add(operation)
 
 
-@dataclass(frozen=True)
 class Patience:
-    """When a unit stops reading: at its deadline, or as soon as it is cancelled."""
+    """When a unit stops reading: so many seconds after its first read, or when cancelled."""
 
-    deadline: float
-    """On the clock of ``time.monotonic``."""
-    cancelled: threading.Event
+    def __init__(self, seconds: float, cancelled: threading.Event) -> None:
+        self._seconds = seconds
+        self._cancelled = cancelled
+        self._deadline: float | None = None
 
     def check(self) -> None:
         """Raise ReadingCancelled or ReadingOverdue if reading must end."""
-        if self.cancelled.is_set():
+        if self._cancelled.is_set():
             raise ReadingCancelled
-        if time.monotonic() > self.deadline:
+        now = time.monotonic()
+        # A unit that waits for its turn loses no time by it.
+        if self._deadline is None:
+            self._deadline = now + self._seconds
+        if now > self._deadline:
             raise ReadingOverdue
 
     def pause(self, seconds: float) -> None:
         """Wait, unless cancelled first."""
-        if self.cancelled.wait(seconds):
+        if self._cancelled.wait(seconds):
             raise ReadingCancelled
 
 

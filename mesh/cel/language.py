@@ -94,7 +94,7 @@ class Environment:
         _check_names(kind, self._scope)
         self._checker = Checker(_variables(kind, self._scope), kind.descriptor.file.pool)
         # Lists are asked again and again with the same filter.
-        self._compiled = lru_cache(maxsize=256)(self._compile)
+        self._compiled = lru_cache(maxsize=256)(self.check)
 
     @classmethod
     def of_kind(cls, kind: Kind, parameters: Mapping[str, CelType] | None = None) -> "Environment":
@@ -106,10 +106,11 @@ class Environment:
         return _environment(_Key(kind.descriptor, kind.envelope, chosen, kind))
 
     def compile(self, expression: str) -> Condition:
-        """Check a condition; FilterInvalid says what is wrong and where."""
+        """Check a condition, once; FilterInvalid says what is wrong and where."""
         return self._compiled(expression)
 
-    def _compile(self, expression: str) -> Condition:
+    def check(self, expression: str) -> Condition:
+        """Check a condition as ``compile`` does, without remembering it."""
         if len(expression) > MAX_LENGTH:
             raise FilterInvalid(f"the condition has more than {MAX_LENGTH} characters")
         source = Source(expression, self._scope.body)

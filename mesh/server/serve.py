@@ -20,6 +20,8 @@ from mesh.server.settings import ServerSettings
 _LOG = logging.getLogger(__name__)
 _CONNECTION_AGE_MS = 5 * 60 * 1000
 _MIN_PING_INTERVAL_MS = 30_000
+_METADATA_BYTES = 192 * 1024
+"""Takes all that the gateway lets in: 60 KiB, a long query of it twice, escaped once more."""
 
 
 class ListenError(Exception):
@@ -142,6 +144,9 @@ def _options(settings: ServerSettings, catalogue: Catalogue) -> list[tuple[str, 
         # 4 MiB by default for what is received, no limit for what is sent.
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
+        # 8 KiB by default: from there on gRPC refuses calls by chance.
+        ("grpc.max_metadata_size", _METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
         ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
         # Connections are renewed so that new replicas get load; calls in flight may end first.
         ("grpc.max_connection_age_ms", _CONNECTION_AGE_MS),

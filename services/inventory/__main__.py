@@ -55,6 +55,7 @@ def build_runner(settings: InventorySettings, catalogue: Catalogue, store: Store
         catalogue,
         REGISTRY,
         Accounts(settings.access()),
+        settings.grants,
         InventoryStore(store),
         SyncStore(store),
         Limits(settings.units, settings.reads, settings.unit_limit),
@@ -76,11 +77,15 @@ async def build_server(settings: InventorySettings) -> Server:
         add_SyncServiceServicer_to_server(syncs, target)
         add_ComplianceServiceServicer_to_server(ComplianceServicer(store, checks), target)
 
+    # Of its own: calls that wait for a connection do not make the database unready.
+    probe = open_engine(settings.database)
+
     async def ready() -> bool:
-        return await is_answering(store.engine)
+        return await is_answering(probe)
 
     async def dispose() -> None:
         await runner.close()
+        await probe.dispose()
         await store.engine.dispose()
 
     server = Server(settings, catalogue, verifier, register, ready, dispose)

@@ -29,6 +29,18 @@ class AccountUnreachable(Refusal):
         super().__init__(problem, metadata={"cloud_account_id": cloud_account_id})
 
 
+class AccountNotGranted(Refusal):
+    """The operator has not given the account to the tenant."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_ACCOUNT_NOT_GRANTED)
+
+    def __init__(self, cloud_account_id: str) -> None:
+        super().__init__(
+            f"account {cloud_account_id} is not given to this tenant",
+            metadata={"cloud_account_id": cloud_account_id},
+        )
+
+
 class CollectionUnknown(Refusal):
     """A collection that is not collected."""
 

@@ -4,13 +4,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from mesh.aws.accounts import ACCOUNT_PLACEHOLDER, Access
 from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE
 from mesh.server.settings import ServerSettings
 from mesh.sql.settings import Pool
+from services.inventory.account_grants import AccountGrants
 
 PREFIX = "SECMESH_INVENTORY_"
 
@@ -52,6 +53,11 @@ class InventorySettings(ServerSettings):
         description="secret of 16 characters or more that signs page tokens, the same in every "
         "replica; empty for one of this process",
     )
+    accounts: str = Field(
+        "",
+        description="accounts that each tenant may collect, such as acme=123456789012,acme=*; "
+        "none without",
+    )
     aws_region: str = Field(
         "us-east-1",
         validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"),
@@ -73,6 +79,17 @@ class InventorySettings(ServerSettings):
         900, gt=0, le=86_400, description="longest one unit reads before the rest stays unread"
     )
     attempts: int = Field(8, ge=1, le=50, description="tries of one AWS call, the first included")
+
+    @field_validator("accounts")
+    @classmethod
+    def _has_grants(cls, value: str) -> str:
+        AccountGrants.parse(value)
+        return value
+
+    @property
+    def grants(self) -> AccountGrants:
+        """Which tenant may collect which accounts."""
+        return AccountGrants.parse(self.accounts)
 
     def access(self) -> Access:
         """Give how AWS is reached."""

@@ -34,8 +34,8 @@ Rows = Mapping[str, Record]
 def settings(endpoint: AwsEndpoint, folder: Path, **more: Any) -> InventorySettings:
     """Give settings that read an endpoint with little patience."""
     database = f"sqlite:///{folder / 'inventory.db'}"
-    chosen: dict[str, Any] = {"attempts": 2, "role": ROLE, "aws_region": REGION, "home": folder}
-    chosen |= {"database_url": database, **more}
+    reach: dict[str, Any] = {"role": ROLE, "aws_region": REGION, "accounts": "acme=*"}
+    chosen = {"attempts": 2, "home": folder, "database_url": database, **reach, **more}
     return InventorySettings(aws_endpoint_url=endpoint.url, **chosen)
 
 

@@ -36,7 +36,9 @@ def test_the_process_serves_syncs_and_stops_in_order(aws: AwsEndpoint, tmp_path:
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,
-        env=environment(tmp_path, AWS_ENDPOINT_URL=aws.url),
+        env=environment(
+            tmp_path, AWS_ENDPOINT_URL=aws.url, SECMESH_INVENTORY_ACCOUNTS=f"acme={SAMPLE_ACCOUNT}"
+        ),
     )
     try:
         assert process.stdout is not None
@@ -86,6 +88,7 @@ def test_help_lists_every_setting() -> None:
         ("SECMESH_INVENTORY_READS", "none", "reads"),
         ("SECMESH_INVENTORY_ROLE", "arn:aws:iam::1:role/x", "role"),
         ("SECMESH_INVENTORY_PAGE_KEY", "short", "page_key"),
+        ("SECMESH_INVENTORY_ACCOUNTS", "acme:123456789012", "accounts"),
     ],
 )
 def test_a_wrong_setting_is_named_and_not_shown(

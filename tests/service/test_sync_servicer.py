@@ -190,6 +190,19 @@ async def test_runs_of_another_tenant_do_not_exist(
         assert not (await rival.ListSyncs(ListSyncsRequest(parent="tenants/rival"))).syncs
 
 
+async def test_a_tenant_collects_only_what_it_was_given(server: Server, keys: Path) -> None:
+    async with channel_to(server, keys, "rival") as other:
+        rival = sync_service_pb2_grpc.SyncServiceStub(other)
+        request = start()
+        request.parent = "tenants/rival"
+        with pytest.raises(CallRefused) as refused:
+            await rival.StartSync(request)
+        assert refused.value.code is grpc.StatusCode.PERMISSION_DENIED
+        assert refused.value.reason == "ACCOUNT_NOT_GRANTED"
+        assert refused.value.metadata["cloud_account_id"] == SAMPLE_ACCOUNT
+        assert not (await rival.ListSyncs(ListSyncsRequest(parent="tenants/rival"))).syncs
+
+
 async def test_an_unknown_run_cannot_be_watched(stub: "Stub") -> None:
     with pytest.raises(CallRefused) as refused:
         await watched(stub, f"{TENANT}/syncs/none")

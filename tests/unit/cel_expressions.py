@@ -150,7 +150,7 @@ class Expressions:
 
     def _of(self, kind: CelType, depth: int, local: tuple[Path, ...]) -> str:
         if kind is CelType.BOOL:
-            return self._bool(depth, local)
+            return f"({self._bool(depth, local)})"
         if depth <= 0 or self._pick([True, True, False]):
             return self._leaf(kind, local)
         if self._pick([True, False, False]):
@@ -202,11 +202,7 @@ class Expressions:
     def _comparison(self, depth: int, local: tuple[Path, ...]) -> str:
         kind = self._pick(list(CelType))
         left, right = (self._of(kind, depth, local) for _ in range(2))
-        return (
-            f"{left} {self._pick(ORDERED)} {right}"
-            if kind is not CelType.BOOL
-            else (f"({left}) {self._pick(['==', '!=', '<'])} ({right})")
-        )
+        return f"{left} {self._pick(ORDERED)} {right}"
 
     def _presence(self, depth: int, local: tuple[Path, ...]) -> str:
         if not self._nested:

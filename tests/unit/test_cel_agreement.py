@@ -30,6 +30,8 @@ from tests.unit.sql_messages import messages
 
 CATALOGUES = [load_catalogue("secmesh.inventory.v1"), sample_catalogue()]
 KINDS = [kind for catalogue in CATALOGUES for kind in catalogue.kinds.values()]
+# Shrinking a failure takes longer than finding it.
+pytestmark = pytest.mark.timeout(300)
 RELAXED = settings(
     max_examples=40,
     deadline=None,

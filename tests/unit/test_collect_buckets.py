@@ -117,17 +117,10 @@ def test_a_bucket_without_configuration_has_its_facts() -> None:
     assert draft.arn == "arn:aws:s3:::vault"
 
 
-def test_no_policy_settles_what_s3_would_judge_of_it() -> None:
-    draft = bucket(GetBucketPolicyStatus=gap("s3:GetBucketPolicyStatus"))
-    assert not draft.unread
-    assert draft.body.policy_is_public is False
-
-
 def test_each_denied_part_marks_its_own_fields() -> None:
     for part in PARTS:
         draft = bucket(None, **{part.operation.removeprefix("s3:"): gap(part.operation)})
-        # Of a bucket without a policy nobody needs to ask whether it is public.
-        assert set(part.fields) - {"policy_is_public"} <= draft.unread.keys()
+        assert set(part.fields) <= draft.unread.keys()
         assert {each.operation for each in draft.unread.values()} <= {part.operation}
         filled = {field.name for field, _ in draft.body.ListFields()}
         assert filled.isdisjoint(draft.unread)

@@ -1,7 +1,6 @@
 """Reads of one unit: values, absences, gaps, and the ledger of them."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -85,7 +84,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 def reader_of(client: Client, pool: ThreadPoolExecutor, seconds: float = 60) -> Reader:
     account: Any = Account(client)
-    patience = Patience(time.monotonic() + seconds, threading.Event())
+    patience = Patience(seconds, threading.Event())
     return Reader(
         account, "us-east-1", patience=patience, pool=pool, listener=lambda _outcome: None
     )
@@ -223,7 +222,7 @@ def test_a_cancelled_reader_asks_nothing_more(pool: ThreadPoolExecutor) -> None:
     client = Client(get_account_summary=[{}])
     account: Any = Account(client)
     cancelled = threading.Event()
-    patience = Patience(time.monotonic() + 60, cancelled)
+    patience = Patience(60, cancelled)
     reader = Reader(
         account, "us-east-1", patience=patience, pool=pool, listener=lambda _outcome: None
     )

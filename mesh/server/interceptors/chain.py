@@ -8,10 +8,11 @@ from contextlib import aclosing
 from typing import Any, ClassVar, Never, TypeAlias
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from mesh.contract.catalogue import Catalogue
-from mesh.server.call import REQUEST_ID_KEY, Call, enter_call
+from mesh.errors import BodyInvalid, MethodUnknown
+from mesh.server.call import REQUEST_ID_KEY, Call, current_call, enter_call
 from mesh.server.log import failure
 
 _LOG = logging.getLogger(__name__)
@@ -28,6 +29,14 @@ _HANDLERS: dict[tuple[bool, bool], Callable[..., Handler]] = {
     (True, False): grpc.stream_unary_rpc_method_handler,
     (True, True): grpc.stream_stream_rpc_method_handler,
 }
+
+
+async def _refuse_unknown(_request: bytes, _context: Context) -> Never:
+    raise MethodUnknown(current_call().path)
+
+
+# Answers after the first message: clients of streams trip over an earlier end.
+_UNKNOWN: Handler = grpc.unary_unary_rpc_method_handler(_refuse_unknown)
 
 
 class Interceptor:
@@ -75,21 +84,26 @@ class Chain(grpc.aio.ServerInterceptor):
         handler = self._handlers.get(path)
         if handler is None:
             found = await continuation(handler_call_details)
-            # Without a handler gRPC answers UNIMPLEMENTED; unknown paths are not remembered.
-            if found is None:
-                return None
+            if found is None:  # not remembered: there is no end to unknown paths
+                return self._wrap(path, _UNKNOWN)
             handler = self._handlers[path] = self._wrap(path, found)
         return handler
 
     def _wrap(self, path: str, handler: Handler) -> Handler:
         method = self._catalogue.methods.get(path)
-        is_open = path.startswith(self._open_paths)
+        # That a method does not exist needs no token, as without any interceptor.
+        is_open = path.startswith(self._open_paths) or handler is _UNKNOWN
         streams_requests, streams_responses = handler.request_streaming, handler.response_streaming
         streams = streams_requests or streams_responses
         proceed = _endpoint(path, handler)
-        for step in reversed(self._steps):
-            if step.open_methods or not is_open:
-                proceed = _layer(step, proceed, streams_requests)
+        steps = [step for step in self._steps if step.open_methods or not is_open]
+        on_messages = [step for step in steps if isinstance(step, MessageInterceptor)]
+        for message_step in reversed(on_messages):
+            proceed = _layer(message_step, proceed, streams_requests)
+        # Parsed here and not by gRPC, which would tell the caller the parser's own words.
+        proceed = _parsing(handler.request_deserializer, proceed, streams_requests)
+        for step in reversed([each for each in steps if each not in on_messages]):
+            proceed = _layer(step, proceed, streams_requests)
 
         async def behaviour(request: Any, context: Context) -> Any:
             # Read once: gRPC makes new objects of it each time it is asked.
@@ -101,7 +115,7 @@ class Chain(grpc.aio.ServerInterceptor):
                 call.ended = True
 
         return _HANDLERS[streams_requests, streams_responses](
-            behaviour, handler.request_deserializer, handler.response_serializer
+            behaviour, None, handler.response_serializer
         )
 
 
@@ -125,6 +139,35 @@ def _layer(step: Interceptor, proceed: Proceed, streams_requests: bool) -> Proce
         return await proceed(call, _checked(check, call, requests), context)
 
     return checked_stream if streams_requests else checked
+
+
+def _parsing(
+    parse: Callable[[bytes], Any] | None, proceed: Proceed, streams_requests: bool
+) -> Proceed:
+    if parse is None:
+        return proceed
+
+    async def parsed(call: Call, request: Any, context: Context) -> Any:
+        return await proceed(call, _parsed(parse, request), context)
+
+    async def parsed_stream(call: Call, requests: Any, context: Context) -> Any:
+        return await proceed(call, _each_parsed(parse, requests), context)
+
+    return parsed_stream if streams_requests else parsed
+
+
+def _parsed(parse: Callable[[bytes], Any], data: bytes) -> Any:
+    try:
+        return parse(data)
+    except (DecodeError, ValueError):
+        raise BodyInvalid("the request is not the Protobuf message that the method takes") from None
+
+
+async def _each_parsed(
+    parse: Callable[[bytes], Any], requests: AsyncIterator[bytes]
+) -> AsyncIterator[Any]:
+    async for data in requests:
+        yield _parsed(parse, data)
 
 
 async def _checked(

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from mesh.aws.operations import action
 from mesh.aws.outcomes import Outcome
-from mesh.aws.reader import Entry, EntryKey, Ledger
+from mesh.aws.reader import Entry, EntryKey, Ledger, Unread
 from secmesh.inventory.v1.sync_pb2 import ManifestEntry
 from services.inventory.collect.draft import timestamp
 from services.inventory.collect.versions import ID_DIGITS, Unit, outcome_value
@@ -21,10 +21,15 @@ def manifest_entries(sync: str, unit: Unit, ledger: Ledger) -> Iterator[Manifest
         yield _entry(sync, unit, key, entry, listing=key.operation in ledger.listings)
 
 
-def failed_unit(sync: str, unit: Unit, code: str, when: datetime) -> ManifestEntry:
-    """Write that a unit broke off for a reason of our own; its resources are unread."""
+def broken(unit: Unit, problem: Exception) -> Unread:
+    """Give the gap that a unit leaves which broke off for a reason of our own."""
     operation = next(iter(unit.collector.listings), "")
-    key = EntryKey(operation, Outcome.FAILED, code)
+    return Unread.of(operation, Outcome.FAILED, type(problem).__name__)
+
+
+def failed_unit(sync: str, unit: Unit, gap: Unread, when: datetime) -> ManifestEntry:
+    """Write that a unit broke off; all its resources are unread."""
+    key = EntryKey(gap.operation, gap.outcome, gap.code)
     return _entry(sync, unit, key, Entry(read_time=when), listing=True)
 
 
@@ -37,7 +42,7 @@ def _entry(sync: str, unit: Unit, key: EntryKey, entry: Entry, *, listing: bool)
         region=unit.region,
         collection=unit.collector.collection,
         operation=key.operation,
-        action=action(key.operation) if key.operation else "",
+        action=action(key.operation),
         outcome=outcome_value(key.outcome),
         code=key.code,
         calls=entry.calls,

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -16,11 +15,10 @@ from google.rpc import status_pb2
 from mesh import errors as shared
 from mesh.aws.accounts import Account, Accounts
 from mesh.aws.accounts import AccountUnreachable as NoWay
-from mesh.aws.outcomes import Outcome
-from mesh.aws.reader import Patience, Reader, ReadingCancelled, Unread
+from mesh.aws.reader import Patience, Reader, ReadingCancelled
 from secmesh.inventory.v1.sync_pb2 import Sync
 from services.inventory.collect.draft import Collected, timestamp
-from services.inventory.collect.manifest import failed_unit, is_whole, manifest_entries
+from services.inventory.collect.manifest import broken, failed_unit, is_whole, manifest_entries
 from services.inventory.collect.progress import Progress
 from services.inventory.collect.sources import SharedSources
 from services.inventory.collect.versions import Changes, Unit, settle
@@ -137,43 +135,44 @@ class Run:
             raise problems.exceptions[0] from None
 
     async def _unit(self, account: Account, unit: Unit) -> None:
+        reader = self._reader(account, unit)
         published = False
         try:
-            reading = await _in_thread(self._workers.units, self._read, account, unit)
+            reading = await _in_thread(self._workers.units, _read, unit, reader)
             self._sources.publish(unit, reading.collected)
             published = True
             changes = await self._write(unit, reading)
         except (ReadingCancelled, shared.DependencyUnavailable):
             raise
         except Exception as problem:  # noqa: BLE001  # one unit must not take the others down
-            code = type(problem).__name__
             _LOG.exception("a unit failed", extra={"fields": _fields(unit)})
             if not published:
-                self._sources.publish(unit, Unread("", "", Outcome.FAILED, code))
-            await self._give_up(unit, code)
+                self._sources.publish(unit, broken(unit, problem))
+            await self._give_up(unit, reader, problem)
         else:
             self._progress.unit_ended(changes)
             await self._syncs.put(self.sync)
 
-    async def _give_up(self, unit: Unit, code: str) -> None:
+    async def _give_up(self, unit: Unit, reader: Reader, problem: Exception) -> None:
+        """Leave the unit's rows as they are and write what became of its reads."""
         self._whole = False
         now = datetime.now(UTC)
-        entry = failed_unit(self._sync.name, unit, code, now)
-        await self._records.write_unit(unit, Changes(), [entry], now)
+        entries = [
+            *manifest_entries(self._sync.name, unit, reader.ledger),
+            failed_unit(self._sync.name, unit, broken(unit, problem), now),
+        ]
+        await self._records.write_unit(unit, Changes(), entries, now)
         self._progress.unit_ended(None)
 
-    def _read(self, account: Account, unit: Unit) -> Reading:
-        region = unit.region if unit.region in self._sync.regions else account.region
-        reader = Reader(
+    def _reader(self, account: Account, unit: Unit) -> Reader:
+        return Reader(
             account,
-            region,
-            patience=Patience(time.monotonic() + self._unit_limit.total_seconds(), self._cancelled),
+            unit.region if unit.region in self._sync.regions else account.region,
+            patience=Patience(self._unit_limit.total_seconds(), self._cancelled),
             pool=self._workers.reads,
             listener=self._progress.answered,
             regions=tuple(self._sync.regions),
         )
-        collected = unit.collector.collect(reader)
-        return Reading(collected, reader, datetime.now(UTC))
 
     async def _write(self, unit: Unit, reading: Reading) -> Changes:
         collected = reading.collected
@@ -195,6 +194,10 @@ class Run:
         entries = manifest_entries(self._sync.name, unit, ledger)
         await self._records.write_unit(unit, changes, entries, datetime.now(UTC))
         return changes
+
+
+def _read(unit: Unit, reader: Reader) -> Reading:
+    return Reading(unit.collector.collect(reader), reader, datetime.now(UTC))
 
 
 async def _in_thread(

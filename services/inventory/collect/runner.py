@@ -15,11 +15,17 @@ from mesh.contract.catalogue import Catalogue
 from mesh.contract.names import tenant_of
 from mesh.errors import FieldInvalid, ResourceExists
 from secmesh.inventory.v1.sync_pb2 import Sync
+from services.inventory.account_grants import AccountGrants
 from services.inventory.collect.draft import timestamp
 from services.inventory.collect.registry import Registry
 from services.inventory.collect.run import Run, Workers
 from services.inventory.collect.versions import Unit
-from services.inventory.errors import CollectionUnknown, SyncInterrupted, SyncRunning
+from services.inventory.errors import (
+    AccountNotGranted,
+    CollectionUnknown,
+    SyncInterrupted,
+    SyncRunning,
+)
 from services.inventory.store import InventoryStore, SyncStore
 
 CLOSE_SECONDS = 2.0
@@ -47,6 +53,7 @@ class SyncRunner:
         catalogue: Catalogue,
         registry: Registry,
         accounts: Accounts,
+        grants: AccountGrants,
         records: InventoryStore,
         syncs: SyncStore,
         limits: Limits,
@@ -56,6 +63,7 @@ class SyncRunner:
         self._catalogue = catalogue
         self._registry = registry
         self._accounts = accounts
+        self._grants = grants
         self._records = records
         self._syncs = syncs
         self._limits = limits
@@ -79,9 +87,11 @@ class SyncRunner:
     async def start(self, parent: str, wanted: Sync, sync_id: str) -> Sync:
         """Start a run and give it; the run that has this id already, if one has.
 
-        Raises CollectionUnknown, FieldInvalid for an unknown region, SyncRunning,
-        and ResourceExists if the id belongs to a run of another account.
+        Raises AccountNotGranted, CollectionUnknown, FieldInvalid for an unknown region,
+        SyncRunning, and ResourceExists if the id belongs to a run of another account.
         """
+        if not self._grants.allow(tenant_of(f"{parent}/") or "", wanted.cloud_account_id):
+            raise AccountNotGranted(wanted.cloud_account_id)
         collections = self._collections(wanted.collections)
         regions = self._regions(wanted.regions)
         name = f"{parent}/syncs/{sync_id or _new_id()}"

@@ -25,6 +25,8 @@ from services.inventory.collect.s3_account_settings import (
 
 LIST = "s3:ListBuckets"
 LOCATION = "s3:GetBucketLocation"
+POLICY = "s3:GetBucketPolicy"
+POLICY_STATUS = "s3:GetBucketPolicyStatus"
 LISTINGS = (LIST,)
 PAGE = 1000
 # Grantees of ACLs that are not one account. Source: Amazon S3 User Guide, "ACL overview".
@@ -138,8 +140,8 @@ class Part:
 PARTS = (
     Part("s3:GetBucketEncryption", ("encryption", "kms_key_id", "bucket_key_enabled"), _encryption),
     Part("s3:GetPublicAccessBlock", BLOCK_FIELDS, fill_block),
-    Part("s3:GetBucketPolicy", ("policy",), _policy),
-    Part("s3:GetBucketPolicyStatus", ("policy_is_public",), _policy_status),
+    Part(POLICY, ("policy",), _policy),
+    Part(POLICY_STATUS, ("policy_is_public",), _policy_status),
     Part("s3:GetBucketAcl", ("acl_grants_public",), _acl),
     Part("s3:GetBucketOwnershipControls", ("ownership",), _ownership),
     Part("s3:GetBucketVersioning", ("versioning", "mfa_delete"), _versioning),
@@ -184,6 +186,10 @@ def _read_bucket(
     where = "" if isinstance(region, Unread) else region
     answers: dict[str, Answer] = {}
     for part in PARTS:
+        if part.operation == POLICY_STATUS and isinstance(answers[POLICY], Absent):
+            # Of a bucket without a policy nobody needs to ask whether it is public.
+            answers[part.operation] = answers[POLICY]
+            continue
         answer = reader.call(part.operation, resource=name, region=where, Bucket=name)
         if isinstance(answer, Absent) and answer.code == BUCKET_GONE:
             return None
@@ -217,17 +223,9 @@ def bucket_draft(
     )
     for part in PARTS:
         draft.take(answers[part.operation], part.fields, part.fill)
-    _settle_policy_status(draft)
     draft.decide("public", _public(draft, account))
     draft.decide("https_only", _https_only(draft, partition))
     return draft
-
-
-def _settle_policy_status(draft: Draft[S3Bucket]) -> None:
-    """A bucket without a policy has no public one, whether or not S3 told its judgement."""
-    if "policy" not in draft.unread and not draft.body.HasField("policy"):
-        draft.unread.pop("policy_is_public", None)
-        draft.body.policy_is_public = False
 
 
 def _public(draft: Draft[S3Bucket], account: Draft[S3AccountSettings]) -> Truth:

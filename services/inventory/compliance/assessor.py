@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 from mesh.contract.names import tenant_of
@@ -19,6 +20,8 @@ from services.inventory.compliance.evidence_store import EvidenceStore
 from services.inventory.errors import NothingCollected
 
 DEFAULT_MAX_AGE = timedelta(days=7)
+EVALUATIONS = 4
+"""Evaluations at a time: each holds a connection of the store from its first row to its last."""
 
 
 def _now() -> datetime:
@@ -35,15 +38,23 @@ class Assessor:
         self._assessments = AssessmentStore(store)
         self._checks = checks
         self._clock = clock
+        self._places = asyncio.Semaphore(EVALUATIONS)
 
     async def evaluate(
         self, ssp: str, accounts: Sequence[str], max_age: timedelta = DEFAULT_MAX_AGE
     ) -> AsyncGenerator[api.EvaluateProgress | pb.Assessment]:
         """Run every check that the plan needs, tell how far it is, and store the assessment.
 
-        Raises ResourceNotFound if there is no such plan, NothingCollected if none of the
-        accounts was ever collected.
+        Waits while too many others are at it. Raises ResourceNotFound if there is no such
+        plan, NothingCollected if none of the accounts was ever collected.
         """
+        async with self._places, aclosing(self._evaluate(ssp, accounts, max_age)) as events:
+            async for event in events:
+                yield event
+
+    async def _evaluate(
+        self, ssp: str, accounts: Sequence[str], max_age: timedelta
+    ) -> AsyncGenerator[api.EvaluateProgress | pb.Assessment]:
         tenant = tenant_of(ssp) or ""
         evaluate_time = self._clock()
         # One snapshot: a run that ends meanwhile is not half seen.
