@@ -17,7 +17,8 @@ CANCELED = "57014"
 _UNIQUE, _REFERENCE, _RESTRICT, _CHECK, _NOT_NULL = "23505", "23503", "23001", "23514", "23502"
 _DATA_CLASS = "22"
 """Class of errors that quote values in their first line already."""
-_OPTIONS = "-c TimeZone=UTC -c DateStyle=ISO -c client_encoding=UTF8"
+# Compiling a condition to machine code takes longer than most of them run.
+_OPTIONS = "-c TimeZone=UTC -c DateStyle=ISO -c client_encoding=UTF8 -c jit=off"
 
 
 def open_postgres(url: sa.URL, pool: Pool) -> AsyncEngine:

@@ -43,7 +43,7 @@ async def open_store(settings: InventorySettings, catalogue: Catalogue) -> Store
     """Open the database and create what tables it lacks."""
     if not settings.database_url:
         settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    engine = open_engine(settings.database)
+    engine = open_engine(settings.database, settings.pool)
     tables = Tables(catalogue)
     await create_tables(engine, tables)
     page_key = settings.page_key.encode() or secrets.token_bytes(32)

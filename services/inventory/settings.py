@@ -10,6 +10,7 @@ from pydantic_settings import SettingsConfigDict
 from mesh.aws.accounts import ACCOUNT_PLACEHOLDER, Access
 from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE
 from mesh.server.settings import ServerSettings
+from mesh.sql.settings import Pool
 from services.inventory.account_grants import AccountGrants
 
 PREFIX = "SECMESH_INVENTORY_"
@@ -28,7 +29,17 @@ class InventorySettings(ServerSettings):
     database_url: str = Field(
         "",
         validation_alias="DATABASE_URL",
-        description="such as sqlite:////var/lib/secmesh/inventory.db; empty for a file in the home",
+        repr=False,
+        description="such as sqlite:////var/lib/secmesh/inventory.db or "
+        "postgresql://user:password@host/inventory; empty for a file in the home",
+    )
+    pool_size: int = Field(8, ge=1, le=500, description="connections kept to the database")
+    pool_overflow: int = Field(8, ge=0, le=500, description="connections beyond those, for a time")
+    pool_wait_seconds: float = Field(
+        15, gt=0, le=300, description="longest wait for a connection before a call is refused"
+    )
+    pool_connect_seconds: int = Field(
+        5, ge=2, le=60, description="longest wait for PostgreSQL to take a new connection"
     )
     jwks: str = Field(
         "", description="key set of the token issuer, a file or an https URL; empty for the home's"
@@ -95,6 +106,16 @@ class InventorySettings(ServerSettings):
     def unit_limit(self) -> timedelta:
         """The longest that one unit reads."""
         return timedelta(seconds=self.unit_seconds)
+
+    @property
+    def pool(self) -> Pool:
+        """The connections to the database."""
+        return Pool(
+            size=self.pool_size,
+            overflow=self.pool_overflow,
+            wait_seconds=self.pool_wait_seconds,
+            connect_seconds=self.pool_connect_seconds,
+        )
 
     @property
     def database(self) -> str:

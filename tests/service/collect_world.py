@@ -34,8 +34,8 @@ Rows = Mapping[str, Record]
 def settings(endpoint: AwsEndpoint, folder: Path, **more: Any) -> InventorySettings:
     """Give settings that read an endpoint with little patience."""
     database = f"sqlite:///{folder / 'inventory.db'}"
-    reach = {"role": ROLE, "aws_region": REGION, "accounts": "acme=*"}
-    chosen = {"attempts": 2, "home": folder, **reach, "database_url": database, **more}
+    reach: dict[str, Any] = {"role": ROLE, "aws_region": REGION, "accounts": "acme=*"}
+    chosen = {"attempts": 2, "home": folder, "database_url": database, **reach, **more}
     return InventorySettings(aws_endpoint_url=endpoint.url, **chosen)
 
 
@@ -74,11 +74,6 @@ class World:
             if isinstance(record, Record)
         ]
         return sorted(found, key=lambda record: record.valid_from.ToMicroseconds())
-
-    async def syncs(self) -> list[Sync]:
-        """Give every run."""
-        page = await self.store.page("syncs", TENANT, page_size=1000)
-        return [sync for sync in page.items if isinstance(sync, Sync)]
 
     async def manifest(self, sync: Sync) -> list[ManifestEntry]:
         """Give the manifest of a run."""
