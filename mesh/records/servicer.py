@@ -7,22 +7,28 @@ from google.protobuf import message_factory
 from google.protobuf.message import Message
 
 from mesh.contract.catalogue import Catalogue, CatalogueError
-from mesh.contract.names import collection_of
+from mesh.contract.names import collection_of, tenant_of
 from mesh.errors import KindUnknown
+from mesh.records.aggregation import answer_of, question_of
 from mesh.records.kinds import describe_kinds
 from mesh.records.mask import ReadMask
 from mesh.records.moments import Clock, now, past_moment
+from mesh.sql.aggregate import aggregate
 from mesh.sql.history import History
 from mesh.sql.moments import READ_TIME
 from mesh.sql.store import Store
 from mesh.sql.tables import KindTable
-from secmesh.records.v1 import record_requests_pb2
+from secmesh.records.v1 import aggregate_pb2, record_requests_pb2
 
-_Dated: TypeAlias = record_requests_pb2.GetRecordRequest | record_requests_pb2.ListRecordsRequest
+_Dated: TypeAlias = (
+    record_requests_pb2.GetRecordRequest
+    | record_requests_pb2.ListRecordsRequest
+    | aggregate_pb2.AggregateRecordsRequest
+)
 """A request that may ask for the past."""
 
 
-METHODS = ("GetRecord", "ListRecords", "ListRecordVersions", "ListKinds")
+METHODS = ("GetRecord", "ListRecords", "ListRecordVersions", "AggregateRecords", "ListKinds")
 """What is served, as far as the package's own contract has it."""
 
 
@@ -115,6 +121,16 @@ class RecordServicer:
         records = [mask.apply(record) for record in page.items]
         answer = self._answer("ListRecordVersions")
         return answer(records=records, next_page_token=page.next_page_token)
+
+    async def AggregateRecords(  # noqa: N802  # the contract's name
+        self, request: aggregate_pb2.AggregateRecordsRequest, _context: object
+    ) -> aggregate_pb2.AggregateRecordsResponse:
+        """Give the groups, complete; FieldInvalid or FilterInvalid."""
+        target = self._target(request.parent)
+        question = question_of(request, target, self._read_time(request))
+        tenant = tenant_of(request.parent) or ""
+        groups = await aggregate(self._store, target.kind.collection, tenant, question)
+        return answer_of(question, groups)
 
     async def ListKinds(  # noqa: N802  # the contract's name
         self, _request: record_requests_pb2.ListKindsRequest, _context: object

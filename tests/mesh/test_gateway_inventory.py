@@ -76,6 +76,12 @@ def test_the_past_over_rest(mesh: Gateway) -> None:
         }
 
 
+def test_aggregates_over_rest(mesh: Gateway) -> None:
+    asked = {"aggregates": [{"function": "FUNCTION_AVG", "field": "retention_days"}]}
+    answer = mesh.post(f"{ROOT}/s3_buckets:aggregate", asked)
+    assert (answer.status_code, answer.json()) == (200, {"groups": [{"values": [{}]}]})
+
+
 def test_missing_record_and_unknown_kind(mesh: Gateway) -> None:
     metadata = assert_refused(mesh.get(f"{ROOT}/iam_users/none"), NOT_FOUND, "RESOURCE_NOT_FOUND")
     assert metadata["resource"] == "tenants/acme/iam_users/none"

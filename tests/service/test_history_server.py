@@ -21,6 +21,7 @@ from secmesh.inventory.v1.history_service_pb2_grpc import (
 )
 from secmesh.inventory.v1.record_pb2 import Record
 from secmesh.inventory.v1.record_service_pb2_grpc import RecordServiceStub
+from secmesh.records.v1 import aggregate_pb2
 from secmesh.records.v1 import record_requests_pb2 as requests
 from services.inventory.history_servicer import HistoryServicer
 from services.inventory.store import SyncStore
@@ -179,3 +180,34 @@ async def test_versions_are_listed_by_those_who_may_get_the_record(served: Serve
     assert error.reason == "PERMISSION_MISSING"
     never = requests.ListRecordVersionsRequest(parent=f"{USERS}/b")
     assert (await served.refused("ListRecordVersions", never)).reason == "RESOURCE_NOT_FOUND"
+
+
+async def test_the_past_is_counted_by_those_who_may_list_it(served: Served) -> None:
+    request = aggregate_pb2.AggregateRecordsRequest(
+        parent=USERS, group_by=["username"], read_time=at(25)
+    )
+    lister = {"roles": (), "permissions": ["inventory.iam_users.list"]}
+    answer = await served.ask("AggregateRecords", request, **lister)
+    [group] = answer.groups
+    assert (group.keys[0].string_value, group.count) == ("bob", 1)
+    error = await served.refused("AggregateRecords", request, roles=())
+    assert error.reason == "PERMISSION_MISSING"
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"group_by": ["username"] * 2}, "group_by"),
+        ({"group_by": ["a", "b", "c", "d"]}, "group_by"),
+        ({"aggregates": [aggregate_pb2.Aggregate(field="username")]}, "aggregates[0].function"),
+        ({"time_bucket": aggregate_pb2.TimeBucket(field="last_login")}, "time_bucket.unit"),
+        ({"group_by": ["colour"]}, "group_by[0]"),
+    ],
+)
+async def test_a_question_out_of_bounds_is_refused(
+    served: Served, fields: dict[str, Any], named: str
+) -> None:
+    request = aggregate_pb2.AggregateRecordsRequest(parent=USERS, **fields)
+    error = await served.refused("AggregateRecords", request)
+    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+    assert error.message.startswith(f"{named}: ")
