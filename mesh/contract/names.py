@@ -6,6 +6,9 @@ from functools import cached_property
 
 TENANT = re.compile(r"^tenants/([a-z][a-z0-9-]{2,62})(?:/|$)")
 
+EVERY_COLLECTION = "-"
+"""Stands for all collections, as AIP-159's wildcard does for all parents."""
+
 
 def tenant_of(name: str) -> str | None:
     """Give the tenant that a resource name belongs to, or None if it names none."""

@@ -7,22 +7,33 @@ from google.protobuf import message_factory
 from google.protobuf.message import Message
 
 from mesh.contract.catalogue import Catalogue, CatalogueError
-from mesh.contract.names import collection_of
+from mesh.contract.names import collection_of, tenant_of
 from mesh.errors import KindUnknown
+from mesh.records.aggregation import answer_of, question_of
 from mesh.records.kinds import describe_kinds
 from mesh.records.mask import ReadMask
 from mesh.records.moments import Clock, now, past_moment
+from mesh.sql.aggregate import aggregate
+from mesh.sql.history import History
 from mesh.sql.moments import READ_TIME
 from mesh.sql.store import Store
 from mesh.sql.tables import KindTable
-from secmesh.records.v1 import record_requests_pb2
+from secmesh.records.v1 import aggregate_pb2, record_requests_pb2
 
-_Dated: TypeAlias = record_requests_pb2.GetRecordRequest | record_requests_pb2.ListRecordsRequest
+_Dated: TypeAlias = (
+    record_requests_pb2.GetRecordRequest
+    | record_requests_pb2.ListRecordsRequest
+    | aggregate_pb2.AggregateRecordsRequest
+)
 """A request that may ask for the past."""
 
 
+METHODS = ("GetRecord", "ListRecords", "ListRecordVersions", "AggregateRecords", "ListKinds")
+"""What is served, as far as the package's own contract has it."""
+
+
 class RecordServicer:
-    """Answers GetRecord, ListRecords and ListKinds from a store.
+    """Answers the methods of a RecordService that read, from a store.
 
     Refusals leave as ``mesh.errors.Refusal``; the server's interceptor writes them.
     Tenant and permission were checked before a call arrives here.
@@ -40,8 +51,9 @@ class RecordServicer:
         """Register the methods under the package's own RecordService."""
         service = f"{self._catalogue.package}.RecordService"
         handlers = {
-            name: self._handler(f"/{service}/{name}", name)
-            for name in ("GetRecord", "ListRecords", "ListKinds")
+            name: self._handler(path, name)
+            for name in METHODS
+            if (path := f"/{service}/{name}") in self._catalogue.methods
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
 
@@ -88,6 +100,38 @@ class RecordServicer:
         records = [mask.apply(record) for record in page.items]
         return self._page(records=records, next_page_token=page.next_page_token)
 
+    async def ListRecordVersions(  # noqa: N802  # the contract's name
+        self, request: record_requests_pb2.ListRecordVersionsRequest, _context: object
+    ) -> Message:
+        """Give one page of a record's versions; ResourceNotFound if it never was.
+
+        Raises FieldInvalid for a kind without history, FilterInvalid, MaskInvalid and
+        PageTokenInvalid.
+        """
+        target = self._target(request.parent)
+        mask = ReadMask(target, request.read_mask.paths)
+        page = await History(self._store).page(
+            target.kind.collection,
+            request.parent,
+            filter=request.filter,
+            page_size=request.page_size,
+            page_token=request.page_token,
+            columns=mask.columns,
+        )
+        records = [mask.apply(record) for record in page.items]
+        answer = self._answer("ListRecordVersions")
+        return answer(records=records, next_page_token=page.next_page_token)
+
+    async def AggregateRecords(  # noqa: N802  # the contract's name
+        self, request: aggregate_pb2.AggregateRecordsRequest, _context: object
+    ) -> aggregate_pb2.AggregateRecordsResponse:
+        """Give the groups, complete; FieldInvalid or FilterInvalid."""
+        target = self._target(request.parent)
+        question = question_of(request, target, self._read_time(request))
+        tenant = tenant_of(request.parent) or ""
+        groups = await aggregate(self._store, target.kind.collection, tenant, question)
+        return answer_of(question, groups)
+
     async def ListKinds(  # noqa: N802  # the contract's name
         self, _request: record_requests_pb2.ListKindsRequest, _context: object
     ) -> record_requests_pb2.ListKindsResponse:
@@ -98,6 +142,11 @@ class RecordServicer:
         if not request.HasField("read_time"):
             return None
         return past_moment(request.read_time, READ_TIME, self._clock)
+
+    def _answer(self, method: str) -> type[Message]:
+        """Give the message that the package's own contract answers a method with."""
+        path = f"/{self._catalogue.package}.RecordService/{method}"
+        return message_factory.GetMessageClass(self._catalogue.methods[path].descriptor.output_type)
 
     def _target(self, name: str) -> KindTable:
         """Find the kind of a record's name or collection; other resources are no records."""

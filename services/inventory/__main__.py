@@ -26,11 +26,13 @@ from mesh.sql.tables import Tables, create_tables
 from secmesh.inventory.v1.compliance_service_pb2_grpc import (
     add_ComplianceServiceServicer_to_server,
 )
+from secmesh.inventory.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
 from secmesh.inventory.v1.sync_service_pb2_grpc import add_SyncServiceServicer_to_server
 from services.inventory.collect.registry import REGISTRY
 from services.inventory.collect.runner import Limits, SyncRunner
 from services.inventory.compliance.check_catalogue import load_checks
 from services.inventory.compliance_servicer import ComplianceServicer
+from services.inventory.history_servicer import HistoryServicer
 from services.inventory.settings import InventorySettings, describe
 from services.inventory.store import InventoryStore
 from services.inventory.sync_servicer import SyncServicer
@@ -76,6 +78,8 @@ async def build_server(settings: InventorySettings) -> Server:
         RecordServicer(catalogue, store).add_to(target)
         syncs = SyncServicer(runner, SyncStore(store), server.draining)
         add_SyncServiceServicer_to_server(syncs, target)
+        histories = HistoryServicer(catalogue, store, SyncStore(store))
+        add_HistoryServiceServicer_to_server(histories, target)
         add_ComplianceServiceServicer_to_server(ComplianceServicer(store, checks), target)
 
     # Of its own: calls that wait for a connection do not make the database unready.

@@ -63,6 +63,25 @@ def test_catalogue_and_an_empty_list(mesh: Gateway) -> None:
         assert (response.status_code, response.json()) == (200, {})
 
 
+def test_the_past_over_rest(mesh: Gateway) -> None:
+    listed = mesh.get(f"{ROOT}/iam_users?readTime=2026-01-31T12:00:00Z")
+    assert (listed.status_code, listed.json()) == (200, {})
+    moments = "fromTime=2026-01-31T12:00:00Z&toTime=2026-01-31T13:00:00Z"
+    for collection in ("iam_users", "-"):
+        compared = mesh.get(f"{ROOT}/{collection}:diff?{moments}")
+        assert compared.status_code == 200, compared.text
+        assert compared.json() == {
+            "fromTime": "2026-01-31T12:00:00Z",
+            "toTime": "2026-01-31T13:00:00Z",
+        }
+
+
+def test_aggregates_over_rest(mesh: Gateway) -> None:
+    asked = {"aggregates": [{"function": "FUNCTION_AVG", "field": "retention_days"}]}
+    answer = mesh.post(f"{ROOT}/s3_buckets:aggregate", asked)
+    assert (answer.status_code, answer.json()) == (200, {"groups": [{"values": [{}]}]})
+
+
 def test_missing_record_and_unknown_kind(mesh: Gateway) -> None:
     metadata = assert_refused(mesh.get(f"{ROOT}/iam_users/none"), NOT_FOUND, "RESOURCE_NOT_FOUND")
     assert metadata["resource"] == "tenants/acme/iam_users/none"
@@ -75,6 +94,9 @@ def test_missing_record_and_unknown_kind(mesh: Gateway) -> None:
     [
         ("iam_users?pageSize=1001", "FIELD_INVALID", ["page_size"]),
         ("iam_users?filter=colour%20%3D%3D%201", "FILTER_INVALID", ["filter"]),
+        ("iam_users?readTime=9999-01-01T00:00:00Z", "FIELD_INVALID", ["read_time"]),
+        ("iam_users:diff?fromTime=9999-01-01T00:00:00Z", "FIELD_INVALID", ["from_time"]),
+        ("iam_users:diff", "FIELD_INVALID", ["old_state"]),
         ("iam_users?pageToken=forged", "PAGE_TOKEN_INVALID", []),
         ("iam_users?orderBy=colour", "ORDER_INVALID", []),
         ("iam_users?readMask=colour", "MASK_INVALID", []),

@@ -12,6 +12,7 @@ import jwt
 import pytest
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import code_pb2, status_pb2
 from grpc_status import rpc_status
 from typer.testing import CliRunner, Result
@@ -25,6 +26,7 @@ from secmesh.inventory.v1 import (
     assessment_pb2,
     check_pb2,
     compliance_service_pb2,
+    history_service_pb2,
     iam_pb2,
     record_pb2,
     record_service_pb2,
@@ -32,6 +34,7 @@ from secmesh.inventory.v1 import (
     sync_pb2,
     sync_service_pb2,
 )
+from secmesh.records.v1 import aggregate_pb2
 
 SERVICES = {
     service.name: service
@@ -172,6 +175,62 @@ def test_the_past_is_asked_by_its_moment(operator: Operator) -> None:
     assert done.result(SECONDS).exit_code == 0
 
 
+def test_a_comparison_takes_times_and_runs(operator: Operator) -> None:
+    done = operator.run("inventory", "diff", "--from", "2026-01-31", "--to", "r2")
+    change = history_service_pb2.RecordChange(
+        name="tenants/acme/iam_users/1",
+        type=history_service_pb2.RecordChange.TYPE_CHANGED,
+        arn="arn:aws:iam::1:user/ann",
+    )
+    value = history_service_pb2.FieldChange.TYPE_VALUE
+    change.fields.add(field="mfa_enabled", type=value, old_value="true", new_value="false")
+    gap = record_pb2.Unread(code="Denied")
+    reading = history_service_pb2.FieldChange.TYPE_READING
+    change.fields.add(field="path", type=reading, old_value="1", new_value="1", new_unread=gap)
+    request = operator.answer(
+        "HistoryService",
+        "DiffRecords",
+        history_service_pb2.DiffRecordsResponse(changes=[change]),
+    )
+    result = done.result(SECONDS)
+    assert result.exit_code == 0, result.output
+    assert request.parent == "tenants/acme/-"
+    assert request.from_time.ToJsonString() == "2026-01-31T00:00:00Z"
+    assert request.to_sync == "tenants/acme/syncs/r2"
+    assert "mfa_enabled: true -> false" in result.stdout
+    assert "path: read -> unread (Denied)" in result.stdout
+
+
+def test_a_history_lists_versions(operator: Operator) -> None:
+    done = operator.run("-o", "ndjson", "inventory", "history", "iam_users/0", "--limit", "5")
+    answer = record_service_pb2.ListRecordVersionsResponse(records=users("new", "old"))
+    request = operator.answer("RecordService", "ListRecordVersions", answer)
+    lines = done.result(SECONDS).stdout.splitlines()
+    assert (request.parent, request.page_size) == ("tenants/acme/iam_users/0", 5)
+    assert [json.loads(line)["iamUser"]["username"] for line in lines] == ["new", "old"]
+
+
+def test_aggregates_are_asked_and_shown(operator: Operator) -> None:
+    done = operator.run(
+        *("inventory", "aggregate", "iam_users", "--by", "mfa_enabled"),
+        *("--bucket", "month:last_login", "--max", "last_login", "--at", "2026-01-31"),
+    )
+    scalar = aggregate_pb2.Scalar
+    start = scalar(timestamp_value=Timestamp(seconds=0))
+    group = aggregate_pb2.AggregateGroup(
+        keys=[scalar(bool_value=False), start], count=7, values=[scalar()]
+    )
+    answer = aggregate_pb2.AggregateRecordsResponse(groups=[group])
+    request = operator.answer("RecordService", "AggregateRecords", answer)
+    result = done.result(SECONDS)
+    assert list(request.group_by) == ["mfa_enabled"]
+    assert request.time_bucket.unit == aggregate_pb2.TimeBucket.UNIT_MONTH
+    assert request.aggregates[0].function == aggregate_pb2.Aggregate.FUNCTION_MAX
+    assert request.read_time.ToJsonString() == "2026-01-31T00:00:00Z"
+    for text in ("no", "1970-01-01T00:00:00Z", "7", "max(last_login)"):
+        assert text in result.stdout
+
+
 def test_a_refusal_goes_to_stderr_with_its_reason_and_exit_code_1(operator: Operator) -> None:
     done = operator.run("inventory", "ls", "iam_users")
     refusal = PermissionMissing("inventory.iam_users.list").status("req-1")
@@ -195,6 +254,9 @@ def test_an_endpoint_that_does_not_answer_is_exit_code_3(operator: Operator) -> 
     [
         ["inventory", "ls"],
         ["nonsense"],
+        ["inventory", "diff"],
+        ["inventory", "aggregate", "iam_users", "--bucket", "age:last_login"],
+        ["inventory", "diff", "--from", "2026-13-01"],
         ["inventory", "ls", "iam_users", "--at", "yesterday"],
         ["inventory", "get", "iam_users/0", "--at", "2026-02-30"],
         ["compliance", "evaluate", "--ssp", "x", "--max-age", "soon"],

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mesh.errors import FieldInvalid, PageTokenInvalid, ResourceNotFound
 from mesh.records.servicer import RecordServicer
+from mesh.sql.history import History
 from mesh.sql.store import Store
 from secmesh.inventory.v1.record_pb2 import Record
 from secmesh.records.v1 import record_requests_pb2 as requests
@@ -185,3 +186,60 @@ async def test_a_kind_without_history_has_no_past() -> None:
             await servicer.GetRecord(
                 requests.GetRecordRequest(name=f"{parent}/a", read_time=at(1)), None
             )
+
+
+async def read_versions(servicer: RecordServicer, page_size: int, **fields: Any) -> list[Record]:
+    found: list[Record] = []
+    token = ""
+    while True:
+        request = requests.ListRecordVersionsRequest(
+            parent=f"{USERS}/a", page_size=page_size, page_token=token, **fields
+        )
+        page: Any = await servicer.ListRecordVersions(request, None)
+        assert len(page.records) <= page_size
+        found += page.records
+        token = page.next_page_token
+        if not token:
+            return found
+
+
+@FREE
+@given(past=pasts(("iam_user",)), page_size=st.integers(1, 4))
+def test_the_versions_of_a_record_are_all_told_newest_first(
+    runner: asyncio.Runner, store: Store, past: list[Record], page_size: int
+) -> None:
+    runner.run(refill(store, past))
+    servicer = RecordServicer(INVENTORY, store)
+    own = [each for each in past if each.name == f"{USERS}/a"]
+    if not own:
+        with pytest.raises(ResourceNotFound):
+            runner.run(read_versions(servicer, page_size))
+        return
+    wanted = sorted(own, key=lambda each: each.valid_from.seconds, reverse=True)
+    assert runner.run(read_versions(servicer, page_size)) == wanted
+    chosen = [each for each in wanted if each.iam_user.mfa_enabled]
+    assert runner.run(read_versions(servicer, page_size, filter="mfa_enabled")) == chosen
+    mask = FieldMask(paths=["etag"])
+    masked = runner.run(read_versions(servicer, page_size, read_mask=mask))
+    assert masked == [Record(etag=each.etag) for each in wanted]
+
+
+def test_a_page_of_versions_belongs_to_its_record(runner: asyncio.Runner, store: Store) -> None:
+    runner.run(refill(store, [version(1, 2), version(2, None), version(1, None, "b")]))
+    servicer = RecordServicer(INVENTORY, store)
+
+    def page(record: str, **fields: Any) -> Any:
+        request = requests.ListRecordVersionsRequest(parent=f"{USERS}/{record}", **fields)
+        return runner.run(servicer.ListRecordVersions(request, None))
+
+    token = page("a", page_size=1).next_page_token
+    assert page("a", page_token=token).records[0].valid_from == at(1)
+    for wrong in (("b", {"page_token": token}), ("a", {"page_token": token, "filter": "true"})):
+        with pytest.raises(PageTokenInvalid):
+            page(wrong[0], **wrong[1])
+
+
+async def test_versions_of_a_kind_without_history_are_refused() -> None:
+    async with opened("sqlite://") as made:
+        with pytest.raises(FieldInvalid, match="parent: past versions of plains are not kept"):
+            await History(made).page("plains", "tenants/acme/plains/a")

@@ -1,13 +1,13 @@
 """Lets a call pass if the caller holds its permission and its names are the caller's tenant's."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor_pb2 import FieldOptions
 from google.protobuf.message import Message
 
-from mesh.contract.catalogue import KIND_PLACEHOLDER, Catalogue, CatalogueError, Method
-from mesh.contract.names import collection_of, tenant_of
+from mesh.contract.catalogue import KIND_PLACEHOLDER, Catalogue, CatalogueError, Kind, Method
+from mesh.contract.names import EVERY_COLLECTION, collection_of, tenant_of
 from mesh.errors import (
     FieldInvalid,
     KindUnknown,
@@ -44,11 +44,11 @@ class Permission(MessageInterceptor):
         reader = self._readers.get(method.path)
         if reader is None:
             return
-        for field, name in reader(message):
+        for field, name, of_kind in reader(message):
             tenant = tenant_of(name)
             if tenant is None:
                 raise FieldInvalid.of(field, "is no name under tenants/{tenant}", "NAME_INVALID")
-            if method.per_kind:
+            if of_kind:
                 self._require_kind_permission(call, method, field, name)
             # As if absent: whether another tenant has it is nobody's business.
             if not caller.acts_for(tenant):
@@ -58,33 +58,42 @@ class Permission(MessageInterceptor):
         collection = collection_of(name)
         if collection is None:
             raise FieldInvalid.of(field, "names no collection", "NAME_INVALID")
+        verb = method.permission.removeprefix(KIND_PLACEHOLDER + ".")
+        for kind in self._kinds_of(collection):
+            needed = kind.permission(verb)
+            if not call.caller.permits(needed):
+                raise PermissionMissing(needed)
+
+    def _kinds_of(self, collection: str) -> Iterable[Kind]:
+        """Give the kinds of a collection; all for the wildcard, where a contract admits it."""
+        if collection == EVERY_COLLECTION:
+            return self._kinds.values()
         kind = self._kinds.get(collection)
         if kind is None:
             raise KindUnknown(collection)
-        verb = method.permission.removeprefix(KIND_PLACEHOLDER + ".")
-        needed = kind.permission(verb)
-        if not call.caller.permits(needed):
-            raise PermissionMissing(needed)
+        return (kind,)
 
 
-def _name_reader(method: Method) -> Callable[[Message], Iterator[tuple[str, str]]]:
-    """Read the resource names of a request; empty ones only if they must not be empty."""
+def _name_reader(method: Method) -> Callable[[Message], Iterator[tuple[str, str, bool]]]:
+    """Read the resource names of a request; empty ones only if they must not be empty.
+
+    Of each: its field, the name, and whether it names the kind that the permission is of.
+    """
     fields = method.descriptor.input_type.fields_by_name
-    plain = [
-        (name, _is_required(fields[name].GetOptions()) or method.per_kind)
-        for name in method.names
-        if not fields[name].is_repeated
-    ]
+    required = {name for name in method.names if _is_required(fields[name].GetOptions())}
+    # Names beside the required one point elsewhere, as at a run.
+    of_kind = (required or set(method.names)) if method.per_kind else set()
+    plain = [name for name in method.names if not fields[name].is_repeated]
     lists = [name for name in method.names if fields[name].is_repeated]
 
-    def read(message: Message) -> Iterator[tuple[str, str]]:
-        for field, needed in plain:
+    def read(message: Message) -> Iterator[tuple[str, str, bool]]:
+        for field in plain:
             name = getattr(message, field)
-            if name or needed:
-                yield field, name
+            if name or field in required or field in of_kind:
+                yield field, name, field in of_kind
         for field in lists:
             for name in getattr(message, field):
-                yield field, name
+                yield field, name, field in of_kind
 
     return read
 

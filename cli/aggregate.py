@@ -1,0 +1,99 @@
+"""`secmesh inventory aggregate`: counts and summaries of what was collected."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from cli.connection import UsageProblem, connection_of
+from cli.moments import parse_time
+from cli.output import Column, write_messages
+from secmesh.inventory.v1 import record_service_pb2_grpc
+from secmesh.records.v1 import aggregate_pb2 as pb
+
+app = typer.Typer(help="Counts and summaries of what was collected.")
+
+UNITS = {
+    name.removeprefix("UNIT_").lower(): number
+    for name, number in pb.TimeBucket.Unit.items()
+    if number
+}
+FIELD = "Field, any number of times."
+
+
+@app.command()
+def aggregate(
+    context: typer.Context,
+    collection: Annotated[str, typer.Argument(help="Such as s3_buckets; `kinds` lists them.")],
+    by: Annotated[
+        list[str] | None, typer.Option(help="Field that makes groups, up to three times.")
+    ] = None,
+    bucket: Annotated[str, typer.Option(help="Spans of time, such as month:creation_date.")] = "",
+    count: Annotated[list[str] | None, typer.Option(help=FIELD)] = None,
+    least: Annotated[list[str] | None, typer.Option("--min", help=FIELD)] = None,
+    greatest: Annotated[list[str] | None, typer.Option("--max", help=FIELD)] = None,
+    avg: Annotated[list[str] | None, typer.Option(help=FIELD)] = None,
+    total: Annotated[list[str] | None, typer.Option("--sum", help=FIELD)] = None,
+    filter_: Annotated[str, typer.Option("--filter", help="CEL condition.")] = "",
+    at: Annotated[str | None, typer.Option(help="Count what stood at a time; else now.")] = None,
+) -> None:
+    """Count the records of a collection, and compute over their fields, in groups."""
+    connection = connection_of(context)
+    request = pb.AggregateRecordsRequest(
+        parent=f"{connection.tenant}/{collection}",
+        filter=filter_,
+        group_by=by,
+        time_bucket=parse_bucket(bucket) if bucket else None,
+        read_time=parse_time(at, "--at") if at else None,
+    )
+    asked = {"COUNT": count, "MIN": least, "MAX": greatest, "AVG": avg, "SUM": total}
+    for function, fields in asked.items():
+        number = pb.Aggregate.Function.Value(f"FUNCTION_{function}")
+        for field in fields or ():
+            request.aggregates.add(function=number, field=field)
+    with connection.channel() as channel:
+        stub = record_service_pb2_grpc.RecordServiceStub(channel)
+        groups = stub.AggregateRecords(request).groups
+        write_messages(groups, connection.output, columns_of(request))
+
+
+def parse_bucket(text: str) -> pb.TimeBucket:
+    """Read spans such as ``month:creation_date``."""
+    unit, _, field = text.partition(":")
+    if unit not in UNITS or not field:
+        raise UsageProblem(f"--bucket is UNIT:FIELD, the unit one of {', '.join(UNITS)}")
+    return pb.TimeBucket(unit=pb.TimeBucket.Unit.ValueType(UNITS[unit]), field=field)
+
+
+def columns_of(request: pb.AggregateRecordsRequest) -> Sequence[str | Column]:
+    """Choose a table's columns: keys, count, results."""
+    keys = list(request.group_by)
+    if request.HasField("time_bucket"):
+        keys.append(request.time_bucket.field)
+    functions = pb.Aggregate.Function
+    values = [
+        f"{functions.Name(each.function).removeprefix('FUNCTION_').lower()}({each.field})"
+        for each in request.aggregates
+    ]
+    return [
+        *(_column("keys", place, title) for place, title in enumerate(keys)),
+        "count",
+        *(_column("values", place, title) for place, title in enumerate(values)),
+    ]
+
+
+def _column(holder: str, place: int, title: str) -> Column:
+    return Column(title, lambda group: shown(getattr(group, holder)[place]))
+
+
+def shown(scalar: pb.Scalar) -> str:
+    """Write a value as a person reads it; empty if it is absent."""
+    which = scalar.WhichOneof("value")
+    value: Any = getattr(scalar, which) if which else ""
+    if isinstance(value, Timestamp | Duration):
+        return value.ToJsonString()
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
