@@ -47,4 +47,4 @@ DEPRECATION = {
 def deprecation_of(runtime: str) -> datetime | None:
     """Give when a runtime is deprecated, at the start of that day in UTC; None if unknown."""
     day = DEPRECATION.get(runtime)
-    return day and datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) if day is not None else None

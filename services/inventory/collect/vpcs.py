@@ -163,7 +163,7 @@ def collect(reader: Reader) -> Collected:
 
 
 def _read(reader: Reader, part: Part) -> Items | Unread:
-    given = {"Filters": list(part.filters)} if part.filters else {}
+    given: dict[str, Any] = {"Filters": list(part.filters)} if part.filters else {}
     return reader.items(part.operation, part.key, page_size=part.page, **given)
 
 
