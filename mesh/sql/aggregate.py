@@ -11,7 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from mesh.errors import FieldInvalid
 from mesh.sql.buckets import Unit, span_start
 from mesh.sql.order import may_sort
-from mesh.sql.store import Store, condition
+from mesh.sql.store import Store
 from mesh.sql.tables import KindTable
 from mesh.sql.types import Storage, storage_of
 
@@ -91,7 +91,7 @@ async def aggregate(store: Store, collection: str, tenant: str, question: Questi
     statement = store.select(collection, tenant, read_time=question.read_time)
     statement = statement.with_only_columns(*keys, *labelled)
     if question.filter:
-        statement = statement.where(condition(target, question.filter))
+        statement = statement.where(store.condition(target, question.filter))
     if keys:
         # By place, so that no database has to see that two expressions are one.
         places: list[sa.ColumnElement[Any]] = [

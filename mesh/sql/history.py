@@ -13,7 +13,7 @@ from mesh.contract.catalogue import field_option
 from mesh.errors import ResourceNotFound
 from mesh.sql.moments import require_history, valid_at
 from mesh.sql.paging import Page, page_limit
-from mesh.sql.store import Store, condition
+from mesh.sql.store import Store
 from mesh.sql.tables import VALID_FROM, VALID_TO, KindTable
 
 ID = "id"
@@ -73,7 +73,7 @@ class History:
         statement = (
             self._store.select(collection, tenant, past=True)
             .where(sa.or_(sa.and_(old, sa.not_(new)), sa.and_(new, sa.not_(old))))
-            .where(*(condition(target, each) for each in conditions))
+            .where(*(self._store.condition(target, each) for each in conditions))
             .where(target.table.c[ID] > after)
             .order_by(target.table.c[ID], target.table.c[VALID_FROM])
             # A record has two versions at most here: these are enough for one more record.
@@ -114,7 +114,7 @@ class History:
         if not page_token and not await self._store.fetch(statement.limit(1)):
             raise ResourceNotFound(name)
         if filter:
-            statement = statement.where(condition(target, filter))
+            statement = statement.where(self._store.condition(target, filter))
         if page_token:
             [before] = self._store.tokens.read(request, page_token)
             statement = statement.where(opened < before)

@@ -22,7 +22,7 @@ from secmesh.inventory.v1.history_service_pb2 import (
 from secmesh.inventory.v1.history_service_pb2_grpc import HistoryServiceServicer
 from secmesh.inventory.v1.sync_pb2 import Sync
 from services.inventory.differences import record_change
-from services.inventory.store import SyncStore
+from services.inventory.sync_store import SyncStore
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,11 @@ class World:
         ]
         return sorted(found, key=lambda record: record.valid_from.ToMicroseconds())
 
+    async def syncs(self) -> list[Sync]:
+        """Give every run."""
+        page = await self.store.page("syncs", TENANT, page_size=1000)
+        return [sync for sync in page.items if isinstance(sync, Sync)]
+
     async def manifest(self, sync: Sync) -> list[ManifestEntry]:
         """Give the manifest of a run."""
         page = await self.store.page("manifest_entries", sync.name, page_size=1000)

@@ -36,7 +36,8 @@ def _server() -> Server:
         load_catalogue(PACKAGE),
         TokenVerifier(Path(keys) / JWKS_FILE, ISSUER, AUDIENCE),
         lambda server: record_service_pb2_grpc.add_RecordServiceServicer_to_server(
-            Records(get=_sleep), server
+            Records(get=_sleep),  # type: ignore[abstract]  # abstract in its stub only
+            server,
         ),
         always_ready,
         _dispose,

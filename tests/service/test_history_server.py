@@ -24,7 +24,7 @@ from secmesh.inventory.v1.record_service_pb2_grpc import RecordServiceStub
 from secmesh.records.v1 import aggregate_pb2
 from secmesh.records.v1 import record_requests_pb2 as requests
 from services.inventory.history_servicer import HistoryServicer
-from services.inventory.store import SyncStore
+from services.inventory.sync_store import SyncStore
 from tests.service.collect_world import CATALOGUE
 from tests.service.server_fixtures import PACKAGE, Running, running
 

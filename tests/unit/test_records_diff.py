@@ -24,7 +24,7 @@ from secmesh.inventory.v1.history_service_pb2 import (
 from secmesh.inventory.v1.record_pb2 import READ_OUTCOME_DENIED, Record
 from secmesh.inventory.v1.sync_pb2 import Sync
 from services.inventory.history_servicer import HistoryServicer
-from services.inventory.store import SyncStore
+from services.inventory.sync_store import SyncStore
 from tests.unit.sql_contract import sample_catalogue
 from tests.unit.sql_rows import opened, vault
 from tests.unit.version_histories import (
