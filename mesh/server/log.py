@@ -123,7 +123,13 @@ def log_event(logger: logging.Logger, level: int, message: str, fields: Mapping[
 def report_loop_failure(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log what the event loop caught; its own words hold the text of exceptions."""
     error = context.get("exception")
-    fields = {"error": failure(error)} if isinstance(error, BaseException) else {}
+    fields: dict[str, Any] = {}
+    if isinstance(error, BaseException):
+        fields["error"] = failure(error)
+    else:  # then its words are fixed, such as those about a task that was never awaited
+        task = context.get("task")
+        fields["event"] = str(context.get("message", ""))
+        fields["task"] = task.get_coro().__qualname__ if isinstance(task, asyncio.Task) else ""
     logging.getLogger("mesh.server.loop").error(
         "a task of the event loop failed", extra={"fields": fields}
     )

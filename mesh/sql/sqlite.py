@@ -41,18 +41,48 @@ def open_sqlite(url: sa.URL, pool: Pool) -> AsyncEngine:
     if scratch is not None:
         weakref.finalize(engine.sync_engine, shutil.rmtree, scratch, ignore_errors=True)
     target = engine.sync_engine
-    sa.event.listen(target, "do_connect", _make_private)
+    file = _File(str(url.database))
+    sa.event.listen(target, "do_connect", file.prepare)
     sa.event.listen(target, "connect", _configure)
+    sa.event.listen(target, "connect", file.note)
+    sa.event.listen(target, "checkout", file.require_same)
     sa.event.listen(target, "begin", _begin)
     return engine
 
 
-def _make_private(_dialect: Any, _record: Any, arguments: list[Any], _named: Any) -> None:
-    """Create the file for its owner alone, before the driver starts a thread for it."""
-    try:
-        os.close(os.open(arguments[0], os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise sqlite3.OperationalError("the database file cannot be opened") from error
+class _File:
+    """The file of a database: made once, and never written to after it was taken away.
+
+    SQLite goes on writing to a file that was removed or replaced, and all of it is lost.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._made = False
+
+    def prepare(self, *_: Any) -> None:
+        """Create the file for its owner alone, before the driver starts a thread for it."""
+        create = 0 if self._made else os.O_CREAT
+        try:
+            os.close(os.open(self._path, create | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise sqlite3.OperationalError("the database file cannot be opened") from error
+        self._made = True
+
+    def note(self, _connection: Any, record: Any) -> None:
+        record.info["file"] = self._identity()
+
+    def require_same(self, _connection: Any, record: Any, _proxy: Any) -> None:
+        """Have the pool open the file anew if it is not the one this connection has."""
+        if record.info.get("file") != self._identity():
+            raise sa.exc.DisconnectionError("the database file is another")
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
 
 def _configure(connection: Any, _record: Any) -> None:

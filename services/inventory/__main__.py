@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import grpc
 import sqlalchemy as sa
@@ -116,18 +117,26 @@ async def migrate(settings: InventorySettings) -> None:
     await store.engine.dispose()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and give its exit code: 0 done, 1 failed, 2 wrong usage."""
+def _parser() -> argparse.ArgumentParser:
+    """Make the command line, whose every --help lists the settings."""
+    shown: dict[str, Any] = {
+        "epilog": f"settings, from the environment:\n{describe()}",
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }
     parser = argparse.ArgumentParser(
         prog="python -m services.inventory",
         description="Collects AWS accounts and compares them with a System Security Plan.",
-        epilog=f"settings, from the environment:\n{describe()}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **shown,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("serve", help="serve gRPC until SIGTERM or SIGINT")
-    commands.add_parser("migrate", help="create the tables that the database lacks")
-    command = {"serve": serve, "migrate": migrate}[parser.parse_args(argv).command]
+    commands.add_parser("serve", help="serve gRPC until SIGTERM or SIGINT", **shown)
+    commands.add_parser("migrate", help="create the tables that the database lacks", **shown)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit code: 0 done, 1 failed, 2 wrong usage."""
+    command = {"serve": serve, "migrate": migrate}[_parser().parse_args(argv).command]
     try:
         settings = InventorySettings()
     except ValidationError as error:

@@ -1,5 +1,6 @@
 """Calls that no well-behaved client makes: they are refused in the same form as all others."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from mesh.client import CallRefused, open_channel
 from mesh.server.call import REQUEST_ID_KEY
 from secmesh.inventory.v1.record_pb2 import Record
 from secmesh.inventory.v1.record_service_pb2_grpc import RecordServiceStub
+from secmesh.inventory.v1.sync_pb2 import Sync
+from secmesh.inventory.v1.sync_service_pb2 import StartSyncRequest
+from secmesh.inventory.v1.sync_service_pb2_grpc import SyncServiceStub
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest, ListRecordsRequest
 from tests.service.server_fixtures import PACKAGE, RECORD, Running, running
 
@@ -76,6 +80,16 @@ async def test_long_metadata_is_no_matter_of_chance(
     for _ in range(5):  # between gRPC's two limits calls are refused at random
         found = await stub.GetRecord(GetRecordRequest(name=RECORD), metadata=metadata)
         assert found == Record(name=RECORD)
+
+
+async def test_a_message_of_a_million_faults_is_refused_at_once(channel: grpc.aio.Channel) -> None:
+    sync = Sync(cloud_account_id="123456789012", collections=["1"] * 1_000_000)
+    request = StartSyncRequest(parent="tenants/acme", sync=sync)
+    async with asyncio.timeout(10):  # each one named would take minutes
+        with pytest.raises(CallRefused) as caught:
+            await SyncServiceStub(channel).StartSync(request)
+    assert caught.value.reason == "FIELD_INVALID"
+    assert caught.value.message.startswith("sync.collections")
 
 
 async def test_messages_after_a_malformed_one_are_served(channel: grpc.aio.Channel) -> None:

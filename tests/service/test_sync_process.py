@@ -75,8 +75,10 @@ def test_the_schema_is_made_without_serving(tmp_path: Path) -> None:
     assert (tmp_path / "inventory.db").exists()
 
 
-def test_help_lists_every_setting() -> None:
-    done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize("command", [[], ["serve"], ["migrate"]])
+def test_help_lists_every_setting(command: list[str]) -> None:
+    arguments = [*COMMAND, *command, "--help"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert describe() in done.stdout
     for variable in ("DATABASE_URL", "AWS_ENDPOINT_URL", "SECMESH_INVENTORY_JWKS", "AWS_REGION"):
         assert f"  {variable} " in done.stdout
