@@ -67,7 +67,22 @@ class InventorySettings(ServerSettings):
     unit_seconds: float = Field(
         900, gt=0, le=86_400, description="longest one unit reads before the rest stays unread"
     )
-    attempts: int = Field(8, ge=1, le=50, description="tries of one AWS call, the first included")
+    lease_seconds: float = Field(
+        30,
+        ge=0.5,
+        le=3600,
+        description="how long a process that fell silent keeps its runs from others",
+    )
+    attempts: int = Field(
+        8, ge=1, le=50, description="tries of one AWS call that fails for a moment"
+    )
+    share: float = Field(
+        0.7,
+        gt=0,
+        le=1,
+        description="part of the rate at which AWS throttled that is used afterwards, so that "
+        "production keeps the rest",
+    )
 
     @field_validator("accounts")
     @classmethod
@@ -88,6 +103,7 @@ class InventorySettings(ServerSettings):
             role=self.role,
             external_id=self.external_id,
             attempts=self.attempts,
+            share=self.share,
             connections=self.units + self.reads,
         )
 
@@ -95,6 +111,11 @@ class InventorySettings(ServerSettings):
     def unit_limit(self) -> timedelta:
         """The longest that one unit reads."""
         return timedelta(seconds=self.unit_seconds)
+
+    @property
+    def lease(self) -> timedelta:
+        """How long a process that fell silent keeps its runs from others."""
+        return timedelta(seconds=self.lease_seconds)
 
     @property
     def database(self) -> str:

@@ -330,3 +330,15 @@ def test_cancel_takes_a_run_by_id_or_name(operator: Operator, name: str) -> None
     result = done.result(SECONDS)
     assert result.exit_code == 0
     assert json.loads(result.stdout)["state"] == "STATE_CANCELLED"
+
+
+def test_resume_follows_the_run_to_its_end(operator: Operator) -> None:
+    done = operator.run("-o", "json", "inventory", "resume", "r1")
+    running = sync_pb2.Sync(name="tenants/acme/syncs/r1", state=sync_pb2.Sync.State.STATE_RUNNING)
+    request = operator.answer("SyncService", "ResumeSync", running)
+    assert request.name == running.name
+    operator.stream("SyncService", "WatchSync", sync_event(2, sync_pb2.Sync.STATE_PARTIAL), ENDED)
+    result = done.result(SECONDS)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["progress"]["unitsDone"] == 2
+    assert "secmesh inventory manifest" in result.stderr
