@@ -36,8 +36,12 @@ class UnitStore:
         self._table = store.target(UNITS).table
 
     async def of(self, sync: str, connection: AsyncConnection | None = None) -> list[SyncUnit]:
-        """Give the units of a run."""
-        statement = self.store.select(UNITS, tenant_of(sync) or "").where(*self._under(sync))
+        """Give the units of a run, in the order of collections and regions."""
+        statement = (
+            self.store.select(UNITS, tenant_of(sync) or "")
+            .where(*self._under(sync))
+            .order_by(self._table.c.collection, self._table.c.region)
+        )
         found = await self.store.messages(UNITS, statement, connection=connection)
         return [unit for unit in found if isinstance(unit, SyncUnit)]
 

@@ -119,7 +119,7 @@ async def test_a_killed_process_loses_only_the_units_in_flight(
     async with world(aws, folder) as made:
         units = await made.runner.units(name)
         ended = {unit.collection for unit in units if unit.HasField("end_time")}
-        assert len(ended) == before.progress.units_done
+        assert before.progress.units_done <= len(ended) < before.progress.units
     first = Counter(faults.calls)
 
     faults.clear()

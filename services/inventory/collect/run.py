@@ -96,7 +96,8 @@ class Run:
         """Units come with their checkpoints; those that ended are not read again."""
         self._sync = sync
         self._ended = {unit: each for unit, each in units.items() if not _is_pending(each)}
-        self._open = {unit for unit in units if unit not in self._ended}
+        # A dict keeps the order in which they are to be read.
+        self._open = dict.fromkeys(unit for unit in units if unit not in self._ended)
         self._accounts = accounts
         self._records = stores.records
         self._syncs = stores.syncs
@@ -298,7 +299,7 @@ class Run:
         """Write a unit with its checkpoint, then count it."""
         end = partial(self._leases.end, unit=ended)
         await self._records.write_unit(unit, changes, entries, datetime.now(UTC), end)
-        self._open.discard(unit)
+        self._open.pop(unit, None)
         self._whole &= ended.whole
         # Its calls were counted as they were answered.
         self._progress.add(written(changes))
