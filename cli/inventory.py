@@ -54,6 +54,11 @@ def sync(
         request = sync_service_pb2.StartSyncRequest(parent=connection.tenant, sync=wanted)
         done = follow(stub, stub.StartSync(request))
         write_message(done, connection.output)
+    finish(done)
+
+
+def finish(done: sync_pb2.Sync) -> None:
+    """Leave with the exit code of a run that ended."""
     if done.state == sync_pb2.Sync.STATE_FAILED:
         talk.print(visible(done.error.message), markup=False, style="bold red")
         raise typer.Exit(ExitCode.REFUSED)
@@ -214,6 +219,18 @@ def cancel(context: typer.Context, name: RunName) -> None:
         stub = sync_service_pb2_grpc.SyncServiceStub(channel)
         request = sync_service_pb2.CancelSyncRequest(name=run_name(connection, name))
         write_message(stub.CancelSync(request), connection.output)
+
+
+@app.command()
+def resume(context: typer.Context, name: RunName) -> None:
+    """Go on with a run that broke off, failed or was cancelled, and follow it to its end."""
+    connection = connection_of(context)
+    with connection.channel() as channel:
+        stub = sync_service_pb2_grpc.SyncServiceStub(channel)
+        request = sync_service_pb2.ResumeSyncRequest(name=run_name(connection, name))
+        done = follow(stub, stub.ResumeSync(request))
+        write_message(done, connection.output)
+    finish(done)
 
 
 @app.command()

@@ -1,10 +1,11 @@
 """Access to AWS accounts: whose credentials, which endpoint, how patiently."""
 
 import threading
+import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Protocol
 
 import botocore.session
@@ -15,12 +16,16 @@ from botocore.credentials import (
     CredentialProvider,
     CredentialResolver,
     DeferredRefreshableCredentials,
+    RefreshableCredentials,
 )
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mesh.aws.outcomes import Outcome, classify_code, error_code
+from mesh.aws.outcomes import CREDENTIALS_REFUSED, Outcome, classify_code, error_code
+from mesh.aws.pace import Pace, Paces
 
 ACCOUNT_PLACEHOLDER = "{account}"
+CONFIRMED_SECONDS = 300.0
+"""How long credentials count as good that STS has confirmed."""
 _SESSION_NAME = "secmesh"
 
 
@@ -28,9 +33,12 @@ class Observer(Protocol):
     """Sees every attempt of a call, retried ones too, in the thread that makes it."""
 
     def before(self) -> None:
-        """Called before each attempt; what it raises ends the call."""
+        """Called before each attempt and while it waits; what it raises ends the call."""
 
-    def answered(self, outcome: Outcome) -> None:
+    def pause(self, seconds: float) -> None:
+        """Wait; what it raises ends the call."""
+
+    def answered(self, outcome: Outcome, code: str) -> None:
         """Called with what each attempt was answered."""
 
 
@@ -60,6 +68,8 @@ class Access:
     external_id: str = ""
     attempts: int = 8
     """Tries of one call, the first included."""
+    share: float = 0.7
+    """Part of a rate that AWS found too fast which is used afterwards."""
     connections: int = 32
     connect_timeout: float = 10.0
     """Seconds."""
@@ -76,12 +86,18 @@ class Account:
         partition: str,
         access: Access,
         session: botocore.session.Session,
+        paces: Paces,
     ) -> None:
         self.cloud_account_id = cloud_account_id
         self.partition = partition
         self.region = access.region
         self._access = access
         self._session = session
+        self._paces = paces
+        self.confirmed = time.monotonic()
+        """When STS last said whose credentials these are."""
+        self.refused = False
+        """Whether an answer said that the credentials are not good any more."""
         self._clients: dict[tuple[str, str], BaseClient] = {}
         # botocore sessions make clients in one thread at a time only.
         self._lock = threading.Lock()
@@ -94,29 +110,60 @@ class Account:
                 client = _client(self._session, self._access, service, region)
                 if self._access.endpoint_url and service == "s3control":
                     client.meta.events.register("before-sign.s3-control", self._drop_host_prefix)
-                client.meta.events.register("before-send", _before)
-                client.meta.events.register("response-received", _answered)
+                pace = self._paces.of(self.cloud_account_id, region, service)
+                events = client.meta.events
+                events.register("before-send", partial(_before, pace))
+                events.register("response-received", partial(self._answered, pace))
+                events.register_first("needs-retry", _retry_throttled)  # type: ignore[arg-type]  # its answer is the delay
                 self._clients[service, region] = client
             return client
+
+    def has_credentials_of(self, session: botocore.session.Session) -> bool:
+        """Tell whether another session brings nothing that these clients have not."""
+        mine, theirs = self._session.get_credentials(), session.get_credentials()
+        if self.refused or mine is None or theirs is None:
+            return False
+        if isinstance(mine, RefreshableCredentials):
+            # They fetch their own successors.
+            return type(mine) is type(theirs)
+        return bool(mine.get_frozen_credentials() == theirs.get_frozen_credentials())
+
+    def _answered(self, pace: Pace, parsed_response: Mapping[str, Any] | None, **_: object) -> None:
+        if parsed_response is None:
+            return
+        outcome, code = _outcome(parsed_response)
+        self.refused |= code in CREDENTIALS_REFUSED
+        if outcome is Outcome.THROTTLED:
+            pace.throttled()
+        else:
+            pace.answered()
+        watching = observer.get()
+        if watching is not None:
+            watching.answered(outcome, code)
 
     def _drop_host_prefix(self, request: AWSRequest, **_: object) -> None:
         # One endpoint for all accounts has no host name for each of them.
         request.url = str(request.url).replace(f"//{self.cloud_account_id}.", "//", 1)
 
 
-def _before(**_: object) -> None:
+def _before(pace: Pace, **_: object) -> None:
     watching = observer.get()
     if watching is not None:
-        watching.before()
+        pace.wait(watching.before, watching.pause)
 
 
-def _answered(parsed_response: Mapping[str, Any] | None, **_: object) -> None:
-    watching = observer.get()
-    if watching is None or parsed_response is None:
-        return
+def _retry_throttled(response: tuple[object, Mapping[str, Any]] | None, **_: object) -> int | None:
+    """Let a throttled call be made again without end: the pace and the caller's patience rule."""
+    if response is None or observer.get() is None:
+        return None
+    outcome, _code = _outcome(response[1])
+    return 0 if outcome is Outcome.THROTTLED else None
+
+
+def _outcome(parsed_response: Mapping[str, Any]) -> tuple[Outcome, str]:
     code = error_code(parsed_response)
     status = int(parsed_response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    watching.answered(classify_code(code, status) if code else Outcome.READ)
+    return (classify_code(code, status) if code else Outcome.READ), code
 
 
 def _client(
@@ -126,7 +173,7 @@ def _client(
         connect_timeout=access.connect_timeout,
         read_timeout=access.read_timeout,
         max_pool_connections=access.connections,
-        retries={"mode": "adaptive", "total_max_attempts": access.attempts},
+        retries={"mode": "standard", "total_max_attempts": access.attempts},
         user_agent_extra="secmesh",
     )
     return session.create_client(
@@ -151,6 +198,7 @@ class Accounts:
         # Reading the list of regions takes a moment that no call should wait for.
         _known_regions()
         self._access = access
+        self._paces = Paces(access.share)
         self._lock = threading.Lock()
         self._accounts: dict[str, Account] = {}
 
@@ -180,9 +228,26 @@ class Accounts:
         if found != cloud_account_id:
             raise AccountUnreachable(cloud_account_id, f"the credentials lead to {found}")
         with self._lock:
-            # Clients are costly to make; the session inside refreshes its own credentials.
-            fresh = Account(cloud_account_id, partition, self._access, session)
-            return self._accounts.setdefault(cloud_account_id, fresh)
+            # Clients are costly to make, so they are kept while their credentials are good.
+            known = self._accounts.get(cloud_account_id)
+            if known is not None and known.has_credentials_of(session):
+                known.confirmed = time.monotonic()
+                return known
+            fresh = Account(cloud_account_id, partition, self._access, session, self._paces)
+            self._accounts[cloud_account_id] = fresh
+            return fresh
+
+    def current(self, cloud_account_id: str) -> Account:
+        """Give the account as ``open`` does, without asking STS again for a while.
+
+        Credentials that AWS refused, or that were confirmed some time ago, are
+        fetched anew. Raises AccountUnreachable.
+        """
+        with self._lock:
+            known = self._accounts.get(cloud_account_id)
+        if known is None or known.refused or time.monotonic() - known.confirmed > CONFIRMED_SECONDS:
+            return self.open(cloud_account_id)
+        return known
 
     def _identity(self, session: botocore.session.Session) -> tuple[str, str]:
         client: Any = _client(session, self._access, "sts", self._access.region)

@@ -63,7 +63,7 @@ _UNSUPPORTED = frozenset(
     }
 )
 # Answered with 403 like a missing permission, but no grant would cure them.
-_CREDENTIALS = frozenset(
+CREDENTIALS_REFUSED = frozenset(
     {
         "AuthFailure",
         "ExpiredToken",
@@ -91,7 +91,7 @@ def classify_code(code: str, status: int) -> Outcome:
     """Tell how a read ended from its error code and HTTP status."""
     if code in _THROTTLED or status == _TOO_MANY:
         return Outcome.THROTTLED
-    if code in _CREDENTIALS:
+    if code in CREDENTIALS_REFUSED:
         return Outcome.FAILED
     if code in _DENIED or status == _FORBIDDEN:
         return Outcome.DENIED

@@ -160,6 +160,8 @@ class Reader:
         self._patience = patience
         self._pool = pool
         self._listener = listener
+        self._throttle = ""
+        """Code of the last throttle that the unit met."""
 
     def call(
         self, operation: str, *, resource: str = "", region: str = "", **parameters: Any
@@ -244,11 +246,13 @@ class Reader:
         self._patience.pause(seconds)
 
     def before(self) -> None:
-        """See each attempt before it is made (``accounts.Observer``)."""
+        """See each attempt before it is made or waits (``accounts.Observer``)."""
         self._patience.check()
 
-    def answered(self, outcome: Outcome) -> None:
+    def answered(self, outcome: Outcome, code: str) -> None:
         """See what each attempt was answered (``accounts.Observer``)."""
+        if outcome is Outcome.THROTTLED:
+            self._throttle = code
         self._listener(outcome)
 
     def _client(self, service: str, region: str) -> Any:
@@ -260,6 +264,9 @@ class Reader:
             self._patience.check()
             return make()
         except ReadingOverdue:
+            # What slowed the unit down is why its time was not enough.
+            if self._throttle:
+                return self._gap(operation, resource, Outcome.THROTTLED, self._throttle)
             return self._gap(operation, resource, Outcome.FAILED, DEADLINE)
         except (ClientError, BotoCoreError) as error:
             outcome, code = classify(error)

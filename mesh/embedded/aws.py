@@ -116,8 +116,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     operation = "SERVICE:OPERATION"
     parser.add_argument("--deny", action="append", default=[], metavar=operation)
     parser.add_argument("--throttle", action="append", default=[], metavar=operation)
+    parser.add_argument("--limit", type=int, default=0, metavar="CALLS", help="most in a second")
     arguments = parser.parse_args(argv)
-    endpoint = AwsEndpoint(Faults(arguments.deny, arguments.throttle), arguments.port)
+    faults = Faults(arguments.deny, arguments.throttle)
+    faults.limit(arguments.limit)
+    endpoint = AwsEndpoint(faults, arguments.port)
     ended = threading.Event()
 
     def end(_number: int, _frame: FrameType | None) -> None:

@@ -8,7 +8,8 @@ import io
 import json
 import re
 import threading
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -71,6 +72,8 @@ class Faults:
         self._lock = threading.Lock()
         self._made: dict[str, Callable[[str], Fault]] = {}
         self._held: dict[str, threading.Event] = {}
+        self._limit = 0
+        self._recent: deque[float] = deque()
         self.calls: Counter[str] = Counter()
         self.deny(*denied)
         self.throttle(*throttled)
@@ -82,6 +85,23 @@ class Faults:
     def throttle(self, *operations: str) -> None:
         """Ask these operations to slow down from now on, without end."""
         self._set(operations, throttled)
+
+    def limit(self, calls: int) -> None:
+        """Ask every call to slow down beyond so many answered in a second; 0 for no limit."""
+        with self._lock:
+            self._limit = calls
+            self._recent.clear()
+
+    def _too_fast(self) -> bool:
+        if not self._limit:
+            return False
+        now = time.monotonic()
+        while self._recent and self._recent[0] <= now - 1:
+            self._recent.popleft()
+        if len(self._recent) >= self._limit:
+            return True
+        self._recent.append(now)
+        return False
 
     def hold(self, operation: str) -> threading.Event:
         """Let calls of an operation wait from now on until the event is set."""
@@ -102,13 +122,14 @@ class Faults:
                 held.set()
             self._held.clear()
             self._made.clear()
+            self._limit = 0
             self.calls.clear()
 
     def meet(self, operation: str) -> Fault | None:
         """Count a call and give the fault it meets, if any."""
         with self._lock:
             self.calls[operation] += 1
-            made = self._made.get(operation)
+            made = throttled if self._too_fast() else self._made.get(operation)
             held = self._held.get(operation)
         if held is not None:
             held.wait(HOLD_SECONDS)

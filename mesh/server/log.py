@@ -129,7 +129,7 @@ def report_loop_failure(_loop: asyncio.AbstractEventLoop, context: dict[str, Any
     else:  # then its words are fixed, such as those about a task that was never awaited
         task = context.get("task")
         fields["event"] = str(context.get("message", ""))
-        fields["task"] = task.get_coro().__qualname__ if isinstance(task, asyncio.Task) else ""
+        fields["task"] = task.get_name() if isinstance(task, asyncio.Task) else ""
     logging.getLogger("mesh.server.loop").error(
         "a task of the event loop failed", extra={"fields": fields}
     )

@@ -30,6 +30,7 @@ from secmesh.inventory.v1.compliance_service_pb2_grpc import (
 from secmesh.inventory.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
 from secmesh.inventory.v1.sync_service_pb2_grpc import add_SyncServiceServicer_to_server
 from services.inventory.collect.registry import REGISTRY
+from services.inventory.collect.run import Stores
 from services.inventory.collect.runner import Limits, SyncRunner
 from services.inventory.compliance.check_catalogue import load_checks
 from services.inventory.compliance_servicer import ComplianceServicer
@@ -38,6 +39,7 @@ from services.inventory.settings import InventorySettings, describe
 from services.inventory.store import InventoryStore
 from services.inventory.sync_servicer import SyncServicer
 from services.inventory.sync_store import SyncStore
+from services.inventory.unit_store import UnitStore
 
 PACKAGE = "secmesh.inventory.v1"
 
@@ -55,13 +57,13 @@ async def open_store(settings: InventorySettings, catalogue: Catalogue) -> Store
 
 def build_runner(settings: InventorySettings, catalogue: Catalogue, store: Store) -> SyncRunner:
     """Put together what collects accounts."""
+    leases = UnitStore(store, secrets.token_hex(8), settings.lease)
     return SyncRunner(
         catalogue,
         REGISTRY,
         Accounts(settings.access()),
         settings.grants,
-        InventoryStore(store),
-        SyncStore(store),
+        Stores(InventoryStore(store), SyncStore(store), leases),
         Limits(settings.units, settings.reads, settings.unit_limit),
     )
 

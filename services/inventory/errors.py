@@ -60,12 +60,15 @@ class SyncRunning(Refusal):
 
 
 class SyncInterrupted(Refusal):
-    """The run was ended before its units did."""
+    """The run broke off and cannot be resumed."""
 
     reason = _reason(error_reason_pb2.ERROR_REASON_SYNC_INTERRUPTED)
 
     def __init__(self, sync: str) -> None:
-        super().__init__(f"{sync} was interrupted; start it again", metadata={"sync": sync})
+        super().__init__(
+            f"{sync} was interrupted and cannot be resumed; start another",
+            metadata={"sync": sync},
+        )
 
 
 class SyncEnded(Refusal):

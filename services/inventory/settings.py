@@ -78,7 +78,22 @@ class InventorySettings(ServerSettings):
     unit_seconds: float = Field(
         900, gt=0, le=86_400, description="longest one unit reads before the rest stays unread"
     )
-    attempts: int = Field(8, ge=1, le=50, description="tries of one AWS call, the first included")
+    lease_seconds: float = Field(
+        30,
+        ge=0.5,
+        le=3600,
+        description="how long a process that fell silent keeps its runs from others",
+    )
+    attempts: int = Field(
+        8, ge=1, le=50, description="tries of one AWS call that fails for a moment"
+    )
+    share: float = Field(
+        0.7,
+        gt=0,
+        le=1,
+        description="part of the rate at which AWS throttled that is used afterwards, so that "
+        "production keeps the rest",
+    )
 
     @field_validator("accounts")
     @classmethod
@@ -99,6 +114,7 @@ class InventorySettings(ServerSettings):
             role=self.role,
             external_id=self.external_id,
             attempts=self.attempts,
+            share=self.share,
             connections=self.units + self.reads,
         )
 
@@ -116,6 +132,11 @@ class InventorySettings(ServerSettings):
             wait_seconds=self.pool_wait_seconds,
             connect_seconds=self.pool_connect_seconds,
         )
+
+    @property
+    def lease(self) -> timedelta:
+        """How long a process that fell silent keeps its runs from others."""
+        return timedelta(seconds=self.lease_seconds)
 
     @property
     def database(self) -> str:

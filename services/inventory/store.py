@@ -1,9 +1,10 @@
 """SQL of what is collected: current records, versions and manifests."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.sql.store import Store
 from secmesh.inventory.v1.record_pb2 import (
@@ -79,12 +80,21 @@ class InventoryStore:
             return frozenset((await connection.execute(statement)).scalars())
 
     async def write_unit(
-        self, unit: Unit, changes: Changes, entries: Iterable[ManifestEntry], now: datetime
+        self,
+        unit: Unit,
+        changes: Changes,
+        entries: Iterable[ManifestEntry],
+        now: datetime,
+        checkpoint: Callable[[AsyncConnection], Awaitable[None]],
     ) -> None:
-        """Write a unit's versions and manifest in one transaction; ``now`` is when we know."""
+        """Write a unit's versions, manifest and checkpoint in one transaction.
+
+        ``now`` is when we know; what ``checkpoint`` raises leaves nothing written.
+        """
         collection = unit.collector.collection
         await self._date(unit, changes.opened, now)
         async with self.store.transaction() as connection:
+            await checkpoint(connection)
             if changes.closed:
                 await connection.execute(
                     self._closing(unit),

@@ -1,6 +1,7 @@
 """SyncService: runs over gRPC."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 from google.rpc import code_pb2, status_pb2
@@ -14,6 +15,7 @@ from secmesh.inventory.v1.sync_service_pb2 import (
     ListManifestEntriesResponse,
     ListSyncsRequest,
     ListSyncsResponse,
+    ResumeSyncRequest,
     StartSyncRequest,
     WatchSyncRequest,
     WatchSyncResponse,
@@ -48,10 +50,15 @@ class SyncServicer(sync_service_pb2_grpc.SyncServiceServicer):
 
     async def CancelSync(self, request: CancelSyncRequest, _context: object) -> Sync:  # noqa: N802  # the contract's name
         sync = await self._runner.cancel(request.name)
-        if sync.state == Sync.STATE_RUNNING:
-            await self._runner.changed(request.name, CANCEL_SECONDS)
-            sync = await self._runner.get(request.name)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CANCEL_SECONDS):
+                while sync.state == Sync.STATE_RUNNING:
+                    await self._runner.changed(request.name, WATCH_SECONDS)
+                    sync = await self._runner.get(request.name)
         return sync
+
+    async def ResumeSync(self, request: ResumeSyncRequest, _context: object) -> Sync:  # noqa: N802  # the contract's name
+        return await self._runner.resume(request.name)
 
     async def ListSyncs(self, request: ListSyncsRequest, _context: object) -> ListSyncsResponse:  # noqa: N802  # the contract's name
         page = await self._syncs.store.page(

@@ -1,22 +1,31 @@
 """SQL of the runs themselves."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import contextlib
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mesh.contract.names import tenant_of
 from mesh.errors import ResourceNotFound
 from mesh.sql.store import Store
 from secmesh.inventory.v1.sync_pb2 import Sync
+from secmesh.inventory.v1.sync_unit_pb2 import SyncUnit
 from services.inventory.collect.draft import timestamp
+from services.inventory.errors import SyncRunning
+from services.inventory.unit_store import UnitStore
 
 SYNCS = "syncs"
 _MOVING = ("state", "end_time", "progress", "error")
 """Columns that the process writes which executes the run."""
 _ASKED = ("cancel_time",)
 """Columns that callers move meanwhile."""
+
+
+class _Taken(Exception):
+    """Rolls a transaction back."""
 
 
 class SyncStore:
@@ -26,7 +35,7 @@ class SyncStore:
         self.store = store
         self._starting = asyncio.Lock()
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def starting(self) -> AsyncIterator[None]:
         """Let one run start at a time, so that two do not both find an account idle."""
         async with self._starting:
@@ -46,15 +55,42 @@ class SyncStore:
             raise ResourceNotFound(name)
         return found
 
-    async def insert(self, sync: Sync) -> None:
-        """Write a new run."""
+    async def begin(self, sync: Sync, units: Iterable[SyncUnit], leases: UnitStore) -> None:
+        """Write a new run with its leased units; SyncRunning if its account is being read."""
         async with self.store.transaction() as connection:
+            await self._refuse_second(sync, connection)
             await self.store.insert(connection, SYNCS, [sync])
+            await leases.insert(connection, units)
+
+    async def claim(self, sync: Sync, leases: UnitStore) -> bool:
+        """Take over a run; False if a process executes it.
+
+        A run that had ended is running again. Raises SyncRunning if its account is
+        being read by another run.
+        """
+        with contextlib.suppress(_Taken):
+            async with self.store.transaction() as connection:
+                if not await leases.claim(connection, sync.name):
+                    raise _Taken
+                if sync.state != Sync.STATE_RUNNING:
+                    await self._refuse_second(sync, connection)
+                    again = Sync(name=sync.name, state=Sync.STATE_RUNNING)
+                    again.progress.CopyFrom(sync.progress)
+                    await connection.execute(self._update(again, (*_MOVING, *_ASKED)))
+            return True
+        return False
+
+    async def _refuse_second(self, sync: Sync, connection: AsyncConnection) -> None:
+        tenant = tenant_of(sync.name) or ""
+        for other in await self.running(tenant, sync.cloud_account_id, connection):
+            raise SyncRunning(other.name)
 
     async def save(self, sync: Sync) -> None:
-        """Write how a run stands, and leave what callers asked of it."""
+        """Write how a run stands that is marked as running; leave what callers asked of it."""
+        table = self.store.target(SYNCS).table
+        saved = self._update(sync, _MOVING).where(table.c.state == Sync.STATE_RUNNING)
         async with self.store.transaction() as connection:
-            await connection.execute(self._update(sync, _MOVING))
+            await connection.execute(saved)
 
     async def ask_cancel(self, name: str, when: datetime) -> None:
         """Note that a run is to end, whoever executes it."""
@@ -72,13 +108,18 @@ class SyncStore:
             .values({column: row[column] for column in columns})
         )
 
-    async def running(self, tenant: str, cloud_account_id: str = "") -> list[Sync]:
+    async def running(
+        self,
+        tenant: str,
+        cloud_account_id: str = "",
+        connection: AsyncConnection | None = None,
+    ) -> list[Sync]:
         """Give the tenant's runs, of one account or all, that are marked as running."""
         table = self.store.target(SYNCS).table
         statement = self.store.select(SYNCS, tenant).where(table.c.state == Sync.STATE_RUNNING)
         if cloud_account_id:
             statement = statement.where(table.c.cloud_account_id == cloud_account_id)
-        found = await self.store.messages(SYNCS, statement)
+        found = await self.store.messages(SYNCS, statement, connection=connection)
         return [sync for sync in found if isinstance(sync, Sync)]
 
     async def tenants_with_running(self) -> list[str]:

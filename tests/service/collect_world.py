@@ -52,9 +52,14 @@ class World:
         wanted = Sync(cloud_account_id=account, collections=collections, **more)
         return await self.ended(await self.runner.start(TENANT, wanted, ""))
 
-    async def ended(self, sync: Sync) -> Sync:
+    async def ended_in(self, seconds: float, *collections: str) -> Sync:
+        """Run a sync that takes its time."""
+        wanted = Sync(cloud_account_id=SAMPLE_ACCOUNT, collections=collections)
+        return await self.ended(await self.runner.start(TENANT, wanted, ""), seconds)
+
+    async def ended(self, sync: Sync, seconds: float = 30) -> Sync:
         """Wait for the end of a sync."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(seconds):
             while sync.state == Sync.STATE_RUNNING:
                 await self.runner.changed(sync.name, 1)
                 sync = await self.runner.get(sync.name)

@@ -464,3 +464,15 @@ def test_a_report_that_cannot_be_written(operator: Operator, tmp_path: Path) -> 
     assert result.exit_code == 1
     assert "No such file or directory" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_resume_follows_the_run_to_its_end(operator: Operator) -> None:
+    done = operator.run("-o", "json", "inventory", "resume", "r1")
+    running = sync_pb2.Sync(name="tenants/acme/syncs/r1", state=sync_pb2.Sync.State.STATE_RUNNING)
+    request = operator.answer("SyncService", "ResumeSync", running)
+    assert request.name == running.name
+    operator.stream("SyncService", "WatchSync", sync_event(2, sync_pb2.Sync.STATE_PARTIAL), ENDED)
+    result = done.result(SECONDS)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["progress"]["unitsDone"] == 2
+    assert "secmesh inventory manifest" in result.stderr

@@ -1,9 +1,10 @@
 """One run over one account: its units read at once, each written as it is complete."""
 
 import asyncio
+import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,16 +16,22 @@ from google.rpc import status_pb2
 from mesh import errors as shared
 from mesh.aws.accounts import Account, Accounts
 from mesh.aws.accounts import AccountUnreachable as NoWay
-from mesh.aws.reader import Patience, Reader, ReadingCancelled
-from secmesh.inventory.v1.sync_pb2 import Sync
+from mesh.aws.reader import Ledger, Patience, Reader, ReadingCancelled
+from secmesh.inventory.v1.sync_pb2 import ManifestEntry, Sync
+from secmesh.inventory.v1.sync_unit_pb2 import SyncUnit
+from services.inventory.collect import checkpoint
 from services.inventory.collect.draft import Collected, timestamp
 from services.inventory.collect.manifest import broken, failed_unit, is_whole, manifest_entries
-from services.inventory.collect.progress import Progress
+from services.inventory.collect.progress import Progress, UnitProgress, written
 from services.inventory.collect.sources import SharedSources
 from services.inventory.collect.versions import Changes, Unit, settle
-from services.inventory.errors import AccountUnreachable, SyncInterrupted
+from services.inventory.errors import AccountUnreachable
 from services.inventory.store import InventoryStore
 from services.inventory.sync_store import SyncStore
+from services.inventory.unit_store import LeaseLost, UnitStore
+
+RENEWALS = 3
+"""Renewals in the time of one lease."""
 
 _LOG = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -42,41 +49,69 @@ class Workers:
 
 
 @dataclass(frozen=True)
+class Stores:
+    """Where runs are kept with what they find."""
+
+    records: InventoryStore
+    syncs: SyncStore
+    leases: UnitStore
+
+
+@dataclass
+class Attempt:
+    """A unit that is being read."""
+
+    unit: Unit
+    counters: UnitProgress
+    reader: Reader | None = None
+    """None until credentials were found good."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """How its calls were answered so far."""
+        return Ledger() if self.reader is None else self.reader.ledger
+
+
+@dataclass(frozen=True)
 class Reading:
-    """A unit that was read: its resources and its ledger."""
+    """What a unit's reads gave."""
 
     collected: Collected
-    reader: Reader
     read_time: datetime
 
 
 class Run:
-    """A run from its first call to its last row."""
+    """A run that this process has leased, to its last row."""
 
     def __init__(
         self,
         sync: Sync,
-        units: list[Unit],
+        units: Mapping[Unit, SyncUnit],
         *,
         accounts: Accounts,
-        records: InventoryStore,
-        syncs: SyncStore,
+        stores: Stores,
         workers: Workers,
         unit_limit: timedelta,
     ) -> None:
+        """Units come with their checkpoints; those that ended are not read again."""
         self._sync = sync
-        self._units = units
+        self._ended = {unit: each for unit, each in units.items() if not _is_pending(each)}
+        # A dict keeps the order in which they are to be read.
+        self._open = dict.fromkeys(unit for unit in units if unit not in self._ended)
         self._accounts = accounts
-        self._records = records
-        self._syncs = syncs
+        self._records = stores.records
+        self._syncs = stores.syncs
+        self._leases = stores.leases
         self._workers = workers
         self._unit_limit = unit_limit
-        self._progress = Progress(len(units))
+        self._progress = Progress(len(units), (each.progress for each in self._ended.values()))
         self._stopped = threading.Event()
-        self._left = 0
-        self._sources = SharedSources(units, records)
-        self._whole = True
+        self._lost = False
+        self._sources = SharedSources(units, stores.records)
+        self._whole = all(each.whole for each in self._ended.values())
         self.ended = asyncio.Event()
+        if sync.HasField("cancel_time"):
+            self._stop()
 
     @property
     def sync(self) -> Sync:
@@ -93,7 +128,7 @@ class Run:
         self._stop()
 
     def interrupt(self) -> None:
-        """Let no further call be made, because the process ends."""
+        """Let no further call be made, because the process ends; the run can be resumed."""
         self._stop()
 
     def _stop(self) -> None:
@@ -101,101 +136,139 @@ class Run:
         self._sources.abandon()
 
     async def execute(self) -> None:
-        """Do all units and write how the run ended."""
-        state, error = Sync.STATE_FAILED, None
-        cancelled: asyncio.CancelledError | None = None
+        """Do all units that are open and write how the run ended, unless it is to be resumed."""
+        renewing = asyncio.create_task(self._renew())
+        try:
+            state, error = await self._outcome()
+        except (ReadingCancelled, LeaseLost, asyncio.CancelledError):
+            await self._leave()
+            raise
+        else:
+            await self._end(state, error)
+        finally:
+            renewing.cancel()
+            self.ended.set()
+
+    async def _outcome(self) -> tuple[Sync.State.ValueType, status_pb2.Status | None]:
         try:
             await self._all_units()
-            state = Sync.STATE_SUCCEEDED if self._whole else Sync.STATE_PARTIAL
         except NoWay as problem:
             account = problem.cloud_account_id
-            error = AccountUnreachable(account, str(problem)).status()
+            return Sync.STATE_FAILED, AccountUnreachable(account, str(problem)).status()
         except ReadingCancelled:
-            if self._sync.HasField("cancel_time"):
-                state = Sync.STATE_CANCELLED
-            else:
-                error = SyncInterrupted(self._sync.name).status()
-        except asyncio.CancelledError as ending:
-            cancelled, error = ending, SyncInterrupted(self._sync.name).status()
+            if self._lost or not self._sync.HasField("cancel_time"):
+                raise
+            return Sync.STATE_CANCELLED, None
+        except LeaseLost:
+            raise
         except shared.Refusal as refusal:
-            error = refusal.status()
+            return Sync.STATE_FAILED, refusal.status()
         except Exception:  # noqa: BLE001  # the run must end marked, whatever happened
             _LOG.exception("a run failed", extra={"fields": {"sync": self._sync.name}})
-            error = shared.InternalError().status()
-        await self._end(state, error)
-        if cancelled is not None:
-            raise cancelled
+            return Sync.STATE_FAILED, shared.InternalError().status()
+        return (Sync.STATE_SUCCEEDED if self._whole else Sync.STATE_PARTIAL), None
 
     async def _end(self, state: Sync.State.ValueType, error: status_pb2.Status | None) -> None:
         self._sync.state = state
         self._sync.end_time.CopyFrom(timestamp(datetime.now(UTC)))
         if error is not None:
             self._sync.error.CopyFrom(error)
-        try:
-            await self._syncs.save(self.sync)
-        finally:
-            self.ended.set()
+        await self._syncs.save(self.sync)
+        await self._leases.release(self._sync.name)
+
+    async def _leave(self) -> None:
+        """Leave the run to the next process."""
+        with contextlib.suppress(shared.DependencyUnavailable):
+            await self._leases.release(self._sync.name)
+
+    async def _renew(self) -> None:
+        """Keep the leases alive, and see what other processes were asked."""
+        while self._open:
+            await asyncio.sleep(self._leases.lease.total_seconds() / RENEWALS)
+            with contextlib.suppress(shared.DependencyUnavailable):
+                held = await self._leases.renew(self._sync.name)
+                if not held and self._open:
+                    self._lost = True
+                    self._stop()
+                stored = await self._syncs.get(self._sync.name)
+                if stored.HasField("cancel_time"):
+                    self.cancel(stored.cancel_time.ToDatetime(tzinfo=UTC))
 
     async def _all_units(self) -> None:
-        account = await _in_thread(
-            self._workers.units, self._accounts.open, self._sync.cloud_account_id
-        )
+        if not self._open:
+            return
+        account = self._sync.cloud_account_id
+        await _in_thread(self._workers.units, self._accounts.open, account)
+        for unit, each in self._ended.items():
+            gap = checkpoint.gap_of(each)
+            await self._sources.restore(unit, gap, tuple(self._sync.regions))
         try:
             async with asyncio.TaskGroup() as group:
-                for unit in self._units:
-                    group.create_task(self._unit(account, unit))
+                for unit in list(self._open):
+                    group.create_task(self._unit(unit))
         except ExceptionGroup as problems:
             # One of them speaks for the run.
             self._stopped.set()
             raise problems.exceptions[0] from None
-        if self._left:
+        if self._open:
             raise ReadingCancelled
 
-    async def _unit(self, account: Account, unit: Unit) -> None:
-        reader = self._reader(account, unit)
+    async def _unit(self, unit: Unit) -> None:
+        attempt = Attempt(unit, self._progress.unit())
         published = False
         try:
-            reading = await _in_thread(self._workers.units, _read, unit, reader)
+            reading = await _in_thread(self._workers.units, self._read, attempt)
             self._sources.publish(unit, reading.collected)
             published = True
-            changes = await self._write(unit, reading)
+            await self._write(attempt, reading)
         except ReadingCancelled:
             # The others are not cut short: what they have read is written.
-            self._left += 1
-        except shared.DependencyUnavailable:
+            return
+        except (NoWay, LeaseLost, shared.DependencyUnavailable):
             raise
         except Exception as problem:  # noqa: BLE001  # one unit must not take the others down
             _LOG.exception("a unit failed", extra={"fields": _fields(unit)})
             if not published:
                 self._sources.publish(unit, broken(unit, problem))
-            await self._give_up(unit, reader, problem)
-        else:
-            self._progress.unit_ended(changes)
-            await self._syncs.save(self.sync)
+            await self._give_up(attempt, problem)
 
-    async def _give_up(self, unit: Unit, reader: Reader, problem: Exception) -> None:
+    def _read(self, attempt: Attempt) -> Reading:
+        """Read a unit with credentials that are good now."""
+        if self._stopped.is_set():
+            raise ReadingCancelled
+        unit = attempt.unit
+        account = self._accounts.current(unit.cloud_account_id)
+        attempt.reader = self._reader(account, unit, attempt.counters)
+        return Reading(unit.collector.collect(attempt.reader), datetime.now(UTC))
+
+    async def _give_up(self, attempt: Attempt, problem: Exception) -> None:
         """Leave the unit's rows as they are and write what became of its reads."""
-        self._whole = False
-        now = datetime.now(UTC)
-        entries = [
-            *manifest_entries(self._sync.name, unit, reader.ledger),
-            failed_unit(self._sync.name, unit, broken(unit, problem), now),
-        ]
-        await self._records.write_unit(unit, Changes(), entries, now)
-        self._progress.unit_ended(None)
+        unit = attempt.unit
+        gap = broken(unit, problem)
+        entries = manifest_entries(self._sync.name, unit, attempt.ledger)
+        failed = failed_unit(self._sync.name, unit, gap, datetime.now(UTC))
+        ended = checkpoint.ended(
+            self._sync.name,
+            unit,
+            SyncUnit.STATE_BROKEN,
+            attempt.counters.ended(Changes()),
+            whole=False,
+            unlisted=gap,
+        )
+        await self._store(unit, Changes(), [*entries, failed], ended)
 
-    def _reader(self, account: Account, unit: Unit) -> Reader:
+    def _reader(self, account: Account, unit: Unit, counters: UnitProgress) -> Reader:
         return Reader(
             account,
             unit.region if unit.region in self._sync.regions else account.region,
             patience=Patience(self._unit_limit.total_seconds(), self._stopped),
             pool=self._workers.reads,
-            listener=self._progress.answered,
+            listener=counters.answered,
             regions=tuple(self._sync.regions),
         )
 
-    async def _write(self, unit: Unit, reading: Reading) -> Changes:
-        collected = reading.collected
+    async def _write(self, attempt: Attempt, reading: Reading) -> None:
+        unit, collected = attempt.unit, reading.collected
         if unit.collector.derive is not None:
             unit.collector.derive(collected.drafts, await self._sources.of(unit))
         stored = await self._records.current(unit, tuple(self._sync.regions))
@@ -209,15 +282,32 @@ class Run:
             sync=self._sync.name,
             last_reads=await self._records.last_reads(unit) if gaps else {},
         )
-        ledger = reading.reader.ledger
-        self._whole &= is_whole(ledger)
-        entries = manifest_entries(self._sync.name, unit, ledger)
-        await self._records.write_unit(unit, changes, entries, datetime.now(UTC))
-        return changes
+        ledger = attempt.ledger
+        ended = checkpoint.ended(
+            self._sync.name,
+            unit,
+            SyncUnit.STATE_DONE,
+            attempt.counters.ended(changes),
+            whole=is_whole(ledger),
+            unlisted=collected.unlisted,
+        )
+        await self._store(unit, changes, manifest_entries(self._sync.name, unit, ledger), ended)
+
+    async def _store(
+        self, unit: Unit, changes: Changes, entries: Iterable[ManifestEntry], ended: SyncUnit
+    ) -> None:
+        """Write a unit with its checkpoint, then count it."""
+        end = partial(self._leases.end, unit=ended)
+        await self._records.write_unit(unit, changes, entries, datetime.now(UTC), end)
+        self._open.pop(unit, None)
+        self._whole &= ended.whole
+        # Its calls were counted as they were answered.
+        self._progress.add(written(changes))
+        await self._syncs.save(self.sync)
 
 
-def _read(unit: Unit, reader: Reader) -> Reading:
-    return Reading(unit.collector.collect(reader), reader, datetime.now(UTC))
+def _is_pending(unit: SyncUnit) -> bool:
+    return unit.state == SyncUnit.STATE_PENDING
 
 
 async def _in_thread(

@@ -1,9 +1,10 @@
 """Starts runs, keeps those of this process, and tells how they stand."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,24 +12,25 @@ from datetime import UTC, datetime, timedelta
 from google.protobuf.message import Message
 
 from mesh.aws.accounts import Accounts
+from mesh.aws.reader import ReadingCancelled
 from mesh.contract.catalogue import Catalogue
 from mesh.contract.names import tenant_of
-from mesh.errors import FieldInvalid, ResourceExists
+from mesh.errors import DependencyUnavailable, FieldInvalid, ResourceExists
 from secmesh.inventory.v1.sync_pb2 import Sync
+from secmesh.inventory.v1.sync_unit_pb2 import SyncUnit
 from services.inventory.account_grants import AccountGrants
+from services.inventory.collect import checkpoint
 from services.inventory.collect.draft import timestamp
 from services.inventory.collect.registry import Registry
-from services.inventory.collect.run import Run, Workers
+from services.inventory.collect.run import Run, Stores, Workers
 from services.inventory.collect.versions import Unit
 from services.inventory.errors import (
     AccountNotGranted,
     CollectionUnknown,
     SyncEnded,
     SyncInterrupted,
-    SyncRunning,
 )
-from services.inventory.store import InventoryStore
-from services.inventory.sync_store import SyncStore
+from services.inventory.unit_store import LeaseLost
 
 CLOSE_SECONDS = 2.0
 """Time that calls in flight have when the process ends."""
@@ -48,7 +50,7 @@ class Limits:
 
 
 class SyncRunner:
-    """The runs of one process; the store must have no other writer of runs."""
+    """The runs that this process executes; others may work on the same store."""
 
     def __init__(
         self,
@@ -56,8 +58,7 @@ class SyncRunner:
         registry: Registry,
         accounts: Accounts,
         grants: AccountGrants,
-        records: InventoryStore,
-        syncs: SyncStore,
+        stores: Stores,
         limits: Limits,
     ) -> None:
         """Raises CatalogueError if the collectors do not fit the contract."""
@@ -66,8 +67,9 @@ class SyncRunner:
         self._registry = registry
         self._accounts = accounts
         self._grants = grants
-        self._records = records
-        self._syncs = syncs
+        self._stores = stores
+        self._syncs = stores.syncs
+        self.leases = stores.leases
         self._limits = limits
         self._workers = Workers(
             ThreadPoolExecutor(limits.units, thread_name_prefix="unit"),
@@ -75,16 +77,48 @@ class SyncRunner:
         )
         self._live: dict[str, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._watch: asyncio.Task[None] | None = None
 
     async def recover(self) -> None:
-        """Mark the runs that a process left behind as failed; call it before serving."""
+        """Go on with the runs that other processes left, now and whenever a lease expires."""
+        await self._adopt()
+        self._watch = asyncio.create_task(self._adopt_for_ever())
+
+    async def _adopt_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.leases.lease.total_seconds())
+            with contextlib.suppress(DependencyUnavailable):
+                await self._adopt()
+
+    async def _adopt(self) -> None:
         for tenant in await self._syncs.tenants_with_running():
             for sync in await self._syncs.running(tenant):
-                sync.state = Sync.STATE_FAILED
-                sync.end_time.CopyFrom(timestamp(datetime.now(UTC)))
-                sync.error.CopyFrom(SyncInterrupted(sync.name).status())
-                await self._syncs.save(sync)
-                _LOG.warning("found an interrupted run", extra={"fields": {"sync": sync.name}})
+                async with self._syncs.starting():
+                    if sync.name not in self._live and await self._syncs.claim(sync, self.leases):
+                        await self._go_on(sync.name)
+
+    async def _go_on(self, name: str) -> None:
+        """Execute the open units of a run whose leases are held here."""
+        sync = await self._syncs.get(name)
+        units = self._resumable(sync, await self.leases.of(name))
+        if not units:
+            sync.state = Sync.STATE_FAILED
+            sync.end_time.CopyFrom(timestamp(datetime.now(UTC)))
+            sync.error.CopyFrom(SyncInterrupted(name).status())
+            await self._syncs.save(sync)
+            await self.leases.release(name)
+            _LOG.warning("a run cannot be resumed", extra={"fields": {"sync": name}})
+            return
+        _LOG.info("goes on with a run", extra={"fields": {"sync": name}})
+        self._execute(sync, units)
+
+    def _resumable(self, sync: Sync, checkpoints: list[SyncUnit]) -> dict[Unit, SyncUnit]:
+        """Give the units of a stored run; none if it cannot be resumed."""
+        if not self._grants.allow(tenant_of(sync.name) or "", sync.cloud_account_id):
+            return {}
+        with contextlib.suppress(CollectionUnknown):
+            return {self._unit(sync, each.collection, each.region): each for each in checkpoints}
+        return {}
 
     async def start(self, parent: str, wanted: Sync, sync_id: str) -> Sync:
         """Start a run and give it; the run that has this id already, if one has.
@@ -103,8 +137,6 @@ class SyncRunner:
                 if existing.cloud_account_id != wanted.cloud_account_id:
                     raise ResourceExists(name)
                 return existing
-            for other in await self._syncs.running(tenant_of(name) or "", wanted.cloud_account_id):
-                raise SyncRunning(other.name)
             sync = Sync(
                 name=name,
                 cloud_account_id=wanted.cloud_account_id,
@@ -113,42 +145,71 @@ class SyncRunner:
                 state=Sync.STATE_RUNNING,
                 start_time=timestamp(datetime.now(UTC)),
             )
-            run = self._run(sync)
-            await self._syncs.insert(run.sync)
-            self._live[name] = run
-        task = asyncio.create_task(self._follow(run, name), name=name)
+            units = self._planned(sync)
+            sync.progress.units = len(units)
+            await self._syncs.begin(sync, units.values(), self.leases)
+            return self._execute(sync, units).sync
+
+    def _planned(self, sync: Sync) -> dict[Unit, SyncUnit]:
+        units = (
+            self._unit(sync, collection, region)
+            for collection in sync.collections
+            for region in self._registry.collectors[collection].regions(tuple(sync.regions))
+        )
+        return {unit: checkpoint.planned(sync.name, unit) for unit in units}
+
+    def _unit(self, sync: Sync, collection: str, region: str) -> Unit:
+        collector = self._registry.collectors.get(collection)
+        if collector is None:
+            raise CollectionUnknown(collection)
+        kind = self._catalogue.record_kinds[collection]
+        return Unit(tenant_of(sync.name) or "", sync.cloud_account_id, region, collector, kind)
+
+    def _execute(self, sync: Sync, units: Mapping[Unit, SyncUnit]) -> Run:
+        run = Run(
+            sync,
+            units,
+            accounts=self._accounts,
+            stores=self._stores,
+            workers=self._workers,
+            unit_limit=self._limits.unit_time,
+        )
+        self._live[sync.name] = run
+        task = asyncio.create_task(self._follow(run, sync.name), name=sync.name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return run.sync
+        return run
 
     async def _follow(self, run: Run, name: str) -> None:
         try:
             await run.execute()
+        except (ReadingCancelled, LeaseLost):
+            _LOG.info("leaves a run to the next process", extra={"fields": {"sync": name}})
+        except DependencyUnavailable:
+            _LOG.exception("a run's end could not be written", extra={"fields": {"sync": name}})
         finally:
             self._live.pop(name, None)
 
-    def _run(self, sync: Sync) -> Run:
-        tenant = tenant_of(sync.name) or ""
-        units = [
-            Unit(
-                tenant,
-                sync.cloud_account_id,
-                region,
-                self._registry.collectors[collection],
-                self._catalogue.record_kinds[collection],
-            )
-            for collection in sync.collections
-            for region in self._registry.collectors[collection].regions(tuple(sync.regions))
-        ]
-        return Run(
-            sync,
-            units,
-            accounts=self._accounts,
-            records=self._records,
-            syncs=self._syncs,
-            workers=self._workers,
-            unit_limit=self._limits.unit_time,
-        )
+    async def resume(self, name: str) -> Sync:
+        """Go on with a run that broke off, failed or was cancelled; what ended is not read again.
+
+        A run that a process executes is given as it stands. Raises ResourceNotFound,
+        SyncEnded if no unit is left, SyncRunning if the account is being read by
+        another run, and AccountNotGranted.
+        """
+        async with self._syncs.starting():
+            sync = await self.get(name)
+            if name in self._live:
+                return sync
+            if not self._grants.allow(tenant_of(name) or "", sync.cloud_account_id):
+                raise AccountNotGranted(sync.cloud_account_id)
+            units = await self.leases.of(name)
+            left = any(unit.state == SyncUnit.STATE_PENDING for unit in units)
+            if sync.state != Sync.STATE_RUNNING and not left:
+                raise SyncEnded(name, Sync.State.Name(sync.state))
+            if await self._syncs.claim(sync, self.leases):
+                await self._go_on(name)
+        return await self.get(name)
 
     def _collections(self, wanted: Iterable[str]) -> list[str]:
         asked = sorted(set(wanted)) or sorted(self._registry.collectors)
@@ -182,6 +243,10 @@ class SyncRunner:
             live.cancel(now)
         return await self.get(name)
 
+    async def units(self, name: str) -> list[SyncUnit]:
+        """Give the units of a run with their leases and checkpoints."""
+        return await self.leases.of(name)
+
     async def find(self, name: str) -> Sync | None:
         """Give a run as it stands now, or None."""
         live = self._live.get(name)
@@ -210,7 +275,9 @@ class SyncRunner:
             return
 
     async def close(self) -> None:
-        """Let no further call be made, and wait until every run is marked as interrupted."""
+        """Let no further call be made, and wait until every run is left to the next process."""
+        if self._watch is not None:
+            self._watch.cancel()
         for run in list(self._live.values()):
             run.interrupt()
         if self._tasks:

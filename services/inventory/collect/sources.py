@@ -43,6 +43,18 @@ class SharedSources:
         if not pending:
             self._complete[collection].set()
 
+    async def restore(self, unit: Unit, gap: Unread | None, regions: tuple[str, ...]) -> None:
+        """Hand over what a unit stored that ended before this process took the run over."""
+        if unit.collector.collection not in self._found:
+            return
+        if gap is not None:
+            self.publish(unit, gap)
+            return
+        records = await self._store.current(unit, regions)
+        body_field = str(unit.kind.body_field)
+        drafts = [draft_of(record, body_field) for record in records.values()]
+        self.publish(unit, Collected(drafts))
+
     def abandon(self) -> None:
         """Let nobody wait any more for what will not be read."""
         for collection, pending in self._pending.items():

@@ -1,0 +1,260 @@
+"""A run survives its process: leases expire, ended units are not read again."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mesh.client import open_sync_channel
+from mesh.embedded.aws import AwsEndpoint
+from mesh.embedded.aws_faults import Faults
+from mesh.identity.keys import create_signing_key, sign_token
+from secmesh.inventory.v1 import sync_service_pb2_grpc
+from secmesh.inventory.v1.sync_pb2 import Sync
+from secmesh.inventory.v1.sync_service_pb2 import GetSyncRequest, StartSyncRequest, WatchSyncRequest
+from services.inventory.collect.registry import REGISTRY
+from services.inventory.errors import AccountNotGranted, SyncEnded, SyncRunning
+from tests.service.collect_world import CATALOGUE, SAMPLE_ACCOUNT, TENANT, World, body_of, world
+
+HELD = "cloudtrail:DescribeTrails"
+"""Asked by the unit of cloudtrail_trails alone, which the buckets wait for."""
+LEASE = 1.0
+
+
+@contextmanager
+def service(folder: Path, aws: AwsEndpoint) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """Run the inventory service as a process, one unit at a time; gives its address."""
+    with (folder / "log").open("a") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "services.inventory", "serve"],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={
+                **os.environ,
+                "SECMESH_HOME": str(folder),
+                "AWS_ENDPOINT_URL": aws.url,
+                "SECMESH_INVENTORY_ACCOUNTS": f"acme={SAMPLE_ACCOUNT}",
+                "SECMESH_INVENTORY_LEASE_SECONDS": str(LEASE),
+                "SECMESH_INVENTORY_UNITS": "1",
+            },
+        )
+        try:
+            assert process.stdout is not None
+            word, _, rest = process.stdout.readline().partition(" ")
+            assert word == "LISTENING"
+            yield process, json.loads(rest)["address"]
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
+@contextmanager
+def stub_of(address: str, folder: Path) -> Iterator[sync_service_pb2_grpc.SyncServiceStub]:
+    token = sign_token(folder / "keys", subject="ann", tenant="acme", roles=["operator"])
+    with open_sync_channel(address, package=CATALOGUE.package, token=token) as channel:
+        yield sync_service_pb2_grpc.SyncServiceStub(channel)
+
+
+async def content(made: World) -> dict[tuple[str, str], tuple[bytes, str, str, int]]:
+    """Give what every current record says, but for times that move by themselves."""
+    found = {}
+    for collection in CATALOGUE.record_kinds:
+        for name, record in (await made.rows(collection)).items():
+            body = body_of(record)
+            for field in REGISTRY.collectors[collection].heartbeats:
+                body.ClearField(field)
+            written = body.SerializeToString(deterministic=True)
+            found[collection, name] = (written, record.arn, record.region, len(record.unread))
+    return found
+
+
+@pytest.mark.timeout(240)
+async def test_a_killed_process_loses_only_the_units_in_flight(
+    aws: AwsEndpoint, faults: Faults, tmp_path: Path
+) -> None:
+    undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
+    undisturbed.mkdir()
+    folder.mkdir()
+    create_signing_key(folder / "keys")
+    async with world(aws, undisturbed) as made:
+        # The first report takes a call more than those after it.
+        await made.sync("iam_users")
+    (undisturbed / "inventory.db").unlink()
+    async with world(aws, undisturbed) as made:
+        whole = await made.sync()
+        expected = await content(made)
+        entries = await made.manifest(whole)
+    once: Counter[str] = Counter()
+    for entry in entries:
+        once[entry.operation] += entry.calls
+
+    faults.clear()
+    # Units are read in the order of their names; some end before this one.
+    order = sorted(REGISTRY.collectors)
+    gate = faults.hold("s3:GetBucketAcl")
+    with service(folder, aws) as (process, address), stub_of(address, folder) as stub:
+        wanted = Sync(cloud_account_id=SAMPLE_ACCOUNT)
+        request = StartSyncRequest(parent=TENANT, sync=wanted, sync_id="cut")
+        name = stub.StartSync(request).name
+        # What is read before the held unit is written while that waits.
+        before = stub.GetSync(GetSyncRequest(name=name))
+        while not faults.calls["s3:GetBucketAcl"] or before.progress.units_done < 3:
+            await asyncio.sleep(0.1)
+            before = stub.GetSync(GetSyncRequest(name=name))
+        process.send_signal(signal.SIGKILL)
+        process.wait(20)
+    gate.set()
+    assert before.state == Sync.STATE_RUNNING
+    assert before.progress.units_done < before.progress.units
+    async with world(aws, folder) as made:
+        units = await made.runner.units(name)
+        ended = {unit.collection for unit in units if unit.HasField("end_time")}
+        assert before.progress.units_done <= len(ended) < before.progress.units
+    first = Counter(faults.calls)
+
+    faults.clear()
+    with service(folder, aws) as (process, address), stub_of(address, folder) as stub:
+        # Its lease expires, and the new process goes on by itself.
+        events = list(stub.WatchSync(WatchSyncRequest(name=name)))
+        after = events[-2].sync
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert after.state == whole.state == Sync.STATE_SUCCEEDED
+    of_ended = {each.operation for each in entries if each.collection in ended} - {
+        each.operation for each in entries if each.collection not in ended
+    }
+    assert of_ended
+    for operation in of_ended:
+        assert faults.calls[operation] == 0, operation
+        assert first[operation] == once[operation], operation
+    for collection in set(order) - ended:
+        for entry in entries:
+            if entry.collection == collection:
+                assert faults.calls[entry.operation] >= entry.calls
+    for field in ("units_done", "resources", "rows_written", "rows_closed", "calls", "denied"):
+        assert getattr(after.progress, field) == getattr(whole.progress, field), field
+    async with world(aws, folder) as made:
+        assert await content(made) == expected
+        again = {(e.name.rpartition("/")[2], e.calls) for e in await made.manifest(after)}
+        assert again == {(e.name.rpartition("/")[2], e.calls) for e in entries}
+
+
+async def test_a_live_lease_keeps_others_away_and_an_expired_one_does_not(
+    aws: AwsEndpoint, faults: Faults, tmp_path: Path
+) -> None:
+    gate = faults.hold(HELD)
+    async with (
+        world(aws, tmp_path, lease_seconds=0.5) as one,
+        world(aws, tmp_path, lease_seconds=0.5) as two,
+    ):
+        wanted = Sync(cloud_account_id=SAMPLE_ACCOUNT, collections=["cloudtrail_trails"])
+        sync = await one.runner.start(TENANT, wanted, "shared")
+        await asyncio.sleep(1.2)
+        # Its lease is renewed, so a resume changes nothing and a second run is refused.
+        assert (await two.runner.resume(sync.name)).state == Sync.STATE_RUNNING
+        (unit,) = await two.runner.units(sync.name)
+        with pytest.raises(SyncRunning):
+            await two.runner.start(TENANT, wanted, "second")
+        assert faults.calls[HELD] == 1
+        # A cancel reaches the process that executes the run.
+        await two.runner.cancel(sync.name)
+        await asyncio.sleep(0.5)
+        gate.set()
+        ended = await two.ended(sync)
+        assert ended.state == Sync.STATE_CANCELLED
+        assert unit.owner
+        (unit,) = await two.runner.units(sync.name)
+        assert not unit.owner
+        assert not unit.HasField("lease_expire_time")
+
+
+async def test_a_process_that_lost_its_lease_writes_nothing_more(
+    aws: AwsEndpoint, faults: Faults, tmp_path: Path
+) -> None:
+    gate = faults.hold(HELD)
+    async with (
+        world(aws, tmp_path, lease_seconds=3600) as slow,
+        world(aws, tmp_path, lease_seconds=3600) as other,
+    ):
+        wanted = Sync(cloud_account_id=SAMPLE_ACCOUNT, collections=["cloudtrail_trails"])
+        sync = await slow.runner.start(TENANT, wanted, "taken")
+        async with asyncio.timeout(20):
+            while not faults.calls[HELD]:
+                await asyncio.sleep(0.01)
+        await slow.runner.leases.release(sync.name)
+        gate.set()
+        # Whoever comes first ends the unit; the other's rows are refused.
+        resumed = await other.runner.resume(sync.name)
+        ended = await other.ended(resumed)
+        assert ended.state == Sync.STATE_SUCCEEDED
+        versions = await other.versions("cloudtrail_trails")
+        assert len({version.name for version in versions}) == len(versions)
+
+
+async def test_a_cancelled_run_is_resumed_where_it_stopped(
+    collecting: World, faults: Faults
+) -> None:
+    gate = faults.hold("iam:GetAccountSummary")
+    wanted = Sync(
+        cloud_account_id=SAMPLE_ACCOUNT, collections=["iam_password_policy", "security_groups"]
+    )
+    sync = await collecting.runner.start(TENANT, wanted, "")
+    async with asyncio.timeout(20):
+        while not (await collecting.runner.get(sync.name)).progress.units_done:
+            await asyncio.sleep(0.01)
+    await collecting.runner.cancel(sync.name)
+    gate.set()
+    assert (await collecting.ended(sync)).state == Sync.STATE_CANCELLED
+    faults.clear()
+    resumed = await collecting.runner.resume(sync.name)
+    assert resumed.state == Sync.STATE_RUNNING
+    assert not resumed.HasField("cancel_time")
+    assert not resumed.HasField("end_time")
+    ended = await collecting.ended(resumed)
+    assert (ended.state, ended.progress.units_done) == (Sync.STATE_SUCCEEDED, 2)
+    assert not [each for each in faults.calls if each.startswith("ec2:")]
+    with pytest.raises(SyncEnded):
+        await collecting.runner.resume(sync.name)
+
+
+async def test_a_failed_run_is_resumed_when_its_cause_is_gone(
+    aws: AwsEndpoint, faults: Faults, tmp_path: Path
+) -> None:
+    faults.deny("sts:GetCallerIdentity")
+    async with world(aws, tmp_path) as made:
+        failed = await made.sync("s3_account_settings")
+        assert failed.state == Sync.STATE_FAILED
+        faults.clear()
+        ended = await made.ended(await made.runner.resume(failed.name))
+        assert ended.state == Sync.STATE_SUCCEEDED
+        assert not ended.HasField("error")
+
+
+async def test_a_resume_needs_the_account_and_finds_it_idle(
+    aws: AwsEndpoint, faults: Faults, tmp_path: Path
+) -> None:
+    faults.deny("sts:GetCallerIdentity")
+    async with world(aws, tmp_path) as made:
+        failed = await made.sync("s3_account_settings")
+        async with world(aws, tmp_path, accounts="other=*") as rival:
+            with pytest.raises(AccountNotGranted):
+                await rival.runner.resume(failed.name)
+        faults.clear()
+        gate = faults.hold(HELD)
+        wanted = Sync(cloud_account_id=SAMPLE_ACCOUNT, collections=["cloudtrail_trails"])
+        busy = await made.runner.start(TENANT, wanted, "busy")
+        with pytest.raises(SyncRunning):
+            await made.runner.resume(failed.name)
+        gate.set()
+        await made.ended(busy)
+        assert (await made.runner.get(failed.name)) == failed

@@ -1,0 +1,80 @@
+"""An endpoint that throttles slows a run down; what it cannot read in time is marked so."""
+
+from pathlib import Path
+
+import pytest
+
+from mesh.embedded.aws import AwsEndpoint
+from mesh.embedded.aws_faults import Faults
+from secmesh.inventory.v1.record_pb2 import READ_OUTCOME_THROTTLED
+from secmesh.inventory.v1.sync_pb2 import Sync
+from tests.service.collect_world import body_of, by, gaps, world
+
+LIMIT = 10
+"""Calls a second that the endpoint answers; it answers 503 SlowDown beyond."""
+
+
+@pytest.mark.timeout(240)
+async def test_patience_reads_everything(aws: AwsEndpoint, faults: Faults, tmp_path: Path) -> None:
+    calm, slow = tmp_path / "calm", tmp_path / "slow"
+    calm.mkdir()
+    slow.mkdir()
+    async with world(aws, calm) as made:
+        await made.sync("s3_buckets")
+        expected = {name: record.etag for name, record in (await made.rows("s3_buckets")).items()}
+    faults.clear()
+    faults.limit(LIMIT)
+    async with world(aws, slow) as made:
+        sync = await made.ended_in(120, "s3_buckets")
+        assert sync.state == Sync.STATE_SUCCEEDED
+        assert sync.progress.throttles > 0
+        # The rate is found: few calls are wasted on throttles.
+        assert sync.progress.throttles < sync.progress.calls / 2
+        rows = await made.rows("s3_buckets")
+        assert {name: record.etag for name, record in rows.items()} == expected
+        assert not [entry for entry in await made.manifest(sync) if entry.code == "SlowDown"]
+
+
+@pytest.mark.timeout(240)
+async def test_what_time_did_not_allow_is_throttled_and_nothing_is_wrong(
+    aws: AwsEndpoint, faults: Faults, tmp_path: Path
+) -> None:
+    async with world(aws, tmp_path) as made:
+        await made.sync("s3_buckets")
+        whole = by(await made.rows("s3_buckets"), "bucket_name")
+    faults.clear()
+    faults.limit(LIMIT // 3)
+    async with world(aws, tmp_path, unit_seconds=6) as made:
+        sync = await made.ended_in(60, "s3_buckets")
+        assert sync.state == Sync.STATE_PARTIAL
+        found = by(await made.rows("s3_buckets"), "bucket_name")
+        assert found.keys() == whole.keys()
+        # What needs another collection, never collected here, was unread before too.
+        marks = [
+            mark
+            for name, record in found.items()
+            for field, mark in gaps(record).items()
+            if field not in gaps(whole[name])
+        ]
+        assert marks
+        assert {mark.outcome for mark in marks} == {READ_OUTCOME_THROTTLED}
+        assert {mark.code for mark in marks} == {"SlowDown"}
+        for name, record in found.items():
+            # Read or kept, every value is the right one.
+            assert body_of(record) == body_of(whole[name])
+        unanswered = [entry for entry in await made.manifest(sync) if entry.code]
+        for entry in unanswered:
+            if entry.code == "SlowDown":
+                assert entry.outcome == READ_OUTCOME_THROTTLED
+        assert "DeadlineExceeded" not in {entry.code for entry in unanswered}
+
+
+@pytest.mark.timeout(240)
+async def test_runs_share_one_pace(aws: AwsEndpoint, faults: Faults, tmp_path: Path) -> None:
+    faults.limit(LIMIT)
+    async with world(aws, tmp_path) as made:
+        first = await made.ended_in(120, "s3_buckets")
+        second = await made.ended_in(120, "s3_buckets")
+        # What the first run found out, the second need not.
+        assert second.progress.throttles < first.progress.throttles
+        assert second.state == Sync.STATE_SUCCEEDED
