@@ -1,9 +1,9 @@
 """The SQL of plans and assessments."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import cast
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.contract.names import tenant_of
@@ -56,14 +56,17 @@ class AssessmentStore:
         return found
 
     async def latest_verdicts(
-        self, ssp: str, before: datetime, connection: AsyncConnection
+        self, ssp: str, before: Timestamp, connection: AsyncConnection
     ) -> list[pb.ClaimVerdict]:
         """Give the verdicts of a plan's newest assessment before a moment, without evidence."""
         tenant = tenant_of(ssp) or ""
         table = self._store.target(ASSESSMENTS).table
         newest = (
             self._store.select(ASSESSMENTS, tenant)
-            .where(table.c.ssp == ssp, table.c.evaluate_time < before)
+            .where(
+                table.c.ssp == ssp,
+                table.c.evaluate_time < before.ToMicroseconds(),
+            )
             .order_by(table.c.evaluate_time.desc(), table.c.id.desc())
             .limit(1)
         )

@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from mesh.contract.names import tenant_of
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2 as pb
@@ -57,6 +59,8 @@ class Assessor:
     ) -> AsyncGenerator[api.EvaluateProgress | pb.Assessment]:
         tenant = tenant_of(ssp) or ""
         evaluate_time = self._clock()
+        stamp = Timestamp()
+        stamp.FromDatetime(evaluate_time)
         # One snapshot: a run that ends meanwhile is not half seen.
         async with self._store.connection() as connection:
             plan, claims = await self._assessments.plan(ssp, connection)
@@ -67,7 +71,7 @@ class Assessor:
             evaluation = Evaluation(
                 evidence, coverage, evaluate_time, evaluate_time - max_age, tuple(accounts)
             )
-            earlier = await self._assessments.latest_verdicts(ssp, evaluate_time, connection)
+            earlier = await self._assessments.latest_verdicts(ssp, stamp, connection)
             bindings = bind(plan, claims, self._checks)
             runs = sorted(
                 {run for binding in bindings for run in binding.runs},
@@ -86,7 +90,7 @@ class Assessor:
         assessment = pb.Assessment(
             name=name, ssp=ssp, cloud_account_ids=coverage.accounts, baseline=plan.baseline
         )
-        assessment.evaluate_time.FromDatetime(evaluate_time)
+        assessment.evaluate_time.CopyFrom(stamp)
         assessment.max_age.FromTimedelta(max_age)
         summarise(assessment, found)
         await self._assessments.add(assessment, found)
