@@ -24,7 +24,20 @@ from services.inventory.compliance.check_catalogue import CheckCatalogue, load_c
 from services.inventory.compliance.ssp import read_plan
 
 CATALOGUE = load_catalogue("secmesh.inventory.v1")
-CHECKS = load_checks(CATALOGUE)
+ALL_CHECKS = load_checks(CATALOGUE)
+FILLED = (
+    "access_keys",
+    "cloudtrail_trails",
+    "iam_password_policy",
+    "iam_users",
+    "s3_account_settings",
+    "s3_buckets",
+    "security_groups",
+)
+"""Collections that these worlds fill: a claim must not need those that none of them reads."""
+CHECKS = CheckCatalogue(
+    {name: check for name, check in ALL_CHECKS.checks.items() if check.message.collection in FILLED}
+)
 TENANT = "tenants/acme"
 SSP = f"{TENANT}/ssps/main"
 ACCOUNT = "111122223333"

@@ -1,8 +1,10 @@
 """Outcomes in SQL agree with outcomes in memory, and the filter of failures lists just those."""
 
 import random
+import re
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from buf.validate import validate_pb2
 from mesh.contract.catalogue import Kind, is_map
 from secmesh.inventory.v1 import check_pb2, record_pb2
 from secmesh.inventory.v1.ec2_pb2 import PortRange
@@ -20,14 +23,15 @@ from services.inventory.compliance.evidence_store import EvidenceStore, Question
 from services.inventory.compliance.outcomes import FAIL, NOT_APPLICABLE, PASS, UNREAD
 from tests.service.compliance_world import (
     ACCOUNT,
-    CHECKS,
+    ALL_CHECKS,
     NOW,
     World,
     new_world,
 )
 
 ROWS = 300
-WORDS = ("AES256", "aws:kms", "NONE", "Enabled", "Disabled", "All", "WriteOnly", "x")
+HOURS = (-48, 1, 23, 25, 24 * 89, 24 * 91)
+"""Ages of moments; one lies ahead."""
 PORTS = (0, 21, 22, 23, 443, 1433, 3388, 3389, 5432, 11211, 65535)
 
 
@@ -37,7 +41,25 @@ async def world(tmp_path: Path, database: str) -> AsyncIterator[World]:
         yield made
 
 
-def value(field: FieldDescriptor, chance: random.Random) -> Any:
+@dataclass(frozen=True)
+class Values:
+    """What fields may hold: what the checks ask about, and something else."""
+
+    words: tuple[str, ...]
+    numbers: tuple[int, ...]
+
+    @classmethod
+    def asked_by(cls, checks: list[BoundCheck]) -> "Values":
+        text = " ".join(f"{each.message.applies} {each.message.condition}" for each in checks)
+        limits = {limit for each in checks for limit in each.defaults().values()}
+        near = {number + step for number in limits for step in (-1, 0, 1)}
+        return cls(
+            ("x", *sorted(set(re.findall(r'"([^"]*)"', text)))),
+            tuple(sorted({5, 13, 14, 23, 24} | near)),
+        )
+
+
+def value(field: FieldDescriptor, values: Values, chance: random.Random) -> Any:
     if field.message_type is PortRange.DESCRIPTOR:
         first, last = sorted((chance.choice(PORTS), chance.choice(PORTS)))
         return PortRange(
@@ -45,35 +67,38 @@ def value(field: FieldDescriptor, chance: random.Random) -> Any:
         )
     if field.message_type is not None:
         stamp = Timestamp()
-        stamp.FromDatetime(NOW - timedelta(hours=chance.choice([1, 23, 25, 24 * 89, 24 * 91])))
+        stamp.FromDatetime(NOW - timedelta(hours=chance.choice(HOURS)))
         return stamp
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return chance.random() < 0.5
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
-        return chance.choice(WORDS)
-    return chance.choice([5, 13, 14, 23, 24])
+        longest = field.GetOptions().Extensions[validate_pb2.field].string.max_len
+        return chance.choice([word for word in values.words if len(word) <= longest])
+    return chance.choice(values.numbers)
 
 
-def body(kind: Kind, wanted: set[str], chance: random.Random) -> dict[str, Any]:
+def body(kind: Kind, wanted: set[str], values: Values, chance: random.Random) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for field in kind.descriptor.fields:
         if field.name not in wanted or is_map(field) or chance.random() < 0.2:
             continue
         if field.is_repeated:
-            made[field.name] = [value(field, chance) for _ in range(chance.randrange(3))]
+            made[field.name] = [value(field, values, chance) for _ in range(chance.randrange(3))]
         else:
-            made[field.name] = value(field, chance)
+            made[field.name] = value(field, values, chance)
     return made
 
 
-async def fill(world: World, kind: Kind, wanted: set[str], chance: random.Random) -> None:
+async def fill(world: World, checks: list[BoundCheck], chance: random.Random) -> None:
+    kind, values = checks[0].kind, Values.asked_by(checks)
+    wanted = {field for check in checks for field in check.fields}
     records = []
     for number in range(ROWS):
         record = record_pb2.Record(
             name=f"tenants/acme/{kind.collection}/r{number}",
             cloud_account_id=ACCOUNT,
             region="global",
-            **{str(kind.body_field): body(kind, wanted, chance)},  # type: ignore[arg-type]  # the kind names its field
+            **{str(kind.body_field): body(kind, wanted, values, chance)},  # type: ignore[arg-type]  # the kind names its field
         )
         record.valid_from.FromDatetime(NOW)
         for name in wanted:
@@ -102,13 +127,11 @@ def expected(
 
 
 @pytest.mark.parametrize(
-    "collection", sorted({each.kind.collection for each in CHECKS.checks.values()})
+    "collection", sorted({each.kind.collection for each in ALL_CHECKS.checks.values()})
 )
 async def test_sql_memory_and_filter_agree(world: World, collection: str) -> None:
-    checks = [check for check in CHECKS.checks.values() if check.kind.collection == collection]
-    wanted = {field for check in checks for field in check.fields}
-    kind = checks[0].kind
-    await fill(world, kind, wanted, random.Random(collection))
+    checks = [check for check in ALL_CHECKS.checks.values() if check.kind.collection == collection]
+    await fill(world, checks, random.Random(collection))
     found = await world.store.messages(collection, world.store.select(collection, "acme"))
     records = [record for record in found if isinstance(record, record_pb2.Record)]
     assert len(records) == ROWS

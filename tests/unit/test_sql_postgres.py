@@ -32,6 +32,7 @@ async def slow(store: Store) -> None:
         await connection.execute(sa.select(sa.func.pg_sleep(30)))
 
 
+@pytest.mark.timeout(25)  # less than the statement would take
 async def test_a_statement_ends_with_its_call(url: str) -> None:
     async with opened(url) as store:
 
@@ -39,10 +40,8 @@ async def test_a_statement_ends_with_its_call(url: str) -> None:
             enter_call(Call("/a/b", deadline=time.monotonic() + 0.3))
             await slow(store)
 
-        started = time.monotonic()
         with pytest.raises(DeadlineExceeded):
             await asyncio.create_task(call())
-        assert time.monotonic() - started < 5
         # The limit goes with its transaction: the connection serves on without it.
         async with store.connection() as connection:
             left = await connection.execute(sa.text("SHOW statement_timeout"))

@@ -1,7 +1,5 @@
 """Thresholds read from the words of a plan."""
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,12 +97,11 @@ def test_any_text_is_a_value_or_unclear(text: str, unit: check_pb2.ThresholdUnit
     assert 0 <= value <= 1_000_000
 
 
+@pytest.mark.timeout(10)  # a pattern that backtracks would take hours
 @pytest.mark.parametrize("text", ["one " * 1024, " " * 4096, "one-" * 1024 + "x", "9" * 4096])
 def test_hostile_words_take_no_time(text: str) -> None:
-    start = time.perf_counter()
     with pytest.raises(ThresholdUnclear):
         read_threshold(text, DAYS)
-    assert time.perf_counter() - start < 1
 
 
 def _check() -> check_pb2.Check:
