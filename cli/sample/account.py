@@ -10,11 +10,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cli.sample.clients import ACCOUNT, Clients
-from cli.sample.databases import make_tables
+from cli.sample.databases import make_databases
 from cli.sample.functions import make_functions
 from cli.sample.keys import make_keys
 from cli.sample.network import make_networks
+from cli.sample.organization import make_organization
 from cli.sample.roles import make_roles
+from cli.sample.tables import make_tables
 from mesh.embedded.aws import TAG_PREFIX
 from mesh.loopback import is_loopback
 
@@ -52,6 +54,8 @@ def populate(endpoint_url: str, region: str) -> None:
     make_tables(clients.client("dynamodb"), key)
     make_functions(clients.client("lambda"))
     make_networks(clients.client("ec2"), ACCESS_LOGS)
+    make_databases(clients.client("rds"), clients.client("ec2"), key)
+    make_organization(clients.client("organizations"), clients.client("account"))
 
 
 def _days_ago(days: int) -> str:

@@ -22,11 +22,15 @@ _PREFIXES = {"s3control": "s3"}
 
 _KEY_GONE = frozenset({"NotFoundException"})
 _FUNCTION_GONE = frozenset({"ResourceNotFoundException"})
+_INSTANCE_SNAPSHOT_GONE = frozenset({"DBSnapshotNotFound", "DBSnapshotNotFoundFault"})
+_CLUSTER_SNAPSHOT_GONE = frozenset({"DBClusterSnapshotNotFoundFault"})
+_NO_PARAMETER_GROUP = frozenset({"DBParameterGroupNotFound"})
 _TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
 
 # Errors that say "not configured" or "not there". Source: the Errors section of
 # each operation in the API references of the services.
 _ABSENT = {
+    "account:GetAlternateContact": frozenset({"ResourceNotFoundException"}),
     "cloudtrail:GetInsightSelectors": frozenset(
         {"InsightNotEnabledException", "TrailNotFoundException"}
     ),
@@ -52,6 +56,11 @@ _ABSENT = {
     "lambda:GetFunctionUrlConfig": _FUNCTION_GONE,
     "lambda:GetPolicy": _FUNCTION_GONE,
     "lambda:ListTags": _FUNCTION_GONE,
+    "organizations:DescribeOrganization": frozenset({"AWSOrganizationsNotInUseException"}),
+    "rds:DescribeDBClusterParameters": _NO_PARAMETER_GROUP,
+    "rds:DescribeDBClusterSnapshotAttributes": _CLUSTER_SNAPSHOT_GONE,
+    "rds:DescribeDBParameters": _NO_PARAMETER_GROUP,
+    "rds:DescribeDBSnapshotAttributes": _INSTANCE_SNAPSHOT_GONE,
     "s3:GetBucketEncryption": frozenset({"ServerSideEncryptionConfigurationNotFoundError"}),
     "s3:GetBucketLifecycleConfiguration": frozenset({"NoSuchLifecycleConfiguration"}),
     "s3:GetBucketOwnershipControls": frozenset({"OwnershipControlsNotFoundError"}),

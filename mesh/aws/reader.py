@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -149,8 +149,10 @@ class Reader:
         patience: Patience,
         pool: Executor,
         listener: Callable[[Outcome], None],
+        operations: Container[str],
         regions: tuple[str, ...] = (),
     ) -> None:
+        """Only declared operations can be called, so that what is declared can be relied on."""
         self.account = account
         self.region = region
         """Where calls go that name no other region."""
@@ -160,6 +162,7 @@ class Reader:
         self._patience = patience
         self._pool = pool
         self._listener = listener
+        self._operations = operations
         self._throttle = ""
         """Code of the last throttle that the unit met."""
 
@@ -259,6 +262,8 @@ class Reader:
         return self.account.client(service, region or self.region)
 
     def _made(self, operation: str, resource: str, make: Callable[[], T]) -> T | Absent | Unread:
+        if operation not in self._operations:
+            raise ValueError(f"{operation} is not declared")
         token = observer.set(self)
         try:
             self._patience.check()

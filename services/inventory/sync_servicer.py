@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from google.rpc import code_pb2, status_pb2
 
 from secmesh.inventory.v1 import sync_service_pb2_grpc
+from secmesh.inventory.v1.policy_pb2 import SuggestPolicyRequest, SuggestPolicyResponse
 from secmesh.inventory.v1.sync_pb2 import ManifestEntry, Sync
 from secmesh.inventory.v1.sync_service_pb2 import (
     CancelSyncRequest,
@@ -88,6 +89,11 @@ class SyncServicer(sync_service_pb2_grpc.SyncServiceServicer):
         return ListManifestEntriesResponse(
             manifest_entries=entries, next_page_token=page.next_page_token
         )
+
+    async def SuggestPolicy(  # noqa: N802  # the contract's name
+        self, request: SuggestPolicyRequest, _context: object
+    ) -> SuggestPolicyResponse:
+        return await self._runner.suggest_policy(request.parent, request.sync, request.collections)
 
     async def WatchSync(  # noqa: N802  # the contract's name
         self, request: WatchSyncRequest, _context: object

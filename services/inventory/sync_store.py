@@ -11,10 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mesh.contract.names import tenant_of
 from mesh.errors import ResourceNotFound
 from mesh.sql.store import Store
-from secmesh.inventory.v1.sync_pb2 import Sync
+from secmesh.inventory.v1.sync_pb2 import ManifestEntry, Sync
 from secmesh.inventory.v1.sync_unit_pb2 import SyncUnit
 from services.inventory.collect.draft import timestamp
 from services.inventory.errors import SyncRunning
+from services.inventory.store import MANIFEST
 from services.inventory.unit_store import UnitStore
 
 SYNCS = "syncs"
@@ -107,6 +108,14 @@ class SyncStore:
             .where(*(target.table.c[column] == value for column, value in ids.items()))
             .values({column: row[column] for column in columns})
         )
+
+    async def manifest(self, name: str) -> list[ManifestEntry]:
+        """Give the whole manifest of a run."""
+        table = self.store.target(MANIFEST).table
+        own = table.c.sync_id == name.rpartition("/")[2]
+        statement = self.store.select(MANIFEST, tenant_of(name) or "").where(own)
+        found = await self.store.messages(MANIFEST, statement)
+        return [entry for entry in found if isinstance(entry, ManifestEntry)]
 
     async def running(
         self,

@@ -1,6 +1,6 @@
 """What each operation of a sync alone tells: the fields that are lost where it is denied."""
 
-from services.inventory.collect import dynamodb_tables, kms_keys
+from services.inventory.collect import account_metadata, dynamodb_tables, kms_keys, rds_instances
 
 BLOCK = {
     "public_access_block",
@@ -57,7 +57,17 @@ LOST: dict[str, dict[str, set[str]]] = {
     "iam:GetAccountSummary": {
         "iam_password_policy": {"root_mfa_enabled", "root_access_keys_present"}
     },
-    "iam:ListAccountAliases": {"iam_password_policy": {"account_alias"}},
+    "iam:ListAccountAliases": {
+        "account_metadata": {"alias"},
+        "iam_password_policy": {"account_alias"},
+    },
+    "organizations:DescribeOrganization": {
+        "account_metadata": {*account_metadata.ORGANIZATION_FIELDS, "scps", "delegated_admins"}
+    },
+    "organizations:ListPolicies": {"account_metadata": {"scps"}},
+    "organizations:ListDelegatedAdministrators": {"account_metadata": {"delegated_admins"}},
+    "account:GetAlternateContact": {"account_metadata": set(account_metadata.CONTACTS)},
+    "ec2:DescribeRegions": {"account_metadata": {"regions_enabled"}},
     "s3control:GetPublicAccessBlock": {
         "s3_account_settings": BLOCK,
         "s3_buckets": {"public"},
@@ -94,7 +104,10 @@ LOST: dict[str, dict[str, set[str]]] = {
     "s3:GetBucketReplication": {"s3_buckets": {"replication_targets"}},
     "s3:GetBucketNotificationConfiguration": {"s3_buckets": {"event_targets"}},
     "s3:GetBucketTagging": {"s3_buckets": {"tags"}},
-    "ec2:DescribeSecurityGroups": {"vpc": {"default_group_closed"}},
+    "ec2:DescribeSecurityGroups": {
+        "rds_instances": {"public"},
+        "vpc": {"default_group_closed"},
+    },
     "ec2:DescribeNetworkInterfaces": {"security_groups": {"attached_enis", "unused"}},
     "ec2:GetManagedPrefixListEntries": {"security_groups": {"open_to_world"}},
     "cloudtrail:DescribeTrails": {
@@ -141,12 +154,25 @@ LOST: dict[str, dict[str, set[str]]] = {
     "ec2:DescribeSubnets": {},
     "ec2:DescribeFlowLogs": {"vpc": {"flow_logs", "flow_logs_active"}},
     "ec2:DescribeInternetGateways": {"vpc": {"internet_gateways"}},
-    "ec2:DescribeRouteTables": {"vpc": {"routed_to_internet"}},
+    "ec2:DescribeRouteTables": {
+        "rds_instances": {"routed_to_internet", "public"},
+        "vpc": {"routed_to_internet"},
+    },
     "ec2:DescribeNatGateways": {"vpc": {"nat_gateways"}},
     "ec2:DescribeNetworkAcls": {"vpc": {"open_network_acls"}},
     "ec2:DescribeVpcEndpoints": {"vpc": {"endpoint_services"}},
     "ec2:DescribeVpcPeeringConnections": {"vpc": {"peerings"}},
     "ec2:DescribeVpcAttribute": {"vpc": {"dns_support", "dns_hostnames"}},
+    "rds:DescribeDBInstances": {},
+    "rds:DescribeDBClusters": {
+        "rds_instances": {*rds_instances.CLUSTER_FIELDS, "tls_parameter", "tls_required"}
+    },
+    "rds:DescribeDBParameters": {"rds_instances": {"tls_parameter", "tls_required"}},
+    "rds:DescribeDBClusterParameters": {"rds_instances": {"tls_parameter", "tls_required"}},
+    "rds:DescribeDBSnapshots": {},
+    "rds:DescribeDBClusterSnapshots": {},
+    "rds:DescribeDBSnapshotAttributes": {"rds_snapshots": {"public", "shared_with"}},
+    "rds:DescribeDBClusterSnapshotAttributes": {"rds_snapshots": {"public", "shared_with"}},
     "lambda:ListFunctions": {},
     "lambda:GetPolicy": {"lambda": {"policy", "policy_public", "public"}},
     "lambda:GetFunctionUrlConfig": {"lambda": {"function_url_auth", "public"}},

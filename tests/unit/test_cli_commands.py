@@ -28,6 +28,7 @@ from secmesh.inventory.v1 import (
     compliance_service_pb2,
     history_service_pb2,
     iam_pb2,
+    policy_pb2,
     record_pb2,
     record_service_pb2,
     ssp_pb2,
@@ -476,3 +477,24 @@ def test_resume_follows_the_run_to_its_end(operator: Operator) -> None:
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["progress"]["unitsDone"] == 2
     assert "secmesh inventory manifest" in result.stderr
+
+
+def test_policy_writes_documents_that_aws_takes(operator: Operator) -> None:
+    done = operator.run("inventory", "policy", "--collection", "kms_keys", "--run", "r1")
+    document = '{"Version":"2012-10-17","Statement":[]}'
+    answer = policy_pb2.SuggestPolicyResponse(documents=[document])
+    request = operator.answer("SyncService", "SuggestPolicy", answer)
+    assert (request.parent, request.sync) == ("tenants/acme", "tenants/acme/syncs/r1")
+    assert list(request.collections) == ["kms_keys"]
+    result = done.result(SECONDS)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == json.loads(document)
+
+
+def test_policy_says_that_nothing_is_missing(operator: Operator) -> None:
+    done = operator.run("inventory", "policy", "--run", "tenants/acme/syncs/r1")
+    request = operator.answer("SyncService", "SuggestPolicy", policy_pb2.SuggestPolicyResponse())
+    assert request.sync == "tenants/acme/syncs/r1"
+    result = done.result(SECONDS)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "Nothing is missing" in result.stderr

@@ -86,8 +86,39 @@ def reader_of(client: Client, pool: ThreadPoolExecutor, seconds: float = 60) -> 
     account: Any = Account(client)
     patience = Patience(seconds, threading.Event())
     return Reader(
-        account, "us-east-1", patience=patience, pool=pool, listener=lambda _outcome: None
+        account,
+        "us-east-1",
+        patience=patience,
+        pool=pool,
+        listener=lambda _outcome: None,
+        operations=OPERATIONS,
     )
+
+
+OPERATIONS = frozenset(
+    {
+        "cloudtrail:ListTags",
+        "iam:GenerateCredentialReport",
+        "iam:GetAccountSummary",
+        "iam:GetCredentialReport",
+        "iam:ListMFADevices",
+        "iam:ListUsers",
+        "s3:GetBucketAcl",
+        "s3:GetBucketPolicy",
+        "s3control:GetPublicAccessBlock",
+    }
+)
+
+
+def test_what_is_not_declared_is_not_called(pool: ThreadPoolExecutor) -> None:
+    client = Client()
+    reader = reader_of(client, pool)
+    with pytest.raises(ValueError, match="ec2:DescribeVpcs is not declared"):
+        reader.call("ec2:DescribeVpcs")
+    with pytest.raises(ValueError, match="ec2:DescribeVpcs is not declared"):
+        reader.items("ec2:DescribeVpcs", "Vpcs")
+    assert client.calls == []
+    assert not reader.ledger.entries
 
 
 def entries(reader: Reader) -> dict[tuple[str, Outcome, str], tuple[int, int]]:
@@ -224,7 +255,12 @@ def test_a_cancelled_reader_asks_nothing_more(pool: ThreadPoolExecutor) -> None:
     cancelled = threading.Event()
     patience = Patience(60, cancelled)
     reader = Reader(
-        account, "us-east-1", patience=patience, pool=pool, listener=lambda _outcome: None
+        account,
+        "us-east-1",
+        patience=patience,
+        pool=pool,
+        listener=lambda _outcome: None,
+        operations=OPERATIONS,
     )
     cancelled.set()
     for read in (

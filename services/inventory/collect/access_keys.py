@@ -3,6 +3,7 @@
 from mesh.aws.reader import Reader, Unread
 from secmesh.inventory.v1.iam_pb2 import IamAccessKey
 from services.inventory.collect.credential_report import (
+    GENERATE,
     GET,
     REPORT_PATIENCE,
     KeyLine,
@@ -12,6 +13,7 @@ from services.inventory.collect.credential_report import (
 from services.inventory.collect.draft import Collected, Draft, timestamp
 
 LISTINGS = (GET,)
+OPERATIONS = frozenset((GET, GENERATE))
 FIELDS = frozenset(IamAccessKey.DESCRIPTOR.fields_by_name)
 
 

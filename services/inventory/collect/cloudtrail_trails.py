@@ -14,6 +14,7 @@ SELECTORS = "cloudtrail:GetEventSelectors"
 INSIGHTS = "cloudtrail:GetInsightSelectors"
 TAGS = "cloudtrail:ListTags"
 LISTINGS = (DESCRIBE,)
+OPERATIONS = frozenset((DESCRIBE, STATUS, SELECTORS, INSIGHTS, TAGS))
 TAG_BATCH = 20
 """Trails that one ListTags call takes."""
 

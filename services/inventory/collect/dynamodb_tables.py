@@ -72,6 +72,7 @@ PARTS = (
     Part("dynamodb:DescribeTimeToLive", "TableName", ("ttl_attribute",), _expiry),
     Part("dynamodb:GetResourcePolicy", "ResourceArn", ("policy", "policy_public"), _policy),
 )
+OPERATIONS = frozenset((LIST, DESCRIBE, TAGS, TARGETS, *(part.operation for part in PARTS)))
 FIELDS = frozenset(
     (
         *("table_name", "autoscaling", "tags"),

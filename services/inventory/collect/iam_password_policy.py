@@ -7,6 +7,7 @@ from services.inventory.collect.draft import Collected, Draft
 POLICY = "iam:GetAccountPasswordPolicy"
 SUMMARY = "iam:GetAccountSummary"
 ALIASES = "iam:ListAccountAliases"
+OPERATIONS = frozenset((POLICY, SUMMARY, ALIASES))
 # Without a policy IAM asks for eight characters of three of the four classes, so
 # no class is required by itself; passwords do not expire and are not remembered.
 # Source: AWS IAM User Guide, "Default password policy".

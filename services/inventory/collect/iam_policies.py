@@ -7,6 +7,7 @@ from services.inventory.collect.draft import Collected, Draft, timestamp
 from services.inventory.collect.iam_users import DETAILS, PAGE
 
 LISTINGS = (DETAILS,)
+OPERATIONS = frozenset(LISTINGS)
 FIELDS = frozenset(IamPolicy.DESCRIPTOR.fields_by_name)
 
 

@@ -14,6 +14,7 @@ from services.inventory.collect.iam_users import DETAILS, PAGE
 
 ROLES = "iam:ListRoles"
 LISTINGS = (DETAILS,)
+OPERATIONS = frozenset((DETAILS, ROLES))
 FIELDS = frozenset(IamRole.DESCRIPTOR.fields_by_name)
 SERVICE_LINKED = "/aws-service-role/"
 

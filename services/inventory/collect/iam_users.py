@@ -8,6 +8,7 @@ from mesh.aws.outcomes import Outcome
 from mesh.aws.reader import Absent, Reader, Response, Unread
 from secmesh.inventory.v1.iam_pb2 import AccessKey, IamUser
 from services.inventory.collect.credential_report import (
+    GENERATE,
     GET,
     REPORT_PATIENCE,
     ROOT,
@@ -21,6 +22,7 @@ DETAILS = "iam:GetAccountAuthorizationDetails"
 DEVICES = "iam:ListVirtualMFADevices"
 USER_DEVICES = "iam:ListMFADevices"
 LISTINGS = (DETAILS,)
+OPERATIONS = frozenset((DETAILS, DEVICES, USER_DEVICES, GENERATE, GET))
 PAGE = 1000
 
 IDENTITY_FIELDS = ("username", "is_root", "path", "create_date")

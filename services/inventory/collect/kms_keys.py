@@ -15,6 +15,7 @@ POLICY = "kms:GetKeyPolicy"
 GRANTS = "kms:ListGrants"
 TAGS = "kms:ListResourceTags"
 LISTINGS = (LIST,)
+OPERATIONS = frozenset((LIST, ALIASES, DESCRIBE, ROTATION, POLICY, GRANTS, TAGS))
 PAGE = 1000
 ALIAS_PAGE = 100
 # KMS rotates once a year unless told otherwise.

@@ -79,6 +79,7 @@ PARTS = (
     Part("lambda:GetFunctionConcurrency", ("reserved_concurrency",), _concurrency),
     Part("lambda:ListTags", ("tags",), _tags, "Resource"),
 )
+OPERATIONS = frozenset((LIST, *(part.operation for part in PARTS)))
 FIELDS = frozenset((*LISTED_FIELDS, "public", *(name for part in PARTS for name in part.fields)))
 
 

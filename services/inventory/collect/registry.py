@@ -10,6 +10,7 @@ from mesh.contract.catalogue import Catalogue, CatalogueError
 from secmesh.inventory.v1.record_pb2 import Record
 from services.inventory.collect import (
     access_keys,
+    account_metadata,
     cloudtrail_trails,
     derive,
     dynamodb_tables,
@@ -19,6 +20,9 @@ from services.inventory.collect import (
     iam_users,
     kms_keys,
     lambda_functions,
+    rds_instances,
+    rds_reach,
+    rds_snapshots,
     s3_account_settings,
     s3_buckets,
     security_groups,
@@ -63,6 +67,8 @@ class Collector:
     collect: Callable[[Reader], Collected]
     fields: frozenset[str]
     """Fields of the body that it fills or marks: all of them."""
+    operations: frozenset[str]
+    """Every operation it may call; the reader refuses others, and policies are made of them."""
     listings: tuple[str, ...] = ()
     """Operations that list its resources; none if the account is the one resource."""
     owns: Callable[[Record, str, tuple[str, ...]], bool] = _anywhere
@@ -95,6 +101,8 @@ class Registry:
                 raise CatalogueError(
                     f"{kind.descriptor.full_name}.{min(gap)}", "is not what its collector fills"
                 )
+            if undeclared := set(collector.listings) - collector.operations:
+                raise CatalogueError(min(undeclared), f"lists {collection} and is not declared")
         if unknown := self.collectors.keys() - catalogue.record_kinds.keys():
             raise CatalogueError(min(unknown), "is collected and is no record kind")
 
@@ -108,6 +116,7 @@ REGISTRY = Registry(
                 Scope.GLOBAL,
                 iam_users.collect,
                 iam_users.FIELDS,
+                iam_users.OPERATIONS,
                 listings=iam_users.LISTINGS,
             ),
             Collector(
@@ -115,6 +124,7 @@ REGISTRY = Registry(
                 Scope.GLOBAL,
                 access_keys.collect,
                 access_keys.FIELDS,
+                access_keys.OPERATIONS,
                 listings=access_keys.LISTINGS,
                 heartbeats=frozenset({"last_used"}),
             ),
@@ -123,6 +133,7 @@ REGISTRY = Registry(
                 Scope.GLOBAL,
                 iam_roles.collect,
                 iam_roles.FIELDS,
+                iam_roles.OPERATIONS,
                 listings=iam_roles.LISTINGS,
                 heartbeats=frozenset({"last_used"}),
             ),
@@ -131,6 +142,7 @@ REGISTRY = Registry(
                 Scope.GLOBAL,
                 iam_policies.collect,
                 iam_policies.FIELDS,
+                iam_policies.OPERATIONS,
                 listings=iam_policies.LISTINGS,
             ),
             Collector(
@@ -138,27 +150,38 @@ REGISTRY = Registry(
                 Scope.GLOBAL,
                 iam_password_policy.collect,
                 iam_password_policy.FIELDS,
+                iam_password_policy.OPERATIONS,
+            ),
+            Collector(
+                "account_metadata",
+                Scope.GLOBAL,
+                account_metadata.collect,
+                account_metadata.FIELDS,
+                account_metadata.OPERATIONS,
             ),
             Collector(
                 "s3_account_settings",
                 Scope.GLOBAL,
                 s3_account_settings.collect,
                 s3_account_settings.FIELDS,
+                s3_account_settings.OPERATIONS,
             ),
             Collector(
                 derive.BUCKETS,
                 Scope.GLOBAL,
                 s3_buckets.collect,
                 s3_buckets.FIELDS,
+                s3_buckets.OPERATIONS,
                 listings=s3_buckets.LISTINGS,
                 sources=(derive.TRAILS,),
                 derive=derive.fill_data_events,
             ),
             Collector(
-                "security_groups",
+                rds_reach.GROUPS,
                 Scope.REGIONAL,
                 security_groups.collect,
                 security_groups.FIELDS,
+                security_groups.OPERATIONS,
                 listings=security_groups.LISTINGS,
                 owns=_in_region,
             ),
@@ -167,6 +190,7 @@ REGISTRY = Registry(
                 Scope.REGIONAL,
                 kms_keys.collect,
                 kms_keys.FIELDS,
+                kms_keys.OPERATIONS,
                 listings=kms_keys.LISTINGS,
                 owns=_in_region,
             ),
@@ -175,7 +199,28 @@ REGISTRY = Registry(
                 Scope.REGIONAL,
                 dynamodb_tables.collect,
                 dynamodb_tables.FIELDS,
+                dynamodb_tables.OPERATIONS,
                 listings=dynamodb_tables.LISTINGS,
+                owns=_in_region,
+            ),
+            Collector(
+                "rds_instances",
+                Scope.REGIONAL,
+                rds_instances.collect,
+                rds_instances.FIELDS,
+                rds_instances.OPERATIONS,
+                listings=rds_instances.LISTINGS,
+                owns=_in_region,
+                sources=(rds_reach.GROUPS,),
+                derive=rds_reach.fill_public,
+            ),
+            Collector(
+                "rds_snapshots",
+                Scope.REGIONAL,
+                rds_snapshots.collect,
+                rds_snapshots.FIELDS,
+                rds_snapshots.OPERATIONS,
+                listings=rds_snapshots.LISTINGS,
                 owns=_in_region,
             ),
             Collector(
@@ -183,6 +228,7 @@ REGISTRY = Registry(
                 Scope.REGIONAL,
                 lambda_functions.collect,
                 lambda_functions.FIELDS,
+                lambda_functions.OPERATIONS,
                 listings=lambda_functions.LISTINGS,
                 owns=_in_region,
             ),
@@ -191,6 +237,7 @@ REGISTRY = Registry(
                 Scope.REGIONAL,
                 vpcs.collect,
                 vpcs.FIELDS,
+                vpcs.OPERATIONS,
                 listings=vpcs.LISTINGS,
                 owns=_in_region,
             ),
@@ -199,6 +246,7 @@ REGISTRY = Registry(
                 Scope.REGIONAL,
                 subnets.collect,
                 subnets.FIELDS,
+                subnets.OPERATIONS,
                 listings=subnets.LISTINGS,
                 owns=_in_region,
             ),
@@ -207,6 +255,7 @@ REGISTRY = Registry(
                 Scope.REGIONAL,
                 cloudtrail_trails.collect,
                 cloudtrail_trails.FIELDS,
+                cloudtrail_trails.OPERATIONS,
                 listings=cloudtrail_trails.LISTINGS,
                 owns=_trail_is_owned,
                 heartbeats=frozenset(cloudtrail_trails.DELIVERY_FIELDS),

@@ -264,6 +264,7 @@ class Run:
             patience=Patience(self._unit_limit.total_seconds(), self._stopped),
             pool=self._workers.reads,
             listener=counters.answered,
+            operations=unit.collector.operations,
             regions=tuple(self._sync.regions),
         )
 

@@ -15,12 +15,14 @@ from mesh.aws.accounts import Accounts
 from mesh.aws.reader import ReadingCancelled
 from mesh.contract.catalogue import Catalogue
 from mesh.contract.names import tenant_of
-from mesh.errors import DependencyUnavailable, FieldInvalid, ResourceExists
+from mesh.errors import DependencyUnavailable, FieldInvalid, ResourceExists, ResourceNotFound
+from secmesh.inventory.v1.policy_pb2 import SuggestPolicyResponse
 from secmesh.inventory.v1.sync_pb2 import Sync
 from secmesh.inventory.v1.sync_unit_pb2 import SyncUnit
 from services.inventory.account_grants import AccountGrants
 from services.inventory.collect import checkpoint
 from services.inventory.collect.draft import timestamp
+from services.inventory.collect.policy import suggestion
 from services.inventory.collect.registry import Registry
 from services.inventory.collect.run import Run, Stores, Workers
 from services.inventory.collect.versions import Unit
@@ -224,6 +226,26 @@ class SyncRunner:
             if not self._accounts.knows_region(region):
                 raise FieldInvalid.of(f"sync.regions[{place}]", f"{region} is no AWS region")
         return sorted(set(asked)) or [self._accounts.region]
+
+    async def suggest_policy(
+        self, parent: str, name: str, wanted: Iterable[str]
+    ) -> SuggestPolicyResponse:
+        """Give the least IAM policy for collections, or what a run lacked of it.
+
+        Raises CollectionUnknown, and ResourceNotFound if the run is not the tenant's.
+        """
+        asked = list(wanted)
+        if not name:
+            chosen = self._collections(asked)
+            return suggestion(self._registry.collectors[each] for each in chosen)
+        if not name.startswith(f"{parent}/"):
+            raise ResourceNotFound(name)
+        sync = await self.get(name)
+        # Collections of an older run may not be collected any more.
+        read = [each for each in sync.collections if each in self._registry.collectors]
+        chosen = self._collections(asked) if asked else read
+        entries = await self._syncs.manifest(name)
+        return suggestion((self._registry.collectors[each] for each in chosen), entries)
 
     async def cancel(self, name: str) -> Sync:
         """End a run and give it as it stands; it may take a moment to end.

@@ -7,6 +7,7 @@ from secmesh.inventory.v1.s3_pb2 import S3AccountSettings
 from services.inventory.collect.draft import Collected, Draft
 
 ACCOUNT_BLOCK = "s3control:GetPublicAccessBlock"
+OPERATIONS = frozenset((ACCOUNT_BLOCK,))
 BLOCK_FIELDS = (
     "public_access_block",
     "block_public_acls",

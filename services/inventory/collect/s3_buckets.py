@@ -18,6 +18,7 @@ from services.inventory.collect.draft import (
     timestamp,
 )
 from services.inventory.collect.s3_account_settings import (
+    ACCOUNT_BLOCK,
     BLOCK_FIELDS,
     fill_block,
     read_account_block,
@@ -155,6 +156,7 @@ PARTS = (
 LISTED_FIELDS = ("bucket_name", "creation_date")
 EFFECTIVE_FIELDS = ("public", "https_only")
 DERIVED_FIELDS = ("data_events_logged",)
+OPERATIONS = frozenset((LIST, LOCATION, ACCOUNT_BLOCK, *(part.operation for part in PARTS)))
 FIELDS = frozenset(
     (
         *LISTED_FIELDS,

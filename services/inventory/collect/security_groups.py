@@ -12,6 +12,7 @@ GROUPS = "ec2:DescribeSecurityGroups"
 INTERFACES = "ec2:DescribeNetworkInterfaces"
 PREFIXES = "ec2:GetManagedPrefixListEntries"
 LISTINGS = (GROUPS,)
+OPERATIONS = frozenset((GROUPS, INTERFACES, PREFIXES))
 PAGE = 1000
 PREFIX_PAGE = 100
 

@@ -6,6 +6,7 @@ from services.inventory.collect.draft import Collected, Draft, tag_map
 
 SUBNETS = "ec2:DescribeSubnets"
 LISTINGS = (SUBNETS,)
+OPERATIONS = frozenset(LISTINGS)
 PAGE = 1000
 FIELDS = frozenset(Subnet.DESCRIPTOR.fields_by_name)
 

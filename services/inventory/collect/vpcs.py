@@ -144,6 +144,7 @@ PARTS = (
         _peerings,
     ),
 )
+OPERATIONS = frozenset((VPCS, ATTRIBUTE, *(part.operation for part in PARTS)))
 LISTED_FIELDS = ("vpc_id", "state", "is_default", "cidrs", "tags")
 FIELDS = frozenset((*LISTED_FIELDS, *ATTRIBUTES, *(name for part in PARTS for name in part.fields)))
 
