@@ -23,6 +23,7 @@ from mesh.sql.migration_compare import compare
 from mesh.sql.migration_definitions import plain_dialect
 from mesh.sql.migration_history import Entry, contract_digest, read_past, write_history
 from mesh.sql.migration_steps import Effect, Step
+from mesh.sql.partitions import prepare_partitions
 from mesh.sql.postgres import catalogue_json
 from mesh.sql.tables import Tables
 
@@ -175,6 +176,7 @@ def _migrate(connection: sa.Connection, tables: Tables, allow_destructive: bool)
     operations = Operations(MigrationContext.configure(connection))
     for change in changes:
         _perform(connection, operations, change.steps)
+    prepare_partitions(connection, tables.metadata)
     _check_references(connection)
     digest = contract_digest(tables.metadata, connection.dialect)
     entries = [

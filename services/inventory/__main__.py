@@ -59,7 +59,11 @@ async def open_store(settings: InventorySettings, catalogue: Catalogue) -> Store
     """Open the database; MigrationRefused if it is not what the contract says."""
     engine = open_database(settings)
     tables = Tables(catalogue)
-    await require_schema(engine, tables)
+    try:
+        await require_schema(engine, tables)
+    except BaseException:
+        await engine.dispose()
+        raise
     page_key = settings.page_key.encode() or secrets.token_bytes(32)
     return Store(engine, tables, page_key=page_key)
 
