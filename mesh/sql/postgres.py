@@ -1,10 +1,14 @@
 """PostgreSQL 15 or later as an engine, over psycopg 3."""
 
+import contextlib
+import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.types.json import set_json_loads
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from mesh.server.call import find_current_call
@@ -45,6 +49,17 @@ def open_postgres(url: sa.URL, pool: Pool) -> AsyncEngine:
     sa.event.listen(engine.sync_engine, "begin", _begin)
     sa.event.listen(engine.sync_engine, "handle_error", _forget_data)
     return engine
+
+
+@contextlib.contextmanager
+def catalogue_json(connection: sa.Connection) -> Iterator[None]:
+    """Read JSON as values for a while: SQLAlchemy asks PostgreSQL's catalogue in JSON."""
+    driver = connection.connection.driver_connection
+    set_json_loads(json.loads, driver)
+    try:
+        yield
+    finally:
+        set_json_loads(_text, driver)
 
 
 def _text(data: bytes | str) -> str:

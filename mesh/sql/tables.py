@@ -13,6 +13,7 @@ from mesh.contract.catalogue import Catalogue, CatalogueError, Kind, field_optio
 from mesh.sql.bounds import bounds
 from mesh.sql.codec import Codec
 from mesh.sql.engine import WRITE, lock_schema, translated
+from mesh.sql.partitions import PARTITION, partition_of, prepare_partitions
 from mesh.sql.types import Timestamp, column_type, id_type, nullable
 
 VALID_FROM, VALID_TO = "valid_from", "valid_to"
@@ -68,6 +69,7 @@ async def create_tables(engine: AsyncEngine, tables: Tables) -> None:
             async with connection.begin():
                 await connection.run_sync(lock_schema)
                 await connection.run_sync(tables.metadata.create_all)
+                await connection.run_sync(prepare_partitions, tables.metadata)
 
 
 def _kind_table(kind: Kind, metadata: sa.MetaData) -> KindTable:
@@ -78,15 +80,22 @@ def _kind_table(kind: Kind, metadata: sa.MetaData) -> KindTable:
             kind.descriptor.full_name, f"its field {min(clash)!r} is a column of its name"
         )
     history = kind.option.history
+    partition = partition_of(kind)
     if history:
         _check_history(kind, codec)
+    moments = [partition.field] if partition else [VALID_FROM] if history else []
     table = sa.Table(
         kind.collection,
         metadata,
         *(sa.Column(column, id_type(), nullable=False) for column in ids),
-        *(_column(field, key=history) for field in codec.fields.values()),
-        sa.PrimaryKeyConstraint(*ids, *([VALID_FROM] if history else [])),
+        *(_column(field, key=field.name in moments) for field in codec.fields.values()),
+        sa.PrimaryKeyConstraint(*ids, *moments),
+        info={PARTITION: partition} if partition else {},
+        postgresql_partition_by=partition.clause if partition else None,
     )
+    if partition:
+        # Rows of all tenants leave by age.
+        sa.Index(_identifier("ix", table.name, "age"), table.c[partition.field])
     _add_checks(table, codec)
     _add_indexes(table, kind)
     return KindTable(kind, table, codec)
@@ -102,8 +111,7 @@ def _check_history(kind: Kind, codec: Codec) -> None:
 
 
 def _column(field: FieldDescriptor, *, key: bool) -> "sa.Column[object]":
-    opens = key and field.name == VALID_FROM
-    return sa.Column(field.name, column_type(field), nullable=nullable(field) and not opens)
+    return sa.Column(field.name, column_type(field), nullable=nullable(field) and not key)
 
 
 def _is_current(table: sa.Table) -> sa.ColumnElement[bool]:

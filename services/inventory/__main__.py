@@ -22,8 +22,10 @@ from mesh.records.servicer import RecordServicer
 from mesh.server.log import configure_logging
 from mesh.server.serve import ListenError, Server
 from mesh.sql.engine import EngineUrlError, open_engine
+from mesh.sql.migration import MigrationRefused
+from mesh.sql.migration_command import add_migrate_arguments, require_schema, run_migrate
 from mesh.sql.store import Store
-from mesh.sql.tables import Tables, create_tables
+from mesh.sql.tables import Tables
 from secmesh.inventory.v1.compliance_service_pb2_grpc import (
     add_ComplianceServiceServicer_to_server,
 )
@@ -42,15 +44,26 @@ from services.inventory.sync_store import SyncStore
 from services.inventory.unit_store import UnitStore
 
 PACKAGE = "secmesh.inventory.v1"
+_FAILURES = (EngineUrlError, JwksInvalid, ListenError, MigrationRefused, Refusal)
+"""What ends a command with one message."""
+
+
+def open_database(settings: InventorySettings) -> AsyncEngine:
+    """Open the database, whose default is a file in the home."""
+    if not settings.database_url:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return open_engine(settings.database, settings.pool)
 
 
 async def open_store(settings: InventorySettings, catalogue: Catalogue) -> Store:
-    """Open the database and create what tables it lacks."""
-    if not settings.database_url:
-        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    engine = open_engine(settings.database, settings.pool)
+    """Open the database; MigrationRefused if it is not what the contract says."""
+    engine = open_database(settings)
     tables = Tables(catalogue)
-    await create_tables(engine, tables)
+    try:
+        await require_schema(engine, tables)
+    except BaseException:
+        await engine.dispose()
+        raise
     page_key = settings.page_key.encode() or secrets.token_bytes(32)
     return Store(engine, tables, page_key=page_key)
 
@@ -107,16 +120,19 @@ async def is_answering(engine: AsyncEngine) -> bool:
     return True
 
 
-async def serve(settings: InventorySettings) -> None:
+async def serve(settings: InventorySettings, _arguments: argparse.Namespace) -> None:
     """Serve until a signal, then drain."""
     server = await build_server(settings)
     await server.run_until_signal()
 
 
-async def migrate(settings: InventorySettings) -> None:
-    """Create the tables that the database lacks."""
-    store = await open_store(settings, load_catalogue(PACKAGE))
-    await store.engine.dispose()
+async def migrate(settings: InventorySettings, arguments: argparse.Namespace) -> None:
+    """Bring the database to what the contract says, or show what that would take."""
+    engine = open_database(settings)
+    try:
+        sys.stdout.write(await run_migrate(engine, Tables(load_catalogue(PACKAGE)), arguments))
+    finally:
+        await engine.dispose()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -132,13 +148,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="serve gRPC until SIGTERM or SIGINT", **shown)
-    commands.add_parser("migrate", help="create the tables that the database lacks", **shown)
+    schema = commands.add_parser(
+        "migrate", help="bring the database to what the contract says", **shown
+    )
+    add_migrate_arguments(schema)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and give its exit code: 0 done, 1 failed, 2 wrong usage."""
-    command = {"serve": serve, "migrate": migrate}[_parser().parse_args(argv).command]
+    arguments = _parser().parse_args(argv)
+    command = {"serve": serve, "migrate": migrate}[arguments.command]
     try:
         settings = InventorySettings()
     except ValidationError as error:
@@ -147,8 +167,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     configure_logging(settings.log_level)
     try:
-        asyncio.run(command(settings))
-    except (EngineUrlError, JwksInvalid, ListenError, OSError, Refusal) as error:
+        asyncio.run(command(settings, arguments))
+    except (*_FAILURES, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
