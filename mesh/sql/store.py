@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hmac
 from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import islice
 from typing import Any
@@ -46,6 +47,8 @@ class Store:
         self.dialect = DIALECTS[self.database]
         """How conditions are written for this database."""
         self.tokens = PageTokens(page_key)
+        self.etag_key = hmac.digest(page_key, b"etag", "sha256")
+        """Keeps etags from telling what the secrets of a record are."""
         # SQLite has one writer: who waits here holds no connection.
         single = self.database == dialect.SQLITE
         self._writer = asyncio.Lock() if single else contextlib.nullcontext()
@@ -290,7 +293,7 @@ class Store:
             try:
                 await connection.execute(statement, [encode(message) for message in batch])
             except sa.exc.IntegrityError as error:
-                raise _refusal(error, target, batch) from error
+                raise refusal(error, target, batch) from error
 
 
 def _equal(
@@ -310,7 +313,7 @@ def _parent_ids(target: KindTable, parent: str) -> tuple[str, ...]:
     return ids
 
 
-def _refusal(
+def refusal(
     error: sa.exc.IntegrityError, target: KindTable, messages: Sequence[Message]
 ) -> Exception:
     """Say in the caller's terms what a row broke."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from types import MappingProxyType
+from typing import Any
 
 import sqlalchemy as sa
 from google.protobuf.descriptor import FieldDescriptor, OneofDescriptor
@@ -19,6 +20,8 @@ VALID_FROM, VALID_TO = "valid_from", "valid_to"
 """Fields of the envelope that every kind with history has."""
 FIELD, RULE = "field", "rule"
 """What a CHECK remembers of the bound it states."""
+UNIQUE_FIELDS, NULLS_EQUAL = "unique_fields", "nulls_equal"
+"""What a unique index remembers of the fields it is over, and whether absence is a value there."""
 _LONGEST_NAME = 63
 """Bytes of an identifier in PostgreSQL."""
 
@@ -158,7 +161,42 @@ def _add_indexes(table: sa.Table, kind: Kind) -> None:
     for index in kind.option.indexes:
         _index(table, kind, tuple(index.fields), unique=index.unique)
     if kind.option.natural_key:
-        _index(table, kind, tuple(kind.option.natural_key), unique=True)
+        _natural_key(table, kind, tuple(kind.option.natural_key))
+
+
+def _natural_key(table: sa.Table, kind: Kind, fields: tuple[str, ...]) -> None:
+    """Add the unique index of a natural key, to which an absent part is a value like others.
+
+    SQLite, where NULL never equals NULL, has it over expressions that are not NULL.
+    """
+    name = _identifier("uq", table.name, *fields)
+    tenant = table.c[kind.pattern.columns[0]]
+    columns = [table.c[field] for field in fields]
+    optional = [column for column in columns if column.nullable]
+    if not optional:
+        _index(table, kind, fields, unique=True)
+        return
+    current = _is_current(table) if kind.option.history else None
+    info = {UNIQUE_FIELDS: fields, NULLS_EQUAL: True}
+    for database, parts in (
+        ("postgresql", columns),
+        ("sqlite", [*map(_never_null, columns), *(each.is_(None) for each in optional)]),
+    ):
+        index = sa.Index(
+            name,
+            tenant,
+            *parts,
+            unique=True,
+            info=info,
+            sqlite_where=current,
+            postgresql_where=current,
+            postgresql_nulls_not_distinct=True,
+        )
+        index.ddl_if(dialect=database)
+
+
+def _never_null(column: "sa.Column[Any]") -> "sa.ColumnElement[Any]":
+    return sa.func.ifnull(column, sa.literal_column("''")) if column.nullable else column
 
 
 def _index(table: sa.Table, kind: Kind, fields: tuple[str, ...], *, unique: bool) -> None:
@@ -170,6 +208,7 @@ def _index(table: sa.Table, kind: Kind, fields: tuple[str, ...], *, unique: bool
         table.c[kind.pattern.columns[0]],
         *(table.c[field] for field in fields),
         unique=unique,
+        info={UNIQUE_FIELDS: fields} if unique else None,
         sqlite_where=current,
         postgresql_where=current,
     )
