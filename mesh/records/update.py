@@ -7,9 +7,10 @@ from google.protobuf.message import Message
 
 from mesh.contract.catalogue import Kind
 from mesh.errors import MaskInvalid
-from mesh.records.fields import copy_field, descriptor_of, is_nested, is_set, keep_secrets
+from mesh.records.fields import copy_field, is_nested, is_set, keep_secrets
 from mesh.sql.codec import NAME
 from mesh.sql.document import is_secret
+from mesh.sql.secrets import descriptor_of
 
 EVERYTHING = "*"
 MASK = "update_mask"

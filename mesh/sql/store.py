@@ -53,6 +53,7 @@ class Store:
         single = self.database == dialect.SQLITE
         self._writer = asyncio.Lock() if single else contextlib.nullcontext()
         self._writing: set[asyncio.Task[Any] | None] = set()
+        self._shared: dict[asyncio.Task[Any] | None, AsyncConnection] = {}
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -64,6 +65,10 @@ class Store:
         what it wrote.
         """
         task = asyncio.current_task()
+        if task in self._shared:
+            async with self._part(task) as connection:
+                yield connection
+            return
         if task in self._writing:
             # It would wait for itself for ever.
             raise RuntimeError("a transaction cannot begin inside another")
@@ -73,6 +78,29 @@ class Store:
                     await connection.execution_options(**{dialect.WRITE: True})
                     async with connection.begin():
                         yield connection
+
+    @contextlib.asynccontextmanager
+    async def shared_transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Write in one transaction, of which those that the task begins inside become parts.
+
+        What fails in a part is undone; all else is committed at the end of this block.
+        """
+        task = asyncio.current_task()
+        async with self.transaction() as connection:
+            self._shared[task] = connection
+            try:
+                yield connection
+            finally:
+                del self._shared[task]
+
+    @contextlib.asynccontextmanager
+    async def _part(self, task: "asyncio.Task[Any] | None") -> AsyncIterator[AsyncConnection]:
+        connection = self._shared.pop(task)
+        try:
+            async with connection.begin_nested():
+                yield connection
+        finally:
+            self._shared[task] = connection
 
     @contextlib.asynccontextmanager
     async def _turn(self, task: "asyncio.Task[Any] | None") -> AsyncIterator[None]:

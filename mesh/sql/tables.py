@@ -11,6 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor, OneofDescriptor
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mesh.contract.catalogue import Catalogue, CatalogueError, Kind, field_option
+from mesh.sql.answer_table import answers_table
 from mesh.sql.bounds import bounds
 from mesh.sql.codec import Codec
 from mesh.sql.engine import WRITE, lock_schema, translated
@@ -52,6 +53,10 @@ class Tables:
                 for collection, kind in sorted(catalogue.kinds.items())
             }
         )
+
+        repeatable = any(method.repeatable for method in catalogue.methods.values())
+        self.answers = answers_table(self.metadata) if repeatable else None
+        """Answers to requests that named themselves; None where none can."""
 
     def __getitem__(self, collection: str) -> KindTable:
         return self._tables[collection]

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from mesh.errors import FieldInvalid, MaskInvalid
-from mesh.records.fields import changed_immutables, drop_secrets
+from mesh.records.fields import changed_immutables
 from mesh.records.update import updated
+from mesh.sql.secrets import drop_secrets
 from tests.unit.record_contract import store_catalogue
 from tests.unit.record_world import ITEMS, record_of, records_on
 
