@@ -7,8 +7,9 @@ import sqlalchemy as sa
 from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mesh.errors import ResourceExists, ResourceNotFound
+from mesh.errors import ReferenceNotFound, ResourceExists, ResourceNotFound, ResourceReferenced
 from mesh.sql import engine as dialect
+from mesh.sql.references import ID, referrers
 from mesh.sql.store import Store, refusal
 from mesh.sql.tables import NULLS_EQUAL, UNIQUE_FIELDS, VALID_FROM, VALID_TO, KindTable
 from mesh.sql.values import timestamp_parts
@@ -72,8 +73,43 @@ class Rows:
         statement = self._of(
             self._store.delete(target.kind.collection, self._tenant(target, row)), target, row
         )
-        async with connection.begin_nested():
-            await connection.execute(statement)
+        try:
+            async with connection.begin_nested():
+                await connection.execute(statement)
+        except sa.exc.IntegrityError as error:
+            if not dialect.violates_reference(error):
+                raise
+            referrer = await self._referrer(connection, target, row)
+            raise ResourceReferenced(name, referrer) from error
+
+    async def _referrer(
+        self, connection: AsyncConnection, target: KindTable, row: dict[str, Any]
+    ) -> str:
+        """Find a collection with a resource that refers to a row and keeps it."""
+        tenant = self._tenant(target, row)
+        for collection, field in referrers(self._store.tables.kinds, target.kind.collection):
+            rows = self._store.select(collection, tenant, [ID])
+            column = self._store.target(collection).table.c[field]
+            if await self._store.fetch(rows.where(column == row[ID]).limit(1), connection):
+                return collection
+        # What a cascade would delete is referred to in its turn.
+        return "resources"
+
+    async def _missing(
+        self, connection: AsyncConnection, target: KindTable, row: dict[str, Any]
+    ) -> tuple[str, str]:
+        """Find the reference of a row that leads nowhere, and the name it holds."""
+        tenant = self._tenant(target, row)
+        for field, pattern in target.kind.references.items():
+            if row[field] is None:
+                continue
+            name = pattern.format(tenant, row[field])
+            collection = name.split("/")[2]
+            rows = self._store.select(collection, tenant, [ID])
+            wanted = rows.where(self._store.target(collection).table.c[ID] == row[field])
+            if not await self._store.fetch(wanted, connection):
+                return field, name
+        return "", ""
 
     def _row(self, target: KindTable, message: Message, moment: int) -> dict[str, Any]:
         row = target.codec.row(message)
@@ -137,6 +173,8 @@ class Rows:
                 replaces = isinstance(statement, sa.Update) or target.current is not None
                 name = await self._existing(connection, target, row, replaces=replaces)
                 raise ResourceExists(name or message.name) from error  # type: ignore[attr-defined]  # every kind has a name
+            if dialect.violates_reference(error):
+                raise ReferenceNotFound(*await self._missing(connection, target, row)) from error
             raise refusal(error, target, [message]) from error
 
     async def _existing(

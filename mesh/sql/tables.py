@@ -15,6 +15,7 @@ from mesh.sql.answer_table import answers_table
 from mesh.sql.bounds import bounds
 from mesh.sql.codec import Codec
 from mesh.sql.engine import WRITE, lock_schema, translated
+from mesh.sql.references import add_foreign_keys
 from mesh.sql.types import Timestamp, column_type, id_type, nullable
 
 VALID_FROM, VALID_TO = "valid_from", "valid_to"
@@ -47,6 +48,7 @@ class Tables:
     def __init__(self, catalogue: Catalogue) -> None:
         """Derive the tables; CatalogueError names what SQL cannot hold."""
         self.metadata = sa.MetaData()
+        self.kinds = catalogue.kinds
         self._tables: Mapping[str, KindTable] = MappingProxyType(
             {
                 collection: _kind_table(kind, self.metadata)
@@ -54,6 +56,11 @@ class Tables:
             }
         )
 
+        add_foreign_keys(
+            {collection: each.table for collection, each in self._tables.items()},
+            catalogue.kinds,
+            _identifier,
+        )
         repeatable = any(method.repeatable for method in catalogue.methods.values())
         self.answers = answers_table(self.metadata) if repeatable else None
         """Answers to requests that named themselves; None where none can."""
@@ -120,6 +127,9 @@ def _is_current(table: sa.Table) -> sa.ColumnElement[bool]:
 
 def _add_checks(table: sa.Table, codec: Codec) -> None:
     for name, field in codec.fields.items():
+        if field_option(field).references:
+            # Bounds are of the full name, and the column holds an id.
+            continue
         for rule, condition in bounds(field, table.c[name]):
             _check(table, condition, name, rule)
     for oneof, members in _oneofs(codec).items():
