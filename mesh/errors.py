@@ -163,8 +163,8 @@ class PageTokenInvalid(Refusal):
 class MaskInvalid(Refusal):
     reason = common(error_reason_pb2.ERROR_REASON_MASK_INVALID)
 
-    def __init__(self, path: str) -> None:
-        super().__init__(f"read_mask: {path!r} is no field", metadata={"path": path})
+    def __init__(self, path: str, mask: str = "read_mask") -> None:
+        super().__init__(f"{mask}: {path!r} is no field", metadata={"path": path})
 
 
 class DeadlineExceeded(Refusal):
@@ -212,3 +212,53 @@ class MethodUnknown(Refusal):
 
     def __init__(self, method: str) -> None:
         super().__init__(f"{method} is not implemented", metadata={"method": method})
+
+
+class EtagMismatch(Refusal):
+    """The resource was written since the caller read it."""
+
+    reason = common(error_reason_pb2.ERROR_REASON_ETAG_MISMATCH)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} has another etag; read it again", metadata={"resource": name})
+
+
+class KindReadOnly(Refusal):
+    reason = common(error_reason_pb2.ERROR_REASON_KIND_READ_ONLY)
+
+    def __init__(self, collection: str) -> None:
+        super().__init__(
+            f"the service alone writes {collection}", metadata={"collection": collection}
+        )
+
+
+class RequestIdReused(Refusal):
+    """A request_id that stands for another request already."""
+
+    reason = common(error_reason_pb2.ERROR_REASON_REQUEST_ID_REUSED)
+
+    def __init__(self) -> None:
+        super().__init__("request_id was used before, with another content")
+
+
+class ReferenceNotFound(Refusal):
+    """A reference to what is not there, or is another tenant's."""
+
+    reason = common(error_reason_pb2.ERROR_REASON_REFERENCE_NOT_FOUND)
+
+    def __init__(self, field: str, name: str) -> None:
+        super().__init__(
+            f"{field} refers to {name}, which does not exist",
+            metadata={"field": field, "resource": name},
+        )
+
+
+class ResourceReferenced(Refusal):
+    """A resource that others refer to and cannot do without."""
+
+    reason = common(error_reason_pb2.ERROR_REASON_RESOURCE_REFERENCED)
+
+    def __init__(self, name: str, referrer: str) -> None:
+        super().__init__(
+            f"{referrer} refer to {name}", metadata={"resource": name, "referrer": referrer}
+        )

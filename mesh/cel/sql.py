@@ -10,6 +10,7 @@ from mesh.cel.dialect import SQLITE, Dialect
 from mesh.cel.lowering import RECORD
 from mesh.contract.catalogue import Kind, is_map
 from mesh.sql.codec import NAME
+from mesh.sql.references import shown
 
 
 class Columns(Protocol):
@@ -40,7 +41,7 @@ class TableColumns:
     def value(self, field: str) -> sa.ColumnElement[Any]:
         """Give a field's column; KeyError for a name that is no field."""
         name = self._fields[field].name
-        return self._resource_name() if name == NAME else self._table.c[name]
+        return self._resource_name() if name == NAME else shown(self._table, self._kind, name)
 
     def present(self, field: str) -> sa.ColumnElement[bool]:
         """Tell whether a field is there; without presence, whether it is not its default."""

@@ -1,8 +1,9 @@
 """What one service serves and keeps, read from its contracts and checked once at start-up."""
 
+import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from types import MappingProxyType
@@ -23,6 +24,9 @@ from secmesh.options.v1 import field_pb2, kind_pb2, method_pb2
 
 DEFAULT_TIMEOUT = timedelta(seconds=30)
 KIND_PLACEHOLDER = "{kind}"
+REQUEST_ID = "request_id"
+_TENANT_AND_ID = 2
+_PATH_VARIABLE = re.compile(r"\{([a-z_.]+)[=}]")
 _PERMISSION = re.compile(r"^(\{kind\}|[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*)\.[a-z][a-z0-9_]*$")
 
 
@@ -57,6 +61,8 @@ class Kind:
     """The message around a record's body; None for a resource of its own."""
     body_field: str | None = None
     """The envelope's oneof field that holds the body."""
+    references: Mapping[str, NamePattern] = dataclasses.field(default_factory=dict)
+    """Names that its references hold, by field."""
 
     @property
     def collection(self) -> str:
@@ -106,12 +112,22 @@ class Method:
     """Safe to send again: stated NO_SIDE_EFFECTS or IDEMPOTENT."""
     routes: tuple[HttpRoute, ...]
     names: tuple[str, ...]
-    """Request fields that hold resource names, whose tenant must be the caller's."""
+    """Request fields that hold resource names, whose tenant must be the caller's.
+
+    Dotted where the name stands in a resource of the request, as ``record.name``.
+    """
 
     @property
     def per_kind(self) -> bool:
         """Whether the permission depends on the kind named by the request."""
         return KIND_PLACEHOLDER in self.permission
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether requests can name themselves by a ``request_id``, to be done once (AIP-155)."""
+        field = self.descriptor.input_type.fields_by_name.get(REQUEST_ID)
+        streams = self.descriptor.client_streaming or self.descriptor.server_streaming
+        return field is not None and field.type == FieldDescriptor.TYPE_STRING and not streams
 
 
 @dataclass(frozen=True)
@@ -153,7 +169,8 @@ def build_catalogue(package: str, files: Iterable[FileDescriptor]) -> Catalogue:
     services = [service for file in files for service in file.services_by_name.values()]
     kinds = _kinds(messages)
     methods = {method.path: method for service in services for method in _service_methods(service)}
-    _check_references(kinds)
+    for collection, kind in kinds.items():
+        kinds[collection] = replace(kind, references=_references(kind, kinds))
     _check_routes(methods.values())
     return Catalogue(package, MappingProxyType(kinds), MappingProxyType(methods))
 
@@ -223,15 +240,28 @@ def _check_kind(kind: Kind) -> None:
         raise CatalogueError(culprit, f"its kind names no field of its own: {min(missing)!r}")
 
 
-def _check_references(kinds: Mapping[str, Kind]) -> None:
-    for kind in kinds.values():
-        for field in (*kind.descriptor.fields, *kind.envelope_fields):
-            target = field_option(field).references
-            if target and target not in kinds:
-                raise CatalogueError(
-                    f"{kind.descriptor.full_name}.{field.name}",
-                    f"refers to {target!r}, which is no kind",
-                )
+def _references(kind: Kind, kinds: Mapping[str, Kind]) -> Mapping[str, NamePattern]:
+    """Give the names that the references of a kind hold; the store keeps the last id of each."""
+    found: dict[str, NamePattern] = {}
+    for field in (*kind.descriptor.fields, *kind.envelope_fields):
+        wanted = field_option(field).references
+        if wanted:
+            found[field.name] = _referred(kind, field, kinds.get(wanted))
+    return MappingProxyType(found)
+
+
+def _referred(kind: Kind, field: FieldDescriptor, target: Kind | None) -> NamePattern:
+    culprit, wanted = f"{kind.descriptor.full_name}.{field.name}", field_option(field).references
+    if target is None:
+        raise CatalogueError(culprit, f"refers to {wanted!r}, which is no kind")
+    if field.type != FieldDescriptor.TYPE_STRING or not field.has_presence:
+        raise CatalogueError(culprit, "a reference is an optional string")
+    if len(target.pattern.variables) != _TENANT_AND_ID:
+        raise CatalogueError(culprit, f"refers to {wanted!r}, whose names hold other ids too")
+    if target.option.history or kind.option.history:
+        # A foreign key has one row at each end.
+        raise CatalogueError(culprit, f"refers to {wanted!r}, and one of both keeps its past")
+    return target.pattern
 
 
 def _service_methods(service: ServiceDescriptor) -> Iterator[Method]:
@@ -254,7 +284,7 @@ def _service_methods(service: ServiceDescriptor) -> Iterator[Method]:
             timeout=rule.timeout.ToTimedelta() if rule.HasField("timeout") else DEFAULT_TIMEOUT,
             idempotent=options.idempotency_level != level.IDEMPOTENCY_UNKNOWN,
             routes=routes,
-            names=tuple(_name_fields(method.input_type)),
+            names=(*_name_fields(method.input_type), *_names_within(routes)),
         )
 
 
@@ -270,6 +300,12 @@ def _name_fields(request: Descriptor) -> Iterator[str]:
     for field in request.fields:
         if field.GetOptions().HasExtension(resource_pb2.resource_reference):
             yield field.name
+
+
+def _names_within(routes: Iterable[HttpRoute]) -> Iterator[str]:
+    """Give the names that paths fill in a resource of the request (AIP-134)."""
+    paths = [path for route in routes for path in _PATH_VARIABLE.findall(route.template)]
+    yield from dict.fromkeys(path for path in paths if "." in path)
 
 
 def _check_routes(methods: Iterable[Method]) -> None:

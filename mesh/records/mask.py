@@ -30,6 +30,9 @@ class ReadMask:
         wanted: set[str] = set()
         for path in self._paths:
             wanted.update(self._resolve(path))
+        if wanted & target.kind.references.keys():
+            # A reference is shown with its tenant.
+            wanted.add(target.kind.pattern.columns[0])
         self.columns: Sequence[str] = tuple(
             column for column in target.codec.public_columns if column in wanted
         )

@@ -1,6 +1,7 @@
 """RecordService, the same for every service whose package has a Record envelope."""
 
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf import message_factory
@@ -13,6 +14,7 @@ from mesh.records.aggregation import answer_of, question_of
 from mesh.records.kinds import describe_kinds
 from mesh.records.mask import ReadMask
 from mesh.records.moments import Clock, now, past_moment
+from mesh.records.write_servicer import WRITES, WriteServicer
 from mesh.sql.aggregate import aggregate
 from mesh.sql.history import History
 from mesh.sql.moments import READ_TIME
@@ -29,11 +31,11 @@ _Dated: TypeAlias = (
 
 
 METHODS = ("GetRecord", "ListRecords", "ListRecordVersions", "AggregateRecords", "ListKinds")
-"""What is served, as far as the package's own contract has it."""
+"""What is served beside the writes, as far as the package's own contract has it."""
 
 
 class RecordServicer:
-    """Answers the methods of a RecordService that read, from a store.
+    """Answers the methods of a RecordService from a store.
 
     Refusals leave as ``mesh.errors.Refusal``; the server's interceptor writes them.
     Tenant and permission were checked before a call arrives here.
@@ -46,23 +48,28 @@ class RecordServicer:
         self._store = store
         self._page = _list_response(catalogue)
         self._description = describe_kinds(catalogue)
+        self._writes = WriteServicer(catalogue, store, clock)
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the methods under the package's own RecordService."""
         service = f"{self._catalogue.package}.RecordService"
+        served = {name: getattr(self, name) for name in METHODS}
+        served |= {name: getattr(self._writes, name) for name in WRITES}
         handlers = {
-            name: self._handler(path, name)
-            for name in METHODS
+            name: self._handler(path, behaviour)
+            for name, behaviour in served.items()
             if (path := f"/{service}/{name}") in self._catalogue.methods
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
 
-    def _handler(self, path: str, name: str) -> "grpc.RpcMethodHandler[Message, Message]":
+    def _handler(
+        self, path: str, behaviour: Callable[[Any, Any], Awaitable[Any]]
+    ) -> "grpc.RpcMethodHandler[Message, Message]":
         method = self._catalogue.methods[path].descriptor
         request = message_factory.GetMessageClass(method.input_type)
         response = message_factory.GetMessageClass(method.output_type)
         return grpc.unary_unary_rpc_method_handler(
-            getattr(self, name),
+            behaviour,
             request_deserializer=request.FromString,
             response_serializer=response.SerializeToString,
         )

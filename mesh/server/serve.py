@@ -16,6 +16,7 @@ from mesh.server.interceptors import HEALTH, REFLECTION, interceptors
 from mesh.server.log import report_loop_failure
 from mesh.server.readiness import Readiness, Ready
 from mesh.server.settings import ServerSettings
+from mesh.sql.answers import Answers
 
 _LOG = logging.getLogger(__name__)
 _CONNECTION_AGE_MS = 5 * 60 * 1000
@@ -32,7 +33,8 @@ class Server:
     """One gRPC server of one process.
 
     ``register`` adds the servicers, ``ready`` tells whether they can work (a ping of the store),
-    ``dispose`` closes what they use, after the last call or when there will be none.
+    ``dispose`` closes what they use, after the last call or when there will be none,
+    ``answers`` keeps the answers to requests with a request_id.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class Server:
         register: Callable[[grpc.aio.Server], None],
         ready: Ready,
         dispose: Callable[[], Awaitable[None]] | None = None,
+        answers: Answers | None = None,
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue
         self._verifier = verifier
         self._register = register
         self._dispose = dispose
+        self._answers = answers
         self._readiness = Readiness(catalogue.services, ready, settings.readiness_seconds)
         self._server: grpc.aio.Server | None = None
         self._stopped = False
@@ -67,7 +71,7 @@ class Server:
         asyncio.get_running_loop().set_exception_handler(report_loop_failure)
         open_paths = (HEALTH, REFLECTION) if self._settings.serves_reflection else (HEALTH,)
         server = grpc.aio.server(
-            interceptors=interceptors(self._catalogue, self._verifier, open_paths),
+            interceptors=interceptors(self._catalogue, self._verifier, open_paths, self._answers),
             options=_options(self._settings, self._catalogue),
         )
         self._register(server)

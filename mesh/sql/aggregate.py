@@ -11,6 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from mesh.errors import FieldInvalid
 from mesh.sql.buckets import Unit, span_start
 from mesh.sql.order import may_sort
+from mesh.sql.references import shown
 from mesh.sql.store import Store
 from mesh.sql.tables import KindTable
 from mesh.sql.types import Storage, storage_of
@@ -106,7 +107,9 @@ async def aggregate(store: Store, collection: str, tenant: str, question: Questi
 
 
 def _keys(target: KindTable, question: Question) -> list[sa.Label[Any]]:
-    keys: list[sa.ColumnElement[Any]] = [target.table.c[field.name] for field in question.keys]
+    keys: list[sa.ColumnElement[Any]] = [
+        shown(target.table, target.kind, field.name) for field in question.keys
+    ]
     if question.bucket is not None:
         field, unit = question.bucket
         keys.append(span_start(target.table.c[field.name], unit))
@@ -115,7 +118,7 @@ def _keys(target: KindTable, question: Question) -> list[sa.Label[Any]]:
 
 def _parts(target: KindTable, measure: Measure) -> list[sa.ColumnElement[Any]]:
     """Give what SQL computes for a measure; sums of whole numbers exactly, in two parts."""
-    column = target.table.c[measure.field.name]
+    column = shown(target.table, target.kind, measure.field.name)
     match measure.function:
         case Function.COUNT:
             return [sa.func.count(column)]

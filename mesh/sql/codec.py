@@ -9,8 +9,10 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from mesh.contract.catalogue import Kind
+from mesh.contract.names import NamePattern
 from mesh.errors import FieldInvalid
 from mesh.sql.document import from_json, is_secret, to_json
+from mesh.sql.references import TENANT, referred_id
 from mesh.sql.types import Storage, storage_of
 from mesh.sql.values import Convert, scalar_decoder, scalar_encoder
 
@@ -93,6 +95,10 @@ class Codec:
                     body_field, f"must be set in a record of {self._kind.collection}"
                 )
             self._fill(row, getattr(message, body_field))
+        for field, pattern in self._kind.references.items():
+            name = row[field]
+            if name is not None:
+                row[field] = referred_id(field, pattern, name, row[TENANT])
         return row
 
     def _fill(self, row: dict[str, Any], message: Message) -> None:
@@ -139,7 +145,31 @@ class Codec:
                     target[field] = value if convert is None else convert(value)
             return new(**arguments)
 
-        return decode
+        return self._naming(decode, columns)
+
+    def _naming(self, decode: Decode, columns: tuple[str, ...]) -> Decode:
+        """Write the ids of references as names, before values are decoded."""
+        references = self._references_in(columns)
+        if not references:
+            return decode
+        tenant = columns.index(TENANT)
+
+        def decode_names(values: Sequence[Any]) -> Message:
+            named = list(values)
+            for place, pattern in references:
+                if named[place] is not None:
+                    named[place] = pattern.format(values[tenant], named[place])
+            return decode(named)
+
+        return decode_names
+
+    def _references_in(self, columns: tuple[str, ...]) -> list[tuple[int, NamePattern]]:
+        """Give the places of references; their names need the tenant, which is then required."""
+        return [
+            (columns.index(field), pattern)
+            for field, pattern in self._kind.references.items()
+            if field in columns
+        ]
 
     def _name_reader(self, columns: tuple[str, ...]) -> Callable[[Sequence[Any]], str] | None:
         """Rebuild the name where all its ids are there."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hmac
 from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import islice
 from typing import Any
@@ -46,10 +47,13 @@ class Store:
         self.dialect = DIALECTS[self.database]
         """How conditions are written for this database."""
         self.tokens = PageTokens(page_key)
+        self.etag_key = hmac.digest(page_key, b"etag", "sha256")
+        """Keeps etags from telling what the secrets of a record are."""
         # SQLite has one writer: who waits here holds no connection.
         single = self.database == dialect.SQLITE
         self._writer = asyncio.Lock() if single else contextlib.nullcontext()
         self._writing: set[asyncio.Task[Any] | None] = set()
+        self._shared: dict[asyncio.Task[Any] | None, AsyncConnection] = {}
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -61,6 +65,10 @@ class Store:
         what it wrote.
         """
         task = asyncio.current_task()
+        if task in self._shared:
+            async with self._part(task) as connection:
+                yield connection
+            return
         if task in self._writing:
             # It would wait for itself for ever.
             raise RuntimeError("a transaction cannot begin inside another")
@@ -70,6 +78,29 @@ class Store:
                     await connection.execution_options(**{dialect.WRITE: True})
                     async with connection.begin():
                         yield connection
+
+    @contextlib.asynccontextmanager
+    async def shared_transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Write in one transaction, of which those that the task begins inside become parts.
+
+        What fails in a part is undone; all else is committed at the end of this block.
+        """
+        task = asyncio.current_task()
+        async with self.transaction() as connection:
+            self._shared[task] = connection
+            try:
+                yield connection
+            finally:
+                del self._shared[task]
+
+    @contextlib.asynccontextmanager
+    async def _part(self, task: "asyncio.Task[Any] | None") -> AsyncIterator[AsyncConnection]:
+        connection = self._shared.pop(task)
+        try:
+            async with connection.begin_nested():
+                yield connection
+        finally:
+            self._shared[task] = connection
 
     @contextlib.asynccontextmanager
     async def _turn(self, task: "asyncio.Task[Any] | None") -> AsyncIterator[None]:
@@ -290,7 +321,7 @@ class Store:
             try:
                 await connection.execute(statement, [encode(message) for message in batch])
             except sa.exc.IntegrityError as error:
-                raise _refusal(error, target, batch) from error
+                raise refusal(error, target, batch) from error
 
 
 def _equal(
@@ -310,7 +341,7 @@ def _parent_ids(target: KindTable, parent: str) -> tuple[str, ...]:
     return ids
 
 
-def _refusal(
+def refusal(
     error: sa.exc.IntegrityError, target: KindTable, messages: Sequence[Message]
 ) -> Exception:
     """Say in the caller's terms what a row broke."""

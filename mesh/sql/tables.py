@@ -4,22 +4,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from types import MappingProxyType
+from typing import Any
 
 import sqlalchemy as sa
 from google.protobuf.descriptor import FieldDescriptor, OneofDescriptor
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mesh.contract.catalogue import Catalogue, CatalogueError, Kind, field_option
+from mesh.sql.answer_table import answers_table
 from mesh.sql.bounds import bounds
 from mesh.sql.codec import Codec
 from mesh.sql.engine import WRITE, lock_schema, translated
 from mesh.sql.partitions import PARTITION, partition_of, prepare_partitions
+from mesh.sql.references import add_foreign_keys
 from mesh.sql.types import Timestamp, column_type, id_type, nullable
 
 VALID_FROM, VALID_TO = "valid_from", "valid_to"
 """Fields of the envelope that every kind with history has."""
 FIELD, RULE = "field", "rule"
 """What a CHECK remembers of the bound it states."""
+UNIQUE_FIELDS, NULLS_EQUAL = "unique_fields", "nulls_equal"
+"""What a unique index remembers of the fields it is over, and whether absence is a value there."""
 _LONGEST_NAME = 63
 """Bytes of an identifier in PostgreSQL."""
 
@@ -44,12 +49,22 @@ class Tables:
     def __init__(self, catalogue: Catalogue) -> None:
         """Derive the tables; CatalogueError names what SQL cannot hold."""
         self.metadata = sa.MetaData()
+        self.kinds = catalogue.kinds
         self._tables: Mapping[str, KindTable] = MappingProxyType(
             {
                 collection: _kind_table(kind, self.metadata)
                 for collection, kind in sorted(catalogue.kinds.items())
             }
         )
+
+        add_foreign_keys(
+            {collection: each.table for collection, each in self._tables.items()},
+            catalogue.kinds,
+            _identifier,
+        )
+        repeatable = any(method.repeatable for method in catalogue.methods.values())
+        self.answers = answers_table(self.metadata) if repeatable else None
+        """Answers to requests that named themselves; None where none can."""
 
     def __getitem__(self, collection: str) -> KindTable:
         return self._tables[collection]
@@ -120,6 +135,9 @@ def _is_current(table: sa.Table) -> sa.ColumnElement[bool]:
 
 def _add_checks(table: sa.Table, codec: Codec) -> None:
     for name, field in codec.fields.items():
+        if field_option(field).references:
+            # Bounds are of the full name, and the column holds an id.
+            continue
         for rule, condition in bounds(field, table.c[name]):
             _check(table, condition, name, rule)
     for oneof, members in _oneofs(codec).items():
@@ -166,7 +184,42 @@ def _add_indexes(table: sa.Table, kind: Kind) -> None:
     for index in kind.option.indexes:
         _index(table, kind, tuple(index.fields), unique=index.unique)
     if kind.option.natural_key:
-        _index(table, kind, tuple(kind.option.natural_key), unique=True)
+        _natural_key(table, kind, tuple(kind.option.natural_key))
+
+
+def _natural_key(table: sa.Table, kind: Kind, fields: tuple[str, ...]) -> None:
+    """Add the unique index of a natural key, to which an absent part is a value like others.
+
+    SQLite, where NULL never equals NULL, has it over expressions that are not NULL.
+    """
+    name = _identifier("uq", table.name, *fields)
+    tenant = table.c[kind.pattern.columns[0]]
+    columns = [table.c[field] for field in fields]
+    optional = [column for column in columns if column.nullable]
+    if not optional:
+        _index(table, kind, fields, unique=True)
+        return
+    current = _is_current(table) if kind.option.history else None
+    info = {UNIQUE_FIELDS: fields, NULLS_EQUAL: True}
+    for database, parts in (
+        ("postgresql", columns),
+        ("sqlite", [*map(_never_null, columns), *(each.is_(None) for each in optional)]),
+    ):
+        index = sa.Index(
+            name,
+            tenant,
+            *parts,
+            unique=True,
+            info=info,
+            sqlite_where=current,
+            postgresql_where=current,
+            postgresql_nulls_not_distinct=True,
+        )
+        index.ddl_if(dialect=database)
+
+
+def _never_null(column: "sa.Column[Any]") -> "sa.ColumnElement[Any]":
+    return sa.func.ifnull(column, sa.literal_column("''")) if column.nullable else column
 
 
 def _index(table: sa.Table, kind: Kind, fields: tuple[str, ...], *, unique: bool) -> None:
@@ -178,6 +231,7 @@ def _index(table: sa.Table, kind: Kind, fields: tuple[str, ...], *, unique: bool
         table.c[kind.pattern.columns[0]],
         *(table.c[field] for field in fields),
         unique=unique,
+        info={UNIQUE_FIELDS: fields} if unique else None,
         sqlite_where=current,
         postgresql_where=current,
     )

@@ -21,6 +21,7 @@ from mesh.identity.token import TokenVerifier
 from mesh.records.servicer import RecordServicer
 from mesh.server.log import configure_logging
 from mesh.server.serve import ListenError, Server
+from mesh.sql.answers import Answers
 from mesh.sql.engine import EngineUrlError, open_engine
 from mesh.sql.migration import MigrationRefused
 from mesh.sql.migration_command import add_migrate_arguments, require_schema, run_migrate
@@ -109,7 +110,7 @@ async def build_server(settings: InventorySettings) -> Server:
         await probe.dispose()
         await store.engine.dispose()
 
-    server = Server(settings, catalogue, verifier, register, ready, dispose)
+    server = Server(settings, catalogue, verifier, register, ready, dispose, Answers(store))
     return server
 
 

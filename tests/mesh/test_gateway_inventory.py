@@ -135,6 +135,7 @@ def _call(mesh: Gateway, method: Method, tenant: str) -> httpx.Response:
     target = "/" + "/".join(path) + (f":{template.verb}" if template.verb else "")
     bodies: dict[str, Any] = {
         "": None,
+        "record": {"iamUser": {"username": "ana"}},
         "sync": {"cloudAccountId": "123456789012"},
         "*": {"sspId": "plan", "document": "e30="} if template.verb == "import" else {},
     }
@@ -151,6 +152,34 @@ def test_another_tenants_name_is_not_found(mesh: Gateway, method: Method) -> Non
     response = _call(mesh, method, "others")
     metadata = assert_refused(response, NOT_FOUND, "RESOURCE_NOT_FOUND")
     assert metadata["resource"].startswith("tenants/others")
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body"),
+    [
+        ("POST", "/iam_users?recordId=a", {"iamUser": {"username": "ana"}}),
+        ("PATCH", "/iam_users/a?updateMask=iamUser.username", {"iamUser": {"username": "ana"}}),
+        ("PATCH", "/iam_users/a?allowMissing=true", {"iamUser": {"username": "ana"}}),
+        ("DELETE", "/iam_users/a?etag=e", None),
+        (
+            "POST",
+            ":batchWrite",
+            {"writes": [{"delete": {"name": "tenants/acme/iam_users/a"}}]},
+        ),
+    ],
+)
+def test_collected_kinds_are_not_written(
+    mesh: Gateway, verb: str, path: str, body: dict[str, Any] | None
+) -> None:
+    response = mesh.call(verb, ROOT + path, content=None if body is None else json.dumps(body))
+    metadata = assert_refused(response, grpc.StatusCode.FAILED_PRECONDITION, "KIND_READ_ONLY")
+    assert metadata["collection"] == "iam_users"
+
+
+def test_a_field_that_no_record_has_is_refused_by_name(mesh: Gateway) -> None:
+    response = mesh.call("PATCH", f"{ROOT}/iam_users/a", content='{"iamUser": {"colour": 1}}')
+    assert_refused(response, INVALID, "BODY_INVALID")
+    assert "iam_user.colour" in response.text
 
 
 def test_path_of_the_database_does_not_leak(mesh: Gateway) -> None:

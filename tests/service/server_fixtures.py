@@ -15,6 +15,7 @@ from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE, create_signing_key, 
 from mesh.identity.token import TokenVerifier
 from mesh.server.serve import Server
 from mesh.server.settings import ServerSettings
+from mesh.sql.answers import Answers
 from secmesh.inventory.v1 import (
     record_pb2,
     record_service_pb2,
@@ -146,6 +147,7 @@ async def running(
     register: Callable[[grpc.aio.Server], None] | None = None,
     ready: Callable[[], Awaitable[bool]] = always_ready,
     dispose: Callable[[], Awaitable[None]] | None = None,
+    answers: Answers | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
     """Start a server on a free port and stop it at the end."""
@@ -165,6 +167,7 @@ async def running(
         register or register_both,
         ready,
         dispose,
+        answers,
     )
     await server.start()
     try:

@@ -7,10 +7,12 @@ from mesh.identity.token import TokenVerifier
 from mesh.server.interceptors.chain import Chain, Interceptor
 from mesh.server.interceptors.deadline import Deadline
 from mesh.server.interceptors.errors import Errors
+from mesh.server.interceptors.idempotency import Idempotency
 from mesh.server.interceptors.identity import Identity
 from mesh.server.interceptors.permission import Permission
 from mesh.server.interceptors.request_id import RequestId
 from mesh.server.interceptors.validation import Validation
+from mesh.sql.answers import Answers
 
 INTERCEPTORS: tuple[type[Interceptor], ...] = (
     RequestId,  # first, so that every error and log line carries the id
@@ -18,7 +20,8 @@ INTERCEPTORS: tuple[type[Interceptor], ...] = (
     Deadline,  # before identity: reading keys counts against the call's time
     Identity,  # before permission, which judges the caller
     Permission,  # before validation: a stranger learns nothing about the rules of a request
-    Validation,  # last: handlers see only what the contract allows
+    Validation,  # before what is done: handlers see only what the contract allows
+    Idempotency,  # last: what was refused before is not kept as done
 )
 """From the outermost to the innermost."""
 
@@ -27,9 +30,14 @@ REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/"
 
 
 def interceptors(
-    catalogue: Catalogue, verifier: TokenVerifier, open_paths: Sequence[str] = (HEALTH,)
+    catalogue: Catalogue,
+    verifier: TokenVerifier,
+    open_paths: Sequence[str] = (HEALTH,),
+    answers: Answers | None = None,
 ) -> tuple[Chain]:
     """Make the interceptors of a server; methods under ``open_paths`` need no token.
+
+    ``answers`` keeps those to requests with a request_id; without it they are refused.
 
     gRPC sees one interceptor: the order is kept inside, where a method's steps are put together
     once instead of once per call.
@@ -41,6 +49,7 @@ def interceptors(
         Identity: Identity(verifier),
         Permission: Permission(catalogue),
         Validation: Validation(catalogue),
+        Idempotency: Idempotency(catalogue, answers),
     }
     ordered = tuple(made[each] for each in INTERCEPTORS)
     return (Chain(catalogue, ordered, tuple(open_paths)),)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Never, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from mesh.contract.catalogue import Catalogue
+from mesh.contract.catalogue import Catalogue, Method
 from mesh.errors import BodyInvalid, MethodUnknown
 from mesh.server.call import REQUEST_ID_KEY, Call, current_call, enter_call
 from mesh.server.log import failure
@@ -61,6 +61,18 @@ class MessageInterceptor(Interceptor):
         """Refuse a message by raising."""
 
 
+class RequestInterceptor(Interceptor):
+    """A step around the handlers of some methods with one request and one response."""
+
+    def concerns(self, method: Method | None) -> bool:
+        """Tell whether calls of a method need the step."""
+        return method is not None
+
+    async def around(self, proceed: Proceed, call: Call, request: Any, context: Context) -> Any:
+        """Answer a request that was checked, by awaiting ``proceed`` or without it."""
+        return await proceed(call, request, context)
+
+
 class Chain(grpc.aio.ServerInterceptor):
     """Runs interceptors in order, the first outermost."""
 
@@ -97,12 +109,16 @@ class Chain(grpc.aio.ServerInterceptor):
         streams = streams_requests or streams_responses
         proceed = _endpoint(path, handler)
         steps = [step for step in self._steps if step.open_methods or not is_open]
+        on_requests = [each for each in steps if isinstance(each, RequestInterceptor)]
+        for request_step in reversed(on_requests):
+            if not streams and request_step.concerns(method):
+                proceed = _layer(request_step, proceed, streams_requests)
         on_messages = [step for step in steps if isinstance(step, MessageInterceptor)]
         for message_step in reversed(on_messages):
             proceed = _layer(message_step, proceed, streams_requests)
         # Parsed here and not by gRPC, which would tell the caller the parser's own words.
         proceed = _parsing(handler.request_deserializer, proceed, streams_requests)
-        for step in reversed([each for each in steps if each not in on_messages]):
+        for step in reversed([each for each in steps if isinstance(each, CallInterceptor)]):
             proceed = _layer(step, proceed, streams_requests)
 
         async def behaviour(request: Any, context: Context) -> Any:
@@ -120,7 +136,7 @@ class Chain(grpc.aio.ServerInterceptor):
 
 
 def _layer(step: Interceptor, proceed: Proceed, streams_requests: bool) -> Proceed:
-    if isinstance(step, CallInterceptor):
+    if isinstance(step, CallInterceptor | RequestInterceptor):
         around = step.around
 
         async def enclosed(call: Call, request: Any, context: Context) -> Any:

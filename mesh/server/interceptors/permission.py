@@ -1,8 +1,10 @@
 """Lets a call pass if the caller holds its permission and its names are the caller's tenant's."""
 
 from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
 
 from google.api import field_behavior_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FieldOptions
 from google.protobuf.message import Message
 
@@ -17,15 +19,24 @@ from mesh.errors import (
 )
 from mesh.server.call import Call
 from mesh.server.interceptors.chain import MessageInterceptor
+from mesh.server.interceptors.parts import parts_of
+from mesh.sql.types import message_type
+
+_NameReader = Callable[[Message], Iterator[tuple[str, str, bool]]]
 
 
 class Permission(MessageInterceptor):
-    """Judges by the contract alone; a method without a contract is refused."""
+    """Judges by the contract alone; a method without a contract is refused.
+
+    Requests within a request, as those of a batch, are judged as if they came alone.
+    """
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._kinds = catalogue.record_kinds
-        self._readers = {
-            path: _name_reader(method) for path, method in catalogue.methods.items() if method.names
+        methods = catalogue.methods.values()
+        self._readers = {method.path: _name_reader(method) for method in methods if method.names}
+        self._parts = {
+            method.path: parts for method in methods if (parts := parts_of(method, methods))
         }
         for method in catalogue.methods.values():
             if method.per_kind and not method.names:
@@ -35,9 +46,14 @@ class Permission(MessageInterceptor):
                 )
 
     def check(self, call: Call, message: Message) -> None:
-        method = call.method
-        if method is None:
+        if call.method is None:
             raise MethodUnknown(call.path)
+        self._check(call, call.method, message, "")
+        for part in self._parts.get(call.method.path, ()):
+            for path, method, request in part.requests(message):
+                self._check(call, method, request, f"{path}.")
+
+    def _check(self, call: Call, method: Method, message: Message, path: str) -> None:
         caller = call.caller
         if not method.per_kind and not caller.permits(method.permission):
             raise PermissionMissing(method.permission)
@@ -47,9 +63,10 @@ class Permission(MessageInterceptor):
         for field, name, of_kind in reader(message):
             tenant = tenant_of(name)
             if tenant is None:
-                raise FieldInvalid.of(field, "is no name under tenants/{tenant}", "NAME_INVALID")
+                problem = "is no name under tenants/{tenant}"
+                raise FieldInvalid.of(path + field, problem, "NAME_INVALID")
             if of_kind:
-                self._require_kind_permission(call, method, field, name)
+                self._require_kind_permission(call, method, path + field, name)
             # As if absent: whether another tenant has it is nobody's business.
             if not caller.acts_for(tenant):
                 raise ResourceNotFound(name)
@@ -74,28 +91,35 @@ class Permission(MessageInterceptor):
         return (kind,)
 
 
-def _name_reader(method: Method) -> Callable[[Message], Iterator[tuple[str, str, bool]]]:
+def _name_reader(method: Method) -> _NameReader:
     """Read the resource names of a request; empty ones only if they must not be empty.
 
     Of each: its field, the name, and whether it names the kind that the permission is of.
     """
-    fields = method.descriptor.input_type.fields_by_name
-    required = {name for name in method.names if _is_required(fields[name].GetOptions())}
+    fields = {name: _field_at(method.descriptor.input_type, name) for name in method.names}
+    # What a path fills is required.
+    required = {name for name in fields if "." in name or _is_required(fields[name].GetOptions())}
     # Names beside the required one point elsewhere, as at a run.
     of_kind = (required or set(method.names)) if method.per_kind else set()
-    plain = [name for name in method.names if not fields[name].is_repeated]
-    lists = [name for name in method.names if fields[name].is_repeated]
+    plain = [(name, attrgetter(name)) for name in fields if not fields[name].is_repeated]
+    lists = [(name, attrgetter(name)) for name in fields if fields[name].is_repeated]
 
     def read(message: Message) -> Iterator[tuple[str, str, bool]]:
-        for field in plain:
-            name = getattr(message, field)
+        for field, value in plain:
+            name = value(message)
             if name or field in required or field in of_kind:
                 yield field, name, field in of_kind
-        for field in lists:
-            for name in getattr(message, field):
+        for field, values in lists:
+            for name in values(message):
                 yield field, name, field in of_kind
 
     return read
+
+
+def _field_at(message: Descriptor, path: str) -> FieldDescriptor:
+    holder, _, rest = path.partition(".")
+    field = message.fields_by_name[holder]
+    return _field_at(message_type(field), rest) if rest else field
 
 
 def _is_required(options: FieldOptions) -> bool:

@@ -1,23 +1,13 @@
 """Gives every call an id that its answer, its errors and its log lines carry."""
 
-import os
 import re
-import time
-import uuid
 from typing import Any
 
+from mesh.identifiers import new_uuid
 from mesh.server.call import REQUEST_ID_KEY, Call, Metadata
 from mesh.server.interceptors.chain import CallInterceptor, Context, Proceed
 
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
-
-
-def new_request_id() -> str:
-    """Make a UUID of version 7 (RFC 9562, 5.7): sorted by time, else random."""
-    number = time.time_ns() // 1_000_000 << 80 | int.from_bytes(os.urandom(10))
-    number = number & ~(0xF000 << 64) | 0x7000 << 64
-    number = number & ~(0xC000 << 48) | 0x8000 << 48
-    return str(uuid.UUID(int=number))
 
 
 def request_id_of(metadata: Metadata) -> str:
@@ -25,7 +15,7 @@ def request_id_of(metadata: Metadata) -> str:
     for key, value in metadata:
         if key == REQUEST_ID_KEY and isinstance(value, str) and _SANE.fullmatch(value):
             return value
-    return new_request_id()
+    return new_uuid()
 
 
 class RequestId(CallInterceptor):

@@ -1,0 +1,142 @@
+"""What the behaviour of fields (AIP-203) and secrets ask of a write."""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from google.api import field_behavior_pb2
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from mesh.contract.catalogue import is_map
+from mesh.sql.document import is_secret
+from mesh.sql.secrets import descriptor_of, drop_secrets, holds_secrets
+from mesh.sql.types import Storage, item_storage
+
+_NUMBERS = frozenset(
+    {
+        *(FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64),
+        *(FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64),
+        *(FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE),
+        *(FieldDescriptor.CPPTYPE_BOOL, FieldDescriptor.CPPTYPE_ENUM),
+    }
+)
+
+
+@cache
+def behaves(field: FieldDescriptor, behaviour: int) -> bool:
+    """Tell whether a field has a behaviour such as OUTPUT_ONLY."""
+    return behaviour in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+
+
+def is_nested(field: FieldDescriptor) -> bool:
+    """Tell whether a field is one message of our own, whose fields can be written singly."""
+    return not field.is_repeated and item_storage(field) is Storage.MESSAGE
+
+
+def is_set(message: Message, field: FieldDescriptor) -> bool:
+    """Tell whether a field is there; without presence, whether it is not its default."""
+    if field.has_presence:
+        return message.HasField(field.name)
+    value = getattr(message, field.name)
+    return bool(len(value)) if field.is_repeated else value != field.default_value
+
+
+def copy_field(source: Message, target: Message, field: FieldDescriptor) -> None:
+    """Make a field of the target what it is in the source, absence included."""
+    target.ClearField(field.name)
+    if not is_set(source, field):
+        return
+    value: Any = getattr(source, field.name)
+    if is_map(field):
+        getattr(target, field.name).MergeFrom(value)
+    elif field.is_repeated:
+        getattr(target, field.name).extend(value)
+    elif field.message_type is not None:
+        held = getattr(target, field.name)
+        held.SetInParent()
+        held.MergeFrom(value)
+    else:
+        setattr(target, field.name, value)
+
+
+def settle_output_only(old: Message | None, new: Message) -> None:
+    """Take what callers may not say from the old message: their own values count for nothing."""
+    for field in descriptor_of(new).fields:
+        if behaves(field, field_behavior_pb2.OUTPUT_ONLY):
+            if old is None:
+                new.ClearField(field.name)
+            else:
+                copy_field(old, new, field)
+        elif is_nested(field) and new.HasField(field.name):
+            known = old is not None and old.HasField(field.name)
+            settle_output_only(
+                getattr(old, field.name) if known else None, getattr(new, field.name)
+            )
+
+
+def changed_immutables(old: Message, new: Message, path: str) -> Iterator[str]:
+    """Give the paths of immutable fields whose value changes; those left out keep it."""
+    for field in descriptor_of(new).fields:
+        where = f"{path}.{field.name}"
+        if behaves(field, field_behavior_pb2.IMMUTABLE):
+            if is_set(old, field) and not is_set(new, field):
+                copy_field(old, new, field)
+            elif getattr(old, field.name) != getattr(new, field.name):
+                yield where
+        elif is_nested(field) and old.HasField(field.name) and new.HasField(field.name):
+            yield from changed_immutables(getattr(old, field.name), getattr(new, field.name), where)
+
+
+def missing_fields(message: Message, path: str) -> Iterator[str]:
+    """Give the paths of required fields that are not there."""
+    for field in descriptor_of(message).fields:
+        # A number without presence is always there.
+        if behaves(field, field_behavior_pb2.REQUIRED) and not is_set(message, field):
+            if field.has_presence or field.is_repeated or field.cpp_type not in _NUMBERS:
+                yield f"{path}.{field.name}"
+        elif is_nested(field) and message.HasField(field.name):
+            yield from missing_fields(getattr(message, field.name), f"{path}.{field.name}")
+
+
+def keep_secrets(old: Message, new: Message) -> None:
+    """Give a message the secrets of the one it replaces, where it has none of its own.
+
+    An item of a list is the one that is equal to it in all but secrets; an entry of a map
+    is the one under the same key.
+    """
+    if not holds_secrets(descriptor_of(new)):
+        return
+    for field in descriptor_of(new).fields:
+        if is_secret(field):
+            if is_set(old, field) and not is_set(new, field):
+                copy_field(old, new, field)
+        elif field.message_type is not None and holds_secrets(field.message_type):
+            if is_map(field):
+                _keep_in_map(getattr(old, field.name), getattr(new, field.name))
+            elif field.is_repeated:
+                _keep_in_list(getattr(old, field.name), getattr(new, field.name))
+            elif old.HasField(field.name) and new.HasField(field.name):
+                keep_secrets(getattr(old, field.name), getattr(new, field.name))
+
+
+def _keep_in_map(old: Any, new: Any) -> None:
+    for key in new:
+        if key in old:
+            keep_secrets(old[key], new[key])
+
+
+def _keep_in_list(old: Any, new: Any) -> None:
+    shown = [(_without_secrets(each), each) for each in old]
+    for item in new:
+        plain = _without_secrets(item)
+        place = next((n for n, (seen, _) in enumerate(shown) if seen == plain), None)
+        if place is not None:
+            keep_secrets(shown.pop(place)[1], item)
+
+
+def _without_secrets(message: Message) -> Message:
+    copy: Message = type(message)()
+    copy.CopyFrom(message)
+    drop_secrets(copy)
+    return copy

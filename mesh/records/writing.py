@@ -1,0 +1,193 @@
+"""Writes of single records: what is checked, what the service fills in, what is stored."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mesh.contract.catalogue import Kind
+from mesh.contract.names import collection_of, tenant_of
+from mesh.errors import (
+    EtagMismatch,
+    FieldInvalid,
+    KindReadOnly,
+    KindUnknown,
+    ResourceExists,
+    ResourceNotFound,
+)
+from mesh.identifiers import new_uuid
+from mesh.records.etag import CREATED, ETAG, WRITTEN, content_of, etag_of, settle_stored
+from mesh.records.fields import changed_immutables, missing_fields, settle_output_only
+from mesh.records.moments import Clock
+from mesh.records.update import updated
+from mesh.server.interceptors.validation import violations_of
+from mesh.sql.rows import Rows
+from mesh.sql.store import Store
+from mesh.sql.tables import KindTable
+from mesh.sql.values import timestamp_parts
+
+_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+RECORD = "record"
+"""The request field that holds a record."""
+
+
+class RecordWriter:
+    """Creates, updates and deletes records within a transaction of the caller.
+
+    Requests are messages with the fields of AIP-133 to 135. Refused are kinds that the
+    service alone writes (KindReadOnly), bodies that break their rules (FieldInvalid) and
+    records that others wrote meanwhile (EtagMismatch); nothing is written then.
+    """
+
+    def __init__(self, store: Store, record_kinds: Mapping[str, Kind], clock: Clock) -> None:
+        self._store = store
+        self._rows = Rows(store)
+        self._kinds = record_kinds
+        self._clock = clock
+
+    async def create(self, connection: AsyncConnection, request: Any) -> Message:
+        """Create a record under ``parent`` and give it; ResourceExists names another's name."""
+        target = self._writable(request.parent)
+        record = self._given(request, target.kind)
+        record_id = request.record_id or new_uuid()
+        record.name = target.kind.pattern.format(tenant_of(request.parent) or "", record_id)
+        return await self._insert(connection, target, record)
+
+    async def update(self, connection: AsyncConnection, request: Any) -> Message:
+        """Update a record and give it as it is then; see ``mesh.records.update``.
+
+        Nothing is written, and the etag stays, where nothing changes.
+        """
+        target = self._writable(request.record.name)
+        given = self._given(request, target.kind)
+        old = await self._rows.find(connection, target, given.name)
+        if old is None and request.allow_missing and not given.etag:
+            try:
+                return await self._insert(connection, target, self._given(request, target.kind))
+            except ResourceExists:
+                # Another writer was faster, or another record has what must be unique.
+                old = await self._rows.find(connection, target, given.name)
+                if old is None:
+                    raise
+        if old is None:
+            raise EtagMismatch(given.name) if given.etag else ResourceNotFound(given.name)
+        _require_etag(old, given.etag)
+        new = updated(target.kind, old, given, request.update_mask.paths)
+        settle_output_only(old, new)
+        settle_stored(target.kind, old, new)
+        self._check(target.kind, old, new)
+        if content_of(target.kind, new) == content_of(target.kind, old):
+            return self._shown(target, old)
+        moment = self._stamp(target.kind, new)
+        await self._rows.replace(connection, target, new, moment)
+        return self._shown(target, new)
+
+    async def delete(self, connection: AsyncConnection, request: Any) -> None:
+        """Delete a record; ResourceNotFound unless ``allow_missing``."""
+        target = self._writable(request.name)
+        old = await self._rows.find(connection, target, request.name)
+        if old is not None:
+            _require_etag(old, request.etag)
+            await self._rows.remove(connection, target, request.name, self._clock())
+        elif request.etag or not request.allow_missing:
+            raise EtagMismatch(request.name) if request.etag else ResourceNotFound(request.name)
+
+    def _writable(self, name: str) -> KindTable:
+        collection = collection_of(name) or ""
+        kind = self._kinds.get(collection)
+        if kind is None:
+            raise KindUnknown(collection)
+        if kind.option.output_only:
+            raise KindReadOnly(collection)
+        return self._store.target(collection)
+
+    def _given(self, request: Any, kind: Kind) -> Any:
+        """Copy the record of a request; FieldInvalid if it is of another kind."""
+        if not request.HasField(RECORD):
+            raise FieldInvalid.of(RECORD, "must be set", "REQUIRED")
+        record = type(request.record)()
+        record.CopyFrom(request.record)
+        body = record.WhichOneof("body")
+        if body not in (None, kind.body_field):
+            problem = f"is no body of {kind.collection}; {kind.body_field} is"
+            raise FieldInvalid.of(f"{RECORD}.{body}", problem, "KIND_MISMATCH")
+        return record
+
+    async def _insert(self, connection: AsyncConnection, target: KindTable, record: Any) -> Message:
+        ids = target.kind.pattern.parse(record.name)
+        if ids is None or not _ID.fullmatch(ids[-1]):
+            raise FieldInvalid.of(f"{RECORD}.name", "is no name of a record", "NAME_INVALID")
+        settle_output_only(None, record)
+        settle_stored(target.kind, None, record)
+        self._check(target.kind, None, record)
+        moment = self._stamp(target.kind, record)
+        await self._rows.add(connection, target, record, moment)
+        return self._shown(target, record)
+
+    def _check(self, kind: Kind, old: Message | None, new: Message) -> None:
+        """Refuse what breaks the rules of the kind, and changes of what must stay."""
+        body_field = kind.body_field or ""
+        if not new.HasField(body_field):
+            raise FieldInvalid.of(f"{RECORD}.{body_field}", "must be set", "REQUIRED")
+        if old is not None and (changed := next(changed_immutables(old, new, RECORD), None)):
+            raise FieldInvalid.of(changed, "cannot change", "IMMUTABLE")
+        if missing := next(missing_fields(new, RECORD), None):
+            raise FieldInvalid.of(missing, "must be set", "REQUIRED")
+        found = [
+            *_violations(_envelope(kind, new), RECORD),
+            *_violations(getattr(new, body_field), f"{RECORD}.{body_field}"),
+        ]
+        if found:
+            raise FieldInvalid(*found)
+
+    def _stamp(self, kind: Kind, record: Any) -> int:
+        """Fill in what the store says of a record; give the moment of the write."""
+        moment = self._clock()
+        known = {field.name for field in kind.envelope_fields}
+        for name in (CREATED, WRITTEN):
+            if name in known and not (name == CREATED and record.HasField(CREATED)):
+                stamp = timestamp_parts(moment)
+                field = getattr(record, name)
+                field.seconds, field.nanos = stamp["seconds"], stamp["nanos"]
+        if ETAG in known:
+            record.etag = etag_of(kind, record, self._store.etag_key)
+        return moment
+
+    @staticmethod
+    def _shown(target: KindTable, record: Message) -> Message:
+        """Give a record as it will be read: without secrets, times to the microsecond."""
+        return target.codec.message(target.codec.row(record))
+
+
+def _require_etag(record: Any, etag: str) -> None:
+    if etag and record.etag != etag:
+        raise EtagMismatch(record.name)
+
+
+def _envelope(kind: Kind, record: Message) -> Message:
+    """Give what callers wrote around the body; nothing if they wrote nothing there."""
+    envelope: Message = type(record)()
+    envelope.CopyFrom(record)
+    if kind.body_field is not None:
+        envelope.ClearField(kind.body_field)
+    settle_output_only(None, envelope)
+    settle_stored(kind, None, envelope)
+    envelope.ClearField("name")
+    return envelope
+
+
+def _violations(message: Message, path: str) -> list[BadRequest.FieldViolation]:
+    # An envelope of many kinds takes long to check, and mostly nothing stands in it.
+    if path == RECORD and not message.ListFields():
+        return []
+    return [
+        BadRequest.FieldViolation(
+            field=f"{path}.{each.field}".removesuffix("."),
+            description=each.description,
+            reason=each.reason,
+        )
+        for each in violations_of(message)
+    ]

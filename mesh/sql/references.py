@@ -1,0 +1,114 @@
+"""References between kinds: full names on the wire, ids and foreign keys in tables."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from mesh.contract.catalogue import Kind, field_option
+from mesh.contract.names import NamePattern
+from mesh.errors import FieldInvalid, ReferenceNotFound
+from secmesh.options.v1 import field_pb2
+
+TENANT, ID = "tenant_id", "id"
+_ACTIONS = {
+    field_pb2.ON_DELETE_UNSPECIFIED: "RESTRICT",
+    field_pb2.ON_DELETE_RESTRICT: "RESTRICT",
+    field_pb2.ON_DELETE_CASCADE: "CASCADE",
+}
+REFERENCE = "reference"
+"""What a foreign key remembers of its field."""
+
+
+def referred_id(field: str, pattern: NamePattern, name: str, tenant: str) -> str:
+    """Give the id that stands for a name; FieldInvalid if it is none of the right collection.
+
+    Another tenant's resource is ReferenceNotFound, as one that does not exist.
+    """
+    ids = pattern.parse(name)
+    if ids is None:
+        raise FieldInvalid.of(field, f"must be of the form {pattern.text}", "REFERENCE_INVALID")
+    if ids[0] != tenant:
+        raise ReferenceNotFound(field, name)
+    return ids[-1]
+
+
+def full_name(column: sa.ColumnElement[Any], pattern: NamePattern, tenant: Any) -> Any:
+    """Write the name that a column of ids stands for; NULL where the column is."""
+    before, between, _ = pattern.format("{}", "{}").split("{}")
+    prefix = sa.literal(before, sa.Text()).concat(tenant)
+    return prefix.concat(sa.literal(between, sa.Text())).concat(column)
+
+
+def shown(table: sa.FromClause, kind: Kind, column: str) -> sa.ColumnElement[Any]:
+    """Give a column as callers see it: of a reference, the full name."""
+    pattern = kind.references.get(column)
+    found = table.c[column]
+    return found if pattern is None else full_name(found, pattern, table.c[TENANT])
+
+
+def add_foreign_keys(
+    tables: Mapping[str, sa.Table], kinds: Mapping[str, Kind], name: Callable[..., str]
+) -> None:
+    """Add the foreign keys of all kinds, led by the tenant, to tables that exist all."""
+    for collection, kind in kinds.items():
+        for field in (*kind.descriptor.fields, *kind.envelope_fields):
+            option = field_option(field)
+            if field.name in kind.references:
+                table, target = tables[collection], tables[option.references]
+                if not (option.indexed or option.unique):
+                    # Deleting what is referred to looks here.
+                    index = name("ix", collection, field.name)
+                    sa.Index(index, table.c[TENANT], table.c[field.name])
+                _add(table, target, field.name, option, name("fk", collection, field.name))
+
+
+def _add(table: sa.Table, target: sa.Table, field: str, option: field_pb2.Field, name: str) -> None:
+    if option.on_delete != field_pb2.ON_DELETE_SET_NULL:
+        table.append_constraint(_key(table, target, field, _ACTIONS[option.on_delete], name))
+        return
+    # The tenant stays: the standard's SET NULL would take both columns.
+    postgres = _key(table, target, field, f"SET NULL ({field})", name)
+    table.append_constraint(postgres.ddl_if(dialect="postgresql"))
+    sqlite = _key(table, target, field, "NO ACTION", name)
+    table.append_constraint(sqlite.ddl_if(dialect="sqlite"))
+    sa.event.listen(table.metadata, "after_create", _trigger(table, target, field, name))
+
+
+def _key(
+    table: sa.Table, target: sa.Table, field: str, action: str, name: str
+) -> sa.ForeignKeyConstraint:
+    return sa.ForeignKeyConstraint(
+        [table.c[TENANT], table.c[field]],
+        [target.c[TENANT], target.c[ID]],
+        name=name,
+        ondelete=action,
+        info={REFERENCE: field},
+    )
+
+
+def _trigger(table: sa.Table, target: sa.Table, field: str, name: str) -> Callable[..., None]:
+    """Empty the reference before the row goes: SQLite cannot name the column to set NULL."""
+
+    def create(_metadata: sa.MetaData, connection: sa.Connection, **_: object) -> None:
+        if connection.dialect.name == "sqlite":
+            emptied = sa.update(table).values({field: None})
+            which = sa.and_(
+                table.c[TENANT] == sa.literal_column(f"OLD.{TENANT}"),
+                table.c[field] == sa.literal_column(f"OLD.{ID}"),
+            )
+            options = {"literal_binds": True}
+            statement = emptied.where(which).compile(connection, compile_kwargs=options)
+            before = f'TRIGGER IF NOT EXISTS "{name}" BEFORE DELETE ON "{target.name}"'
+            connection.exec_driver_sql(f"CREATE {before} BEGIN {statement}; END")
+
+    return create
+
+
+def referrers(kinds: Mapping[str, Kind], collection: str) -> Iterator[tuple[str, str]]:
+    """Give the collections and fields whose rows keep those of a collection from being deleted."""
+    for other, kind in kinds.items():
+        for field in (*kind.descriptor.fields, *kind.envelope_fields):
+            option = field_option(field)
+            if option.references == collection and _ACTIONS.get(option.on_delete) == "RESTRICT":
+                yield other, field.name
