@@ -28,7 +28,9 @@ from secmesh.inventory.v1.compliance_service_pb2_grpc import (
     add_ComplianceServiceServicer_to_server,
 )
 from secmesh.inventory.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
+from secmesh.inventory.v1.store_service_pb2_grpc import add_StoreServiceServicer_to_server
 from secmesh.inventory.v1.sync_service_pb2_grpc import add_SyncServiceServicer_to_server
+from services.inventory.account_store import AccountStore
 from services.inventory.collect.registry import REGISTRY
 from services.inventory.collect.run import Stores
 from services.inventory.collect.runner import Limits, SyncRunner
@@ -37,6 +39,7 @@ from services.inventory.compliance_servicer import ComplianceServicer
 from services.inventory.history_servicer import HistoryServicer
 from services.inventory.settings import InventorySettings, describe
 from services.inventory.store import InventoryStore
+from services.inventory.store_servicer import StoreServicer
 from services.inventory.sync_servicer import SyncServicer
 from services.inventory.sync_store import SyncStore
 from services.inventory.unit_store import UnitStore
@@ -84,6 +87,8 @@ async def build_server(settings: InventorySettings) -> Server:
         histories = HistoryServicer(catalogue, store, SyncStore(store))
         add_HistoryServiceServicer_to_server(histories, target)
         add_ComplianceServiceServicer_to_server(ComplianceServicer(store, checks), target)
+        upkeep = StoreServicer(catalogue, store, AccountStore(SyncStore(store)), runner)
+        add_StoreServiceServicer_to_server(upkeep, target)
 
     # Of its own: calls that wait for a connection do not make the database unready.
     probe = open_engine(settings.database)

@@ -99,3 +99,12 @@ class NothingToPlan(Refusal):
             f"{assessment} found no weakness, and OSCAL knows no POA&M without one",
             metadata={"assessment": assessment},
         )
+
+
+class ConfirmationMissing(Refusal):
+    """A request to destroy something that does not say again what."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_CONFIRMATION_MISSING)
+
+    def __init__(self, field: str, repeated: str) -> None:
+        super().__init__(f"{field} must repeat {repeated}", metadata={"field": field})
