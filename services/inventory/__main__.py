@@ -15,15 +15,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mesh.aws.accounts import Accounts
 from mesh.contract.catalogue import Catalogue, load_catalogue
+from mesh.contract.digest import contract_digest
 from mesh.errors import Refusal
 from mesh.identity.jwks import JwksInvalid
 from mesh.identity.token import TokenVerifier
 from mesh.records.servicer import RecordServicer
 from mesh.server.log import configure_logging
 from mesh.server.serve import ListenError, Server
+from mesh.sql.backup.backups import Backups
+from mesh.sql.backup.folder import BackupFolder
 from mesh.sql.engine import EngineUrlError, open_engine
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables, create_tables
+from secmesh.inventory.v1.backup_service_pb2_grpc import add_BackupServiceServicer_to_server
 from secmesh.inventory.v1.compliance_service_pb2_grpc import (
     add_ComplianceServiceServicer_to_server,
 )
@@ -31,6 +35,7 @@ from secmesh.inventory.v1.history_service_pb2_grpc import add_HistoryServiceServ
 from secmesh.inventory.v1.store_service_pb2_grpc import add_StoreServiceServicer_to_server
 from secmesh.inventory.v1.sync_service_pb2_grpc import add_SyncServiceServicer_to_server
 from services.inventory.account_store import AccountStore
+from services.inventory.backup_servicer import BackupServicer
 from services.inventory.collect.registry import REGISTRY
 from services.inventory.collect.run import Stores
 from services.inventory.collect.runner import Limits, SyncRunner
@@ -78,6 +83,8 @@ async def build_server(settings: InventorySettings) -> Server:
     store = await open_store(settings, catalogue)
     runner = build_runner(settings, catalogue, store)
     checks = load_checks(catalogue)
+    folder = BackupFolder(settings.backups)
+    backups = Backups(store, folder, contract_digest(catalogue), settings.pg_programs)
     await runner.recover()
 
     def register(target: grpc.aio.Server) -> None:
@@ -89,6 +96,7 @@ async def build_server(settings: InventorySettings) -> Server:
         add_ComplianceServiceServicer_to_server(ComplianceServicer(store, checks), target)
         upkeep = StoreServicer(catalogue, store, AccountStore(SyncStore(store)), runner)
         add_StoreServiceServicer_to_server(upkeep, target)
+        add_BackupServiceServicer_to_server(BackupServicer(backups, SyncStore(store)), target)
 
     # Of its own: calls that wait for a connection do not make the database unready.
     probe = open_engine(settings.database)

@@ -8,18 +8,23 @@ from typing import Any
 
 import grpc
 import pytest
+import sqlalchemy as sa
 
 from mesh.client import CallRefused, open_channel
 from mesh.identity.keys import create_signing_key, sign_token
 from mesh.server.serve import Server
 from mesh.sql.store import Store
-from secmesh.inventory.v1 import store_service_pb2_grpc
+from secmesh.inventory.v1 import backup_service_pb2_grpc, store_service_pb2_grpc
 from secmesh.inventory.v1.record_pb2 import Record
 from secmesh.inventory.v1.sync_pb2 import ManifestEntry, Sync
 from services.inventory.__main__ import build_server, open_store
 from services.inventory.settings import InventorySettings
 from tests.service.collect_world import CATALOGUE, TENANT
 
+STUBS: dict[str, Any] = {
+    "BackupService": backup_service_pb2_grpc.BackupServiceStub,
+    "StoreService": store_service_pb2_grpc.StoreServiceStub,
+}
 METHODS = {method.descriptor.name: method.descriptor for method in CATALOGUE.methods.values()}
 ONE, TWO = "111111111111", "222222222222"
 """Two accounts."""
@@ -69,7 +74,7 @@ class Kept:
         chosen = {"tenant": "acme", "roles": ["admin"], **claims}
         token = sign_token(self.home / "keys", subject="ann", **chosen)
         async with self.channel(token) as channel:
-            stub: Any = store_service_pb2_grpc.StoreServiceStub(channel)
+            stub: Any = STUBS[METHODS[call].containing_service.name](channel)
             answer = getattr(stub, call)(request)
             if METHODS[call].server_streaming:
                 return [event async for event in answer]
@@ -82,6 +87,16 @@ class Kept:
         with pytest.raises(CallRefused) as error:
             await self.ask(call, request, **claims)
         return error.value
+
+    async def content(self) -> dict[str, list[Any]]:
+        """Give every row of every table."""
+        found = {}
+        async with self.store.connection() as connection:
+            for collection in self.store.tables:
+                statement = sa.select(self.store.tables[collection].table)
+                rows = (await connection.execute(statement)).all()
+                found[collection] = sorted(map(tuple, rows), key=repr)
+        return found
 
     async def count(self, collection: str, tenant: str = "acme") -> int:
         statement = self.store.select(collection, tenant, past=True)

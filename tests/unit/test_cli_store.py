@@ -3,8 +3,17 @@
 import json
 
 import pytest
+from google.protobuf.empty_pb2 import Empty
+from google.rpc import status_pb2
 
-from secmesh.inventory.v1 import iam_pb2, record_pb2, store_service_pb2, sync_pb2
+from secmesh.inventory.v1 import (
+    backup_pb2,
+    backup_service_pb2,
+    iam_pb2,
+    record_pb2,
+    store_service_pb2,
+    sync_pb2,
+)
 from tests.unit.test_cli_commands import ENDED, SECONDS, Operator, operator, sync_event
 
 __all__ = ["operator"]
@@ -99,3 +108,44 @@ def test_reload_follows_the_run(operator: Operator) -> None:
     result = done.result(SECONDS)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["state"] == "STATE_SUCCEEDED"
+
+
+BACKUP = "20260101t000000-00000000"
+
+
+def test_a_backup_is_followed_to_its_end(operator: Operator) -> None:
+    done = operator.run("-o", "json", "inventory", "backup")
+    event = backup_service_pb2.CreateBackupResponse
+    progress = backup_pb2.BackupProgress(phase=backup_pb2.BackupProgress.PHASE_WRITING, done=1)
+    made = backup_pb2.Backup(name=f"backups/{BACKUP}")
+    events = (event(progress=progress), event(backup=made), event(ended=status_pb2.Status()))
+    operator.stream("BackupService", "CreateBackup", *events)
+    result = done.result(SECONDS)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["name"] == made.name
+
+
+def test_a_cut_restore_is_not_taken_for_done(operator: Operator) -> None:
+    done = operator.run("inventory", "restore", BACKUP, "--yes")
+    event = backup_service_pb2.RestoreBackupResponse
+    result_event = event(result=backup_service_pb2.RestoreResult(safety_backup="backups/x"))
+    request = operator.stream("BackupService", "RestoreBackup", result_event)
+    assert (request.name, request.validate_only) == (f"backups/{BACKUP}", False)
+    assert done.result(SECONDS).exit_code == 3
+
+
+def test_a_restore_without_a_terminal_needs_yes(operator: Operator) -> None:
+    result = operator.run("inventory", "restore", BACKUP).result(SECONDS)
+    assert result.exit_code == 2
+    assert "--yes" in result.stderr
+
+
+def test_backups_are_listed_and_deleted(operator: Operator) -> None:
+    done = operator.run("inventory", "backups")
+    answer = backup_service_pb2.ListBackupsResponse()
+    answer.backups.add(name=f"backups/{BACKUP}", origin=backup_pb2.Backup.ORIGIN_SAFETY)
+    operator.answer("BackupService", "ListBackups", answer)
+    assert "safety" in done.result(SECONDS).stdout
+    done = operator.run("inventory", "delete-backup", BACKUP)
+    request = operator.answer("BackupService", "DeleteBackup", Empty())
+    assert (request.name, done.result(SECONDS).exit_code) == (f"backups/{BACKUP}", 0)
