@@ -1,23 +1,28 @@
-"""`secmesh inventory stats|sample|reset|reload`: what is stored, and its upkeep."""
+"""`secmesh inventory stats|sample|reset|reload|check-store`: what is stored, and its upkeep."""
 
 import sys
+from collections.abc import Iterator
 from itertools import groupby
 from typing import Annotated
 
 import typer
 
 from cli.connection import UsageProblem, connection_of
+from cli.exit_codes import ExitCode
 from cli.inventory import finish, follow, shown_columns
 from cli.output import OutputFormat, talk, write_message, write_messages
 from secmesh.inventory.v1 import store_service_pb2_grpc, sync_service_pb2_grpc
 from secmesh.inventory.v1.record_pb2 import Record
 from secmesh.inventory.v1.store_service_pb2 import (
+    CheckStoreProgress,
+    CheckStoreRequest,
     CollectionStats,
     GetStatsRequest,
     ReloadAccountRequest,
     ResetAccountRequest,
     ResetAccountResponse,
     SampleRecordsRequest,
+    StoreFinding,
     StoreStats,
 )
 
@@ -135,3 +140,36 @@ def reload(context: typer.Context, account: Account) -> None:
         done = follow(syncs, stub.ReloadAccount(request))
         write_message(done, connection.output)
     finish(done)
+
+
+@app.command("check-store")
+def check_store(
+    context: typer.Context,
+    optimise: Annotated[
+        bool, typer.Option(help="Then give free space back and renew the planner's numbers.")
+    ] = False,
+) -> None:
+    """Look at the whole store, every tenant's rows; leave with 1 if something is wrong."""
+    connection = connection_of(context)
+    at = CheckStoreProgress()
+    whole = False
+
+    def findings(stub: store_service_pb2_grpc.StoreServiceStub) -> Iterator[StoreFinding]:
+        nonlocal whole
+        for event in stub.CheckStore(CheckStoreRequest(optimise=optimise)):
+            if event.WhichOneof("event") == "finding":
+                yield event.finding
+            elif event.WhichOneof("event") == "progress":
+                at.CopyFrom(event.progress)
+            else:
+                whole = True
+
+    with connection.channel() as channel:
+        found = findings(store_service_pb2_grpc.StoreServiceStub(channel))
+        write_messages(found, connection.output, list(StoreFinding.DESCRIPTOR.fields_by_name))
+    if not whole:
+        talk.print("The stream was cut; the rest was not looked at.")
+        raise typer.Exit(ExitCode.UNREACHABLE)
+    talk.print(f"{at.rows} rows, {at.findings} findings")
+    if at.findings:
+        raise typer.Exit(ExitCode.REFUSED)

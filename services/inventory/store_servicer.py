@@ -1,19 +1,24 @@
 """StoreService: what is stored, and its upkeep."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import code_pb2, status_pb2
 
 from mesh.contract.catalogue import Catalogue
 from mesh.contract.digest import contract_digest
 from mesh.contract.names import EVERY_COLLECTION, collection_of, tenant_of
 from mesh.errors import KindUnknown
+from mesh.sql.integrity import Finding, checked_rows, database_findings, optimise
 from mesh.sql.statistics import Size, describe_database, sizes
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import store_service_pb2_grpc
 from secmesh.inventory.v1.record_pb2 import Record
 from secmesh.inventory.v1.store_service_pb2 import (
     AccountStats,
+    CheckStoreProgress,
+    CheckStoreRequest,
+    CheckStoreResponse,
     CollectionStats,
     DeletedRows,
     GetStatsRequest,
@@ -22,6 +27,7 @@ from secmesh.inventory.v1.store_service_pb2 import (
     ResetAccountResponse,
     SampleRecordsRequest,
     SampleRecordsResponse,
+    StoreFinding,
     StoreStats,
 )
 from secmesh.inventory.v1.sync_pb2 import Sync
@@ -32,6 +38,8 @@ from services.inventory.sampling import sample
 
 SAMPLE_SIZE = 3
 """Records of a sample that names no number; as the contract says."""
+TOLD_FINDINGS = 1000
+"""Findings that a check tells one by one; as the contract says."""
 
 
 class StoreServicer(store_service_pb2_grpc.StoreServiceServicer):
@@ -114,6 +122,34 @@ class StoreServicer(store_service_pb2_grpc.StoreServiceServicer):
         regions = await self._accounts.regions(tenant, request.cloud_account_id)
         wanted = Sync(cloud_account_id=request.cloud_account_id, regions=regions)
         return await self._runner.start(request.parent, wanted, "")
+
+    async def CheckStore(  # noqa: N802  # the contract's name
+        self, request: CheckStoreRequest, _context: object
+    ) -> AsyncIterator[CheckStoreResponse]:
+        at = CheckStoreProgress()
+        for finding in await database_findings(self._store):
+            at.findings += 1
+            yield _told(finding)
+        for collection in self._store.tables:
+            at.collection = collection
+            async for checked in checked_rows(self._store, collection):
+                for finding in checked.findings:
+                    at.findings += 1
+                    if at.findings <= TOLD_FINDINGS:
+                        yield _told(finding)
+                at.rows += checked.rows
+                yield CheckStoreResponse(progress=at)
+        if request.optimise:
+            await optimise(self._store)
+        yield CheckStoreResponse(progress=at)
+        yield CheckStoreResponse(ended=status_pb2.Status(code=code_pb2.OK))
+
+
+def _told(finding: Finding) -> CheckStoreResponse:
+    told = StoreFinding(
+        collection=finding.collection, resource=finding.resource, problem=finding.problem
+    )
+    return CheckStoreResponse(finding=told)
 
 
 def _collection(collection: str, found: Sequence[Size]) -> CollectionStats:

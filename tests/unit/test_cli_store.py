@@ -149,3 +149,19 @@ def test_backups_are_listed_and_deleted(operator: Operator) -> None:
     done = operator.run("inventory", "delete-backup", BACKUP)
     request = operator.answer("BackupService", "DeleteBackup", Empty())
     assert (request.name, done.result(SECONDS).exit_code) == (f"backups/{BACKUP}", 0)
+
+
+@pytest.mark.parametrize(("whole", "findings", "code"), [(True, 0, 0), (True, 1, 1), (False, 0, 3)])
+def test_a_check_leaves_by_what_it_found(
+    operator: Operator, whole: bool, findings: int, code: int
+) -> None:
+    done = operator.run("-o", "ndjson", "inventory", "check-store")
+    event = store_service_pb2.CheckStoreResponse
+    finding = store_service_pb2.StoreFinding(collection="vpc", problem="two versions overlap")
+    progress = store_service_pb2.CheckStoreProgress(rows=7, findings=findings)
+    events = [event(finding=finding)] * findings + [event(progress=progress)]
+    events += [event(ended=status_pb2.Status())] * whole
+    operator.stream("StoreService", "CheckStore", *events)
+    result = done.result(SECONDS)
+    assert result.exit_code == code, result.output
+    assert result.stdout.count("two versions overlap") == findings
