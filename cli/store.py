@@ -10,7 +10,7 @@ import typer
 from cli.connection import UsageProblem, connection_of
 from cli.exit_codes import ExitCode
 from cli.inventory import finish, follow, shown_columns
-from cli.output import OutputFormat, talk, write_message, write_messages
+from cli.output import OutputFormat, talk, visible, write_message, write_messages
 from secmesh.inventory.v1 import store_service_pb2_grpc, sync_service_pb2_grpc
 from secmesh.inventory.v1.record_pb2 import Record
 from secmesh.inventory.v1.store_service_pb2 import (
@@ -56,6 +56,11 @@ def _show(stats: StoreStats) -> None:
         f"contract {stats.contract_digest[:12]}",
         markup=False,
     )
+    schedule = stats.backup_schedule
+    if schedule.failure:
+        when = schedule.failure_time.ToJsonString()
+        told = visible(f"Scheduled backups fail, last at {when}: {schedule.failure}")
+        talk.print(told, markup=False, style="bold red")
 
 
 @app.command()

@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -24,6 +25,7 @@ from mesh.server.log import configure_logging
 from mesh.server.serve import ListenError, Server
 from mesh.sql.backup.backups import Backups
 from mesh.sql.backup.folder import BackupFolder
+from mesh.sql.backup.schedule import BackupSchedule
 from mesh.sql.engine import EngineUrlError, open_engine
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables, create_tables
@@ -85,7 +87,9 @@ async def build_server(settings: InventorySettings) -> Server:
     checks = load_checks(catalogue)
     folder = BackupFolder(settings.backups)
     backups = Backups(store, folder, contract_digest(catalogue), settings.pg_programs)
+    schedule = BackupSchedule(backups, timedelta(hours=settings.backup_hours), settings.backup_keep)
     await runner.recover()
+    schedule.start()
 
     def register(target: grpc.aio.Server) -> None:
         RecordServicer(catalogue, store).add_to(target)
@@ -94,7 +98,7 @@ async def build_server(settings: InventorySettings) -> Server:
         histories = HistoryServicer(catalogue, store, SyncStore(store))
         add_HistoryServiceServicer_to_server(histories, target)
         add_ComplianceServiceServicer_to_server(ComplianceServicer(store, checks), target)
-        upkeep = StoreServicer(catalogue, store, AccountStore(SyncStore(store)), runner)
+        upkeep = StoreServicer(catalogue, AccountStore(SyncStore(store)), runner, schedule)
         add_StoreServiceServicer_to_server(upkeep, target)
         add_BackupServiceServicer_to_server(BackupServicer(backups, SyncStore(store)), target)
 
@@ -106,6 +110,7 @@ async def build_server(settings: InventorySettings) -> Server:
 
     async def dispose() -> None:
         await runner.close()
+        await schedule.close()
         await probe.dispose()
         await store.engine.dispose()
 

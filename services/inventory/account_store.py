@@ -29,28 +29,28 @@ class AccountStore:
 
     def __init__(self, syncs: SyncStore) -> None:
         self._syncs = syncs
-        self._store: Store = syncs.store
+        self.store: Store = syncs.store
 
     async def runs(self, tenant: str, connection: AsyncConnection | None = None) -> dict[str, Runs]:
         """Give the runs of every account by its id."""
-        table = self._store.target(SYNCS).table
+        table = self.store.target(SYNCS).table
         account, started = table.c[ACCOUNT], table.c.start_time
-        grouped = self._store.select(SYNCS, tenant).group_by(account)
+        grouped = self.store.select(SYNCS, tenant).group_by(account)
         counted = grouped.with_only_columns(account, sa.func.count())
-        rows = await self._store.fetch(counted, connection)
+        rows = await self.store.fetch(counted, connection)
         counts: dict[str, int] = dict(map(tuple, rows))
         newest = grouped.with_only_columns(account, sa.func.max(started))
-        statement = self._store.select(SYNCS, tenant).where(sa.tuple_(account, started).in_(newest))
-        found = await self._store.messages(SYNCS, statement, connection=connection)
+        statement = self.store.select(SYNCS, tenant).where(sa.tuple_(account, started).in_(newest))
+        found = await self.store.messages(SYNCS, statement, connection=connection)
         last = {sync.cloud_account_id: sync for sync in found if isinstance(sync, Sync)}
         return {account: Runs(counts[account], sync) for account, sync in last.items()}
 
     async def regions(self, tenant: str, cloud_account_id: str) -> list[str]:
         """Give the regions in which an account was ever read; ResourceNotFound if never."""
-        statement = self._store.select(SYNCS, tenant).where(
-            self._store.target(SYNCS).table.c[ACCOUNT] == cloud_account_id
+        statement = self.store.select(SYNCS, tenant).where(
+            self.store.target(SYNCS).table.c[ACCOUNT] == cloud_account_id
         )
-        found = await self._store.messages(SYNCS, statement)
+        found = await self.store.messages(SYNCS, statement)
         if not found:
             raise ResourceNotFound(account_name(tenant, cloud_account_id))
         return sorted(
@@ -65,17 +65,17 @@ class AccountStore:
         Raises SyncRunning while it is being read, and ResourceNotFound if nothing is
         stored of it. With ``validate_only`` rows are counted and stay.
         """
-        async with self._store.transaction() as connection:
+        async with self.store.transaction() as connection:
             for running in await self._syncs.running(tenant, cloud_account_id, connection):
                 raise SyncRunning(running.name)
             deleted: dict[str, int] = {}
             for collection, condition in self._owned(tenant, cloud_account_id):
                 if validate_only:
-                    counted = self._store.select(collection, tenant, past=True)
+                    counted = self.store.select(collection, tenant, past=True)
                     statement = counted.with_only_columns(sa.func.count()).where(condition)
                     rows = (await connection.execute(statement)).scalar_one()
                 else:
-                    removed = self._store.delete(collection, tenant).where(condition)
+                    removed = self.store.delete(collection, tenant).where(condition)
                     rows = (await connection.execute(removed)).rowcount
                 if rows:
                     deleted[collection] = rows
@@ -87,11 +87,11 @@ class AccountStore:
         self, tenant: str, cloud_account_id: str
     ) -> Iterator[tuple[str, sa.ColumnElement[bool]]]:
         """Give which rows of which collections belong to an account, its runs last."""
-        runs = self._store.target(SYNCS)
+        runs = self.store.target(SYNCS)
         of_account = runs.table.c[ACCOUNT] == cloud_account_id
-        run_ids = self._store.select(SYNCS, tenant, ("id",)).where(of_account)
-        for collection in self._store.tables:
-            target = self._store.target(collection)
+        run_ids = self.store.select(SYNCS, tenant, ("id",)).where(of_account)
+        for collection in self.store.tables:
+            target = self.store.target(collection)
             columns: Any = target.table.c
             if target.kind.envelope is not None:
                 yield collection, columns[ACCOUNT] == cloud_account_id

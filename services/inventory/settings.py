@@ -99,6 +99,10 @@ class InventorySettings(ServerSettings):
         None,
         description="folder of backups, the same for every replica; otherwise backups in the home",
     )
+    backup_hours: float = Field(
+        0, ge=0, le=8760, description="hours between scheduled backups; 0 for none"
+    )
+    backup_keep: int = Field(7, ge=1, le=10_000, description="scheduled backups that are kept")
     pg_programs: str = Field(
         "",
         description="folder of pg_dump and pg_restore; empty to look on PATH, then in the "

@@ -9,13 +9,14 @@ from mesh.contract.catalogue import Catalogue
 from mesh.contract.digest import contract_digest
 from mesh.contract.names import EVERY_COLLECTION, collection_of, tenant_of
 from mesh.errors import KindUnknown
+from mesh.sql.backup.schedule import BackupSchedule
 from mesh.sql.integrity import Finding, checked_rows, database_findings, optimise
 from mesh.sql.statistics import Size, describe_database, sizes
-from mesh.sql.store import Store
 from secmesh.inventory.v1 import store_service_pb2_grpc
 from secmesh.inventory.v1.record_pb2 import Record
 from secmesh.inventory.v1.store_service_pb2 import (
     AccountStats,
+    BackupScheduleStats,
     CheckStoreProgress,
     CheckStoreRequest,
     CheckStoreResponse,
@@ -46,12 +47,17 @@ class StoreServicer(store_service_pb2_grpc.StoreServiceServicer):
     """Answers from a store; tenant and permission were checked before."""
 
     def __init__(
-        self, catalogue: Catalogue, store: Store, accounts: AccountStore, runner: SyncRunner
+        self,
+        catalogue: Catalogue,
+        accounts: AccountStore,
+        runner: SyncRunner,
+        schedule: BackupSchedule,
     ) -> None:
         self._catalogue = catalogue
-        self._store = store
+        self._store = accounts.store
         self._accounts = accounts
         self._runner = runner
+        self._schedule = schedule
         self._digest = contract_digest(catalogue)
 
     async def GetStats(self, request: GetStatsRequest, _context: object) -> StoreStats:  # noqa: N802  # the contract's name
@@ -81,7 +87,19 @@ class StoreServicer(store_service_pb2_grpc.StoreServiceServicer):
         for each, account in sorted(by_account.items()):
             account.cloud_account_id = each
             stats.accounts.append(account)
+        stats.backup_schedule.CopyFrom(await self._backup_schedule())
         stats.database_version, stats.store_bytes = database.version, database.size
+        return stats
+
+    async def _backup_schedule(self) -> BackupScheduleStats:
+        health = await self._schedule.health()
+        stats = BackupScheduleStats()
+        stats.interval.FromTimedelta(self._schedule.every)
+        if health.last is not None:
+            stats.last_time.FromMicroseconds(health.last.created)
+        if health.failure is not None:
+            stats.failure_time.FromMicroseconds(health.failure.when)
+            stats.failure = health.failure.problem
         return stats
 
     async def SampleRecords(  # noqa: N802  # the contract's name

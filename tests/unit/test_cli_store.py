@@ -26,6 +26,7 @@ def test_stats_show_what_is_stored(operator: Operator) -> None:
     answer.collections.add(collection="iam_users", current_rows=41, past_rows=7)
     answer.collections.add(collection="vpc")
     answer.accounts.add(cloud_account_id=ACCOUNT, current_rows=41)
+    answer.backup_schedule.failure = "disk full"
     request = operator.answer("StoreService", "GetStats", answer)
     result = done.result(SECONDS)
     assert (result.exit_code, request.parent) == (0, "tenants/acme")
@@ -33,6 +34,7 @@ def test_stats_show_what_is_stored(operator: Operator) -> None:
     assert "vpc" not in result.stdout
     assert ACCOUNT in result.stdout
     assert "sqlite 3.40.1" in result.stderr
+    assert "disk full" in result.stderr
 
 
 def test_stats_as_json_are_whole(operator: Operator) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Protocol
 
 from mesh.sql import engine as dialect
 from mesh.sql.backup.errors import BackupBroken, BackupProblem, BackupUnfit
-from mesh.sql.backup.folder import BackupFolder, Manifest, Origin, new_id, sha256_of
+from mesh.sql.backup.folder import BackupFolder, Manifest, Origin, new_id, now_micros, sha256_of
 from mesh.sql.backup.postgres import PostgresDump
 from mesh.sql.backup.programs import find_programs
 from mesh.sql.backup.progress import Phase, Progress
@@ -50,6 +49,24 @@ class Backups:
         with _told(), self.folder.locked():
             return await self._create(origin, progress)
 
+    async def create_due(
+        self, is_due: Callable[[int], bool], keep: int, progress: Progress
+    ) -> Manifest | None:
+        """Write a scheduled backup if the last one, made then, is old enough.
+
+        Of the scheduled ones the newest are kept, so many; others are not touched.
+        None if none is due; refused as ``create``.
+        """
+        with _told(), self.folder.locked():
+            done = [each for each in self.folder.all() if each.origin is Origin.SCHEDULED]
+            if not is_due(done[0].created if done else 0):
+                return None
+            made = await self._create(Origin.SCHEDULED, progress)
+            for old in done[max(keep - 1, 0) :]:
+                self.folder.delete(old.id)
+            self.folder.note_failure(None)
+            return made
+
     async def restore(
         self, backup_id: str, progress: Progress, guard: Guard, *, validate_only: bool
     ) -> Manifest | None:
@@ -86,7 +103,7 @@ class Backups:
     async def _create(self, origin: Origin, progress: Progress) -> Manifest:
         target = self.folder.partial(backup_id := new_id())
         try:
-            created = time.time_ns() // 1000
+            created = now_micros()
             rows = await self._write(target, progress)
             manifest = Manifest(
                 id=backup_id,

@@ -5,6 +5,7 @@ import fcntl
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from mesh.sql.backup.progress import Phase, Progress
 BACKUP_ID = re.compile(r"[0-9]{8}t[0-9]{6}-[0-9a-f]{8}")
 _MANIFEST, _DATA, _PARTIAL = ".json", ".backup", ".partial"
 _LOCK = ".lock"
+_FAILURE = "schedule.failure"
 
 
 class Origin(StrEnum):
@@ -47,6 +49,15 @@ class Manifest:
     sha256: str
     rows: Mapping[str, int]
     """By table."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a scheduled backup failed."""
+
+    when: int
+    """Microseconds since 1970."""
+    problem: str
 
 
 class BackupFolder:
@@ -141,11 +152,33 @@ class BackupFolder:
         self._told(self.manifest(backup_id).id).unlink(missing_ok=True)
         self._data(backup_id).unlink(missing_ok=True)
 
+    def note_failure(self, failure: Failure | None) -> None:
+        """Tell every process how the schedule stands; None after a success."""
+        path = self.path / _FAILURE
+        if failure is None:
+            path.unlink(missing_ok=True)
+            return
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(orjson.dumps(asdict(failure)))
+
+    def failure(self) -> Failure | None:
+        """Give why the last scheduled backup failed, if it did."""
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return Failure(**orjson.loads((self.path / _FAILURE).read_bytes()))
+        return None
+
     def _data(self, backup_id: str) -> Path:
         return self.path / f"{backup_id}{_DATA}"
 
     def _told(self, backup_id: str) -> Path:
         return self.path / f"{backup_id}{_MANIFEST}"
+
+
+def now_micros() -> int:
+    """Give the microseconds since 1970."""
+    return time.time_ns() // 1000
 
 
 def new_id(now: datetime | None = None) -> str:
