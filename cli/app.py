@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli import compliance, inventory
+from cli import backups, compliance, inventory, store
 from cli.connection import Connection
 from cli.ending import Root
 from cli.output import OutputFormat
@@ -20,6 +20,8 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # locals may hold a token
     rich_markup_mode="rich",
 )
+inventory.app.add_typer(store.app)
+inventory.app.add_typer(backups.app)
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(compliance.app, name="compliance")
 app.command()(token)

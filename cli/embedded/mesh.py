@@ -171,7 +171,7 @@ class EmbeddedMesh:
             self.keys,
             subject="operator",
             tenant=TENANT,
-            roles=["admin"],
+            roles=["admin", "platform"],
             lifetime=TOKEN_LIFETIME,
         )
         descriptor = os.open(self.token_file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)

@@ -103,6 +103,15 @@ class Store:
             self._shared[task] = connection
 
     @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Keep other writers of this process waiting, where there is one writer at a time.
+
+        For what writes the database by another way than a transaction of the store.
+        """
+        async with self._writer:
+            yield
+
+    @contextlib.asynccontextmanager
     async def _turn(self, task: "asyncio.Task[Any] | None") -> AsyncIterator[None]:
         self._writing.add(task)
         try:

@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -15,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mesh.aws.accounts import Accounts
 from mesh.contract.catalogue import Catalogue, load_catalogue
+from mesh.contract.digest import contract_digest
 from mesh.errors import Refusal
 from mesh.identity.jwks import JwksInvalid
 from mesh.identity.token import TokenVerifier
@@ -22,16 +24,23 @@ from mesh.records.servicer import RecordServicer
 from mesh.server.log import configure_logging
 from mesh.server.serve import ListenError, Server
 from mesh.sql.answers import Answers
+from mesh.sql.backup.backups import Backups
+from mesh.sql.backup.folder import BackupFolder
+from mesh.sql.backup.schedule import BackupSchedule
 from mesh.sql.engine import EngineUrlError, open_engine
 from mesh.sql.migration import MigrationRefused
 from mesh.sql.migration_command import add_migrate_arguments, require_schema, run_migrate
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables
+from secmesh.inventory.v1.backup_service_pb2_grpc import add_BackupServiceServicer_to_server
 from secmesh.inventory.v1.compliance_service_pb2_grpc import (
     add_ComplianceServiceServicer_to_server,
 )
 from secmesh.inventory.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
+from secmesh.inventory.v1.store_service_pb2_grpc import add_StoreServiceServicer_to_server
 from secmesh.inventory.v1.sync_service_pb2_grpc import add_SyncServiceServicer_to_server
+from services.inventory.account_store import AccountStore
+from services.inventory.backup_servicer import BackupServicer
 from services.inventory.collect.registry import REGISTRY
 from services.inventory.collect.run import Stores
 from services.inventory.collect.runner import Limits, SyncRunner
@@ -40,6 +49,7 @@ from services.inventory.compliance_servicer import ComplianceServicer
 from services.inventory.history_servicer import HistoryServicer
 from services.inventory.settings import InventorySettings, describe
 from services.inventory.store import InventoryStore
+from services.inventory.store_servicer import StoreServicer
 from services.inventory.sync_servicer import SyncServicer
 from services.inventory.sync_store import SyncStore
 from services.inventory.unit_store import UnitStore
@@ -89,7 +99,11 @@ async def build_server(settings: InventorySettings) -> Server:
     store = await open_store(settings, catalogue)
     runner = build_runner(settings, catalogue, store)
     checks = load_checks(catalogue)
+    folder = BackupFolder(settings.backups)
+    backups = Backups(store, folder, contract_digest(catalogue), settings.pg_programs)
+    schedule = BackupSchedule(backups, timedelta(hours=settings.backup_hours), settings.backup_keep)
     await runner.recover()
+    schedule.start()
 
     def register(target: grpc.aio.Server) -> None:
         RecordServicer(catalogue, store).add_to(target)
@@ -98,6 +112,9 @@ async def build_server(settings: InventorySettings) -> Server:
         histories = HistoryServicer(catalogue, store, SyncStore(store))
         add_HistoryServiceServicer_to_server(histories, target)
         add_ComplianceServiceServicer_to_server(ComplianceServicer(store, checks), target)
+        upkeep = StoreServicer(catalogue, AccountStore(SyncStore(store)), runner, schedule)
+        add_StoreServiceServicer_to_server(upkeep, target)
+        add_BackupServiceServicer_to_server(BackupServicer(backups, SyncStore(store)), target)
 
     # Of its own: calls that wait for a connection do not make the database unready.
     probe = open_engine(settings.database)
@@ -107,6 +124,7 @@ async def build_server(settings: InventorySettings) -> Server:
 
     async def dispose() -> None:
         await runner.close()
+        await schedule.close()
         await probe.dispose()
         await store.engine.dispose()
 

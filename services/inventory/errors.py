@@ -99,3 +99,42 @@ class NothingToPlan(Refusal):
             f"{assessment} found no weakness, and OSCAL knows no POA&M without one",
             metadata={"assessment": assessment},
         )
+
+
+class ConfirmationMissing(Refusal):
+    """A request to destroy something that does not say again what."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_CONFIRMATION_MISSING)
+
+    def __init__(self, field: str, repeated: str) -> None:
+        super().__init__(f"{field} must repeat {repeated}", metadata={"field": field})
+
+
+class BackupsBusy(Refusal):
+    """A backup or a restore is going on."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_BACKUPS_BUSY)
+
+
+class BackupBroken(Refusal):
+    """A backup that is not what was written."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_BACKUP_BROKEN)
+
+    def __init__(self, backup: str, problem: str) -> None:
+        super().__init__(f"{backup or 'the backup'}: {problem}", metadata={"backup": backup})
+
+
+class BackupUnfit(Refusal):
+    """A backup of another kind of store."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_BACKUP_UNFIT)
+
+    def __init__(self, backup: str, problem: str) -> None:
+        super().__init__(f"{backup}: {problem}", metadata={"backup": backup})
+
+
+class BackupFailed(Refusal):
+    """A backup could not be written or restored; the store is as it was."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_BACKUP_FAILED)

@@ -95,6 +95,20 @@ class InventorySettings(ServerSettings):
         "production keeps the rest",
     )
 
+    backup_folder: Path | None = Field(
+        None,
+        description="folder of backups, the same for every replica; otherwise backups in the home",
+    )
+    backup_hours: float = Field(
+        0, ge=0, le=8760, description="hours between scheduled backups; 0 for none"
+    )
+    backup_keep: int = Field(7, ge=1, le=10_000, description="scheduled backups that are kept")
+    pg_programs: str = Field(
+        "",
+        description="folder of pg_dump and pg_restore; empty to look on PATH, then in the "
+        "embedded server",
+    )
+
     @field_validator("accounts")
     @classmethod
     def _has_grants(cls, value: str) -> str:
@@ -142,6 +156,11 @@ class InventorySettings(ServerSettings):
     def database(self) -> str:
         """The URL of the database."""
         return self.database_url or f"sqlite:///{self.home.absolute() / 'inventory.db'}"
+
+    @property
+    def backups(self) -> Path:
+        """The folder of backups."""
+        return self.backup_folder or self.home / "backups"
 
     @property
     def key_set(self) -> str:

@@ -62,6 +62,9 @@ def test_the_roles_fit_the_contract() -> None:
         role: {each for each in needed if permits(patterns, each)}
         for role, patterns in ROLES.items()
     }
+    whole_stores = {each for each in needed if each.startswith("platform.")}
+    assert granted["platform"] == whole_stores
+    needed -= whole_stores
     reading = {each for each in needed if each.rpartition(".")[2] in ("get", "list")}
     assert granted["viewer"] == reading
     assert granted["auditor"] == reading | {

@@ -1,0 +1,169 @@
+"""The command's side of the store's upkeep: what it asks, what it shows, how it leaves."""
+
+import json
+
+import pytest
+from google.protobuf.empty_pb2 import Empty
+from google.rpc import status_pb2
+
+from secmesh.inventory.v1 import (
+    backup_pb2,
+    backup_service_pb2,
+    iam_pb2,
+    record_pb2,
+    store_service_pb2,
+    sync_pb2,
+)
+from tests.unit.test_cli_commands import ENDED, SECONDS, Operator, operator, sync_event
+
+__all__ = ["operator"]
+ACCOUNT = "111111111111"
+
+
+def test_stats_show_what_is_stored(operator: Operator) -> None:
+    done = operator.run("inventory", "stats")
+    answer = store_service_pb2.StoreStats(database="sqlite", database_version="3.40.1")
+    answer.collections.add(collection="iam_users", current_rows=41, past_rows=7)
+    answer.collections.add(collection="vpc")
+    answer.accounts.add(cloud_account_id=ACCOUNT, current_rows=41)
+    answer.backup_schedule.failure = "disk full"
+    request = operator.answer("StoreService", "GetStats", answer)
+    result = done.result(SECONDS)
+    assert (result.exit_code, request.parent) == (0, "tenants/acme")
+    assert "41" in result.stdout
+    assert "vpc" not in result.stdout
+    assert ACCOUNT in result.stdout
+    assert "sqlite 3.40.1" in result.stderr
+    assert "disk full" in result.stderr
+
+
+def test_stats_as_json_are_whole(operator: Operator) -> None:
+    done = operator.run("-o", "json", "inventory", "stats")
+    answer = store_service_pb2.StoreStats(database="sqlite")
+    answer.collections.add(collection="vpc")
+    operator.answer("StoreService", "GetStats", answer)
+    assert json.loads(done.result(SECONDS).stdout)["collections"] == [{"collection": "vpc"}]
+
+
+def test_a_sample_is_shown_by_collection(operator: Operator) -> None:
+    done = operator.run("inventory", "sample", "--size", "2", "--seed", "7")
+    users = [
+        record_pb2.Record(name=f"tenants/acme/iam_users/{name}", iam_user=iam_pb2.IamUser())
+        for name in ("ann", "bo")
+    ]
+    answer = store_service_pb2.SampleRecordsResponse(records=users)
+    answer.records.add(name="tenants/acme/vpc/v").vpc.SetInParent()
+    request = operator.answer("StoreService", "SampleRecords", answer)
+    result = done.result(SECONDS)
+    assert (request.parent, request.size, request.seed) == ("tenants/acme/-", 2, 7)
+    assert result.stdout.index("iam_users") < result.stdout.index("bo") < result.stdout.index("vpc")
+
+
+def test_reset_passes_the_confirmation_on(operator: Operator) -> None:
+    arguments = ["inventory", "reset", "--account", ACCOUNT, "--account-again", ACCOUNT]
+    done = operator.run("-o", "json", *arguments)
+    answer = store_service_pb2.ResetAccountResponse()
+    answer.deleted.add(collection="iam_users", rows=3)
+    request = operator.answer("StoreService", "ResetAccount", answer)
+    assert (request.confirm_cloud_account_id, request.validate_only) == (ACCOUNT, False)
+    assert json.loads(done.result(SECONDS).stdout) == [{"collection": "iam_users", "rows": "3"}]
+
+
+def test_a_dry_run_only_counts(operator: Operator) -> None:
+    done = operator.run("inventory", "reset", "--account", ACCOUNT, "--dry-run")
+    request = operator.answer(
+        "StoreService", "ResetAccount", store_service_pb2.ResetAccountResponse()
+    )
+    assert request.validate_only
+    assert done.result(SECONDS).exit_code == 0
+
+
+def test_reset_without_a_terminal_needs_the_option(operator: Operator) -> None:
+    result = operator.run("inventory", "reset", "--account", ACCOUNT).result(SECONDS)
+    assert result.exit_code == 2
+    assert "--account-again" in result.stderr
+
+
+@pytest.mark.parametrize(("typed", "sent"), [(ACCOUNT, ACCOUNT), ("yes", "yes")])
+def test_reset_on_a_terminal_asks_for_the_account(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, typed: str, sent: str
+) -> None:
+    monkeypatch.setattr("cli.store.is_interactive", lambda: True)
+    monkeypatch.setattr("cli.store.typer.prompt", lambda *_, **__: typed)
+    done = operator.run("inventory", "reset", "--account", ACCOUNT)
+    counted = store_service_pb2.ResetAccountResponse(validate_only=True)
+    counted.deleted.add(collection="iam_users", rows=3)
+    assert operator.answer("StoreService", "ResetAccount", counted).validate_only
+    request = operator.answer(
+        "StoreService", "ResetAccount", store_service_pb2.ResetAccountResponse()
+    )
+    assert (request.confirm_cloud_account_id, request.validate_only) == (sent, False)
+    assert "3 rows" in done.result(SECONDS).stderr
+
+
+def test_reload_follows_the_run(operator: Operator) -> None:
+    done = operator.run("-o", "json", "inventory", "reload", "--account", ACCOUNT)
+    running = sync_pb2.Sync(name="tenants/acme/syncs/r1", state=sync_pb2.Sync.STATE_RUNNING)
+    request = operator.answer("StoreService", "ReloadAccount", running)
+    assert request.cloud_account_id == ACCOUNT
+    operator.stream("SyncService", "WatchSync", sync_event(2, sync_pb2.Sync.STATE_SUCCEEDED), ENDED)
+    result = done.result(SECONDS)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["state"] == "STATE_SUCCEEDED"
+
+
+BACKUP = "20260101t000000-00000000"
+
+
+def test_a_backup_is_followed_to_its_end(operator: Operator) -> None:
+    done = operator.run("-o", "json", "inventory", "backup")
+    event = backup_service_pb2.CreateBackupResponse
+    progress = backup_pb2.BackupProgress(phase=backup_pb2.BackupProgress.PHASE_WRITING, done=1)
+    made = backup_pb2.Backup(name=f"backups/{BACKUP}")
+    events = (event(progress=progress), event(backup=made), event(ended=status_pb2.Status()))
+    operator.stream("BackupService", "CreateBackup", *events)
+    result = done.result(SECONDS)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["name"] == made.name
+
+
+def test_a_cut_restore_is_not_taken_for_done(operator: Operator) -> None:
+    done = operator.run("inventory", "restore", BACKUP, "--yes")
+    event = backup_service_pb2.RestoreBackupResponse
+    result_event = event(result=backup_service_pb2.RestoreResult(safety_backup="backups/x"))
+    request = operator.stream("BackupService", "RestoreBackup", result_event)
+    assert (request.name, request.validate_only) == (f"backups/{BACKUP}", False)
+    assert done.result(SECONDS).exit_code == 3
+
+
+def test_a_restore_without_a_terminal_needs_yes(operator: Operator) -> None:
+    result = operator.run("inventory", "restore", BACKUP).result(SECONDS)
+    assert result.exit_code == 2
+    assert "--yes" in result.stderr
+
+
+def test_backups_are_listed_and_deleted(operator: Operator) -> None:
+    done = operator.run("inventory", "backups")
+    answer = backup_service_pb2.ListBackupsResponse()
+    answer.backups.add(name=f"backups/{BACKUP}", origin=backup_pb2.Backup.ORIGIN_SAFETY)
+    operator.answer("BackupService", "ListBackups", answer)
+    assert "safety" in done.result(SECONDS).stdout
+    done = operator.run("inventory", "delete-backup", BACKUP)
+    request = operator.answer("BackupService", "DeleteBackup", Empty())
+    assert (request.name, done.result(SECONDS).exit_code) == (f"backups/{BACKUP}", 0)
+
+
+@pytest.mark.parametrize(("whole", "findings", "code"), [(True, 0, 0), (True, 1, 1), (False, 0, 3)])
+def test_a_check_leaves_by_what_it_found(
+    operator: Operator, whole: bool, findings: int, code: int
+) -> None:
+    done = operator.run("-o", "ndjson", "inventory", "check-store")
+    event = store_service_pb2.CheckStoreResponse
+    finding = store_service_pb2.StoreFinding(collection="vpc", problem="two versions overlap")
+    progress = store_service_pb2.CheckStoreProgress(rows=7, findings=findings)
+    events = [event(finding=finding)] * findings + [event(progress=progress)]
+    events += [event(ended=status_pb2.Status())] * whole
+    operator.stream("StoreService", "CheckStore", *events)
+    result = done.result(SECONDS)
+    assert result.exit_code == code, result.output
+    assert result.stdout.count("two versions overlap") == findings
