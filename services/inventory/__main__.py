@@ -22,6 +22,7 @@ from mesh.records.servicer import RecordServicer
 from mesh.server.log import configure_logging
 from mesh.server.serve import ListenError, Server
 from mesh.sql.engine import EngineUrlError, open_engine
+from mesh.sql.settings import Pool
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables, create_tables
 from secmesh.inventory.v1.compliance_service_pb2_grpc import (
@@ -42,6 +43,7 @@ from services.inventory.sync_store import SyncStore
 from services.inventory.unit_store import UnitStore
 
 PACKAGE = "secmesh.inventory.v1"
+PROBE = Pool(name="probe", size=1)
 
 
 async def open_store(settings: InventorySettings, catalogue: Catalogue) -> Store:
@@ -86,7 +88,7 @@ async def build_server(settings: InventorySettings) -> Server:
         add_ComplianceServiceServicer_to_server(ComplianceServicer(store, checks), target)
 
     # Of its own: calls that wait for a connection do not make the database unready.
-    probe = open_engine(settings.database)
+    probe = open_engine(settings.database, PROBE)
 
     async def ready() -> bool:
         return await is_answering(probe)

@@ -8,12 +8,14 @@ from mesh.server.interceptors.chain import Chain, Interceptor
 from mesh.server.interceptors.deadline import Deadline
 from mesh.server.interceptors.errors import Errors
 from mesh.server.interceptors.identity import Identity
+from mesh.server.interceptors.metrics import Metrics
 from mesh.server.interceptors.permission import Permission
 from mesh.server.interceptors.request_id import RequestId
 from mesh.server.interceptors.validation import Validation
 
 INTERCEPTORS: tuple[type[Interceptor], ...] = (
     RequestId,  # first, so that every error and log line carries the id
+    Metrics,  # around errors, which find out the status
     Errors,  # around all that can refuse or fail
     Deadline,  # before identity: reading keys counts against the call's time
     Identity,  # before permission, which judges the caller
@@ -36,6 +38,7 @@ def interceptors(
     """
     made: dict[type[Interceptor], Interceptor] = {
         RequestId: RequestId(),
+        Metrics: Metrics(),
         Errors: Errors(),
         Deadline: Deadline(),
         Identity: Identity(verifier),

@@ -14,6 +14,7 @@ from mesh.contract.catalogue import Catalogue
 from mesh.errors import BodyInvalid, MethodUnknown
 from mesh.server.call import REQUEST_ID_KEY, Call, current_call, enter_call
 from mesh.server.log import failure
+from mesh.telemetry import calls
 
 _LOG = logging.getLogger(__name__)
 
@@ -101,13 +102,15 @@ class Chain(grpc.aio.ServerInterceptor):
         for message_step in reversed(on_messages):
             proceed = _layer(message_step, proceed, streams_requests)
         # Parsed here and not by gRPC, which would tell the caller the parser's own words.
-        proceed = _parsing(handler.request_deserializer, proceed, streams_requests)
+        name = calls.OTHER if handler is _UNKNOWN else path.removeprefix("/")
+        parse = _counting(handler.request_deserializer, name)
+        proceed = _parsing(parse, proceed, streams_requests)
         for step in reversed([each for each in steps if each not in on_messages]):
             proceed = _layer(step, proceed, streams_requests)
 
         async def behaviour(request: Any, context: Context) -> Any:
             # Read once: gRPC makes new objects of it each time it is asked.
-            call = Call(path, method, streams, context.invocation_metadata() or ())
+            call = Call(path, method, streams, context.invocation_metadata() or (), name)
             enter_call(call)
             try:
                 return await proceed(call, request, context)
@@ -115,7 +118,7 @@ class Chain(grpc.aio.ServerInterceptor):
                 call.ended = True
 
         return _HANDLERS[streams_requests, streams_responses](
-            behaviour, None, handler.response_serializer
+            behaviour, None, _counted(handler.response_serializer, name)
         )
 
 
@@ -141,12 +144,26 @@ def _layer(step: Interceptor, proceed: Proceed, streams_requests: bool) -> Proce
     return checked_stream if streams_requests else checked
 
 
-def _parsing(
-    parse: Callable[[bytes], Any] | None, proceed: Proceed, streams_requests: bool
-) -> Proceed:
-    if parse is None:
-        return proceed
+def _counting(parse: Callable[[bytes], Any] | None, name: str) -> Callable[[bytes], Any]:
+    """Count the bytes of each request as it is parsed."""
 
+    def counting(data: bytes) -> Any:
+        calls.received(name, len(data))
+        return data if parse is None else parse(data)
+
+    return counting
+
+
+def _counted(write: Callable[[Any], bytes] | None, name: str) -> Callable[[Any], bytes]:
+    def counted(message: Any) -> bytes:
+        data: bytes = message if write is None else write(message)
+        calls.sent(name, len(data))
+        return data
+
+    return counted
+
+
+def _parsing(parse: Callable[[bytes], Any], proceed: Proceed, streams_requests: bool) -> Proceed:
     async def parsed(call: Call, request: Any, context: Context) -> Any:
         return await proceed(call, _parsed(parse, request), context)
 

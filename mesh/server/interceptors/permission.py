@@ -17,6 +17,7 @@ from mesh.errors import (
 )
 from mesh.server.call import Call
 from mesh.server.interceptors.chain import MessageInterceptor
+from mesh.telemetry.calls import UNKNOWN_KIND
 
 
 class Permission(MessageInterceptor):
@@ -59,7 +60,10 @@ class Permission(MessageInterceptor):
         if collection is None:
             raise FieldInvalid.of(field, "names no collection", "NAME_INVALID")
         verb = method.permission.removeprefix(KIND_PLACEHOLDER + ".")
-        for kind in self._kinds_of(collection):
+        call.kind = UNKNOWN_KIND
+        kinds = self._kinds_of(collection)
+        call.kind = collection
+        for kind in kinds:
             needed = kind.permission(verb)
             if not call.caller.permits(needed):
                 raise PermissionMissing(needed)
