@@ -11,7 +11,7 @@ from pathlib import Path
 from gateway.contracts import ServiceUnknown
 from gateway.edge.key_set import KeySetInvalid
 from gateway.edge.serve import EdgeSettings, serve
-from gateway.envoy_clusters import AddressInvalid
+from gateway.envoy_clusters import REQUESTS, AddressInvalid
 from gateway.envoy_config import Addresses, AdminExposed, render, to_yaml
 from gateway.openapi.document import COMMITTED, committed_bytes
 from gateway.policy import BURST, REQUESTS_PER_SECOND, Policy, PolicyInvalid
@@ -42,7 +42,8 @@ def _services(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=HOST:PORT",
         default=listed or None,
         required=not listed,
-        help=f"a service behind the gateway, such as inventory=127.0.0.1:5000; may be repeated "
+        help=f"a service behind the gateway, such as inventory=127.0.0.1:5000; may be repeated, "
+        "also for further replicas "
         f"[{variable}, separated by commas]",
     )
 
@@ -53,7 +54,8 @@ def _named(services: Sequence[str] | None) -> dict[str, str]:
         name, equals, address = each.partition("=")
         if not equals:
             raise AddressInvalid(f"{each!r} is not NAME=HOST:PORT")
-        named[name] = address
+        # A name that comes again names another replica.
+        named[name] = f"{named[name]}+{address}" if name in named else address
     return named
 
 
@@ -83,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
         "requests of one tenant in the long run; 0 for no limit",
     )
     _option(rendering, "burst", str(BURST), "requests of one tenant at once")
+    _option(
+        rendering,
+        "concurrent-requests",
+        str(REQUESTS),
+        "calls of one service at a time; more are refused at once",
+    )
     _option(rendering, "admin", "", "Envoy's admin port, on loopback only; empty for none")
     rendering.add_argument(
         "--into",
@@ -123,9 +131,10 @@ def _policy(arguments: argparse.Namespace) -> Policy:
     origins = tuple(each.strip() for each in arguments.cors_origins.split(",") if each.strip())
     try:
         rate, burst = int(arguments.requests_per_second), int(arguments.burst)
+        concurrent = int(arguments.concurrent_requests)
     except ValueError:
-        raise PolicyInvalid("requests per second and burst are whole numbers") from None
-    return Policy(origins, rate, burst, arguments.issuer, arguments.audience)
+        raise PolicyInvalid("numbers of requests and the burst are whole numbers") from None
+    return Policy(origins, rate, burst, concurrent, arguments.issuer, arguments.audience)
 
 
 def _openapi(arguments: argparse.Namespace) -> int:

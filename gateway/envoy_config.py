@@ -48,7 +48,8 @@ def render(
     """Give the bootstrap configuration.
 
     Args:
-        services: Address by service name, such as ``{"inventory": "127.0.0.1:5000"}``.
+        services: Address by service name, such as ``{"inventory": "127.0.0.1:5000"}``;
+            addresses of replicas are joined by ``+``.
         addresses: Of the listener, the edge and the admin port.
         policy: Whose tokens are believed, and what is allowed.
         image: Path of the descriptor image, as Envoy will see it.
@@ -62,7 +63,10 @@ def render(
         "static_resources": {
             "listeners": [_listener(addresses.listen, manager)],
             "clusters": [
-                *(service_cluster(each.name, services[each.name]) for each in chosen),
+                *(
+                    service_cluster(each.name, services[each.name], policy.concurrent_requests)
+                    for each in chosen
+                ),
                 edge_authz_cluster(EDGE_AUTHZ, addresses.edge_authz),
                 edge_http_cluster(EDGE_HTTP, addresses.edge_http),
             ],
