@@ -1,7 +1,8 @@
 """Upstreams of the gateway: one cluster for each service, and the edge's two."""
 
-import ipaddress
 from typing import Any
+
+from gateway.envoy_tls import Tls, cluster_tls, is_ip
 
 Json = dict[str, Any]
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -42,14 +43,6 @@ def socket_address(address: str) -> Json:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def _protocol(kind: str, options: Json) -> Json:
     config = {
         "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",
@@ -70,7 +63,7 @@ def _http2() -> Json:
 def _cluster(name: str, addresses: str, protocol: Json, requests: int = REQUESTS) -> Json:
     listed = replicas(addresses)
     endpoints = [{"endpoint": {"address": socket_address(each)}} for each in listed]
-    fixed = all(_is_ip(split_address(each)[0]) for each in listed)
+    fixed = all(is_ip(split_address(each)[0]) for each in listed)
     return {
         "name": name,
         "type": "STATIC" if fixed else "STRICT_DNS",
@@ -91,7 +84,7 @@ def _cluster(name: str, addresses: str, protocol: Json, requests: int = REQUESTS
     }
 
 
-def service_cluster(name: str, addresses: str, requests: int = REQUESTS) -> Json:
+def service_cluster(name: str, addresses: str, requests: int, tls: Tls) -> Json:
     """Give the cluster of a service: HTTP/2, gRPC health checks, ejection of bad replicas."""
     health = {
         # A busy service answers late; one that is gone refuses the connection at once.
@@ -105,6 +98,7 @@ def service_cluster(name: str, addresses: str, requests: int = REQUESTS) -> Json
     }
     return {
         **_cluster(name, addresses, _http2(), requests),
+        **cluster_tls(tls, [split_address(each)[0] for each in replicas(addresses)]),
         "health_checks": [health],
         # Nothing is sent to a service that says it cannot serve, even if it is the last one.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},

@@ -24,14 +24,14 @@ class HealthProbe:
 
     Args:
         services: Address by service name; those of replicas are joined by ``+``.
+        credentials: Of TLS; without them services are asked in the clear.
     """
 
-    def __init__(self, services: Mapping[str, str]) -> None:
+    def __init__(
+        self, services: Mapping[str, str], credentials: grpc.ChannelCredentials | None = None
+    ) -> None:
         self._channels = {
-            name: [
-                grpc.aio.insecure_channel(address, options=_OPTIONS)
-                for address in replicas(addresses)
-            ]
+            name: [_channel(address, credentials) for address in replicas(addresses)]
             for name, addresses in services.items()
         }
         self._known: dict[str, str] = {}
@@ -68,3 +68,9 @@ class HealthProbe:
         except grpc.aio.AioRpcError:
             return UNREACHABLE
         return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+
+def _channel(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    if credentials is None:
+        return grpc.aio.insecure_channel(address, options=_OPTIONS)
+    return grpc.aio.secure_channel(address, credentials, options=_OPTIONS)

@@ -17,6 +17,8 @@ from mesh.server.log import report_loop_failure
 from mesh.server.operations import ListenError, Operations
 from mesh.server.readiness import Readiness, Ready
 from mesh.server.settings import ServerSettings
+from mesh.server.transport import server_credentials
+from mesh.tls import TlsInvalid
 
 __all__ = ["ListenError", "Server"]
 
@@ -70,7 +72,7 @@ class Server:
         return {"address": self.address, **self._operations.addresses}
 
     async def start(self) -> int:
-        """Listen and serve; give the port. Raises ListenError if an address cannot be had."""
+        """Listen and serve; give the port. Raises ListenError or TlsInvalid."""
         asyncio.get_running_loop().set_exception_handler(report_loop_failure)
         open_paths = (HEALTH, REFLECTION) if self._settings.serves_reflection else (HEALTH,)
         server = grpc.aio.server(
@@ -86,7 +88,7 @@ class Server:
         try:
             self.port = self._bind(server)
             await self._operations.start()
-        except ListenError:
+        except (ListenError, TlsInvalid):
             await self._operations.stop()
             if self._dispose is not None:
                 await self._dispose()
@@ -98,10 +100,14 @@ class Server:
         return self.port
 
     def _bind(self, server: grpc.aio.Server) -> int:
+        listen = self._settings.listen
+        credentials = server_credentials(self._settings)
         try:
-            return server.add_insecure_port(self._settings.listen)
+            if credentials is None:
+                return server.add_insecure_port(listen)
+            return server.add_secure_port(listen, credentials)
         except RuntimeError as error:
-            raise ListenError(self._settings.listen) from error
+            raise ListenError(listen) from error
 
     async def run_until_signal(self) -> None:
         """Start unless started, announce the address on standard output, serve until a signal.

@@ -1,5 +1,7 @@
 """Settings that every server has."""
 
+from pathlib import Path
+
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -34,6 +36,18 @@ class ServerSettings(BaseSettings):
         "",
         description="host:port of gRPC channelz, without a token, so on loopback only; "
         "empty for none",
+    )
+    tls_certificate: Path | None = Field(
+        None, description="PEM file with the certificate chain that callers are shown"
+    )
+    tls_key: Path | None = Field(None, description="PEM file with its private key")
+    tls_client_ca: Path | None = Field(
+        None,
+        description="PEM file with the authorities that sign callers' certificates; "
+        "without one of those nobody is served",
+    )
+    allow_plaintext: bool = Field(
+        False, description="serve beyond loopback without TLS, in a network that is trusted"
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 

@@ -26,6 +26,7 @@ from mesh.sql.engine import EngineUrlError, open_engine
 from mesh.sql.settings import Pool
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables, create_tables
+from mesh.tls import TlsInvalid
 from secmesh.inventory.v1.compliance_service_pb2_grpc import (
     add_ComplianceServiceServicer_to_server,
 )
@@ -151,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     configure_logging(settings.log_level)
     try:
         asyncio.run(command(settings))
-    except (EngineUrlError, JwksInvalid, ListenError, OSError, Refusal) as error:
+    except (EngineUrlError, JwksInvalid, ListenError, OSError, Refusal, TlsInvalid) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
