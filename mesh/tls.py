@@ -78,7 +78,7 @@ class ServerTls:
         """Give what a server binds its port with."""
         return grpc.dynamic_ssl_server_credentials(
             self._first,
-            self._renewed,
+            self._renewed,  # type: ignore[arg-type] # None is allowed: nothing has changed
             require_client_authentication=self._authorities is not None,
         )
 

@@ -24,6 +24,7 @@ from google.protobuf.message import Message
 from mesh.server.call import find_current_call
 from mesh.server.log_lines import Lines
 from mesh.server.redaction import redacted
+from mesh.telemetry.tracing import current_trace_id
 
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}")
 _MAX_FRAMES = 30
@@ -68,6 +69,8 @@ class JsonFormatter(logging.Formatter):
             if call.caller.subject:
                 event["subject"] = call.caller.subject
                 event["tenant"] = call.caller.tenant
+        if trace_id := current_trace_id():
+            event["trace_id"] = trace_id
         event.update(getattr(record, "fields", ()))
         if record.exc_info and record.exc_info[1] is not None:
             event["error"] = failure(record.exc_info[1])

@@ -26,6 +26,7 @@ from mesh.sql.engine import EngineUrlError, open_engine
 from mesh.sql.settings import Pool
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables, create_tables
+from mesh.telemetry.tracing import enable_tracing, wants_tracing
 from mesh.tls import TlsInvalid
 from secmesh.inventory.v1.compliance_service_pb2_grpc import (
     add_ComplianceServiceServicer_to_server,
@@ -150,6 +151,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"{problem['loc'][0]}: {problem['msg']}\n")
         return 2
     configure_logging(settings.log_level)
+    if wants_tracing():
+        enable_tracing("inventory")
     try:
         asyncio.run(command(settings))
     except (EngineUrlError, JwksInvalid, ListenError, OSError, Refusal, TlsInvalid) as error:

@@ -5,6 +5,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -29,7 +30,7 @@ def service(folder: Path, pair: KeyPair, authority: Authority) -> Iterator[str]:
     up, over = threading.Event(), threading.Event()
 
     async def serve() -> None:
-        settings = {
+        settings: dict[str, Any] = {
             "tls_certificate": pair.certificate,
             "tls_key": pair.key,
             "tls_client_ca": authority.file,
