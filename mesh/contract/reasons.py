@@ -40,8 +40,8 @@ _HEAD = """\
 Written from the contracts by `python -m mesh.contract errors --write`; do not edit.
 
 Every error is a `google.rpc.Status`, over gRPC and REST alike. Its `google.rpc.ErrorInfo` has the
-domain `secmesh`, one of the reasons below, and `request_id` in its metadata beside the keys that are
-listed. Branch on the reason, never on the message.
+domain `secmesh`, one of the reasons below, and `request_id` in its metadata beside the keys that
+are listed. Branch on the reason, never on the message.
 """
 
 

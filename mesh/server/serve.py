@@ -160,7 +160,7 @@ def _options(settings: ServerSettings, catalogue: Catalogue) -> list[tuple[str, 
     longest = max(method.timeout for method in catalogue.methods.values())
     return [
         # On by default on Linux: a second server would share a taken port in silence.
-        ("grpc.so_reuseport", 0),
+        ("grpc.so_reuseport", int(settings.share_port)),
         # 4 MiB by default for what is received, no limit for what is sent.
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),

@@ -19,6 +19,12 @@ class ServerSettings(BaseSettings):
     reflection: bool | None = Field(
         None, description="serve gRPC reflection without a token; by default only on loopback"
     )
+    workers: int = Field(
+        1, ge=1, le=64, description="processes that share the port; more than one is supervised"
+    )
+    share_port: bool = Field(
+        False, description="share the port with other processes; set for workers by their parent"
+    )
     drain_seconds: float = Field(
         0.5, ge=0, le=300, description="from NOT_SERVING until new calls are refused"
     )

@@ -22,6 +22,7 @@ from mesh.identity.token import TokenVerifier
 from mesh.records.servicer import RecordServicer
 from mesh.server.log import configure_logging
 from mesh.server.serve import ListenError, Server
+from mesh.server.workers import WorkerFailed, Workers, end_with_parent
 from mesh.sql.engine import EngineUrlError, open_engine
 from mesh.sql.settings import Pool
 from mesh.sql.store import Store
@@ -39,7 +40,7 @@ from services.inventory.collect.runner import Limits, SyncRunner
 from services.inventory.compliance.check_catalogue import load_checks
 from services.inventory.compliance_servicer import ComplianceServicer
 from services.inventory.history_servicer import HistoryServicer
-from services.inventory.settings import InventorySettings, describe
+from services.inventory.settings import PREFIX, InventorySettings, describe
 from services.inventory.store import InventoryStore
 from services.inventory.sync_servicer import SyncServicer
 from services.inventory.sync_store import SyncStore
@@ -114,8 +115,23 @@ async def is_answering(engine: AsyncEngine) -> bool:
 
 async def serve(settings: InventorySettings) -> None:
     """Serve until a signal, then drain."""
+    if settings.workers > 1:
+        await serve_by_workers(settings)
+        return
     server = await build_server(settings)
+    if settings.share_port:
+        end_with_parent()
     await server.run_until_signal()
+
+
+async def serve_by_workers(settings: InventorySettings) -> None:
+    """Serve by several processes, which share the port and the key of page tokens."""
+    if settings.database == "sqlite://":
+        raise EngineUrlError("workers share their database: a scratch database is of one process")
+    await migrate(settings)
+    page_key = settings.page_key or secrets.token_hex(32)
+    command = [sys.executable, "-m", "services.inventory", "serve"]
+    await Workers(settings, command, PREFIX, {f"{PREFIX}PAGE_KEY": page_key}).run_until_signal()
 
 
 async def migrate(settings: InventorySettings) -> None:
@@ -155,7 +171,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         enable_tracing("inventory")
     try:
         asyncio.run(command(settings))
-    except (EngineUrlError, JwksInvalid, ListenError, OSError, Refusal, TlsInvalid) as error:
+    except (
+        *(EngineUrlError, JwksInvalid, ListenError, TlsInvalid, WorkerFailed),
+        *(OSError, Refusal),
+    ) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
