@@ -26,6 +26,7 @@ check: $(STUBS) ## contracts, style, types, imports, committed documents
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m gateway openapi --check
+	$(BIN)/python -m mesh.contract errors --check
 
 protos: ## build the stubs and the descriptor image anew
 	@rm -f $(STUBS)

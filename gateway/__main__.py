@@ -5,19 +5,22 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from gateway.contracts import ServiceUnknown
 from gateway.edge.key_set import KeySetInvalid
 from gateway.edge.serve import EdgeSettings, serve
-from gateway.envoy_clusters import AddressInvalid
+from gateway.envoy_clusters import REQUESTS, AddressInvalid
 from gateway.envoy_config import Addresses, AdminExposed, render, to_yaml
+from gateway.envoy_tls import Tls
 from gateway.openapi.document import COMMITTED, committed_bytes
 from gateway.policy import BURST, REQUESTS_PER_SECOND, Policy, PolicyInvalid
 from mesh.contract.image import image_bytes
 from mesh.identity.keys import AUDIENCE, ISSUER
 from mesh.server.log import configure_logging
+from mesh.tls import TlsInvalid
 
 PREFIX = "SECMESH_GATEWAY_"
 CONFIGURATION, IMAGE = "envoy.yaml", "image.binpb"
@@ -42,9 +45,26 @@ def _services(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=HOST:PORT",
         default=listed or None,
         required=not listed,
-        help=f"a service behind the gateway, such as inventory=127.0.0.1:5000; may be repeated "
+        help=f"a service behind the gateway, such as inventory=127.0.0.1:5000; may be repeated, "
+        "also for further replicas "
         f"[{variable}, separated by commas]",
     )
+
+
+def _upstream_tls(parser: argparse.ArgumentParser) -> None:
+    _option(
+        parser,
+        "upstream-ca",
+        "",
+        "file with the authorities of the services' certificates; empty for plaintext",
+    )
+    _option(parser, "upstream-certificate", "", "certificate chain that services are shown (mTLS)")
+    _option(parser, "upstream-key", "", "its private key")
+
+
+def _tls(arguments: argparse.Namespace) -> Tls:
+    chosen = vars(arguments)
+    return Tls(**{each.name: chosen.get(each.name, "") for each in fields(Tls)})
 
 
 def _named(services: Sequence[str] | None) -> dict[str, str]:
@@ -53,7 +73,8 @@ def _named(services: Sequence[str] | None) -> dict[str, str]:
         name, equals, address = each.partition("=")
         if not equals:
             raise AddressInvalid(f"{each!r} is not NAME=HOST:PORT")
-        named[name] = address
+        # A name that comes again names another replica.
+        named[name] = f"{named[name]}+{address}" if name in named else address
     return named
 
 
@@ -62,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     rendering = commands.add_parser("render", help="print or write Envoy's configuration")
     _services(rendering)
+    _upstream_tls(rendering)
+    _option(rendering, "certificate", "", "chain that callers are shown; empty for plaintext")
+    _option(rendering, "key", "", "its private key")
     _option(rendering, "listen", "127.0.0.1:8080", "where callers connect")
     _option(rendering, "edge-authz", None, "address of the edge's checks")
     _option(rendering, "edge-http", None, "address of the edge's documents")
@@ -83,6 +107,12 @@ def _parser() -> argparse.ArgumentParser:
         "requests of one tenant in the long run; 0 for no limit",
     )
     _option(rendering, "burst", str(BURST), "requests of one tenant at once")
+    _option(
+        rendering,
+        "concurrent-requests",
+        str(REQUESTS),
+        "calls of one service at a time; more are refused at once",
+    )
     _option(rendering, "admin", "", "Envoy's admin port, on loopback only; empty for none")
     rendering.add_argument(
         "--into",
@@ -92,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     serving = commands.add_parser("serve", help="run the edge")
     _services(serving)
+    _upstream_tls(serving)
     _option(serving, "jwks", None, "file with the issuer's public keys; read again when it changes")
     _option(serving, "authz", "127.0.0.1:0", "where Envoy asks about requests")
     _option(serving, "http", "127.0.0.1:0", "where documents and health are served")
@@ -107,15 +138,17 @@ def _render(arguments: argparse.Namespace) -> None:
     addresses = Addresses(
         arguments.listen, arguments.edge_authz, arguments.edge_http, arguments.admin
     )
-    services, folder = _named(arguments.service), arguments.into
+    services, folder, tls = _named(arguments.service), arguments.into, _tls(arguments)
     if folder is not None:
         image = folder / IMAGE
-        bootstrap = render(services, addresses, policy, image=arguments.image or str(image))
+        shown = arguments.image or str(image)
+        bootstrap = render(services, addresses, policy, image=shown, tls=tls)
         image.write_bytes(image_bytes())
         (folder / CONFIGURATION).write_text(to_yaml(bootstrap))
         return
     with as_file(files("secmesh") / IMAGE) as installed:
-        bootstrap = render(services, addresses, policy, image=arguments.image or str(installed))
+        shown = arguments.image or str(installed)
+        bootstrap = render(services, addresses, policy, image=shown, tls=tls)
     sys.stdout.write(to_yaml(bootstrap))
 
 
@@ -123,9 +156,10 @@ def _policy(arguments: argparse.Namespace) -> Policy:
     origins = tuple(each.strip() for each in arguments.cors_origins.split(",") if each.strip())
     try:
         rate, burst = int(arguments.requests_per_second), int(arguments.burst)
+        concurrent = int(arguments.concurrent_requests)
     except ValueError:
-        raise PolicyInvalid("requests per second and burst are whole numbers") from None
-    return Policy(origins, rate, burst, arguments.issuer, arguments.audience)
+        raise PolicyInvalid("numbers of requests and the burst are whole numbers") from None
+    return Policy(origins, rate, burst, concurrent, arguments.issuer, arguments.audience)
 
 
 def _openapi(arguments: argparse.Namespace) -> int:
@@ -151,11 +185,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             configure_logging()
             settings = EdgeSettings(
-                _named(arguments.service), Path(arguments.jwks), arguments.authz, arguments.http
+                _named(arguments.service),
+                Path(arguments.jwks),
+                arguments.authz,
+                arguments.http,
+                _tls(arguments),
             )
             asyncio.run(serve(settings))
     except (
-        *(AddressInvalid, AdminExposed, KeySetInvalid, PolicyInvalid, ServiceUnknown),
+        *(AddressInvalid, AdminExposed, KeySetInvalid, PolicyInvalid, ServiceUnknown, TlsInvalid),
         OSError,
     ) as error:
         sys.stderr.write(f"{error}\n")

@@ -1,12 +1,15 @@
 """Upstreams of the gateway: one cluster for each service, and the edge's two."""
 
-import ipaddress
 from typing import Any
+
+from gateway.envoy_tls import Tls, cluster_tls, is_ip
 
 Json = dict[str, Any]
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 HEALTH_SECONDS = 5
 STREAMS_PER_CONNECTION = 100
+REQUESTS = 1024
+"""Calls of one service at a time; more are refused at once."""
 
 
 class AddressInvalid(ValueError):
@@ -29,18 +32,15 @@ def split_address(address: str, *, any_port: bool = False) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def replicas(addresses: str) -> tuple[str, ...]:
+    """Split the addresses of one service, joined by ``+``."""
+    return tuple(addresses.split("+"))
+
+
 def socket_address(address: str) -> Json:
     """Give Envoy's form of an address. Raises AddressInvalid."""
     host, port = split_address(address)
     return {"socket_address": {"address": host, "port_value": port}}
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _protocol(kind: str, options: Json) -> Json:
@@ -60,22 +60,23 @@ def _http2() -> Json:
     return _protocol("http2_protocol_options", options)
 
 
-def _cluster(name: str, address: str, protocol: Json) -> Json:
-    host, _ = split_address(address)
-    endpoint = {"endpoint": {"address": socket_address(address)}}
+def _cluster(name: str, addresses: str, protocol: Json, requests: int = REQUESTS) -> Json:
+    listed = replicas(addresses)
+    endpoints = [{"endpoint": {"address": socket_address(each)}} for each in listed]
+    fixed = all(is_ip(split_address(each)[0]) for each in listed)
     return {
         "name": name,
-        "type": "STATIC" if _is_ip(host) else "STRICT_DNS",
+        "type": "STATIC" if fixed else "STRICT_DNS",
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",
         "typed_extension_protocol_options": protocol,
-        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
         "circuit_breakers": {
             "thresholds": [
                 {
                     "max_connections": 256,
-                    "max_pending_requests": 1024,
-                    "max_requests": 1024,
+                    "max_pending_requests": requests,
+                    "max_requests": requests,
                     "max_retries": 16,
                 }
             ]
@@ -83,7 +84,7 @@ def _cluster(name: str, address: str, protocol: Json) -> Json:
     }
 
 
-def service_cluster(name: str, address: str) -> Json:
+def service_cluster(name: str, addresses: str, requests: int, tls: Tls) -> Json:
     """Give the cluster of a service: HTTP/2, gRPC health checks, ejection of bad replicas."""
     health = {
         # A busy service answers late; one that is gone refuses the connection at once.
@@ -96,7 +97,8 @@ def service_cluster(name: str, address: str) -> Json:
         "grpc_health_check": {},
     }
     return {
-        **_cluster(name, address, _http2()),
+        **_cluster(name, addresses, _http2(), requests),
+        **cluster_tls(tls, [split_address(each)[0] for each in replicas(addresses)]),
         "health_checks": [health],
         # Nothing is sent to a service that says it cannot serve, even if it is the last one.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},

@@ -19,12 +19,14 @@ from gateway.envoy_clusters import (
 )
 from gateway.envoy_filters import connection_manager
 from gateway.envoy_routes import EDGE_AUTHZ, EDGE_HTTP
+from gateway.envoy_tls import Tls, listener_tls
 from gateway.policy import Policy
 
 Json = dict[str, Any]
 BUFFER_BYTES = 1024 * 1024
 CONNECTIONS = 10_000
 REGEX_PROGRAM_SIZE = 4_000
+PLAINTEXT = Tls()
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,22 @@ class AdminExposed(ValueError):
 
 
 def render(
-    services: Mapping[str, str], addresses: Addresses, policy: Policy, *, image: str
+    services: Mapping[str, str],
+    addresses: Addresses,
+    policy: Policy,
+    *,
+    image: str,
+    tls: Tls = PLAINTEXT,
 ) -> Json:
     """Give the bootstrap configuration.
 
     Args:
-        services: Address by service name, such as ``{"inventory": "127.0.0.1:5000"}``.
+        services: Address by service name, such as ``{"inventory": "127.0.0.1:5000"}``;
+            addresses of replicas are joined by ``+``.
         addresses: Of the listener, the edge and the admin port.
         policy: Whose tokens are believed, and what is allowed.
         image: Path of the descriptor image, as Envoy will see it.
+        tls: Towards callers and towards services.
 
     Raises ServiceUnknown, AddressInvalid, AdminExposed.
     """
@@ -60,9 +69,12 @@ def render(
     bootstrap: Json = {
         "node": {"id": "gateway", "cluster": "secmesh"},
         "static_resources": {
-            "listeners": [_listener(addresses.listen, manager)],
+            "listeners": [_listener(addresses.listen, manager, tls)],
             "clusters": [
-                *(service_cluster(each.name, services[each.name]) for each in chosen),
+                *(
+                    service_cluster(each.name, services[each.name], policy.concurrent_requests, tls)
+                    for each in chosen
+                ),
                 edge_authz_cluster(EDGE_AUTHZ, addresses.edge_authz),
                 edge_http_cluster(EDGE_HTTP, addresses.edge_http),
             ],
@@ -93,14 +105,14 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
-def _listener(address: str, manager: Json) -> Json:
+def _listener(address: str, manager: Json, tls: Tls) -> Json:
     return {
         "name": "gateway",
         "address": socket_address(address),
         "per_connection_buffer_limit_bytes": BUFFER_BYTES,
         # A second gateway on the same port must fail, not share it silently.
         "enable_reuse_port": False,
-        "filter_chains": [{"filters": [manager]}],
+        "filter_chains": [{"filters": [manager], **listener_tls(tls)}],
     }
 
 

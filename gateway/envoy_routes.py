@@ -121,18 +121,32 @@ def _method_route(service: Deployable, method: Method) -> Json:
         "idle_timeout": seconds,
         "max_stream_duration": {"max_stream_duration": seconds, "grpc_timeout_header_max": seconds},
     }
-    if method.idempotent:
-        route["retry_policy"] = {
-            "retry_on": "connect-failure,refused-stream,unavailable",
-            "num_retries": 2,
-            "retry_back_off": {"base_interval": "0.05s", "max_interval": "1s"},
-        }
+    route["retry_policy"] = _retries(method)
     return {
         "name": method.path,
         "match": {"path": method.path},
         "route": route,
         # A native call's body is Protobuf, which the service itself checks.
         "typed_per_filter_config": {EXT_AUTHZ: _OFF},
+    }
+
+
+def _retries(method: Method) -> Json:
+    """Try again what no service has seen; what one may have seen only if that does no harm."""
+    unseen = "connect-failure,refused-stream"  # RFC 9113, 8.7: a refused stream was not processed
+    predicate = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+    return {
+        "retry_on": f"{unseen},unavailable" if method.idempotent else unseen,
+        "num_retries": 2,
+        "retry_back_off": {"base_interval": "0.05s", "max_interval": "1s"},
+        # A replica that has just failed is asked again only if there is no other.
+        "retry_host_predicate": [
+            {
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": {"@type": f"type.googleapis.com/{predicate}"},
+            }
+        ],
+        "host_selection_retry_max_attempts": 5,
     }
 
 

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from gateway.envoy_clusters import REQUESTS
 from mesh.identity.keys import AUDIENCE, ISSUER
 
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
@@ -24,6 +25,8 @@ class Policy:
     """Of one tenant in the long run; 0 for no limit."""
     burst: int = BURST
     """Requests of one tenant at once."""
+    concurrent_requests: int = REQUESTS
+    """Calls of one service at a time; more are refused at once."""
     issuer: str = ISSUER
     """Issuer (iss) of the tokens; the edge holds its keys."""
     audience: str = AUDIENCE
@@ -36,6 +39,8 @@ class Policy:
                     f"{origin!r} is no origin: scheme://host or scheme://host:port in lower case, "
                     "without path or wildcard"
                 )
+        if self.concurrent_requests < 1:
+            raise PolicyInvalid("at least one request at a time must be allowed")
         if self.requests_per_second < 0:
             raise PolicyInvalid("requests per second cannot be negative")
         if self.requests_per_second and self.burst < self.requests_per_second:

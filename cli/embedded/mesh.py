@@ -87,6 +87,8 @@ class EmbeddedMesh:
         self.aws_endpoint = ""
         self.gateway = ""
         self.inventory = ""
+        self.admin: dict[str, dict[str, str]] = {}
+        """Where operators look, by service and purpose."""
 
     @property
     def keys(self) -> Path:
@@ -104,6 +106,7 @@ class EmbeddedMesh:
             "grpc": self.gateway,
             "token_file": str(self.token_file),
             "services": {"inventory": self.inventory},
+            "admin": self.admin,
         }
 
     async def __aenter__(self) -> Self:
@@ -194,9 +197,13 @@ class EmbeddedMesh:
                 "SECMESH_INVENTORY_LISTEN": f"127.0.0.1:{inventory_port}",
                 "SECMESH_INVENTORY_JWKS": str(self.keys / "jwks.json"),
                 "SECMESH_INVENTORY_ACCOUNTS": f"{TENANT}={ACCOUNT}",
+                "SECMESH_INVENTORY_ADMIN": "127.0.0.1:0",
+                "SECMESH_INVENTORY_CHANNELZ": "127.0.0.1:0",
             },
         )
-        self.inventory = (await inventory.listening())["address"]
+        listening = await inventory.listening()
+        self.inventory = listening.pop("address")
+        self.admin = {"inventory": listening}
         edge = await self._start(
             "edge",
             [sys.executable, "-m", "gateway", "serve"],

@@ -22,8 +22,11 @@ from gateway.edge.health import HealthProbe
 from gateway.edge.introspection import add_introspection
 from gateway.edge.key_set import KeySetFile
 from gateway.envoy_clusters import split_address
+from gateway.envoy_config import PLAINTEXT
+from gateway.envoy_tls import Tls
 from gateway.openapi.document import document_bytes
 from gateway.routes import RouteTable
+from mesh.tls import KeyPair, client_credentials
 
 GRACE_SECONDS = 5.0
 HEADROOM_BYTES = 1024 * 1024
@@ -40,6 +43,16 @@ class EdgeSettings:
     """File with the issuer's public keys."""
     authz: str = "127.0.0.1:0"
     http: str = "127.0.0.1:0"
+    tls: Tls = PLAINTEXT
+    """Towards the services; callers are Envoy's affair."""
+
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """Give how services are asked, None for plaintext. Raises TlsInvalid."""
+        if not self.tls.upstream_ca:
+            return None
+        certificate, key = self.tls.upstream_certificate, self.tls.upstream_key
+        own = KeyPair(Path(certificate), Path(key)) if certificate else None
+        return client_credentials(Path(self.tls.upstream_ca), own)
 
 
 class _HttpServer(uvicorn.Server):
@@ -62,7 +75,7 @@ async def running(settings: EdgeSettings) -> AsyncIterator[dict[str, str]]:
     )
     servicer = AuthorizationServicer(RouteTable(methods))
     external_auth_pb2_grpc.add_AuthorizationServicer_to_server(servicer, server)
-    probe = HealthProbe(settings.services)
+    probe = HealthProbe(settings.services, settings.credentials())
     add_introspection(server, services, probe)
     host, _ = split_address(settings.authz, any_port=True)
     port = server.add_insecure_port(settings.authz)

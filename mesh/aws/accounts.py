@@ -20,8 +20,9 @@ from botocore.credentials import (
 )
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mesh.aws.outcomes import CREDENTIALS_REFUSED, Outcome, classify_code, error_code
+from mesh.aws.outcomes import CREDENTIALS_REFUSED, Outcome, error_code
 from mesh.aws.pace import Pace, Paces
+from mesh.aws.telemetry import Attempts, outcome_of
 
 ACCOUNT_PLACEHOLDER = "{account}"
 CONFIRMED_SECONDS = 300.0
@@ -112,7 +113,11 @@ class Account:
                     client.meta.events.register("before-sign.s3-control", self._drop_host_prefix)
                 pace = self._paces.of(self.cloud_account_id, region, service)
                 events = client.meta.events
-                events.register("before-send", partial(_before, pace))
+                attempts = Attempts(service, region)
+                # In this order: waiting for a turn is no part of an attempt.
+                events.register_first("before-send", partial(_before, pace, attempts))
+                events.register("before-send", attempts.sent)
+                events.register_first("response-received", attempts.answered)
                 events.register("response-received", partial(self._answered, pace))
                 events.register_first("needs-retry", _retry_throttled)  # type: ignore[arg-type]  # its answer is the delay
                 self._clients[service, region] = client
@@ -131,7 +136,7 @@ class Account:
     def _answered(self, pace: Pace, parsed_response: Mapping[str, Any] | None, **_: object) -> None:
         if parsed_response is None:
             return
-        outcome, code = _outcome(parsed_response)
+        outcome, code = outcome_of(parsed_response)
         self.refused |= code in CREDENTIALS_REFUSED
         if outcome is Outcome.THROTTLED:
             pace.throttled()
@@ -146,24 +151,22 @@ class Account:
         request.url = str(request.url).replace(f"//{self.cloud_account_id}.", "//", 1)
 
 
-def _before(pace: Pace, **_: object) -> None:
+def _before(pace: Pace, attempts: Attempts, **_: object) -> None:
     watching = observer.get()
     if watching is not None:
-        pace.wait(watching.before, watching.pause)
+        began = time.monotonic()
+        try:
+            pace.wait(watching.before, watching.pause)
+        finally:
+            attempts.waited(time.monotonic() - began)
 
 
 def _retry_throttled(response: tuple[object, Mapping[str, Any]] | None, **_: object) -> int | None:
     """Let a throttled call be made again without end: the pace and the caller's patience rule."""
     if response is None or observer.get() is None:
         return None
-    outcome, _code = _outcome(response[1])
+    outcome, _code = outcome_of(response[1])
     return 0 if outcome is Outcome.THROTTLED else None
-
-
-def _outcome(parsed_response: Mapping[str, Any]) -> tuple[Outcome, str]:
-    code = error_code(parsed_response)
-    status = int(parsed_response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    return (classify_code(code, status) if code else Outcome.READ), code
 
 
 def _client(

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -242,7 +243,9 @@ class Reader:
 
     def fan_out(self, function: Callable[[T], R], over: Iterable[T]) -> list[R]:
         """Apply a function that reads to each item, several at a time; order is kept."""
-        return list(self._pool.map(function, over))
+        context = copy_context()
+        # Threads enter a context one at a time, so each call has its copy.
+        return list(self._pool.map(lambda each: context.copy().run(function, each), over))
 
     def pause(self, seconds: float) -> None:
         """Wait, unless the run is cancelled first."""

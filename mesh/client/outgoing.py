@@ -7,6 +7,7 @@ import grpc
 from mesh.contract.catalogue import Method, load_catalogue
 from mesh.loopback import is_loopback
 from mesh.server.call import REQUEST_ID_KEY, find_current_call
+from mesh.telemetry import tracing
 
 Token = str | Callable[[], str]
 MARGIN_SECONDS = 0.05
@@ -48,7 +49,7 @@ class Outgoing:
         call = find_current_call()
         if call is not None and call.request_id and REQUEST_ID_KEY not in keys:
             entries = (*entries, (REQUEST_ID_KEY, call.request_id))
-        return entries
+        return (*entries, *tracing.outgoing())
 
 
 def require_safe_target(

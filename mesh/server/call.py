@@ -26,6 +26,8 @@ class Call:
     """Whether requests or responses are streamed."""
     metadata: Metadata = field(default=(), repr=False)
     """What came with the call; holds the token, so it is never logged."""
+    name: str = ""
+    """As metrics have it: ``package.Service/Method``, or one word for all unknown methods."""
     request_id: str = ""
     caller: Caller = NOBODY
     deadline: float = math.inf
@@ -35,6 +37,10 @@ class Call:
     ends_with_token: bool = False
     """Whether the deadline is the end of the caller's token."""
     timer: asyncio.Timeout | None = None
+    status: str = "UNKNOWN"
+    """Name of the gRPC status the call ended with, once it has."""
+    kind: str = ""
+    """Collection of the contract that the request is about; empty if it names none."""
 
     @property
     def remaining(self) -> float:

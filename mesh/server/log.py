@@ -13,7 +13,6 @@ environment before the process starts.
 import asyncio
 import logging
 import re
-import sys
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -23,7 +22,9 @@ import orjson
 from google.protobuf.message import Message
 
 from mesh.server.call import find_current_call
+from mesh.server.log_lines import Lines
 from mesh.server.redaction import redacted
+from mesh.telemetry.tracing import current_trace_id
 
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}")
 _MAX_FRAMES = 30
@@ -68,6 +69,8 @@ class JsonFormatter(logging.Formatter):
             if call.caller.subject:
                 event["subject"] = call.caller.subject
                 event["tenant"] = call.caller.tenant
+        if trace_id := current_trace_id():
+            event["trace_id"] = trace_id
         event.update(getattr(record, "fields", ()))
         if record.exc_info and record.exc_info[1] is not None:
             event["error"] = failure(record.exc_info[1])
@@ -102,7 +105,7 @@ def _plain(value: Any) -> Any:
 
 def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None:
     """Send all logs of the process as JSON to standard error, of other libraries only warnings."""
-    handler = logging.StreamHandler(stream if stream is not None else sys.stderr)
+    handler = Lines() if stream is None else logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in _OUR_LOGGERS:

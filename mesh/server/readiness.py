@@ -18,12 +18,19 @@ PATIENCE = 3
 class Readiness:
     """Sets the health of every service name, and of "", to what ``ready`` says."""
 
-    def __init__(self, services: Iterable[str], ready: Ready, interval_seconds: float) -> None:
+    def __init__(
+        self,
+        services: Iterable[str],
+        ready: Ready,
+        interval_seconds: float,
+        tell: Callable[[bool], None],
+    ) -> None:
         self.servicer = health.aio.HealthServicer()
         self._names = ("", *services)
         self._ready = ready
         self._interval = interval_seconds
         self._serving: bool | None = None
+        self._tell = tell
         self._late = 0
         self._loop: asyncio.Task[None] | None = None
 
@@ -37,6 +44,7 @@ class Readiness:
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
+        self._tell(False)
         await self.servicer.enter_graceful_shutdown()
 
     async def _keep(self) -> None:
@@ -49,6 +57,7 @@ class Readiness:
         if serving == self._serving:
             return
         self._serving = serving
+        self._tell(serving)
         _LOG.log(logging.INFO if serving else logging.WARNING, "ready" if serving else "not ready")
         answer = health_pb2.HealthCheckResponse
         status = answer.SERVING if serving else answer.NOT_SERVING

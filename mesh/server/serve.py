@@ -14,19 +14,20 @@ from mesh.contract.catalogue import Catalogue
 from mesh.identity.token import TokenVerifier
 from mesh.server.interceptors import HEALTH, REFLECTION, interceptors
 from mesh.server.log import report_loop_failure
+from mesh.server.operations import ListenError, Operations
 from mesh.server.readiness import Readiness, Ready
 from mesh.server.settings import ServerSettings
+from mesh.server.transport import server_credentials
 from mesh.sql.answers import Answers
+from mesh.tls import TlsInvalid
+
+__all__ = ["ListenError", "Server"]
 
 _LOG = logging.getLogger(__name__)
 _CONNECTION_AGE_MS = 5 * 60 * 1000
 _MIN_PING_INTERVAL_MS = 30_000
 _METADATA_BYTES = 192 * 1024
 """Takes all that the gateway lets in: 60 KiB, a long query of it twice, escaped once more."""
-
-
-class ListenError(Exception):
-    """The server cannot listen on its address; the message names it."""
 
 
 class Server:
@@ -53,7 +54,10 @@ class Server:
         self._register = register
         self._dispose = dispose
         self._answers = answers
-        self._readiness = Readiness(catalogue.services, ready, settings.readiness_seconds)
+        self._operations = Operations(settings)
+        self._readiness = Readiness(
+            catalogue.services, ready, settings.readiness_seconds, self._operations.show_ready
+        )
         self._server: grpc.aio.Server | None = None
         self._stopped = False
         self.draining = asyncio.Event()
@@ -66,8 +70,13 @@ class Server:
         """``host:port`` as clients reach it, once started."""
         return f"{self._settings.host}:{self.port}"
 
+    @property
+    def addresses(self) -> dict[str, str]:
+        """``host:port`` by purpose: ``address`` for callers, the others for operators."""
+        return {"address": self.address, **self._operations.addresses}
+
     async def start(self) -> int:
-        """Listen and serve; give the port. Raises ListenError if the address cannot be had."""
+        """Listen and serve; give the port. Raises ListenError or TlsInvalid."""
         asyncio.get_running_loop().set_exception_handler(report_loop_failure)
         open_paths = (HEALTH, REFLECTION) if self._settings.serves_reflection else (HEALTH,)
         server = grpc.aio.server(
@@ -81,18 +90,28 @@ class Server:
             names = (*self._catalogue.services, health_name, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, server)
         try:
-            self.port = server.add_insecure_port(self._settings.listen)
-        except RuntimeError as error:
+            self.port = self._bind(server)
+            await self._operations.start()
+        except (ListenError, TlsInvalid):
+            await self._operations.stop()
             if self._dispose is not None:
                 await self._dispose()
-            raise ListenError(
-                f"cannot listen on {self._settings.listen}: the address is in use or not ours"
-            ) from error
+            raise
         await self._readiness.start()
         await server.start()
         self._server = server
-        _LOG.info("listening", extra={"fields": {"address": self.address}})
+        _LOG.info("listening", extra={"fields": self.addresses})
         return self.port
+
+    def _bind(self, server: grpc.aio.Server) -> int:
+        listen = self._settings.listen
+        credentials = server_credentials(self._settings)
+        try:
+            if credentials is None:
+                return server.add_insecure_port(listen)
+            return server.add_secure_port(listen, credentials)
+        except RuntimeError as error:
+            raise ListenError(listen) from error
 
     async def run_until_signal(self) -> None:
         """Start unless started, announce the address on standard output, serve until a signal.
@@ -106,7 +125,7 @@ class Server:
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, signals.put_nowait, each)
         try:
-            print("LISTENING " + json.dumps({"address": self.address}), flush=True)  # noqa: T201 - the start-up protocol
+            print("LISTENING " + json.dumps(self.addresses), flush=True)  # noqa: T201 - the start-up protocol
             received = await signals.get()
             _LOG.info("draining", extra={"fields": {"signal": received.name}})
             drain = asyncio.create_task(self.stop(self._settings.grace_seconds))
@@ -137,6 +156,7 @@ class Server:
         await self._server.stop(grace)
         if self._dispose is not None:
             await self._dispose()
+        await self._operations.stop()
         _LOG.info("stopped")
 
 
@@ -144,7 +164,7 @@ def _options(settings: ServerSettings, catalogue: Catalogue) -> list[tuple[str, 
     longest = max(method.timeout for method in catalogue.methods.values())
     return [
         # On by default on Linux: a second server would share a taken port in silence.
-        ("grpc.so_reuseport", 0),
+        ("grpc.so_reuseport", int(settings.share_port)),
         # 4 MiB by default for what is received, no limit for what is sent.
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),

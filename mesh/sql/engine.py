@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from mesh.errors import DeadlineExceeded, DependencyUnavailable
 from mesh.sql import postgres, sqlite
 from mesh.sql.settings import WRITE, EngineUrlError, Pool
+from mesh.sql.tracing import trace_statements
 
 __all__ = [
     "WRITE",
@@ -52,7 +53,9 @@ def open_engine(url: str, pool: Pool | None = None) -> AsyncEngine:
         raise EngineUrlError("the database URL cannot be parsed") from error
     if parsed.drivername not in _OPENERS:
         raise EngineUrlError(f"databases of type {parsed.drivername!r} are not supported")
-    return _OPENERS[parsed.drivername](parsed, pool or Pool())
+    engine = _OPENERS[parsed.drivername](parsed, pool or Pool())
+    trace_statements(engine.sync_engine)
+    return engine
 
 
 def upsert(table: sa.Table, database: str) -> sa.Insert:

@@ -12,6 +12,7 @@ from psycopg.types.json import set_json_loads
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from mesh.server.call import find_current_call
+from mesh.sql.pool import MeasuredPool
 from mesh.sql.settings import WRITE, EngineUrlError, Pool
 
 OLDEST = 15
@@ -31,6 +32,8 @@ def open_postgres(url: sa.URL, pool: Pool) -> AsyncEngine:
         url.set(drivername="postgresql+psycopg"),
         # Parameters hold tenants' data: they stay out of every error text.
         hide_parameters=True,
+        poolclass=MeasuredPool,
+        pool_logging_name=pool.name,
         pool_size=pool.size,
         max_overflow=pool.overflow,
         pool_timeout=pool.wait_seconds,

@@ -14,6 +14,8 @@ class EngineUrlError(ValueError):
 class Pool:
     """Connections that one process holds to its database."""
 
+    name: str = "store"
+    """What metrics call it."""
     size: int = 8
     """Connections that are kept."""
     overflow: int = 8

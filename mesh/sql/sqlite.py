@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from mesh.sql.pool import MeasuredPool
 from mesh.sql.settings import WRITE, Pool
 
 _PRAGMAS = (
@@ -34,6 +35,8 @@ def open_sqlite(url: sa.URL, pool: Pool) -> AsyncEngine:
         url.set(drivername="sqlite+aiosqlite"),
         # Parameters hold tenants' data: they stay out of every error text.
         hide_parameters=True,
+        poolclass=MeasuredPool,
+        pool_logging_name=pool.name,
         pool_size=pool.size,
         max_overflow=pool.overflow,
         pool_timeout=pool.wait_seconds,

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import os
 import secrets
 import sys
@@ -23,6 +24,7 @@ from mesh.identity.token import TokenVerifier
 from mesh.records.servicer import RecordServicer
 from mesh.server.log import configure_logging
 from mesh.server.serve import ListenError, Server
+from mesh.server.workers import WorkerFailed, Workers, end_with_parent
 from mesh.sql.answers import Answers
 from mesh.sql.backup.backups import Backups
 from mesh.sql.backup.folder import BackupFolder
@@ -30,8 +32,11 @@ from mesh.sql.backup.schedule import BackupSchedule
 from mesh.sql.engine import EngineUrlError, open_engine
 from mesh.sql.migration import MigrationRefused
 from mesh.sql.migration_command import add_migrate_arguments, require_schema, run_migrate
+from mesh.sql.settings import Pool
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables
+from mesh.telemetry.tracing import enable_tracing, wants_tracing
+from mesh.tls import TlsInvalid
 from secmesh.inventory.v1.backup_service_pb2_grpc import add_BackupServiceServicer_to_server
 from secmesh.inventory.v1.compliance_service_pb2_grpc import (
     add_ComplianceServiceServicer_to_server,
@@ -47,7 +52,7 @@ from services.inventory.collect.runner import Limits, SyncRunner
 from services.inventory.compliance.check_catalogue import load_checks
 from services.inventory.compliance_servicer import ComplianceServicer
 from services.inventory.history_servicer import HistoryServicer
-from services.inventory.settings import InventorySettings, describe
+from services.inventory.settings import PREFIX, InventorySettings, describe
 from services.inventory.store import InventoryStore
 from services.inventory.store_servicer import StoreServicer
 from services.inventory.sync_servicer import SyncServicer
@@ -55,7 +60,16 @@ from services.inventory.sync_store import SyncStore
 from services.inventory.unit_store import UnitStore
 
 PACKAGE = "secmesh.inventory.v1"
-_FAILURES = (EngineUrlError, JwksInvalid, ListenError, MigrationRefused, Refusal)
+PROBE = Pool(name="probe", size=1)
+_FAILURES = (
+    EngineUrlError,
+    JwksInvalid,
+    ListenError,
+    MigrationRefused,
+    Refusal,
+    TlsInvalid,
+    WorkerFailed,
+)
 """What ends a command with one message."""
 
 
@@ -117,7 +131,7 @@ async def build_server(settings: InventorySettings) -> Server:
         add_BackupServiceServicer_to_server(BackupServicer(backups, SyncStore(store)), target)
 
     # Of its own: calls that wait for a connection do not make the database unready.
-    probe = open_engine(settings.database)
+    probe = open_engine(settings.database, PROBE)
 
     async def ready() -> bool:
         return await is_answering(probe)
@@ -141,7 +155,12 @@ async def is_answering(engine: AsyncEngine) -> bool:
 
 async def serve(settings: InventorySettings, _arguments: argparse.Namespace) -> None:
     """Serve until a signal, then drain."""
+    if settings.workers > 1:
+        await serve_by_workers(settings)
+        return
     server = await build_server(settings)
+    if settings.share_port:
+        end_with_parent()
     await server.run_until_signal()
 
 
@@ -152,6 +171,17 @@ async def migrate(settings: InventorySettings, arguments: argparse.Namespace) ->
         sys.stdout.write(await run_migrate(engine, Tables(load_catalogue(PACKAGE)), arguments))
     finally:
         await engine.dispose()
+
+
+async def serve_by_workers(settings: InventorySettings) -> None:
+    """Serve by several processes, which share the port and the key of page tokens."""
+    if settings.database == "sqlite://":
+        raise EngineUrlError("workers share their database: a scratch database is of one process")
+    store = await open_store(settings, load_catalogue(PACKAGE))
+    await store.engine.dispose()
+    page_key = settings.page_key or secrets.token_hex(32)
+    command = [sys.executable, "-m", "services.inventory", "serve"]
+    await Workers(settings, command, PREFIX, {f"{PREFIX}PAGE_KEY": page_key}).run_until_signal()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -185,6 +215,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"{problem['loc'][0]}: {problem['msg']}\n")
         return 2
     configure_logging(settings.log_level)
+    if wants_tracing():
+        enable_tracing("inventory")
     try:
         asyncio.run(command(settings, arguments))
     except (*_FAILURES, OSError) as error:
@@ -196,6 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 if __name__ == "__main__":
     # Clean-up of threads that still wait for AWS must not hold up the end.
     status = main()
+    logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -5,11 +5,12 @@ import http.client
 import json
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +19,8 @@ from typing import Any
 import grpc
 import httpx
 
-from gateway.envoy_config import Addresses, render, to_yaml
+from gateway.envoy_config import PLAINTEXT, Addresses, render, to_yaml
+from gateway.envoy_tls import Tls
 from gateway.policy import Policy
 from gateway.refusals import http_status
 from mesh.identity.keys import JWKS_FILE, create_signing_key, sign_token
@@ -116,11 +118,16 @@ def command(*arguments: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def edge(services: Mapping[str, str], folder: Path) -> Iterator[dict[str, str]]:
+def edge(
+    services: Mapping[str, str], folder: Path, tls: Tls = PLAINTEXT
+) -> Iterator[dict[str, str]]:
     """Run the edge and give its addresses; the keys lie in the folder's ``keys``."""
     named = [
         part for name, address in services.items() for part in ("--service", f"{name}={address}")
     ]
+    for option, file in asdict(tls).items():
+        if option.startswith("upstream") and file:
+            named.extend(("--" + option.replace("_", "-"), file))
     jwks = ("--jwks", str(folder / "keys" / JWKS_FILE))
     with process(command("serve", *named, *jwks), folder / "edge.log") as child:
         assert child.stdout is not None
@@ -134,11 +141,12 @@ def configuration(
     edge_addresses: Mapping[str, str],
     listen: str,
     policy: Policy | None = None,
+    tls: Tls = PLAINTEXT,
 ) -> str:
     """Render Envoy's configuration with the image of the build."""
     addresses = Addresses(listen, edge_addresses["authz"], edge_addresses["http"])
     image = str(files("secmesh") / "image.binpb")
-    return to_yaml(render(services, addresses, policy or Policy(), image=image))
+    return to_yaml(render(services, addresses, policy or Policy(), image=image, tls=tls))
 
 
 @contextlib.contextmanager
@@ -147,20 +155,28 @@ def running_gateway(
     folder: Path,
     edge_addresses: Mapping[str, str] | None = None,
     policy: Policy | None = None,
+    tls: Tls = PLAINTEXT,
 ) -> Iterator[Gateway]:
     """Run edge and Envoy in front of services and wait until a REST call reaches the edge."""
     keys = folder / "keys"
     create_signing_key(keys)
     with contextlib.ExitStack() as stack:
-        addresses = edge_addresses or stack.enter_context(edge(services, folder))
+        addresses = edge_addresses or stack.enter_context(edge(services, folder, tls))
         listen = f"127.0.0.1:{free_port()}"
         config = folder / "envoy.yaml"
-        config.write_text(configuration(services, addresses, listen, policy))
+        config.write_text(configuration(services, addresses, listen, policy, tls))
         log = folder / "envoy.log"
         child = stack.enter_context(process([str(ENVOY), "-c", str(config), *ENVOY_OPTIONS], log))
-        client = stack.enter_context(httpx.Client(base_url=f"http://{listen}", timeout=20))
+        client = stack.enter_context(_client(listen, folder, tls))
         _await_listener(client, child, log)
         yield Gateway(listen, keys, log, client)
+
+
+def _client(listen: str, folder: Path, tls: Tls) -> httpx.Client:
+    if not tls.certificate:
+        return httpx.Client(base_url=f"http://{listen}", timeout=20)
+    context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    return httpx.Client(base_url=f"https://{listen}", timeout=20, verify=context)
 
 
 def _await_listener(client: httpx.Client, child: subprocess.Popen[str], log: Path) -> None:

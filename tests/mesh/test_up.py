@@ -129,6 +129,8 @@ def test_the_story_the_three_surfaces_and_a_second_run(tmp_path: Path) -> None:
     assert not (home / "ready.json").exists()
 
     with running(home, SECMESH_STORY="0") as again:
+        admin = again.ready["admin"]["inventory"]
+        assert httpx.get(f"http://{admin['admin']}/readyz", trust_env=False).status_code == 200
         assert "contradicted" not in again.said
         kept = again.get("/inventory/v1/tenants/acme/s3_buckets")
         assert {record["name"] for record in kept.json()["records"]} == names

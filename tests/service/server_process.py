@@ -1,7 +1,7 @@
 """A server in a process of its own, for tests of signals and ports.
 
 Run as `python -m tests.service.server_process KEYS_FOLDER LISTEN GRACE_SECONDS`; GetRecord takes
-the seconds that its record id names.
+the seconds that its record id names, StartSync none.
 """
 
 import asyncio
@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import grpc
+
 from mesh.contract.catalogue import load_catalogue
 from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE
 from mesh.identity.token import TokenVerifier
@@ -17,7 +19,7 @@ from mesh.server.log import configure_logging
 from mesh.server.serve import ListenError, Server
 from mesh.server.settings import ServerSettings
 from secmesh.inventory.v1 import record_pb2, record_service_pb2_grpc
-from tests.service.server_fixtures import PACKAGE, Records, always_ready
+from tests.service.server_fixtures import PACKAGE, Records, Syncs, always_ready
 
 
 async def _sleep(request: Any, _context: Any) -> Any:
@@ -29,16 +31,19 @@ async def _dispose() -> None:
     print("DISPOSED", flush=True)  # noqa: T201 - what the test waits for
 
 
+def _register(server: grpc.aio.Server) -> None:
+    records = Records(get=_sleep)  # type: ignore[abstract]  # abstract in its stub only
+    record_service_pb2_grpc.add_RecordServiceServicer_to_server(records, server)
+    Syncs().add_to(server)
+
+
 def _server() -> Server:
     keys, listen, grace = sys.argv[1:]
     return Server(
         ServerSettings(listen=listen, drain_seconds=0.2, grace_seconds=float(grace)),
         load_catalogue(PACKAGE),
         TokenVerifier(Path(keys) / JWKS_FILE, ISSUER, AUDIENCE),
-        lambda server: record_service_pb2_grpc.add_RecordServiceServicer_to_server(
-            Records(get=_sleep),  # type: ignore[abstract]  # abstract in its stub only
-            server,
-        ),
+        _register,
         always_ready,
         _dispose,
     )

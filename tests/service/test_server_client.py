@@ -225,7 +225,7 @@ async def test_the_blocking_channel_does_the_same(server: Running) -> None:
                 GET, metadata=(("x-request-id", "r-9"),), timeout=5
             )
             assert response.name == RECORD
-            assert ("x-request-id", "r-9") in [tuple(each) for each in call.initial_metadata()]
+            assert ("x-request-id", "r-9") in [tuple(each) for each in call.trailing_metadata()]
             with pytest.raises(CallRefused) as unary:
                 records.GetRecord(GetRecordRequest(name="tenants/rival/iam_users/u"))
             assert unary.value.reason == "RESOURCE_NOT_FOUND"

@@ -53,6 +53,8 @@ async def fail(_request: Any, _context: Any) -> Any:
 def test_the_order_of_the_interceptors() -> None:
     assert [each.__name__ for each in INTERCEPTORS] == [
         "RequestId",
+        "Trace",
+        "Metrics",
         "Errors",
         "Deadline",
         "Identity",

@@ -68,7 +68,9 @@ def test_every_method_has_its_route_time_and_cluster() -> None:
         assert route["route"]["cluster"] == "inventory"
         longest = route["route"]["max_stream_duration"]["max_stream_duration"]
         assert float(longest.removesuffix("s")) >= each.timeout.total_seconds()
-        assert ("retry_policy" in route["route"]) == each.idempotent
+        retried = route["route"]["retry_policy"]["retry_on"].split(",")
+        assert {"connect-failure", "refused-stream"} <= set(retried)
+        assert ("unavailable" in retried) == each.idempotent
 
 
 def test_what_no_route_takes_goes_nowhere() -> None:

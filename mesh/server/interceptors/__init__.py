@@ -9,13 +9,17 @@ from mesh.server.interceptors.deadline import Deadline
 from mesh.server.interceptors.errors import Errors
 from mesh.server.interceptors.idempotency import Idempotency
 from mesh.server.interceptors.identity import Identity
+from mesh.server.interceptors.metrics import Metrics
 from mesh.server.interceptors.permission import Permission
 from mesh.server.interceptors.request_id import RequestId
+from mesh.server.interceptors.trace import Trace
 from mesh.server.interceptors.validation import Validation
 from mesh.sql.answers import Answers
 
 INTERCEPTORS: tuple[type[Interceptor], ...] = (
     RequestId,  # first, so that every error and log line carries the id
+    Trace,  # around all that is measured and logged, so that log lines name the trace
+    Metrics,  # around errors, which find out the status
     Errors,  # around all that can refuse or fail
     Deadline,  # before identity: reading keys counts against the call's time
     Identity,  # before permission, which judges the caller
@@ -44,6 +48,8 @@ def interceptors(
     """
     made: dict[type[Interceptor], Interceptor] = {
         RequestId: RequestId(),
+        Trace: Trace(),
+        Metrics: Metrics(),
         Errors: Errors(),
         Deadline: Deadline(),
         Identity: Identity(verifier),

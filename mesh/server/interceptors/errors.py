@@ -92,6 +92,7 @@ def bounded(status: status_pb2.Status) -> status_pb2.Status:
 
 
 def _log(call: Call, level: int, code: str, **fields: Any) -> None:
+    call.status = code
     if not _LOG.isEnabledFor(level):
         return
     fields["code"] = code

@@ -23,6 +23,7 @@ from mesh.server.interceptors.parts import parts_of
 from mesh.sql.types import message_type
 
 _NameReader = Callable[[Message], Iterator[tuple[str, str, bool]]]
+from mesh.telemetry.calls import UNKNOWN_KIND
 
 
 class Permission(MessageInterceptor):
@@ -76,7 +77,10 @@ class Permission(MessageInterceptor):
         if collection is None:
             raise FieldInvalid.of(field, "names no collection", "NAME_INVALID")
         verb = method.permission.removeprefix(KIND_PLACEHOLDER + ".")
-        for kind in self._kinds_of(collection):
+        call.kind = UNKNOWN_KIND
+        kinds = self._kinds_of(collection)
+        call.kind = collection
+        for kind in kinds:
             needed = kind.permission(verb)
             if not call.caller.permits(needed):
                 raise PermissionMissing(needed)

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -24,6 +25,7 @@ from services.inventory.collect.draft import Collected, timestamp
 from services.inventory.collect.manifest import broken, failed_unit, is_whole, manifest_entries
 from services.inventory.collect.progress import Progress, UnitProgress, written
 from services.inventory.collect.sources import SharedSources
+from services.inventory.collect.telemetry import unit_ended
 from services.inventory.collect.versions import Changes, Unit, settle
 from services.inventory.errors import AccountUnreachable
 from services.inventory.store import InventoryStore
@@ -302,6 +304,7 @@ class Run:
         await self._records.write_unit(unit, changes, entries, datetime.now(UTC), end)
         self._open.pop(unit, None)
         self._whole &= ended.whole
+        unit_ended(ended)
         # Its calls were counted as they were answered.
         self._progress.add(written(changes))
         await self._syncs.save(self.sync)
@@ -315,7 +318,9 @@ async def _in_thread(
     pool: Executor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(pool, partial(function, *args, **kwargs))
+    # With the context, so that AWS calls belong to the trace of who asked for them.
+    call = partial(copy_context().run, function, *args, **kwargs)
+    return await loop.run_in_executor(pool, call)
 
 
 def _fields(unit: Unit) -> dict[str, str]:

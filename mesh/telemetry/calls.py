@@ -1,0 +1,80 @@
+"""What is measured of gRPC calls; names as in gRFC A66."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
+
+OTHER = "other"
+"""Every method without a handler: callers choose their paths, and there is no end to them."""
+UNKNOWN_KIND = "unknown"
+"""Every collection that no contract names, for the same reason."""
+
+_METER = metrics.get_meter("mesh.server")
+_DURATION = _METER.create_histogram(
+    "grpc.server.call.duration",
+    unit="s",
+    description="time a call took, by method, status and kind of record",
+    explicit_bucket_boundaries_advisory=[
+        *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+    ],
+)
+_in_flight: Counter[str] = Counter()
+_received: Counter[str] = Counter()
+_sent: Counter[str] = Counter()
+_attributes: dict[tuple[str, str, str], dict[str, str]] = {}
+
+
+def began(method: str) -> None:
+    """Count a call that begins."""
+    _in_flight[method] += 1
+
+
+def ended(method: str, status: str, kind: str, seconds: float) -> None:
+    """Measure a call that ended; ``kind`` is a collection of the contract, or empty."""
+    _in_flight[method] -= 1
+    key = (method, status, kind)
+    attributes = _attributes.get(key)
+    if attributes is None:
+        named = {"grpc.method": method, "grpc.status": status, "kind": kind}
+        attributes = _attributes.setdefault(key, named)
+    _DURATION.record(seconds, attributes)
+
+
+def received(method: str, size: int) -> None:
+    """Count the bytes of a request message."""
+    _received[method] += size
+
+
+def sent(method: str, size: int) -> None:
+    """Count the bytes of a response message."""
+    _sent[method] += size
+
+
+def _observe(counts: Counter[str]) -> Iterable[Observation]:
+    for method, count in list(counts.items()):
+        yield Observation(count, {"grpc.method": method})
+
+
+def _observe_in_flight(_options: CallbackOptions) -> Iterable[Observation]:
+    return _observe(_in_flight)
+
+
+def _observe_received(_options: CallbackOptions) -> Iterable[Observation]:
+    return _observe(_received)
+
+
+def _observe_sent(_options: CallbackOptions) -> Iterable[Observation]:
+    return _observe(_sent)
+
+
+_METER.create_observable_up_down_counter(
+    "grpc.server.call.in_flight", [_observe_in_flight], description="calls being served"
+)
+_METER.create_observable_counter(
+    "grpc.server.message.received", [_observe_received], unit="By", description="request messages"
+)
+_METER.create_observable_counter(
+    "grpc.server.message.sent", [_observe_sent], unit="By", description="response messages"
+)

@@ -1,0 +1,43 @@
+"""Turns metrics on: the process keeps them, Prometheus reads them."""
+
+from functools import cache
+
+from opentelemetry import metrics
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
+from opentelemetry.sdk.resources import Resource
+from prometheus_client import CollectorRegistry, generate_latest
+
+from mesh.telemetry import process
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Of Prometheus' text format."""
+
+
+@cache
+def _registry() -> CollectorRegistry:
+    registry = CollectorRegistry(auto_describe=False)
+    reader = PrometheusMetricReader(
+        disable_target_info=True, scope_info_enabled=False, registry=registry
+    )
+    # Exemplars would cost each measurement a look at the current span.
+    provider = MeterProvider(
+        [reader],
+        resource=Resource.get_empty(),
+        exemplar_filter=AlwaysOffExemplarFilter(),
+        shutdown_on_exit=False,
+    )
+    metrics.set_meter_provider(provider)
+    return registry
+
+
+def enable_metrics() -> None:
+    """Keep what is measured from now on, once for the process."""
+    _registry()
+    process.observe()
+
+
+def exposition() -> bytes:
+    """Give all metrics of the process in Prometheus' text format."""
+    enable_metrics()
+    return generate_latest(_registry())
