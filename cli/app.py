@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli import compliance, inventory
+from cli import compliance, inventory, keys
 from cli.connection import Connection
 from cli.ending import Root
 from cli.output import OutputFormat
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(compliance.app, name="compliance")
+app.add_typer(keys.app, name="keys")
 app.command()(token)
 app.command()(up)
 

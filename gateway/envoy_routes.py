@@ -5,6 +5,7 @@ from typing import Any
 
 from gateway.contracts import PLAIN_BODY_BYTES, Deployable, body_bytes
 from gateway.edge.introspection import HEALTH_CHECK, REFLECTION
+from gateway.edge.key_exchange import HEADER as KEY_HEADER
 from gateway.edge.pages import PAGES
 from gateway.envoy_cors import cors_policy
 from gateway.envoy_limits import RATE_LIMIT
@@ -22,7 +23,9 @@ OPEN_PATHS = ("/healthz", "/openapi.json", *PAGES)
 """Served by the edge without a token."""
 JWT_AUTHN = "envoy.filters.http.jwt_authn"
 EXT_AUTHZ = "envoy.filters.http.ext_authz"
-OPEN_FILTERS = (JWT_AUTHN, RATE_LIMIT, EXT_AUTHZ, TRANSCODER)
+API_KEYS = "secmesh.api_keys"
+"""The filter that has API keys exchanged for tokens."""
+OPEN_FILTERS = (API_KEYS, JWT_AUTHN, RATE_LIMIT, EXT_AUTHZ, TRANSCODER)
 """Filters that open paths do not pass."""
 REQUEST_ID = r"[A-Za-z0-9._-]{1,128}"
 GRPC_WEB = r"application/grpc-web(-text)?(\+proto)?"
@@ -44,7 +47,7 @@ def virtual_host(services: Sequence[Deployable], image: str, policy: Policy) -> 
         "routes": [
             _malformed_request_id(),
             *(_open_route(path) for path in OPEN_PATHS),
-            _edge_grpc_route(HEALTH_CHECK, (JWT_AUTHN, RATE_LIMIT, EXT_AUTHZ)),
+            _edge_grpc_route(HEALTH_CHECK, (API_KEYS, JWT_AUTHN, RATE_LIMIT, EXT_AUTHZ)),
             _edge_grpc_route(REFLECTION, (EXT_AUTHZ,)),
             *(_method_route(service, method) for service, method in methods),
             *(
@@ -62,6 +65,7 @@ def virtual_host(services: Sequence[Deployable], image: str, policy: Policy) -> 
             *_grpc_to_nowhere(),
             _rest_route(),
         ],
+        "request_headers_to_remove": [KEY_HEADER],  # on open paths, too, it goes nowhere
         **cors_policy(services, policy),
     }
 

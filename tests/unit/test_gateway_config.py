@@ -188,8 +188,9 @@ def test_replies_carry_only_what_their_reason_lists() -> None:
 
 
 def test_every_reply_is_json_for_rest_and_a_status_for_grpc() -> None:
-    first, *mappers = local_reply_config()["mappers"]
-    assert first["body_format_override"]["content_type"] == "application/json"
+    for_grpc, for_rest, *mappers = local_reply_config()["mappers"]
+    assert "content_type" not in for_grpc["body_format_override"]
+    assert for_rest["body_format_override"]["content_type"] == "application/json"
     for grpc, rest, early in zip(mappers[::3], mappers[1::3], mappers[2::3], strict=True):
         added = {each["header"]["key"] for each in grpc["headers_to_add"]}
         assert added >= {"grpc-status-details-bin", "grpc-status", "grpc-message"}
@@ -266,3 +267,11 @@ def test_help_lists_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
         "CORS_ORIGINS",
     ):
         assert f"SECMESH_GATEWAY_{name}" in shown
+
+
+def test_key_is_exchanged_before_tokens_are_verified_and_never_sent_on() -> None:
+    manager = rendered()["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
+    names = [each["name"] for each in manager["typed_config"]["http_filters"]]
+    assert names.index("secmesh.api_keys") + 1 == names.index("envoy.filters.http.jwt_authn")
+    host = manager["typed_config"]["route_config"]["virtual_hosts"][0]
+    assert host["request_headers_to_remove"] == ["x-api-key"]
