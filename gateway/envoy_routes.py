@@ -12,7 +12,7 @@ from gateway.envoy_limits import RATE_LIMIT
 from gateway.envoy_transcoder import TRANSCODER, transcoder
 from gateway.policy import Policy
 from gateway.routes import PathTemplate
-from mesh.contract.catalogue import HttpRoute, Method
+from mesh.contract.catalogue import HttpRoute, Method, Upload
 
 Json = dict[str, Any]
 EDGE_AUTHZ = "edge-authz"
@@ -63,6 +63,13 @@ def virtual_host(services: Sequence[Deployable], image: str, policy: Policy) -> 
                 if body_bytes(method, route) > PLAIN_BODY_BYTES
             ),
             *_grpc_to_nowhere(),
+            *(
+                upload_route
+                for _, method in methods
+                for route in method.routes
+                if method.upload is not None
+                for upload_route in _upload_routes(route, method.upload)
+            ),
             _rest_route(),
         ],
         "request_headers_to_remove": [KEY_HEADER],  # on open paths, too, it goes nowhere
@@ -125,7 +132,7 @@ def _method_route(service: Deployable, method: Method) -> Json:
         "idle_timeout": seconds,
         "max_stream_duration": {"max_stream_duration": seconds, "grpc_timeout_header_max": seconds},
     }
-    if method.idempotent:
+    if method.idempotent and method.upload is None:  # Envoy keeps no file to send it again
         route["retry_policy"] = {
             "retry_on": "connect-failure,refused-stream,unavailable",
             "num_retries": 2,
@@ -178,6 +185,35 @@ def _big_body_route(method: Method, route: HttpRoute) -> Json:
         "name": f"{route.verb} {route.template}",
         "match": _rest_match(route),
         "typed_per_filter_config": {EXT_AUTHZ: limit},
+    }
+
+
+def _upload_routes(route: HttpRoute, upload: Upload) -> Iterator[Json]:
+    """Route a file of any size past the edge's look at bodies, but not of paths and queries.
+
+    A file that says beforehand that it is too large is not taken at all; the service stops one
+    that turns out so.
+    """
+    match = _rest_match(route)
+    too_large = {
+        "name": "content-length",
+        "range_match": {"start": upload.max_bytes + 1, "end": 2**63 - 1},
+    }
+    yield {
+        "name": f"{route.verb} {route.template} too large",
+        "match": {**match, "headers": [*match["headers"], too_large]},
+        "direct_response": {"status": 413},
+        "typed_per_filter_config": dict.fromkeys((EXT_AUTHZ, TRANSCODER), _OFF),
+    }
+    unread = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
+        "check_settings": {"disable_request_body_buffering": True},
+    }
+    yield {
+        **_rest_route(),
+        "name": f"{route.verb} {route.template}",
+        "match": match,
+        "typed_per_filter_config": {EXT_AUTHZ: unread},
     }
 
 

@@ -68,7 +68,8 @@ def test_every_method_has_its_route_time_and_cluster() -> None:
         assert route["route"]["cluster"] == "inventory"
         longest = route["route"]["max_stream_duration"]["max_stream_duration"]
         assert float(longest.removesuffix("s")) >= each.timeout.total_seconds()
-        assert ("retry_policy" in route["route"]) == each.idempotent
+        sent_again = each.idempotent and each.upload is None
+        assert ("retry_policy" in route["route"]) == sent_again
 
 
 def test_what_no_route_takes_goes_nowhere() -> None:
@@ -275,3 +276,20 @@ def test_key_is_exchanged_before_tokens_are_verified_and_never_sent_on() -> None
     assert names.index("secmesh.api_keys") + 1 == names.index("envoy.filters.http.jwt_authn")
     host = manager["typed_config"]["route_config"]["virtual_hosts"][0]
     assert host["request_headers_to_remove"] == ["x-api-key"]
+
+
+def test_upload_has_routes_of_its_own_without_a_look_at_the_file() -> None:
+    upload = method("UploadBox")
+    assert upload.upload is not None
+    found = routes(trial())
+    name = "POST /trial/v1/{parent=tenants/*}/boxes:upload"
+    settings = found[name]["typed_per_filter_config"][EXT_AUTHZ]["check_settings"]
+    assert settings == {"disable_request_body_buffering": True}
+    too_large = found[f"{name} too large"]
+    length = too_large["match"]["headers"][-1]
+    assert (length["name"], length["range_match"]["start"]) == ("content-length", 9_000_001)
+    assert too_large["direct_response"]["status"] == 413
+    order = list(found)
+    assert order.index(f"{name} too large") < order.index(name)
+    assert "retry_policy" not in found[upload.path]["route"]
+    assert body_bytes(upload, upload.routes[0]) == 0
