@@ -11,7 +11,6 @@ import typer
 from google.protobuf.duration_pb2 import Duration
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from buf.validate import validate_pb2
 from cli.connection import Connection, UsageProblem, connection_of
 from cli.exit_codes import ExitCode
 from cli.output import (
@@ -25,6 +24,7 @@ from cli.output import (
     write_messages,
 )
 from cli.paging import read_pages
+from cli.plan_upload import UPLOAD_BYTES, send_plan
 from secmesh.inventory.v1 import (
     assessment_pb2,
     check_pb2,
@@ -47,12 +47,6 @@ BASELINES = {
     if number
 }
 _AGE = re.compile(r"([0-9]{1,6})([hd])")
-_DOCUMENT_BYTES: int = (
-    compliance_service_pb2.ImportSspRequest.DESCRIPTOR.fields_by_name["document"]
-    .GetOptions()
-    .Extensions[validate_pb2.field]
-    .bytes.max_len
-)
 
 
 class ReportFormat(StrEnum):
@@ -88,26 +82,19 @@ def import_ssp(
     """Import an OSCAL System Security Plan (JSON)."""
     if baseline is not None and baseline not in BASELINES:
         raise UsageProblem(f"--baseline is one of {', '.join(BASELINES)}")
+    if file.stat().st_size > UPLOAD_BYTES:
+        raise UsageProblem(f"{file} is larger than a plan may be, {UPLOAD_BYTES} bytes")
     connection = connection_of(context)
     request = compliance_service_pb2.ImportSspRequest(
         parent=connection.tenant,
         ssp_id=ssp_id or id_from(file),
-        document=_read(file),
         baseline=ssp_pb2.Baseline.ValueType(BASELINES[baseline] if baseline else 0),
     )
-    with connection.channel() as channel:
-        ssp = Stub(channel).ImportSsp(request)
+    with file.open("rb") as opened, connection.channel() as channel:
+        ssp = send_plan(Stub(channel), request, opened)
         for issue in ssp.issues:
             talk.print(visible(f"{issue.pointer}: {issue.problem}"), markup=False)
         write_message(ssp, connection.output)
-
-
-def _read(file: Path) -> bytes:
-    with file.open("rb") as opened:
-        found = opened.read(_DOCUMENT_BYTES + 1)
-    if len(found) > _DOCUMENT_BYTES:
-        raise UsageProblem(f"{file} is larger than a plan may be, {_DOCUMENT_BYTES} bytes")
-    return found
 
 
 def id_from(file: Path) -> str:

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, cast
@@ -75,6 +75,27 @@ def write_messages(
         for message in messages:
             table.add_row(*(Text(visible(column.text(message))) for column in chosen))
         _console().print(table)
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], output: OutputFormat) -> None:
+    """Write plain rows that no contract describes; a table's columns are all their keys."""
+    if output is OutputFormat.NDJSON:
+        for row in rows:
+            _write(orjson.dumps(row))
+    elif output is OutputFormat.JSON:
+        _write(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
+    else:
+        titles = list(dict.fromkeys(key for row in rows for key in row))
+        table = Table(*titles, header_style="bold")
+        for row in rows:
+            table.add_row(*(Text(visible(_plain(row.get(title)))) for title in titles))
+        _console().print(table)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def _field_column(path: str) -> Column:

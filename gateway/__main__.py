@@ -10,6 +10,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from gateway.contracts import ServiceUnknown
+from gateway.edge.key_exchange import SigningKeyUnknown
 from gateway.edge.key_set import KeySetInvalid
 from gateway.edge.serve import EdgeSettings, serve
 from gateway.envoy_clusters import REQUESTS, AddressInvalid
@@ -126,6 +127,13 @@ def _parser() -> argparse.ArgumentParser:
     _option(serving, "jwks", None, "file with the issuer's public keys; read again when it changes")
     _option(serving, "authz", "127.0.0.1:0", "where Envoy asks about requests")
     _option(serving, "http", "127.0.0.1:0", "where documents and health are served")
+    _option(serving, "api-keys", "", "file of API keys, made by `secmesh keys`; empty for none")
+    _option(
+        serving,
+        "signing-keys",
+        "",
+        "folder of the issuer's own signing key; without it no API key is taken",
+    )
     openapi = commands.add_parser("openapi", help="print the OpenAPI document of all contracts")
     action = openapi.add_mutually_exclusive_group()
     action.add_argument("--write", action="store_true", help="write it to gateway/openapi.json")
@@ -162,6 +170,10 @@ def _policy(arguments: argparse.Namespace) -> Policy:
     return Policy(origins, rate, burst, concurrent, arguments.issuer, arguments.audience)
 
 
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
 def _openapi(arguments: argparse.Namespace) -> int:
     wanted = committed_bytes()
     if arguments.write:
@@ -190,10 +202,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 arguments.authz,
                 arguments.http,
                 _tls(arguments),
+                api_keys=_path(arguments.api_keys),
+                signing_keys=_path(arguments.signing_keys),
             )
             asyncio.run(serve(settings))
     except (
         *(AddressInvalid, AdminExposed, KeySetInvalid, PolicyInvalid, ServiceUnknown, TlsInvalid),
+        SigningKeyUnknown,
         OSError,
     ) as error:
         sys.stderr.write(f"{error}\n")

@@ -92,8 +92,11 @@ def body_bytes(method: Method, route: HttpRoute) -> int:
     """Give the largest JSON body of a route in bytes.
 
     Every body may have 4 MiB. Where the contract bounds a ``bytes`` field higher,
-    the body may hold its base64 form (RFC 4648: 4 characters for 3 bytes) as well.
+    the body may hold its base64 form (RFC 4648: 4 characters for 3 bytes) as well. 0 for an
+    upload, of which the edge reads nothing.
     """
+    if method.upload is not None:
+        return 0  # no JSON, and nothing the edge reads
     request = method.descriptor.input_type
     target = request if route.body == "*" else None
     if route.body and target is None:

@@ -9,7 +9,7 @@ from gateway.policy import Policy
 Json = dict[str, Any]
 CORS = "envoy.filters.http.cors"
 SENT = (
-    *("accept", "authorization", "content-type", "x-request-id"),
+    *("accept", "authorization", "content-type", "x-api-key", "x-request-id"),
     *("grpc-timeout", "x-grpc-web", "x-user-agent"),
 )
 """Headers that a page may send: ours, and those that gRPC-Web clients add."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway.contracts import PLAIN_BODY_BYTES, Deployable
+from gateway.envoy_api_keys import api_keys
 from gateway.envoy_cors import CORS
 from gateway.envoy_limits import RATE_LIMIT, rate_limit
 from gateway.envoy_routes import EDGE_AUTHZ, EDGE_HTTP, EXT_AUTHZ, JWT_AUTHN, virtual_host
@@ -115,6 +116,7 @@ def _http_filters(services: tuple[Deployable, ...], image: str, policy: Policy) 
     yield _strip_identity()
     yield _filter(CORS, "cors.v3.Cors")  # answers preflights, which carry no token
     yield _filter("envoy.filters.http.grpc_web", "grpc_web.v3.GrpcWeb")
+    yield api_keys()
     yield _verify_token(policy)
     if policy.requests_per_second:
         settings = rate_limit(policy, (JWT_AUTHN, CLAIMS))

@@ -5,13 +5,14 @@ from typing import Any
 
 from gateway.contracts import PLAIN_BODY_BYTES, Deployable, body_bytes
 from gateway.edge.introspection import HEALTH_CHECK, REFLECTION
+from gateway.edge.key_exchange import HEADER as KEY_HEADER
 from gateway.edge.pages import PAGES
 from gateway.envoy_cors import cors_policy
 from gateway.envoy_limits import RATE_LIMIT
 from gateway.envoy_transcoder import TRANSCODER, transcoder
 from gateway.policy import Policy
 from gateway.routes import PathTemplate
-from mesh.contract.catalogue import HttpRoute, Method
+from mesh.contract.catalogue import HttpRoute, Method, Upload
 
 Json = dict[str, Any]
 EDGE_AUTHZ = "edge-authz"
@@ -22,7 +23,9 @@ OPEN_PATHS = ("/healthz", "/openapi.json", *PAGES)
 """Served by the edge without a token."""
 JWT_AUTHN = "envoy.filters.http.jwt_authn"
 EXT_AUTHZ = "envoy.filters.http.ext_authz"
-OPEN_FILTERS = (JWT_AUTHN, RATE_LIMIT, EXT_AUTHZ, TRANSCODER)
+API_KEYS = "secmesh.api_keys"
+"""The filter that has API keys exchanged for tokens."""
+OPEN_FILTERS = (API_KEYS, JWT_AUTHN, RATE_LIMIT, EXT_AUTHZ, TRANSCODER)
 """Filters that open paths do not pass."""
 REQUEST_ID = r"[A-Za-z0-9._-]{1,128}"
 GRPC_WEB = r"application/grpc-web(-text)?(\+proto)?"
@@ -44,7 +47,7 @@ def virtual_host(services: Sequence[Deployable], image: str, policy: Policy) -> 
         "routes": [
             _malformed_request_id(),
             *(_open_route(path) for path in OPEN_PATHS),
-            _edge_grpc_route(HEALTH_CHECK, (JWT_AUTHN, RATE_LIMIT, EXT_AUTHZ)),
+            _edge_grpc_route(HEALTH_CHECK, (API_KEYS, JWT_AUTHN, RATE_LIMIT, EXT_AUTHZ)),
             _edge_grpc_route(REFLECTION, (EXT_AUTHZ,)),
             *(_method_route(service, method) for service, method in methods),
             *(
@@ -60,8 +63,16 @@ def virtual_host(services: Sequence[Deployable], image: str, policy: Policy) -> 
                 if body_bytes(method, route) > PLAIN_BODY_BYTES
             ),
             *_grpc_to_nowhere(),
+            *(
+                upload_route
+                for _, method in methods
+                for route in method.routes
+                if method.upload is not None
+                for upload_route in _upload_routes(route, method.upload)
+            ),
             _rest_route(),
         ],
+        "request_headers_to_remove": [KEY_HEADER],  # on open paths, too, it goes nowhere
         **cors_policy(services, policy),
     }
 
@@ -121,7 +132,8 @@ def _method_route(service: Deployable, method: Method) -> Json:
         "idle_timeout": seconds,
         "max_stream_duration": {"max_stream_duration": seconds, "grpc_timeout_header_max": seconds},
     }
-    route["retry_policy"] = _retries(method)
+    if method.upload is None:  # Envoy keeps no file to send it again
+        route["retry_policy"] = _retries(method)
     return {
         "name": method.path,
         "match": {"path": method.path},
@@ -188,6 +200,35 @@ def _big_body_route(method: Method, route: HttpRoute) -> Json:
         "name": f"{route.verb} {route.template}",
         "match": _rest_match(route),
         "typed_per_filter_config": {EXT_AUTHZ: limit},
+    }
+
+
+def _upload_routes(route: HttpRoute, upload: Upload) -> Iterator[Json]:
+    """Route a file of any size past the edge's look at bodies, but not of paths and queries.
+
+    A file that says beforehand that it is too large is not taken at all; the service stops one
+    that turns out so.
+    """
+    match = _rest_match(route)
+    too_large = {
+        "name": "content-length",
+        "range_match": {"start": upload.max_bytes + 1, "end": 2**63 - 1},
+    }
+    yield {
+        "name": f"{route.verb} {route.template} too large",
+        "match": {**match, "headers": [*match["headers"], too_large]},
+        "direct_response": {"status": 413},
+        "typed_per_filter_config": dict.fromkeys((EXT_AUTHZ, TRANSCODER), _OFF),
+    }
+    unread = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
+        "check_settings": {"disable_request_body_buffering": True},
+    }
+    yield {
+        **_rest_route(),
+        "name": f"{route.verb} {route.template}",
+        "match": match,
+        "typed_per_filter_config": {EXT_AUTHZ: unread},
     }
 
 

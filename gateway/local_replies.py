@@ -203,10 +203,15 @@ def status_replies() -> Iterator[LocalReply]:
 
 def local_reply_config() -> Json:
     """Give Envoy's local_reply_config: the edge's refusals as they are, all else mapped."""
-    refused_by_edge = {
-        "filter": _details("startsWith('ext_authz_denied')"),
-        "body_format_override": {**_text("%LOCAL_REPLY_BODY%"), "content_type": JSON},
-    }
+    denial = _details("startsWith('ext_authz_denied')")
+    refused_by_edge = (
+        # The edge has written the status of gRPC into the headers.
+        {"filter": _all(_GRPC_REQUEST, _NOT_TRANSCODED, denial), "body_format_override": _text("")},
+        {
+            "filter": denial,
+            "body_format_override": {**_text("%LOCAL_REPLY_BODY%"), "content_type": JSON},
+        },
+    )
     replies = (*filter_replies(), *status_replies())
     mappers = [mapper for reply in replies for mapper in reply.mappers()]
-    return {"mappers": [refused_by_edge, *mappers]}
+    return {"mappers": [*refused_by_edge, *mappers]}

@@ -200,6 +200,13 @@ class BodyInvalid(Refusal):
     reason = common(error_reason_pb2.ERROR_REASON_BODY_INVALID)
 
 
+class BodyTooLarge(Refusal):
+    reason = common(error_reason_pb2.ERROR_REASON_BODY_TOO_LARGE)
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"the upload is larger than {max_bytes} bytes")
+
+
 class PathUnknown(Refusal):
     reason = common(error_reason_pb2.ERROR_REASON_PATH_UNKNOWN)
 

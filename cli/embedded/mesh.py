@@ -19,6 +19,8 @@ from mesh.embedded.process import Child, ChildFailed, Reaper
 from mesh.identity.keys import create_signing_key, sign_token
 
 TENANT = "acme"
+API_KEYS_FILE = "api_keys.json"
+"""In the folder of the keys."""
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
 """The account that the embedded AWS endpoint answers for."""
@@ -210,6 +212,8 @@ class EmbeddedMesh:
             {
                 "SECMESH_GATEWAY_SERVICES": f"inventory={self.inventory}",
                 "SECMESH_GATEWAY_JWKS": str(self.keys / "jwks.json"),
+                "SECMESH_GATEWAY_SIGNING_KEYS": str(self.keys),
+                "SECMESH_GATEWAY_API_KEYS": str(self.keys / API_KEYS_FILE),
             },
         )
         self.gateway = f"127.0.0.1:{gateway_port}"

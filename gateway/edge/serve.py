@@ -16,16 +16,19 @@ from envoy.service.auth.v3 import external_auth_pb2_grpc
 from starlette.applications import Starlette
 
 from gateway.contracts import body_bytes, select
+from gateway.edge.attempts import Attempts
 from gateway.edge.authorization import AuthorizationServicer
 from gateway.edge.documents import application
 from gateway.edge.health import HealthProbe
 from gateway.edge.introspection import add_introspection
+from gateway.edge.key_exchange import KeyExchange, require_known
 from gateway.edge.key_set import KeySetFile
 from gateway.envoy_clusters import split_address
 from gateway.envoy_config import PLAINTEXT
 from gateway.envoy_tls import Tls
 from gateway.openapi.document import document_bytes
 from gateway.routes import RouteTable
+from mesh.identity.api_key_file import ApiKeyFile
 from mesh.tls import KeyPair, client_credentials
 
 GRACE_SECONDS = 5.0
@@ -45,6 +48,10 @@ class EdgeSettings:
     http: str = "127.0.0.1:0"
     tls: Tls = PLAINTEXT
     """Towards the services; callers are Envoy's affair."""
+    api_keys: Path | None = None
+    """File of API keys; without it, or without a signing key, none are taken."""
+    signing_keys: Path | None = None
+    """Folder of the key that signs the tokens for which API keys are exchanged."""
 
     def credentials(self) -> grpc.ChannelCredentials | None:
         """Give how services are asked, None for plaintext. Raises TlsInvalid."""
@@ -73,13 +80,14 @@ async def running(settings: EdgeSettings) -> AsyncIterator[dict[str, str]]:
             ("grpc.max_receive_message_length", largest + HEADROOM_BYTES),
         ]
     )
-    servicer = AuthorizationServicer(RouteTable(methods))
+    key_set = KeySetFile(settings.jwks)
+    servicer = AuthorizationServicer(RouteTable(methods), _exchange(settings, key_set))
     external_auth_pb2_grpc.add_AuthorizationServicer_to_server(servicer, server)
     probe = HealthProbe(settings.services, settings.credentials())
     add_introspection(server, services, probe)
     host, _ = split_address(settings.authz, any_port=True)
     port = server.add_insecure_port(settings.authz)
-    pages = application(document_bytes(services), probe, KeySetFile(settings.jwks))
+    pages = application(document_bytes(services), probe, key_set)
     async with _http(settings.http, pages) as http:
         await server.start()
         try:
@@ -87,6 +95,13 @@ async def running(settings: EdgeSettings) -> AsyncIterator[dict[str, str]]:
         finally:
             await server.stop(GRACE_SECONDS)
             await probe.close()
+
+
+def _exchange(settings: EdgeSettings, key_set: KeySetFile) -> KeyExchange | None:
+    if settings.api_keys is None or settings.signing_keys is None:
+        return None
+    require_known(settings.signing_keys, key_set.content())
+    return KeyExchange(ApiKeyFile(settings.api_keys), settings.signing_keys, Attempts())
 
 
 @contextlib.asynccontextmanager

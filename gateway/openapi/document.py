@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.contracts import Deployable, deployables
+from gateway.edge.key_exchange import HEADER as KEY_HEADER
 from gateway.openapi.errors import error_response, response_name
 from gateway.openapi.operations import operations
 from gateway.openapi.schemas import Schemas
@@ -35,16 +36,17 @@ def document(services: Iterable[Deployable]) -> Json:
             paths.setdefault(path, {})[verb] = operation
         responses[response_name(service)] = error_response(service, schemas)
     bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    api_key = {"type": "apiKey", "in": "header", "name": KEY_HEADER}
     return {
         "openapi": "3.1.0",
         "info": {"title": "secmesh", "version": VERSION, "description": ABOUT.replace("\n", " ")},
-        "security": [{"bearer": []}],
+        "security": [{"bearer": []}, {"apiKey": []}],
         "tags": tags,
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": schemas.components(),
             "responses": responses,
-            "securitySchemes": {"bearer": bearer},
+            "securitySchemes": {"bearer": bearer, "apiKey": api_key},
         },
     }
 

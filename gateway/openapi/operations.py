@@ -14,10 +14,10 @@ from gateway.openapi.paths import Place, places
 from gateway.openapi.schemas import Schemas, is_required
 from gateway.refusals import JSON
 from gateway.routes import PathTemplate
-from mesh.contract.catalogue import KIND_PLACEHOLDER, HttpRoute, Kind, Method
+from mesh.contract.catalogue import HTTP_BODY, KIND_PLACEHOLDER, HttpRoute, Kind, Method
 from mesh.contract.image import comment
 
-HTTP_BODY = "google.api.HttpBody"
+FILE = "application/octet-stream"
 QUERY_DEPTH = 4
 """Messages within messages that query parameters may reach into."""
 STREAM = (
@@ -55,7 +55,10 @@ def _operation(
     }
     if parameters:
         operation["parameters"] = parameters
-    if route.body:
+    if method.upload is not None:
+        operation["requestBody"] = {"required": True, "content": {FILE: {"schema": {}}}}
+        operation["x-max-body-bytes"] = method.upload.max_bytes
+    elif route.body:
         operation["requestBody"] = _request_body(descriptor.input_type, route, bound, schemas)
     operation["responses"] = {
         "200": _success(method, place.kind, schemas),

@@ -23,6 +23,7 @@ from mesh.contract.names import NamePattern
 from secmesh.options.v1 import field_pb2, kind_pb2, method_pb2
 
 DEFAULT_TIMEOUT = timedelta(seconds=30)
+HTTP_BODY = "google.api.HttpBody"
 KIND_PLACEHOLDER = "{kind}"
 REQUEST_ID = "request_id"
 _TENANT_AND_ID = 2
@@ -100,6 +101,16 @@ class HttpRoute:
 
 
 @dataclass(frozen=True)
+class Upload:
+    """A file that a stream of requests brings, part by part."""
+
+    field: str
+    """Field of the request that holds a part, a ``google.api.HttpBody``."""
+    max_bytes: int
+    """Largest file."""
+
+
+@dataclass(frozen=True)
 class Method:
     """One RPC with the rules its contract states."""
 
@@ -116,6 +127,8 @@ class Method:
 
     Dotted where the name stands in a resource of the request, as ``record.name``.
     """
+    upload: Upload | None = None
+    """None for a method that takes no file."""
 
     @property
     def per_kind(self) -> bool:
@@ -285,7 +298,25 @@ def _service_methods(service: ServiceDescriptor) -> Iterator[Method]:
             idempotent=options.idempotency_level != level.IDEMPOTENCY_UNKNOWN,
             routes=routes,
             names=(*_name_fields(method.input_type), *_names_within(routes)),
+            upload=_upload(method, rule.upload_bytes, routes),
         )
+
+
+def _upload(method: MethodDescriptor, max_bytes: int, routes: Iterable[HttpRoute]) -> Upload | None:
+    parts = [
+        field.name
+        for field in method.input_type.fields
+        if field.message_type is not None and field.message_type.full_name == HTTP_BODY
+    ]
+    if not (method.client_streaming and parts):
+        if max_bytes:
+            raise CatalogueError(method.full_name, f"takes no stream with a {HTTP_BODY}")
+        return None
+    if max_bytes <= 0:
+        raise CatalogueError(method.full_name, "its upload has no upload_bytes")
+    if len(parts) > 1 or any(route.body != parts[0] for route in routes):
+        raise CatalogueError(method.full_name, "the body of its routes is not its upload")
+    return Upload(parts[0], max_bytes)
 
 
 def _routes(method: MethodDescriptor) -> Iterator[HttpRoute]:

@@ -75,6 +75,11 @@ def sign_token(
     return jwt.encode(claims, key, _ALGORITHM, headers={"kid": _public_jwk(key)["kid"]})
 
 
+def public_key_id(folder: Path) -> str:
+    """Give the ``kid`` of a folder's key. Raises OSError or ValueError if there is none."""
+    return _public_jwk(_signing_key(folder))["kid"]
+
+
 def _signing_key(folder: Path) -> ec.EllipticCurvePrivateKey:
     pem = (folder / KEY_FILE).read_bytes()
     key = serialization.load_pem_private_key(pem, password=None)

@@ -10,6 +10,7 @@ from google.api import httpbody_pb2
 from google.rpc import code_pb2, status_pb2
 
 from mesh.errors import FieldInvalid, PageTokenInvalid
+from mesh.server.upload import received
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2, compliance_service_pb2_grpc, ssp_pb2
 from secmesh.inventory.v1 import compliance_service_pb2 as api
@@ -49,6 +50,7 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         self._assessor = Assessor(store, checks, clock)
         self._assessments = AssessmentStore(store)
         self._checks = checks
+        self._uploads = asyncio.Semaphore(1)
         self._coverage = CoverageReporter(store, checks, clock)
 
     async def ImportSsp(self, request: api.ImportSspRequest, _context: object) -> ssp_pb2.Ssp:  # noqa: N802  # the contract's name
@@ -63,6 +65,18 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         )
         await self._assessments.replace_plan(plan)
         return plan.ssp
+
+    async def UploadSsp(  # noqa: N802  # the contract's name
+        self, requests: AsyncIterator[api.UploadSspRequest], _context: object
+    ) -> ssp_pb2.Ssp:
+        async with received(requests) as (first, file):
+            document = api.ImportSspRequest(
+                parent=first.parent, ssp_id=first.ssp_id, baseline=first.baseline
+            )
+            # Read one at a time: a document takes many times its size in memory.
+            async with self._uploads:
+                document.document = await asyncio.to_thread(file.read)
+                return await self.ImportSsp(document, _context)
 
     async def GetSsp(self, request: api.GetSspRequest, _context: object) -> ssp_pb2.Ssp:  # noqa: N802  # the contract's name
         return cast("ssp_pb2.Ssp", await self._store.get(SSPS, request.name))

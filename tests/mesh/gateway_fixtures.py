@@ -23,7 +23,8 @@ from gateway.envoy_config import PLAINTEXT, Addresses, render, to_yaml
 from gateway.envoy_tls import Tls
 from gateway.policy import Policy
 from gateway.refusals import http_status
-from mesh.identity.keys import JWKS_FILE, create_signing_key, sign_token
+from mesh.identity.api_key_file import ApiKeyFile
+from mesh.identity.keys import JWKS_FILE, KEY_FILE, create_signing_key, sign_token
 
 ENVOY = Path(sys.executable).parent / "envoy"
 ENVOY_OPTIONS = (
@@ -31,6 +32,7 @@ ENVOY_OPTIONS = (
     *("--file-flush-interval-msec", "100"),
 )
 START_SECONDS = 30
+API_KEYS_FILE = "api_keys.json"
 TENANT = "acme"
 ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
@@ -49,6 +51,10 @@ class Gateway:
         return sign_token(
             self.keys, subject="ann", tenant=tenant, roles=["admin"], lifetime=lifetime
         )
+
+    @property
+    def api_keys(self) -> ApiKeyFile:
+        return ApiKeyFile(self.keys / API_KEYS_FILE)
 
     def call(self, verb: str, target: str, **options: Any) -> httpx.Response:
         """Send a request with a good token, unless the headers bring another."""
@@ -128,8 +134,10 @@ def edge(
     for option, file in asdict(tls).items():
         if option.startswith("upstream") and file:
             named.extend(("--" + option.replace("_", "-"), file))
-    jwks = ("--jwks", str(folder / "keys" / JWKS_FILE))
-    with process(command("serve", *named, *jwks), folder / "edge.log") as child:
+    keys = folder / "keys"
+    files = ("--jwks", str(keys / JWKS_FILE), "--api-keys", str(keys / API_KEYS_FILE))
+    signing = ("--signing-keys", str(keys)) if (keys / KEY_FILE).exists() else ()
+    with process(command("serve", *named, *files, *signing), folder / "edge.log") as child:
         assert child.stdout is not None
         line = child.stdout.readline()
         assert line.startswith("LISTENING "), (folder / "edge.log").read_text()

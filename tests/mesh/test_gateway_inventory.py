@@ -133,6 +133,8 @@ def _call(mesh: Gateway, method: Method, tenant: str) -> httpx.Response:
         if segment == "*":
             path[place] = {"tenants": tenant, tenant: "iam_users"}.get(path[place - 1], "one")
     target = "/" + "/".join(path) + (f":{template.verb}" if template.verb else "")
+    if method.upload is not None:
+        return mesh.call(route.verb, target, content=b"{}")
     bodies: dict[str, Any] = {
         "": None,
         "record": {"iamUser": {"username": "ana"}},

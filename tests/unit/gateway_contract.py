@@ -127,6 +127,11 @@ message UpdateBoxRequest {
   google.protobuf.FieldMask update_mask = 2;
 }
 
+message UploadBoxRequest {
+  string parent = 1;
+  google.api.HttpBody file = 2;
+}
+
 service BoxService {
   rpc GetBox(GetBoxRequest) returns (Box) {
     option idempotency_level = NO_SIDE_EFFECTS;
@@ -151,6 +156,11 @@ service BoxService {
   rpc UpdateBox(UpdateBoxRequest) returns (Box) {
     option (secmesh.options.v1.method).permission = "trial.boxes.update";
     option (google.api.http) = {patch: "/trial/v1/{box.name=tenants/*/boxes/*}" body: "box"};
+  }
+  rpc UploadBox(stream UploadBoxRequest) returns (Box) {
+    option idempotency_level = IDEMPOTENT;
+    option (secmesh.options.v1.method) = {permission: "trial.boxes.create" upload_bytes: 9000000};
+    option (google.api.http) = {post: "/trial/v1/{parent=tenants/*}/boxes:upload" body: "file"};
   }
   rpc DownloadBox(GetBoxRequest) returns (google.api.HttpBody) {
     option (secmesh.options.v1.method).permission = "trial.boxes.get";

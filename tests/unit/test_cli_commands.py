@@ -50,7 +50,7 @@ class Operator:
     """Runs the command in a thread and answers its calls over a fake channel."""
 
     def __init__(self, channel: Any, pool: ThreadPoolExecutor) -> None:
-        self._channel = channel
+        self.channel = channel
         self._pool = pool
 
     def run(self, *arguments: str) -> Future[Result]:
@@ -64,7 +64,7 @@ class Operator:
     ) -> Any:
         """Take the one call of a unary method, answer it, and give the request."""
         descriptor = SERVICES[service].methods_by_name[method]
-        _, request, rpc = self._channel.take_unary_unary(descriptor)
+        _, request, rpc = self.channel.take_unary_unary(descriptor)
         rpc.send_initial_metadata(())
         if isinstance(answer, status_pb2.Status):
             status: Any = rpc_status.to_status(answer)
@@ -78,7 +78,7 @@ class Operator:
     def stream(self, service: str, method: str, *events: Message) -> Any:
         """Take the one call of a server stream, send events, and give the request."""
         descriptor = SERVICES[service].methods_by_name[method]
-        _, request, rpc = self._channel.take_unary_stream(descriptor)
+        _, request, rpc = self.channel.take_unary_stream(descriptor)
         rpc.send_initial_metadata(())
         for event in events:
             rpc.send_response(event)
@@ -342,6 +342,27 @@ def test_import_sends_the_file_under_an_id_made_of_its_name(
     assert (request.ssp_id, request.document) == ("my-system-v2", b"{}")
     assert request.baseline == ssp_pb2.BASELINE_FEDRAMP_MODERATE
     assert "/a: odd" in result.stderr
+
+
+def test_import_sends_a_large_file_in_parts(operator: Operator, tmp_path: Path) -> None:
+    file = tmp_path / "large.json"
+    content = bytes(range(256)) * (13 * 4096)
+    file.write_bytes(content)
+    done = operator.run("compliance", "import-ssp", str(file), "--baseline", "nist-low")
+    descriptor = SERVICES["ComplianceService"].methods_by_name["UploadSsp"]
+    _, rpc = operator.channel.take_stream_unary(descriptor)
+    rpc.send_initial_metadata(())
+    parts = [rpc.take_request()]
+    while sum(len(part.file.data) for part in parts) < len(content):
+        parts.append(rpc.take_request())
+    rpc.requests_closed()
+    rpc.terminate(ssp_pb2.Ssp(name="tenants/acme/ssps/large"), (), grpc.StatusCode.OK, "")
+    assert done.result(SECONDS).exit_code == 0
+    assert b"".join(part.file.data for part in parts) == content
+    first, *rest = parts
+    assert (first.parent, first.ssp_id) == ("tenants/acme", "large")
+    assert first.baseline == ssp_pb2.BASELINE_NIST_LOW
+    assert all([field.name for field, _ in part.ListFields()] == ["file"] for part in rest)
 
 
 def evaluation(verdict: assessment_pb2.Verdict.ValueType) -> list[Message]:

@@ -68,6 +68,9 @@ def test_every_method_has_its_route_time_and_cluster() -> None:
         assert route["route"]["cluster"] == "inventory"
         longest = route["route"]["max_stream_duration"]["max_stream_duration"]
         assert float(longest.removesuffix("s")) >= each.timeout.total_seconds()
+        if each.upload is not None:
+            assert "retry_policy" not in route["route"]
+            continue
         retried = route["route"]["retry_policy"]["retry_on"].split(",")
         assert {"connect-failure", "refused-stream"} <= set(retried)
         assert ("unavailable" in retried) == each.idempotent
@@ -190,8 +193,9 @@ def test_replies_carry_only_what_their_reason_lists() -> None:
 
 
 def test_every_reply_is_json_for_rest_and_a_status_for_grpc() -> None:
-    first, *mappers = local_reply_config()["mappers"]
-    assert first["body_format_override"]["content_type"] == "application/json"
+    for_grpc, for_rest, *mappers = local_reply_config()["mappers"]
+    assert "content_type" not in for_grpc["body_format_override"]
+    assert for_rest["body_format_override"]["content_type"] == "application/json"
     for grpc, rest, early in zip(mappers[::3], mappers[1::3], mappers[2::3], strict=True):
         added = {each["header"]["key"] for each in grpc["headers_to_add"]}
         assert added >= {"grpc-status-details-bin", "grpc-status", "grpc-message"}
@@ -268,3 +272,28 @@ def test_help_lists_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
         "CORS_ORIGINS",
     ):
         assert f"SECMESH_GATEWAY_{name}" in shown
+
+
+def test_key_is_exchanged_before_tokens_are_verified_and_never_sent_on() -> None:
+    manager = rendered()["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
+    names = [each["name"] for each in manager["typed_config"]["http_filters"]]
+    assert names.index("secmesh.api_keys") + 1 == names.index("envoy.filters.http.jwt_authn")
+    host = manager["typed_config"]["route_config"]["virtual_hosts"][0]
+    assert host["request_headers_to_remove"] == ["x-api-key"]
+
+
+def test_upload_has_routes_of_its_own_without_a_look_at_the_file() -> None:
+    upload = method("UploadBox")
+    assert upload.upload is not None
+    found = routes(trial())
+    name = "POST /trial/v1/{parent=tenants/*}/boxes:upload"
+    settings = found[name]["typed_per_filter_config"][EXT_AUTHZ]["check_settings"]
+    assert settings == {"disable_request_body_buffering": True}
+    too_large = found[f"{name} too large"]
+    length = too_large["match"]["headers"][-1]
+    assert (length["name"], length["range_match"]["start"]) == ("content-length", 9_000_001)
+    assert too_large["direct_response"]["status"] == 413
+    order = list(found)
+    assert order.index(f"{name} too large") < order.index(name)
+    assert "retry_policy" not in found[upload.path]["route"]
+    assert body_bytes(upload, upload.routes[0]) == 0

@@ -120,3 +120,12 @@ def test_command_tells_whether_the_committed_document_is_old(
     assert main(["openapi", "--write"]) == 0
     assert main(["openapi", "--check"]) == 0
     assert (tmp_path / "openapi.json").read_bytes() == module.committed_bytes()
+
+
+def test_upload_takes_a_file_of_any_form() -> None:
+    paths = document(deployables().values())["paths"]
+    upload = paths["/inventory/v1/tenants/{tenant}/ssps/{ssp}:upload"]["post"]
+    body = {"required": True, "content": {"application/octet-stream": {"schema": {}}}}
+    assert upload["requestBody"] == body
+    assert upload["x-max-body-bytes"] == 32 << 20
+    assert {each["name"] for each in upload["parameters"]} == {"tenant", "ssp", "baseline"}

@@ -21,9 +21,9 @@ from mesh.server.call import Call
 from mesh.server.interceptors.chain import MessageInterceptor
 from mesh.server.interceptors.parts import parts_of
 from mesh.sql.types import message_type
+from mesh.telemetry.calls import UNKNOWN_KIND
 
 _NameReader = Callable[[Message], Iterator[tuple[str, str, bool]]]
-from mesh.telemetry.calls import UNKNOWN_KIND
 
 
 class Permission(MessageInterceptor):

@@ -10,7 +10,7 @@ import orjson
 
 from services.inventory.errors import SspInvalid
 
-MAX_BYTES = 12 * 1024 * 1024
+MAX_BYTES = 32 * 1024 * 1024
 _UNPRINTABLE = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127], "\N{REPLACEMENT CHARACTER}")
 _MAGIC = {
     b"%PDF": "a PDF file",
@@ -84,7 +84,7 @@ def at(pointer: str, *keys: str) -> str:
 def read_document(content: bytes) -> Node:
     """Read a JSON object from bytes.
 
-    Raises SspInvalid if it is longer than 12 MiB, not UTF-8 JSON, nested too deeply, not an
+    Raises SspInvalid if it is longer than 32 MiB, not UTF-8 JSON, nested too deeply, not an
     object, or if an object names a key twice.
     """
     if len(content) > MAX_BYTES:
