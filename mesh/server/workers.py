@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from mesh.server.operations import ListenError
 from mesh.server.settings import ServerSettings
@@ -133,7 +134,8 @@ class Workers:
         longest = self._settings.drain_seconds + self._settings.grace_seconds + END_SECONDS
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(longest):
-                await asyncio.wait([waiting, again], return_when=asyncio.FIRST_COMPLETED)
+                awaited: list[asyncio.Future[Any]] = [waiting, again]
+                await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
                 if again.done():  # a second signal stops at once
                     self._send(signal.SIGTERM)
                 await waiting
