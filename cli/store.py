@@ -1,8 +1,9 @@
-"""`secmesh inventory stats|sample|reset|reload|check-store`: what is stored, and its upkeep."""
+"""`secmesh inventory stats|sample|reset|reload|load|check-store`: what is stored, upkeep."""
 
 import sys
 from collections.abc import Iterator
 from itertools import groupby
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,7 @@ from secmesh.inventory.v1.store_service_pb2 import (
     CheckStoreRequest,
     CollectionStats,
     GetStatsRequest,
+    LoadRecordsRequest,
     ReloadAccountRequest,
     ResetAccountRequest,
     ResetAccountResponse,
@@ -145,6 +147,29 @@ def reload(context: typer.Context, account: Account) -> None:
         done = follow(syncs, stub.ReloadAccount(request))
         write_message(done, connection.output)
     finish(done)
+
+
+@app.command()
+def load(
+    context: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(exists=True, dir_okay=False, help="Records, as `-o ndjson ls` writes them."),
+    ],
+    account: Account,
+    dry_run: Annotated[bool, typer.Option(help="Only tell what would be done.")] = False,
+) -> None:
+    """Load records from a file, all of them or none."""
+    connection = connection_of(context)
+    request = LoadRecordsRequest(
+        parent=connection.tenant,
+        cloud_account_id=account,
+        document=file.read_bytes(),
+        validate_only=dry_run,
+    )
+    with connection.channel() as channel:
+        stub = store_service_pb2_grpc.StoreServiceStub(channel)
+        write_message(stub.LoadRecords(request), connection.output)
 
 
 @app.command("check-store")

@@ -1,6 +1,7 @@
 """The command's side of the store's upkeep: what it asks, what it shows, how it leaves."""
 
 import json
+from pathlib import Path
 
 import pytest
 from google.protobuf.empty_pb2 import Empty
@@ -167,3 +168,16 @@ def test_a_check_leaves_by_what_it_found(
     result = done.result(SECONDS)
     assert result.exit_code == code, result.output
     assert result.stdout.count("two versions overlap") == findings
+
+
+def test_load_sends_the_file(operator: Operator, tmp_path: Path) -> None:
+    file = tmp_path / "records.ndjson"
+    file.write_bytes(b'{"name": "x"}')
+    arguments = ["inventory", "load", str(file), "--account", ACCOUNT, "--dry-run"]
+    done = operator.run("-o", "json", *arguments)
+    answer = store_service_pb2.LoadRecordsResponse(written=3)
+    request = operator.answer("StoreService", "LoadRecords", answer)
+    assert (request.document, request.validate_only) == (b'{"name": "x"}', True)
+    assert json.loads(done.result(SECONDS).stdout) == {"written": 3}
+    gone = operator.run("inventory", "load", str(tmp_path / "none"), "--account", ACCOUNT)
+    assert gone.result(SECONDS).exit_code == 2
