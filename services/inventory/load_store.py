@@ -33,12 +33,9 @@ class LoadStore:
 
     async def load(
         self, sync: Sync, records: Mapping[str, list[Record]], *, validate_only: bool
-    ) -> Loaded:
-        """Write records by collection, with a run if anything is new; SyncRunning.
-
-        The counts of all collections are given; ``opened`` of them together.
-        """
-        total = Loaded()
+    ) -> dict[str, Loaded]:
+        """Write records by collection, with a run if anything is new; SyncRunning."""
+        total: dict[str, Loaded] = {}
         with contextlib.suppress(_Undo):
             async with self._store.transaction() as connection:
                 await self._load(connection, sync, records, total)
@@ -51,7 +48,7 @@ class LoadStore:
         connection: AsyncConnection,
         sync: Sync,
         records: Mapping[str, list[Record]],
-        total: Loaded,
+        total: dict[str, Loaded],
     ) -> None:
         tenant, now = tenant_of(sync.name) or "", datetime.now(UTC)
         for running in await self._syncs.running(tenant, sync.cloud_account_id, connection):
@@ -63,14 +60,12 @@ class LoadStore:
                 closed = [{"closed": each, "at": when} for each, when in changes.closed.items()]
                 await connection.execute(self._closing(tenant, collection), closed)
             await self._store.insert(connection, collection, changes.opened)
-            total.opened += changes.opened
-            total.unchanged += changes.unchanged
-            total.outdated += changes.outdated
-        if total.opened:
+            total[collection] = changes
+        if opened := sum(len(each.opened) for each in total.values()):
             sync.end_time.CopyFrom(timestamp(datetime.now(UTC)))
             sync.progress.resources = sum(map(len, records.values()))
-            sync.progress.rows_written = len(total.opened)
-            sync.progress.rows_unchanged = total.unchanged
+            sync.progress.rows_written = opened
+            sync.progress.rows_unchanged = sum(each.unchanged for each in total.values())
             await self._store.insert(connection, SYNCS, [sync])
 
     def _closing(self, tenant: str, collection: str) -> sa.Update:

@@ -23,6 +23,8 @@ from secmesh.inventory.v1.store_service_pb2 import (
     CollectionStats,
     DeletedRows,
     GetStatsRequest,
+    ImportSqliteRequest,
+    ImportSqliteResponse,
     LoadRecordsRequest,
     LoadRecordsResponse,
     ReloadAccountRequest,
@@ -150,6 +152,11 @@ class StoreServicer(store_service_pb2_grpc.StoreServiceServicer):
         self, request: LoadRecordsRequest, _context: object
     ) -> LoadRecordsResponse:
         return await self._loader.load(request)
+
+    async def ImportSqlite(  # noqa: N802  # the contract's name
+        self, request: ImportSqliteRequest, _context: object
+    ) -> ImportSqliteResponse:
+        return await self._loader.import_sqlite(request)
 
     async def CheckStore(  # noqa: N802  # the contract's name
         self, request: CheckStoreRequest, _context: object
