@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from mesh.server.operations import ListenError
 from mesh.server.settings import ServerSettings
@@ -126,14 +127,13 @@ class Workers:
     ) -> None:
         self._stopping = True
         self._send(signal.SIGTERM)
-        waiting = asyncio.ensure_future(
-            asyncio.gather(*(each.wait() for each in self._running.values()))
-        )
-        again = asyncio.ensure_future(signals.get())
+        waiting = asyncio.gather(*(each.wait() for each in self._running.values()))
+        again = asyncio.create_task(signals.get())
+        first: list[asyncio.Future[Any]] = [waiting, again]
         longest = self._settings.drain_seconds + self._settings.grace_seconds + END_SECONDS
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(longest):
-                await asyncio.wait([waiting, again], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
                 if again.done():  # a second signal stops at once
                     self._send(signal.SIGTERM)
                 await waiting
