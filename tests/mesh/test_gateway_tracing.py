@@ -44,7 +44,8 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
 def collector() -> Iterator[tuple[Collector, str]]:
     made = Collector()
     server = grpc.server(ThreadPoolExecutor(2))
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(made, server)
+    add: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
+    add(made, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield made, f"127.0.0.1:{port}"
