@@ -22,8 +22,8 @@ from secmesh.rpc.v1 import error_reason_pb2 as reasons
 HEADER = "x-api-key"
 BEARER = "bearer "
 TOKEN_LIFETIME = timedelta(minutes=5)
-RENEWED_BEFORE = timedelta(minutes=1)
-"""A token is used again until so long before its end: the call it is for needs some time too."""
+REUSED_FOR = timedelta(minutes=1)
+"""A token serves other calls for so long; a stream, which ends with its token, has the rest."""
 MAX_TOKENS = 10_000
 _NEVER = (0, 0, 0, 0)
 _LOG = logging.getLogger(__name__)
@@ -154,8 +154,8 @@ class KeyExchange:
             permissions=record.permissions,
             lifetime=lifetime,
         )
-        usable = max(lifetime - RENEWED_BEFORE, timedelta(0)).total_seconds()
-        self._tokens[record.id] = _Held(record, token, time.monotonic() + usable)
+        renew_at = time.monotonic() + REUSED_FOR.total_seconds()
+        self._tokens[record.id] = _Held(record, token, renew_at)
         if len(self._tokens) > MAX_TOKENS:
             self._tokens.popitem(last=False)
         return token

@@ -10,7 +10,7 @@ from google.api import httpbody_pb2
 from google.rpc import code_pb2, status_pb2
 
 from mesh.errors import FieldInvalid, PageTokenInvalid
-from mesh.server.upload import received
+from mesh.server.upload import Uploads
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2, compliance_service_pb2_grpc, ssp_pb2
 from secmesh.inventory.v1 import compliance_service_pb2 as api
@@ -50,7 +50,8 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         self._assessor = Assessor(store, checks, clock)
         self._assessments = AssessmentStore(store)
         self._checks = checks
-        self._uploads = asyncio.Semaphore(1)
+        self._uploads = Uploads()
+        self._reading = asyncio.Semaphore(1)
         self._coverage = CoverageReporter(store, checks, clock)
 
     async def ImportSsp(self, request: api.ImportSspRequest, _context: object) -> ssp_pb2.Ssp:  # noqa: N802  # the contract's name
@@ -69,12 +70,12 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
     async def UploadSsp(  # noqa: N802  # the contract's name
         self, requests: AsyncIterator[api.UploadSspRequest], _context: object
     ) -> ssp_pb2.Ssp:
-        async with received(requests) as (first, file):
+        async with self._uploads.received(requests) as (first, file):
             document = api.ImportSspRequest(
                 parent=first.parent, ssp_id=first.ssp_id, baseline=first.baseline
             )
             # Read one at a time: a document takes many times its size in memory.
-            async with self._uploads:
+            async with self._reading:
                 document.document = await asyncio.to_thread(file.read)
                 return await self.ImportSsp(document, _context)
 
