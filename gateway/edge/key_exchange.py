@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -108,9 +108,17 @@ class KeyExchange:
         keys: The file of keys.
         signing: Folder of the signing key.
         attempts: Counts wrong keys by address.
+        clock: Seconds that only grow.
     """
 
-    def __init__(self, keys: ApiKeyFile, signing: Path, attempts: Attempts) -> None:
+    def __init__(
+        self,
+        keys: ApiKeyFile,
+        signing: Path,
+        attempts: Attempts,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._file = keys
         self._signing = signing
         self._attempts = attempts
@@ -138,7 +146,7 @@ class KeyExchange:
             raise self._failed(address, ApiKeyInvalid())
         if record.expire_time <= datetime.now(UTC):
             raise self._failed(address, ApiKeyExpired())
-        if held is not None and proven and time.monotonic() < held.renew_at:
+        if held is not None and proven and self._clock() < held.renew_at:
             self._tokens.move_to_end(key.id)
             return held.token
         return self._sign(record)
@@ -154,7 +162,7 @@ class KeyExchange:
             permissions=record.permissions,
             lifetime=lifetime,
         )
-        renew_at = time.monotonic() + REUSED_FOR.total_seconds()
+        renew_at = self._clock() + REUSED_FOR.total_seconds()
         self._tokens[record.id] = _Held(record, token, renew_at)
         if len(self._tokens) > MAX_TOKENS:
             self._tokens.popitem(last=False)
