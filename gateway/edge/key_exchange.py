@@ -135,17 +135,20 @@ class KeyExchange:
         try:
             key = ApiKey.parse(text)
         except ApiKeyMalformed:
-            raise self._failed(address, ApiKeyInvalid()) from None
+            raise self._failed(address) from None
         record = records.get(key.id)
         held = self._tokens.get(key.id)
         proven = held is not None and held.record == record
         # Who was let in lately is not shut out by a neighbour behind the same address.
         if not proven and (wait := self._attempts.wait_seconds(address)):
             raise AttemptsExceeded(wait)
-        if record is None or not key.matches(record.sha256) or record.revoke_time is not None:
-            raise self._failed(address, ApiKeyInvalid())
+        if record is None or not key.matches(record.sha256):
+            raise self._failed(address)
+        # Whoever has the right secret guesses nothing: these are not counted.
+        if record.revoke_time is not None:
+            raise ApiKeyInvalid
         if record.expire_time <= datetime.now(UTC):
-            raise self._failed(address, ApiKeyExpired())
+            raise ApiKeyExpired
         if held is not None and proven and self._clock() < held.renew_at:
             self._tokens.move_to_end(key.id)
             return held.token
@@ -168,16 +171,13 @@ class KeyExchange:
             self._tokens.popitem(last=False)
         return token
 
-    def _failed(self, address: str, refusal: Refusal) -> Refusal:
-        """Count a failure; beyond the limit its answer says only that."""
+    def _failed(self, address: str) -> Refusal:
+        """Count a wrong key; beyond the limit its answer says only that."""
         if wait := self._attempts.wait_seconds(address):
             return AttemptsExceeded(wait)
         self._attempts.note(address)
-        _LOG.warning(
-            "an API key was refused",
-            extra={"fields": {"reason": refusal.reason.name, "client": address}},
-        )
-        return refusal
+        _LOG.warning("a wrong API key was refused", extra={"fields": {"client": address}})
+        return ApiKeyInvalid()
 
     def _current(self) -> Mapping[str, KeyRecord]:
         try:

@@ -7,8 +7,9 @@ import jwt
 import pytest
 
 from gateway.edge import key_exchange
-from gateway.edge.attempts import Attempts
+from gateway.edge.attempts import MOST, Attempts
 from gateway.edge.key_exchange import (
+    ApiKeyExpired,
     ApiKeyInvalid,
     CredentialsAmbiguous,
     KeyExchange,
@@ -70,6 +71,19 @@ def test_revoked_key_is_forgotten_and_the_others_are_not(desk: Desk) -> None:
     with pytest.raises(ApiKeyInvalid):
         desk.ask(key)
     assert desk.ask(other) == token
+
+
+def test_old_keys_in_use_shut_nobody_out(desk: Desk) -> None:
+    past = datetime.now(UTC) - timedelta(days=1)
+    expired = desk.file.add(tenant="acme", roles=("viewer",), expire_time=past).text()
+    revoked, revoked_id = desk.new_key()
+    desk.file.revoke(revoked_id)
+    for _ in range(2 * MOST):
+        with pytest.raises(ApiKeyExpired):
+            desk.ask(expired)
+        with pytest.raises(ApiKeyInvalid):
+            desk.ask(revoked)
+    assert desk.ask(desk.new_key()[0])
 
 
 def test_few_tokens_are_kept(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
