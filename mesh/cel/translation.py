@@ -46,10 +46,6 @@ def _scalar(kind: Type) -> CelType | None:
     return kind if isinstance(kind, CelType) else None
 
 
-def _choice(condition: Expression, chosen: Expression, otherwise: Expression) -> Expression:
-    return sa.case({True: chosen, False: otherwise}, value=condition)
-
-
 class Translation:
     """Writes one tree for one set of columns and parameters."""
 
@@ -63,7 +59,7 @@ class Translation:
             functions.AND: sa.and_,
             functions.OR: sa.or_,
             functions.NOT: sa.not_,
-            functions.CHOICE: _choice,
+            functions.CHOICE: self._choice,
             "startsWith": dialect.starts_with,
             "endsWith": dialect.ends_with,
             "contains": dialect.contains,
@@ -170,7 +166,8 @@ class Translation:
         self._locals[node.slot] = domain.value
         # Outcomes by rank, so that the first in order is the answer: the deciding one,
         # then the unknown one. Nothing at all is the other.
-        rank = sa.case({True: 2, False: 0}, value=self.write(node.predicate), else_=1)
+        held = self._dialect.typed(self.write(node.predicate), CelType.BOOL)
+        rank = sa.case({True: 2, False: 0}, value=held, else_=1)
         label = rank.label("rank")
         order: Expression = label.asc() if node.every else label.desc()
         first = domain.select(label).order_by(order).limit(1).scalar_subquery()
@@ -178,6 +175,12 @@ class Translation:
         return sa.case({2: sa.true(), 0: sa.false()}, value=sa.func.coalesce(first, nothing))
 
     # Functions
+
+    def _choice(
+        self, condition: Expression, chosen: Expression, otherwise: Expression
+    ) -> Expression:
+        asked = self._dialect.typed(condition, CelType.BOOL)
+        return sa.case({True: chosen, False: otherwise}, value=asked)
 
     def _call(self, node: Call) -> Expression:
         name = node.function

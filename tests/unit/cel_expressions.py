@@ -334,7 +334,8 @@ class Database:
         columns = Masked(TableColumns(target.table, target.kind, self.dialect), unread)
         asked = condition.to_sql(columns, parameters, self.dialect)
         statement = sa.select(asked).select_from(target.table)
-        answer = self._connection.execute(statement).scalar_one()
+        with self._connection.begin_nested():  # what one statement breaks, the next must not feel
+            answer = self._connection.execute(statement).scalar_one()
         return None if answer is None else bool(answer)
 
     def ask_nested(self, collection: str, condition: sa.ColumnElement[bool]) -> None:
@@ -342,7 +343,8 @@ class Database:
         table = self.tables[collection].table
         holds = sa.and_(table.c.tenant_id == "acme", sa.or_(table.c.id != "", condition))
         rows = sa.select(sa.case((holds, 1), else_=0).label("holds")).subquery()
-        self._connection.execute(sa.select(sa.func.sum(rows.c.holds))).all()
+        with self._connection.begin_nested():
+            self._connection.execute(sa.select(sa.func.sum(rows.c.holds))).all()
 
 
 def body_and_record(kind: Kind, message: Any) -> tuple[Any, Any]:

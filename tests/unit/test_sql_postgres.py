@@ -78,7 +78,7 @@ async def test_a_full_pool_is_unavailable(url: str) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_server_that_restarts_costs_no_later_call(version: int, tmp_path: Path) -> None:
-    host = PostgresServer(tmp_path / "data", version=version, durable=False)
+    host = PostgresServer(tmp_path / "data", version=version)
     with host:
         async with opened(host.create_database("kept")) as store:
             await create_tables(store.engine, store.tables)
