@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from mesh.embedded.postgres import PostgresServer
 
 SQLITE = "sqlite"
-DATABASES = [SQLITE, "postgresql16", "postgresql18"]
+NEWEST = "postgresql18"
+DATABASES = [SQLITE, "postgresql16", NEWEST]
 """Parameters of fixtures that give a database."""
 
 

@@ -9,10 +9,20 @@ import pytest
 from cli.sample.account import populate
 from mesh.embedded.aws import AwsEndpoint
 from mesh.embedded.aws_faults import Faults
+from tests.databases import NEWEST, SQLITE, empty_database
 from tests.service.collect_world import World, world
 from tests.service.compliance_served import served
 
-__all__ = ["aws", "collecting", "faults", "served"]
+__all__ = ["aws", "collecting", "database", "faults", "served"]
+
+
+@pytest.fixture(params=[SQLITE, NEWEST])
+def database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The URL of an empty database: versions of PostgreSQL differ in the store's own tests."""
+    with empty_database(request.param, tmp_path_factory) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
