@@ -32,6 +32,7 @@ from secmesh.inventory.v1 import (
     compliance_service_pb2_grpc,
     ssp_pb2,
 )
+from secmesh_client import StreamCut, whole
 
 app = typer.Typer(help="Compare a plan's claims with what was collected.", no_args_is_help=True)
 
@@ -163,22 +164,21 @@ def run_evaluation(
 ) -> assessment_pb2.Assessment:
     """Evaluate and show progress; give the stored assessment."""
     assessment: assessment_pb2.Assessment | None = None
-    ended = False
     bar = Progress(
         TextColumn("checks"), BarColumn(), MofNCompleteColumn(), console=talk, transient=True
     )
     with bar:
         task = bar.add_task("", total=None)
-        for event in stub.Evaluate(request):
-            match event.WhichOneof("event"):
-                case "progress":
+        try:
+            for event in whole(stub.Evaluate(request)):
+                if event.HasField("progress"):
                     done, total = event.progress.checks_done, event.progress.checks
                     bar.update(task, completed=done, total=total)
-                case "assessment":
+                else:
                     assessment = event.assessment
-                case "ended":
-                    ended = True
-    if assessment is None or not ended:
+        except StreamCut:
+            assessment = None
+    if assessment is None:
         talk.print("The stream was cut; look for the result with: secmesh compliance assessments")
         raise typer.Exit(ExitCode.UNREACHABLE)
     return assessment

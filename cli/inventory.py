@@ -22,6 +22,7 @@ from secmesh.inventory.v1 import (
     sync_service_pb2_grpc,
 )
 from secmesh.records.v1 import record_requests_pb2
+from secmesh_client import StreamCut, watch
 
 app = typer.Typer(help="Collect AWS accounts and look at what was found.", no_args_is_help=True)
 app.add_typer(history.app)
@@ -30,6 +31,8 @@ app.add_typer(aggregate.app)
 AT_HELP = "Show what stood at a time, such as 2026-01-31T12:00:00Z; else what stands now."
 RunName = Annotated[str, typer.Argument(help="Name of the run, as `syncs` lists it, or its id.")]
 
+PATIENCE = 30.0
+"""Seconds without an answer after which a run is no longer followed."""
 SHOWN_FIELDS = 6
 """Fields of the body that a table shows, the first of the contract."""
 
@@ -80,20 +83,20 @@ def follow(stub: sync_service_pb2_grpc.SyncServiceStub, run: sync_pb2.Sync) -> s
     )
     with bar:
         task = bar.add_task(f"account {run.cloud_account_id}", total=None, counts="")
-        for event in stub.WatchSync(sync_service_pb2.WatchSyncRequest(name=run.name)):
-            if event.WhichOneof("event") == "ended":
-                break
-            run = event.sync
-            counts = f"{run.progress.resources} resources, {run.progress.calls} calls"
-            bar.update(
-                task,
-                total=run.progress.units or None,
-                completed=run.progress.units_done,
-                counts=counts,
-            )
-        else:
+        request = sync_service_pb2.WatchSyncRequest(name=run.name)
+        try:
+            for event in watch(stub.WatchSync, request, patience=PATIENCE):
+                run = event.sync
+                counts = f"{run.progress.resources} resources, {run.progress.calls} calls"
+                bar.update(
+                    task,
+                    total=run.progress.units or None,
+                    completed=run.progress.units_done,
+                    counts=counts,
+                )
+        except StreamCut:
             talk.print("The stream was cut; the run goes on: secmesh inventory syncs")
-            raise typer.Exit(ExitCode.UNREACHABLE)
+            raise typer.Exit(ExitCode.UNREACHABLE) from None
     return run
 
 
