@@ -12,6 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from buf.validate import validate_pb2
+from cli.completion import collections, words
 from cli.connection import Connection, UsageProblem, connection_of
 from cli.exit_codes import ExitCode
 from cli.output import (
@@ -83,7 +84,11 @@ def import_ssp(
         str | None, typer.Option("--id", help="Id for the plan; else from the file's name.")
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(BASELINES)}; else as the plan says.")
+        str | None,
+        typer.Option(
+            help=f"One of {', '.join(BASELINES)}; else as the plan says.",
+            autocompletion=words(BASELINES),
+        ),
     ] = None,
 ) -> None:
     """Import an OSCAL System Security Plan (JSON)."""
@@ -129,7 +134,10 @@ def evaluate(
     max_age: Annotated[str, typer.Option(help="Oldest evidence, such as 36h or 7d.")] = "7d",
     fail_on: Annotated[
         list[str] | None,
-        typer.Option(help="Verdict that makes the exit code 4, any number of times."),
+        typer.Option(
+            help="Verdict that makes the exit code 4, any number of times.",
+            autocompletion=words(VERDICTS),
+        ),
     ] = None,
 ) -> None:
     """Weigh every claim of a plan; show the verdicts' counts."""
@@ -300,7 +308,9 @@ def report(
 @app.command()
 def checks(
     context: typer.Context,
-    collection: Annotated[str, typer.Option(help="Only of this collection.")] = "",
+    collection: Annotated[
+        str, typer.Option(help="Only of this collection.", autocompletion=collections)
+    ] = "",
     control: Annotated[str, typer.Option(help="Only of this control, such as AC-2(3).")] = "",
     limit: Annotated[int, typer.Option(min=0, help="Most checks; 0 means all.")] = 0,
 ) -> None:
@@ -332,7 +342,7 @@ def _control(mapping: check_pb2.ControlMapping) -> str:
 def coverage(
     context: typer.Context,
     baseline: Annotated[
-        str, typer.Option(help=f"One of {', '.join(BASELINES)}.")
+        str, typer.Option(help=f"One of {', '.join(BASELINES)}.", autocompletion=words(BASELINES))
     ] = "fedramp-moderate",
     account: Annotated[
         list[str] | None, typer.Option(help="AWS account id, any number of times; else all.")

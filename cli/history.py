@@ -6,6 +6,7 @@ from typing import Annotated
 import orjson
 import typer
 
+from cli.completion import collections, record_names
 from cli.connection import Connection, connection_of
 from cli.moments import parse_time
 from cli.output import Column, as_json, write_messages
@@ -34,7 +35,9 @@ def diff(
     new: Annotated[
         str, typer.Option("--to", help="Time, date, or run as `syncs` lists it; else now.")
     ] = "",
-    collection: Annotated[str, typer.Option(help="Such as s3_buckets; else all.")] = "-",
+    collection: Annotated[
+        str, typer.Option(help="Such as s3_buckets; else all.", autocompletion=collections)
+    ] = "-",
     account: Annotated[str, typer.Option(help="AWS account id; else the runs', or all.")] = "",
     filter_: Annotated[str, typer.Option("--filter", help="CEL condition on both states.")] = "",
     limit: Annotated[int, typer.Option(min=0, help="Most records; 0 means all.")] = 0,
@@ -102,7 +105,9 @@ def _field(change: FieldChange) -> str:
 @app.command()
 def history(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Full name, or COLLECTION/ID.")],
+    name: Annotated[
+        str, typer.Argument(help="Full name, or COLLECTION/ID.", autocompletion=record_names)
+    ],
     filter_: Annotated[str, typer.Option("--filter", help="CEL condition on a version.")] = "",
     limit: Annotated[int, typer.Option(min=0, help="Most versions; 0 means all.")] = 20,
 ) -> None:

@@ -8,6 +8,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from cli import aggregate, history
+from cli.completion import collections, record_names
 from cli.connection import Connection, connection_of
 from cli.exit_codes import ExitCode
 from cli.moments import parse_time
@@ -46,7 +47,10 @@ def sync(
         typer.Option(help="Region to read, any number of times; else the server's default."),
     ] = None,
     collection: Annotated[
-        list[str] | None, typer.Option(help="Collection to read, any number of times; else all.")
+        list[str] | None,
+        typer.Option(
+            help="Collection to read, any number of times; else all.", autocompletion=collections
+        ),
     ] = None,
 ) -> None:
     """Collect an account and follow the run to its end."""
@@ -103,7 +107,10 @@ def follow(stub: sync_service_pb2_grpc.SyncServiceStub, run: sync_pb2.Sync) -> s
 @app.command()
 def ls(
     context: typer.Context,
-    collection: Annotated[str, typer.Argument(help="Such as s3_buckets; `kinds` lists them.")],
+    collection: Annotated[
+        str,
+        typer.Argument(help="Such as s3_buckets; `kinds` lists them.", autocompletion=collections),
+    ],
     filter_: Annotated[
         str, typer.Option("--filter", help='CEL condition, such as `encryption == "NONE"`.')
     ] = "",
@@ -163,7 +170,9 @@ def shown_columns(record: record_pb2.Record) -> list[str | Column]:
 @app.command()
 def get(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Full name, or COLLECTION/ID.")],
+    name: Annotated[
+        str, typer.Argument(help="Full name, or COLLECTION/ID.", autocompletion=record_names)
+    ],
     at: Annotated[str | None, typer.Option(help=AT_HELP)] = None,
 ) -> None:
     """Show one record with all its fields."""

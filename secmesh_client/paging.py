@@ -1,7 +1,7 @@
 """Lists read page by page (AIP-158), by code without an event loop."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from google.protobuf.message import Message
 
@@ -28,7 +28,7 @@ class Pages:
         missing = {"page_size", "page_token"}.difference(request.DESCRIPTOR.fields_by_name)
         if missing:
             raise ValueError(f"{request.DESCRIPTOR.full_name} has no {min(missing)}: it lists none")
-        self._request: Any = request
+        self._request = cast("Any", request)
         self._limit = limit
         self._left = limit
         self._token: str = self._request.page_token

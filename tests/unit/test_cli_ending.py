@@ -190,7 +190,7 @@ def test_an_interrupt_while_modules_load(tmp_path: Path) -> None:
 def test_a_mistake_of_the_program_is_told_without_its_text(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def mistaken() -> None:
+    def mistaken(**_: str) -> None:
         raise ZeroDivisionError("secret")
 
     monkeypatch.setattr(command, "app", mistaken)
