@@ -25,7 +25,6 @@ from cli.output import (
     write_message,
     write_messages,
 )
-from cli.paging import read_pages
 from secmesh.inventory.v1 import (
     assessment_pb2,
     check_pb2,
@@ -33,7 +32,7 @@ from secmesh.inventory.v1 import (
     compliance_service_pb2_grpc,
     ssp_pb2,
 )
-from secmesh_client import StreamCut, whole
+from secmesh_client import StreamCut, items, whole
 
 app = typer.Typer(help="Compare a plan's claims with what was collected.", no_args_is_help=True)
 
@@ -223,14 +222,8 @@ def assessments(
 def list_assessments(
     stub: Stub, connection: Connection, limit: int
 ) -> Iterator[assessment_pb2.Assessment]:
-    def call(page_size: int, page_token: str) -> compliance_service_pb2.ListAssessmentsResponse:
-        return stub.ListAssessments(
-            compliance_service_pb2.ListAssessmentsRequest(
-                parent=connection.tenant, page_size=page_size, page_token=page_token
-            )
-        )
-
-    return read_pages(call, lambda answer: list(answer.assessments), limit)
+    request = compliance_service_pb2.ListAssessmentsRequest(parent=connection.tenant)
+    return items(stub.ListAssessments, request, lambda page: page.assessments, limit)
 
 
 @app.command()
@@ -257,14 +250,8 @@ def verdicts(
 def list_verdicts(
     stub: Stub, parent: str, filter_: str, limit: int
 ) -> Iterator[assessment_pb2.ClaimVerdict]:
-    def call(page_size: int, page_token: str) -> compliance_service_pb2.ListVerdictsResponse:
-        return stub.ListVerdicts(
-            compliance_service_pb2.ListVerdictsRequest(
-                parent=parent, page_size=page_size, page_token=page_token, filter=filter_
-            )
-        )
-
-    return read_pages(call, lambda answer: list(answer.verdicts), limit)
+    request = compliance_service_pb2.ListVerdictsRequest(parent=parent, filter=filter_)
+    return items(stub.ListVerdicts, request, lambda page: page.verdicts, limit)
 
 
 def assessment_name(stub: Stub, connection: Connection, given: str | None) -> str:
@@ -317,19 +304,10 @@ def checks(
     """List the checks by which claims are judged."""
     connection = connection_of(context)
     with connection.channel() as channel:
-        stub = Stub(channel)
-
-        def call(page_size: int, page_token: str) -> compliance_service_pb2.ListChecksResponse:
-            return stub.ListChecks(
-                compliance_service_pb2.ListChecksRequest(
-                    page_size=page_size,
-                    page_token=page_token,
-                    collection=collection,
-                    control_id=control,
-                )
-            )
-
-        found = read_pages(call, lambda answer: list(answer.checks), limit)
+        request = compliance_service_pb2.ListChecksRequest(
+            collection=collection, control_id=control
+        )
+        found = items(Stub(channel).ListChecks, request, lambda page: page.checks, limit)
         controls = Column("controls", lambda check: " ".join(map(_control, check.controls)))
         write_messages(found, connection.output, ["id", "severity", "grade", "title", controls])
 

@@ -10,16 +10,14 @@ from cli.completion import collections, record_names
 from cli.connection import Connection, connection_of
 from cli.moments import parse_time
 from cli.output import Column, as_json, write_messages
-from cli.paging import read_pages
 from secmesh.inventory.v1 import (
-    history_service_pb2,
     history_service_pb2_grpc,
     record_service_pb2_grpc,
 )
 from secmesh.inventory.v1.history_service_pb2 import DiffRecordsRequest, FieldChange, RecordChange
 from secmesh.inventory.v1.record_pb2 import Record
-from secmesh.inventory.v1.record_service_pb2 import ListRecordVersionsResponse
 from secmesh.records.v1.record_requests_pb2 import ListRecordVersionsRequest
+from secmesh_client import items
 
 app = typer.Typer(help="What changed in what was collected.")
 
@@ -51,13 +49,7 @@ def diff(
         _set_state(asked, side, text, connection)
     with connection.channel() as channel:
         stub = history_service_pb2_grpc.HistoryServiceStub(channel)
-
-        def call(page_size: int, page_token: str) -> history_service_pb2.DiffRecordsResponse:
-            page = DiffRecordsRequest(page_size=page_size, page_token=page_token)
-            page.MergeFrom(asked)
-            return stub.DiffRecords(page)
-
-        changes = read_pages(call, lambda answer: list(answer.changes), limit)
+        changes = items(stub.DiffRecords, asked, lambda page: page.changes, limit)
         what, fields = Column("what", _what), Column("fields", _fields)
         columns: list[str | Column] = ["type", "region", what, "change_time", fields]
         write_messages(changes, connection.output, columns)
@@ -116,15 +108,8 @@ def history(
     full = name if name.startswith("tenants/") else f"{connection.tenant}/{name}"
     with connection.channel() as channel:
         stub = record_service_pb2_grpc.RecordServiceStub(channel)
-
-        def call(page_size: int, page_token: str) -> ListRecordVersionsResponse:
-            return stub.ListRecordVersions(
-                ListRecordVersionsRequest(
-                    parent=full, page_size=page_size, page_token=page_token, filter=filter_
-                )
-            )
-
-        versions = read_pages(call, lambda answer: list(answer.records), limit)
+        request = ListRecordVersionsRequest(parent=full, filter=filter_)
+        versions = items(stub.ListRecordVersions, request, lambda page: page.records, limit)
         sync = Column("sync", lambda version: version.sync.rpartition("/")[2])
         content = Column("content", _content)
         shown: list[str | Column] = ["valid_from", "valid_to", sync, content]

@@ -13,17 +13,15 @@ from cli.connection import Connection, connection_of
 from cli.exit_codes import ExitCode
 from cli.moments import parse_time
 from cli.output import Column, talk, visible, write_message, write_messages
-from cli.paging import read_pages
 from secmesh.inventory.v1 import (
     record_pb2,
-    record_service_pb2,
     record_service_pb2_grpc,
     sync_pb2,
     sync_service_pb2,
     sync_service_pb2_grpc,
 )
 from secmesh.records.v1 import record_requests_pb2
-from secmesh_client import StreamCut, watch
+from secmesh_client import StreamCut, items, watch
 
 app = typer.Typer(help="Collect AWS accounts and look at what was found.", no_args_is_help=True)
 app.add_typer(history.app)
@@ -143,13 +141,7 @@ def list_records(
     limit: int,
 ) -> Iterator[record_pb2.Record]:
     """Read records page by page."""
-
-    def call(page_size: int, page_token: str) -> record_service_pb2.ListRecordsResponse:
-        page = record_requests_pb2.ListRecordsRequest(page_size=page_size, page_token=page_token)
-        page.MergeFrom(request)
-        return stub.ListRecords(page)
-
-    return read_pages(call, lambda answer: list(answer.records), limit)
+    return items(stub.ListRecords, request, lambda page: page.records, limit)
 
 
 def shown_columns(record: record_pb2.Record) -> list[str | Column]:
@@ -204,17 +196,10 @@ def syncs(
     connection = connection_of(context)
     with connection.channel() as channel:
         stub = sync_service_pb2_grpc.SyncServiceStub(channel)
-
-        def call(page_size: int, page_token: str) -> sync_service_pb2.ListSyncsResponse:
-            return stub.ListSyncs(
-                sync_service_pb2.ListSyncsRequest(
-                    parent=connection.tenant, page_size=page_size, page_token=page_token
-                )
-            )
-
+        request = sync_service_pb2.ListSyncsRequest(parent=connection.tenant)
         columns = ["name", "cloud_account_id", "state", "start_time", "end_time"]
         counters = [f"progress.{name}" for name in ("resources", "rows_written", "denied")]
-        runs = read_pages(call, lambda answer: list(answer.syncs), limit)
+        runs = items(stub.ListSyncs, request, lambda page: page.syncs, limit)
         write_messages(runs, connection.output, columns + counters)
 
 
@@ -258,14 +243,7 @@ def manifest(
     full = run_name(connection, name)
     with connection.channel() as channel:
         stub = sync_service_pb2_grpc.SyncServiceStub(channel)
-
-        def call(page_size: int, page_token: str) -> sync_service_pb2.ListManifestEntriesResponse:
-            return stub.ListManifestEntries(
-                sync_service_pb2.ListManifestEntriesRequest(
-                    parent=full, page_size=page_size, page_token=page_token, filter=filter_
-                )
-            )
-
+        request = sync_service_pb2.ListManifestEntriesRequest(parent=full, filter=filter_)
         columns = ["region", "collection", "operation", "action", "outcome", "code", "calls"]
-        entries = read_pages(call, lambda answer: list(answer.manifest_entries), 0)
+        entries = items(stub.ListManifestEntries, request, lambda page: page.manifest_entries)
         write_messages(entries, connection.output, columns)

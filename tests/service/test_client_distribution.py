@@ -166,6 +166,13 @@ def test_a_strict_type_checker_passes_a_users_program(python: Path, tmp_path: Pa
     checker = ["-m", "mypy", *options, "--cache-dir", str(tmp_path / "cache")]
     done = run(Path(sys.executable), *checker, str(program), cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+    for document in ("docs/CLIENT.md", "client/README.md"):
+        blocks = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+        assert blocks
+        for block in blocks:
+            program.write_text(block)
+            done = run(Path(sys.executable), *checker, str(program), cwd=tmp_path)
+            assert done.returncode == 0, (document, done.stdout)
     wrong = text.replace("list[Record] = list(items", "list[int] = list(items")
     assert wrong != text
     program.write_text(wrong)
