@@ -39,7 +39,7 @@ format: $(INSTALLED) ## bring contracts and code into form
 
 lock: $(INSTALLED) ## resolve pyproject.toml into requirements.lock
 	$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --universal --generate-hashes --upgrade \
-		--no-emit-index-url --no-header --output-file requirements.lock
+		--no-emit-index-url --no-emit-package secmesh-client --no-header --output-file requirements.lock
 
 bench: $(STUBS) ## measure against peers and limits; prints ratios
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
@@ -50,12 +50,13 @@ oscal: $(INSTALLED) ## hold exported documents against compliance-trestle: make 
 clean: ## remove what the tasks made, but for .secmesh
 	rm -rf .venv gen dist
 
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock pyproject.toml client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "secmesh needs Python 3.11 or newer")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock \
 		|| { echo "A dependency could not be installed: docs/DEPENDENCIES.md lists the platforms with wheels." >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--editable ./client --editable .
 	@touch $@
 
 $(STUBS): $(INSTALLED) $(PROTOS)

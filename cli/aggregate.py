@@ -7,6 +7,7 @@ import typer
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from cli.completion import collections, fields
 from cli.connection import UsageProblem, connection_of
 from cli.moments import parse_time
 from cli.output import Column, write_messages
@@ -26,16 +27,26 @@ FIELD = "Field, any number of times."
 @app.command()
 def aggregate(
     context: typer.Context,
-    collection: Annotated[str, typer.Argument(help="Such as s3_buckets; `kinds` lists them.")],
+    collection: Annotated[
+        str,
+        typer.Argument(help="Such as s3_buckets; `kinds` lists them.", autocompletion=collections),
+    ],
     by: Annotated[
-        list[str] | None, typer.Option(help="Field that makes groups, up to three times.")
+        list[str] | None,
+        typer.Option(help="Field that makes groups, up to three times.", autocompletion=fields),
     ] = None,
     bucket: Annotated[str, typer.Option(help="Spans of time, such as month:creation_date.")] = "",
-    count: Annotated[list[str] | None, typer.Option(help=FIELD)] = None,
-    least: Annotated[list[str] | None, typer.Option("--min", help=FIELD)] = None,
-    greatest: Annotated[list[str] | None, typer.Option("--max", help=FIELD)] = None,
-    avg: Annotated[list[str] | None, typer.Option(help=FIELD)] = None,
-    total: Annotated[list[str] | None, typer.Option("--sum", help=FIELD)] = None,
+    count: Annotated[list[str] | None, typer.Option(help=FIELD, autocompletion=fields)] = None,
+    least: Annotated[
+        list[str] | None, typer.Option("--min", help=FIELD, autocompletion=fields)
+    ] = None,
+    greatest: Annotated[
+        list[str] | None, typer.Option("--max", help=FIELD, autocompletion=fields)
+    ] = None,
+    avg: Annotated[list[str] | None, typer.Option(help=FIELD, autocompletion=fields)] = None,
+    total: Annotated[
+        list[str] | None, typer.Option("--sum", help=FIELD, autocompletion=fields)
+    ] = None,
     filter_: Annotated[str, typer.Option("--filter", help="CEL condition.")] = "",
     at: Annotated[str | None, typer.Option(help="Count what stood at a time; else now.")] = None,
 ) -> None:
@@ -49,9 +60,9 @@ def aggregate(
         read_time=parse_time(at, "--at") if at else None,
     )
     asked = {"COUNT": count, "MIN": least, "MAX": greatest, "AVG": avg, "SUM": total}
-    for function, fields in asked.items():
+    for function, chosen in asked.items():
         number = pb.Aggregate.Function.Value(f"FUNCTION_{function}")
-        for field in fields or ():
+        for field in chosen or ():
             request.aggregates.add(function=number, field=field)
     with connection.channel() as channel:
         stub = record_service_pb2_grpc.RecordServiceStub(channel)

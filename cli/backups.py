@@ -10,17 +10,16 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from cli.connection import UsageProblem, connection_of
 from cli.exit_codes import ExitCode
 from cli.output import enum_word, talk, write_message, write_messages
-from cli.paging import read_pages
 from secmesh.inventory.v1.backup_pb2 import Backup, BackupProgress
 from secmesh.inventory.v1.backup_service_pb2 import (
     CreateBackupRequest,
     DeleteBackupRequest,
     ListBackupsRequest,
-    ListBackupsResponse,
     RestoreBackupRequest,
     RestoreResult,
 )
 from secmesh.inventory.v1.backup_service_pb2_grpc import BackupServiceStub
+from secmesh_client import items
 
 app = typer.Typer(help="Back up and restore the whole store.")
 
@@ -47,12 +46,7 @@ def backups(
     connection = connection_of(context)
     with connection.channel() as channel:
         stub = BackupServiceStub(channel)
-
-        def call(page_size: int, page_token: str) -> ListBackupsResponse:
-            request = ListBackupsRequest(page_size=page_size, page_token=page_token)
-            return stub.ListBackups(request)
-
-        found = read_pages(call, lambda answer: list(answer.backups), limit)
+        found = items(stub.ListBackups, ListBackupsRequest(), lambda page: page.backups, limit)
         write_messages(found, connection.output, COLUMNS)
 
 

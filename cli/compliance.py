@@ -11,6 +11,7 @@ import typer
 from google.protobuf.duration_pb2 import Duration
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from cli.completion import collections, words
 from cli.connection import Connection, UsageProblem, connection_of
 from cli.exit_codes import ExitCode
 from cli.output import (
@@ -23,7 +24,6 @@ from cli.output import (
     write_message,
     write_messages,
 )
-from cli.paging import read_pages
 from cli.plan_upload import UPLOAD_BYTES, send_plan
 from secmesh.inventory.v1 import (
     assessment_pb2,
@@ -32,6 +32,7 @@ from secmesh.inventory.v1 import (
     compliance_service_pb2_grpc,
     ssp_pb2,
 )
+from secmesh_client import StreamCut, items, whole
 
 app = typer.Typer(help="Compare a plan's claims with what was collected.", no_args_is_help=True)
 
@@ -76,7 +77,11 @@ def import_ssp(
         str | None, typer.Option("--id", help="Id for the plan; else from the file's name.")
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(BASELINES)}; else as the plan says.")
+        str | None,
+        typer.Option(
+            help=f"One of {', '.join(BASELINES)}; else as the plan says.",
+            autocompletion=words(BASELINES),
+        ),
     ] = None,
 ) -> None:
     """Import an OSCAL System Security Plan (JSON)."""
@@ -115,7 +120,10 @@ def evaluate(
     max_age: Annotated[str, typer.Option(help="Oldest evidence, such as 36h or 7d.")] = "7d",
     fail_on: Annotated[
         list[str] | None,
-        typer.Option(help="Verdict that makes the exit code 4, any number of times."),
+        typer.Option(
+            help="Verdict that makes the exit code 4, any number of times.",
+            autocompletion=words(VERDICTS),
+        ),
     ] = None,
 ) -> None:
     """Weigh every claim of a plan; show the verdicts' counts."""
@@ -150,22 +158,21 @@ def run_evaluation(
 ) -> assessment_pb2.Assessment:
     """Evaluate and show progress; give the stored assessment."""
     assessment: assessment_pb2.Assessment | None = None
-    ended = False
     bar = Progress(
         TextColumn("checks"), BarColumn(), MofNCompleteColumn(), console=talk, transient=True
     )
     with bar:
         task = bar.add_task("", total=None)
-        for event in stub.Evaluate(request):
-            match event.WhichOneof("event"):
-                case "progress":
+        try:
+            for event in whole(stub.Evaluate(request)):
+                if event.HasField("progress"):
                     done, total = event.progress.checks_done, event.progress.checks
                     bar.update(task, completed=done, total=total)
-                case "assessment":
+                else:
                     assessment = event.assessment
-                case "ended":
-                    ended = True
-    if assessment is None or not ended:
+        except StreamCut:
+            assessment = None
+    if assessment is None:
         talk.print("The stream was cut; look for the result with: secmesh compliance assessments")
         raise typer.Exit(ExitCode.UNREACHABLE)
     return assessment
@@ -202,14 +209,8 @@ def assessments(
 def list_assessments(
     stub: Stub, connection: Connection, limit: int
 ) -> Iterator[assessment_pb2.Assessment]:
-    def call(page_size: int, page_token: str) -> compliance_service_pb2.ListAssessmentsResponse:
-        return stub.ListAssessments(
-            compliance_service_pb2.ListAssessmentsRequest(
-                parent=connection.tenant, page_size=page_size, page_token=page_token
-            )
-        )
-
-    return read_pages(call, lambda answer: list(answer.assessments), limit)
+    request = compliance_service_pb2.ListAssessmentsRequest(parent=connection.tenant)
+    return items(stub.ListAssessments, request, lambda page: page.assessments, limit)
 
 
 @app.command()
@@ -236,14 +237,8 @@ def verdicts(
 def list_verdicts(
     stub: Stub, parent: str, filter_: str, limit: int
 ) -> Iterator[assessment_pb2.ClaimVerdict]:
-    def call(page_size: int, page_token: str) -> compliance_service_pb2.ListVerdictsResponse:
-        return stub.ListVerdicts(
-            compliance_service_pb2.ListVerdictsRequest(
-                parent=parent, page_size=page_size, page_token=page_token, filter=filter_
-            )
-        )
-
-    return read_pages(call, lambda answer: list(answer.verdicts), limit)
+    request = compliance_service_pb2.ListVerdictsRequest(parent=parent, filter=filter_)
+    return items(stub.ListVerdicts, request, lambda page: page.verdicts, limit)
 
 
 def assessment_name(stub: Stub, connection: Connection, given: str | None) -> str:
@@ -287,26 +282,19 @@ def report(
 @app.command()
 def checks(
     context: typer.Context,
-    collection: Annotated[str, typer.Option(help="Only of this collection.")] = "",
+    collection: Annotated[
+        str, typer.Option(help="Only of this collection.", autocompletion=collections)
+    ] = "",
     control: Annotated[str, typer.Option(help="Only of this control, such as AC-2(3).")] = "",
     limit: Annotated[int, typer.Option(min=0, help="Most checks; 0 means all.")] = 0,
 ) -> None:
     """List the checks by which claims are judged."""
     connection = connection_of(context)
     with connection.channel() as channel:
-        stub = Stub(channel)
-
-        def call(page_size: int, page_token: str) -> compliance_service_pb2.ListChecksResponse:
-            return stub.ListChecks(
-                compliance_service_pb2.ListChecksRequest(
-                    page_size=page_size,
-                    page_token=page_token,
-                    collection=collection,
-                    control_id=control,
-                )
-            )
-
-        found = read_pages(call, lambda answer: list(answer.checks), limit)
+        request = compliance_service_pb2.ListChecksRequest(
+            collection=collection, control_id=control
+        )
+        found = items(Stub(channel).ListChecks, request, lambda page: page.checks, limit)
         controls = Column("controls", lambda check: " ".join(map(_control, check.controls)))
         write_messages(found, connection.output, ["id", "severity", "grade", "title", controls])
 
@@ -319,7 +307,7 @@ def _control(mapping: check_pb2.ControlMapping) -> str:
 def coverage(
     context: typer.Context,
     baseline: Annotated[
-        str, typer.Option(help=f"One of {', '.join(BASELINES)}.")
+        str, typer.Option(help=f"One of {', '.join(BASELINES)}.", autocompletion=words(BASELINES))
     ] = "fedramp-moderate",
     account: Annotated[
         list[str] | None, typer.Option(help="AWS account id, any number of times; else all.")

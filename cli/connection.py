@@ -15,9 +15,8 @@ import typer
 
 from cli.exit_codes import ExitCode
 from cli.output import OutputFormat, talk, visible
-from mesh.client import CallRefused, open_sync_channel
+from secmesh_client import CallRefused, connect
 
-PACKAGE = "secmesh.inventory.v1"
 _ENDPOINT_FORM = "the endpoint is http://HOST:PORT or https://HOST:PORT"
 _BEARER = re.compile(r"[\x21-\x7e]{1,16384}")
 
@@ -95,19 +94,8 @@ class Connection:
     @contextmanager
     def channel(self) -> Iterator[grpc.Channel]:
         """Open a channel to the gateway; a refusal ends the program with its reason."""
-        url = self.url
-        secure = url.scheme == "https"
-        port = url.port or (443 if secure else 80)
-        credentials = grpc.ssl_channel_credentials() if secure else None
         try:
-            channel = open_sync_channel(
-                f"[{url.hostname}]:{port}"
-                if ":" in str(url.hostname)
-                else f"{url.hostname}:{port}",
-                package=PACKAGE,
-                token=self.bearer,
-                credentials=credentials,
-            )
+            channel = connect(self.url.geturl(), token=self.bearer)
         except ValueError as problem:  # a token would travel in clear text
             raise UsageProblem(str(problem)) from None
         with channel:

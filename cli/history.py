@@ -6,19 +6,18 @@ from typing import Annotated
 import orjson
 import typer
 
+from cli.completion import collections, record_names
 from cli.connection import Connection, connection_of
 from cli.moments import parse_time
 from cli.output import Column, as_json, write_messages
-from cli.paging import read_pages
 from secmesh.inventory.v1 import (
-    history_service_pb2,
     history_service_pb2_grpc,
     record_service_pb2_grpc,
 )
 from secmesh.inventory.v1.history_service_pb2 import DiffRecordsRequest, FieldChange, RecordChange
 from secmesh.inventory.v1.record_pb2 import Record
-from secmesh.inventory.v1.record_service_pb2 import ListRecordVersionsResponse
 from secmesh.records.v1.record_requests_pb2 import ListRecordVersionsRequest
+from secmesh_client import items
 
 app = typer.Typer(help="What changed in what was collected.")
 
@@ -34,7 +33,9 @@ def diff(
     new: Annotated[
         str, typer.Option("--to", help="Time, date, or run as `syncs` lists it; else now.")
     ] = "",
-    collection: Annotated[str, typer.Option(help="Such as s3_buckets; else all.")] = "-",
+    collection: Annotated[
+        str, typer.Option(help="Such as s3_buckets; else all.", autocompletion=collections)
+    ] = "-",
     account: Annotated[str, typer.Option(help="AWS account id; else the runs', or all.")] = "",
     filter_: Annotated[str, typer.Option("--filter", help="CEL condition on both states.")] = "",
     limit: Annotated[int, typer.Option(min=0, help="Most records; 0 means all.")] = 0,
@@ -48,13 +49,7 @@ def diff(
         _set_state(asked, side, text, connection)
     with connection.channel() as channel:
         stub = history_service_pb2_grpc.HistoryServiceStub(channel)
-
-        def call(page_size: int, page_token: str) -> history_service_pb2.DiffRecordsResponse:
-            page = DiffRecordsRequest(page_size=page_size, page_token=page_token)
-            page.MergeFrom(asked)
-            return stub.DiffRecords(page)
-
-        changes = read_pages(call, lambda answer: list(answer.changes), limit)
+        changes = items(stub.DiffRecords, asked, lambda page: page.changes, limit)
         what, fields = Column("what", _what), Column("fields", _fields)
         columns: list[str | Column] = ["type", "region", what, "change_time", fields]
         write_messages(changes, connection.output, columns)
@@ -102,7 +97,9 @@ def _field(change: FieldChange) -> str:
 @app.command()
 def history(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Full name, or COLLECTION/ID.")],
+    name: Annotated[
+        str, typer.Argument(help="Full name, or COLLECTION/ID.", autocompletion=record_names)
+    ],
     filter_: Annotated[str, typer.Option("--filter", help="CEL condition on a version.")] = "",
     limit: Annotated[int, typer.Option(min=0, help="Most versions; 0 means all.")] = 20,
 ) -> None:
@@ -111,15 +108,8 @@ def history(
     full = name if name.startswith("tenants/") else f"{connection.tenant}/{name}"
     with connection.channel() as channel:
         stub = record_service_pb2_grpc.RecordServiceStub(channel)
-
-        def call(page_size: int, page_token: str) -> ListRecordVersionsResponse:
-            return stub.ListRecordVersions(
-                ListRecordVersionsRequest(
-                    parent=full, page_size=page_size, page_token=page_token, filter=filter_
-                )
-            )
-
-        versions = read_pages(call, lambda answer: list(answer.records), limit)
+        request = ListRecordVersionsRequest(parent=full, filter=filter_)
+        versions = items(stub.ListRecordVersions, request, lambda page: page.records, limit)
         sync = Column("sync", lambda version: version.sync.rpartition("/")[2])
         content = Column("content", _content)
         shown: list[str | Column] = ["valid_from", "valid_to", sync, content]

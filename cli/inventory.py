@@ -8,20 +8,20 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from cli import aggregate, history, policy
+from cli.completion import collections, record_names
 from cli.connection import Connection, connection_of
 from cli.exit_codes import ExitCode
 from cli.moments import parse_time
 from cli.output import Column, talk, visible, write_message, write_messages
-from cli.paging import read_pages
 from secmesh.inventory.v1 import (
     record_pb2,
-    record_service_pb2,
     record_service_pb2_grpc,
     sync_pb2,
     sync_service_pb2,
     sync_service_pb2_grpc,
 )
 from secmesh.records.v1 import record_requests_pb2
+from secmesh_client import StreamCut, items, watch
 
 app = typer.Typer(help="Collect AWS accounts and look at what was found.", no_args_is_help=True)
 app.add_typer(history.app)
@@ -31,6 +31,8 @@ app.add_typer(policy.app)
 AT_HELP = "Show what stood at a time, such as 2026-01-31T12:00:00Z; else what stands now."
 RunName = Annotated[str, typer.Argument(help="Name of the run, as `syncs` lists it, or its id.")]
 
+PATIENCE = 30.0
+"""Seconds without an answer after which a run is no longer followed."""
 SHOWN_FIELDS = 6
 """Fields of the body that a table shows, the first of the contract."""
 
@@ -44,7 +46,10 @@ def sync(
         typer.Option(help="Region to read, any number of times; else the server's default."),
     ] = None,
     collection: Annotated[
-        list[str] | None, typer.Option(help="Collection to read, any number of times; else all.")
+        list[str] | None,
+        typer.Option(
+            help="Collection to read, any number of times; else all.", autocompletion=collections
+        ),
     ] = None,
 ) -> None:
     """Collect an account and follow the run to its end."""
@@ -81,27 +86,30 @@ def follow(stub: sync_service_pb2_grpc.SyncServiceStub, run: sync_pb2.Sync) -> s
     )
     with bar:
         task = bar.add_task(f"account {run.cloud_account_id}", total=None, counts="")
-        for event in stub.WatchSync(sync_service_pb2.WatchSyncRequest(name=run.name)):
-            if event.WhichOneof("event") == "ended":
-                break
-            run = event.sync
-            counts = f"{run.progress.resources} resources, {run.progress.calls} calls"
-            bar.update(
-                task,
-                total=run.progress.units or None,
-                completed=run.progress.units_done,
-                counts=counts,
-            )
-        else:
+        request = sync_service_pb2.WatchSyncRequest(name=run.name)
+        try:
+            for event in watch(stub.WatchSync, request, patience=PATIENCE):
+                run = event.sync
+                counts = f"{run.progress.resources} resources, {run.progress.calls} calls"
+                bar.update(
+                    task,
+                    total=run.progress.units or None,
+                    completed=run.progress.units_done,
+                    counts=counts,
+                )
+        except StreamCut:
             talk.print("The stream was cut; the run goes on: secmesh inventory syncs")
-            raise typer.Exit(ExitCode.UNREACHABLE)
+            raise typer.Exit(ExitCode.UNREACHABLE) from None
     return run
 
 
 @app.command()
 def ls(
     context: typer.Context,
-    collection: Annotated[str, typer.Argument(help="Such as s3_buckets; `kinds` lists them.")],
+    collection: Annotated[
+        str,
+        typer.Argument(help="Such as s3_buckets; `kinds` lists them.", autocompletion=collections),
+    ],
     filter_: Annotated[
         str, typer.Option("--filter", help='CEL condition, such as `encryption == "NONE"`.')
     ] = "",
@@ -134,13 +142,7 @@ def list_records(
     limit: int,
 ) -> Iterator[record_pb2.Record]:
     """Read records page by page."""
-
-    def call(page_size: int, page_token: str) -> record_service_pb2.ListRecordsResponse:
-        page = record_requests_pb2.ListRecordsRequest(page_size=page_size, page_token=page_token)
-        page.MergeFrom(request)
-        return stub.ListRecords(page)
-
-    return read_pages(call, lambda answer: list(answer.records), limit)
+    return items(stub.ListRecords, request, lambda page: page.records, limit)
 
 
 def shown_columns(record: record_pb2.Record) -> list[str | Column]:
@@ -161,7 +163,9 @@ def shown_columns(record: record_pb2.Record) -> list[str | Column]:
 @app.command()
 def get(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Full name, or COLLECTION/ID.")],
+    name: Annotated[
+        str, typer.Argument(help="Full name, or COLLECTION/ID.", autocompletion=record_names)
+    ],
     at: Annotated[str | None, typer.Option(help=AT_HELP)] = None,
 ) -> None:
     """Show one record with all its fields."""
@@ -193,17 +197,10 @@ def syncs(
     connection = connection_of(context)
     with connection.channel() as channel:
         stub = sync_service_pb2_grpc.SyncServiceStub(channel)
-
-        def call(page_size: int, page_token: str) -> sync_service_pb2.ListSyncsResponse:
-            return stub.ListSyncs(
-                sync_service_pb2.ListSyncsRequest(
-                    parent=connection.tenant, page_size=page_size, page_token=page_token
-                )
-            )
-
+        request = sync_service_pb2.ListSyncsRequest(parent=connection.tenant)
         columns = ["name", "cloud_account_id", "state", "start_time", "end_time"]
         counters = [f"progress.{name}" for name in ("resources", "rows_written", "denied")]
-        runs = read_pages(call, lambda answer: list(answer.syncs), limit)
+        runs = items(stub.ListSyncs, request, lambda page: page.syncs, limit)
         write_messages(runs, connection.output, columns + counters)
 
 
@@ -247,14 +244,7 @@ def manifest(
     full = run_name(connection, name)
     with connection.channel() as channel:
         stub = sync_service_pb2_grpc.SyncServiceStub(channel)
-
-        def call(page_size: int, page_token: str) -> sync_service_pb2.ListManifestEntriesResponse:
-            return stub.ListManifestEntries(
-                sync_service_pb2.ListManifestEntriesRequest(
-                    parent=full, page_size=page_size, page_token=page_token, filter=filter_
-                )
-            )
-
+        request = sync_service_pb2.ListManifestEntriesRequest(parent=full, filter=filter_)
         columns = ["region", "collection", "operation", "action", "outcome", "code", "calls"]
-        entries = read_pages(call, lambda answer: list(answer.manifest_entries), 0)
+        entries = items(stub.ListManifestEntries, request, lambda page: page.manifest_entries)
         write_messages(entries, connection.output, columns)

@@ -16,7 +16,7 @@ def main() -> None:
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        app()
+        app(prog_name="secmesh")  # also as `python -m`: completion is named by it
     except Exception as error:
         if os.environ.get(TRACEBACK_SETTING):
             raise

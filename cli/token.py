@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cli.completion import words
 from cli.connection import UsageProblem, home
 from mesh.contract.names import tenant_of
 from mesh.identity.keys import sign_token
@@ -23,7 +24,10 @@ def token(
     tenant: Annotated[str, typer.Option(help="Tenant the caller belongs to.")] = "acme",
     subject: Annotated[str, typer.Option(help="Who the caller is.")] = "operator",
     role: Annotated[
-        list[str] | None, typer.Option(help="Role, any number of times; `admin` if none.")
+        list[str] | None,
+        typer.Option(
+            help="Role, any number of times; `admin` if none.", autocompletion=words(ROLES)
+        ),
     ] = None,
     permission: Annotated[
         list[str] | None,

@@ -1,11 +1,5 @@
-"""Which hosts cannot be reached from another machine."""
+"""Which hosts cannot be reached from another machine: one rule for services and their clients."""
 
-import ipaddress
+from secmesh_client.loopback import is_loopback
 
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host, as written in an address or URL, is this machine's loopback."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+__all__ = ["is_loopback"]

@@ -9,12 +9,10 @@ from rich.text import Text
 
 from cli.compliance import Stub as ComplianceStub
 from cli.compliance import list_verdicts, run_evaluation
-from cli.connection import PACKAGE
 from cli.embedded.mesh import ACCOUNT, REGION, TENANT, EmbeddedMesh
 from cli.inventory import follow
 from cli.output import enum_word, talk, visible
 from cli.sample.account import populate
-from mesh.client import CallRefused, open_sync_channel
 from secmesh.inventory.v1 import (
     assessment_pb2,
     compliance_service_pb2,
@@ -22,6 +20,7 @@ from secmesh.inventory.v1 import (
     sync_service_pb2,
     sync_service_pb2_grpc,
 )
+from secmesh_client import CallRefused, connect
 
 PARENT = f"tenants/{TENANT}"
 SSP_ID = "sample"
@@ -49,7 +48,7 @@ def _tell(mesh: EmbeddedMesh) -> None:
     talk.print("A sample AWS account, with good and bad resources of every collected kind ...")
     populate(mesh.aws_endpoint, REGION)
     token = mesh.token_file.read_text()
-    with open_sync_channel(mesh.gateway, token=token, package=PACKAGE) as channel:
+    with connect(mesh.gateway, token=token) as channel:
         _collect(channel)
         assessment = _check(channel)
         _show_verdicts(assessment)

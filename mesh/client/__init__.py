@@ -1,7 +1,6 @@
-"""Channels to other services: typed stubs over them retry, propagate and raise typed errors."""
+"""Channels from one service to another: secmesh_client's, with what a served call hands on."""
 
 from mesh.client.aio import open_channel
-from mesh.client.refusal import CallRefused, refusal_of
-from mesh.client.sync import open_sync_channel
+from secmesh_client import CallRefused, refusal_of
 
-__all__ = ["CallRefused", "open_channel", "open_sync_channel", "refusal_of"]
+__all__ = ["CallRefused", "open_channel", "refusal_of"]

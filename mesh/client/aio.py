@@ -1,15 +1,12 @@
-"""Channels for asyncio."""
-
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from types import TracebackType
-from typing import Any, Self
+"""Channels from one service to another."""
 
 import grpc
 
-from mesh.client.outgoing import Outgoing, Token, require_safe_target
-from mesh.client.refusal import refusal_of
-from mesh.client.service_config import MIB, channel_options
+from mesh.client.outgoing import Outgoing
+from secmesh_client.aio.channel import over, plain_channel
+from secmesh_client.outgoing import Token
+from secmesh_client.service_config import MIB
+from secmesh_client.target import require_safe_target
 
 
 def open_channel(
@@ -23,137 +20,9 @@ def open_channel(
 ) -> grpc.aio.Channel:
     """Open a channel to the services of a package; stubs over it raise CallRefused.
 
-    ``token`` is a bearer token or gives one for each call. Without ``credentials`` (TLS) only
-    loopback is allowed, unless ``allow_plaintext`` says that the network is trusted.
+    It is secmesh_client's channel, and what is called while a call is served takes over its
+    request id and the time it has left. ``credentials`` are those of TLS or mTLS.
     """
     require_safe_target(target, credentials, allow_plaintext=allow_plaintext)
-    options = channel_options(package, max_message_bytes)
-    if credentials is None:
-        plain = grpc.aio.insecure_channel(target, options)
-    else:
-        plain = grpc.aio.secure_channel(target, credentials, options)
-    return _Channel(plain, Outgoing(package, token))
-
-
-class _Call:
-    """A call in flight: awaiting or iterating it raises CallRefused, all else is gRPC's."""
-
-    def __init__(self, call: Any) -> None:
-        self._call = call
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        try:
-            return (yield from self._call.__await__())
-        except grpc.RpcError as error:
-            raise refusal_of(error) from None
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        try:
-            async for message in self._call:
-                yield message
-        except grpc.RpcError as error:
-            raise refusal_of(error) from None
-        finally:
-            # Leaving the loop early ends the call; gRPC would keep it until garbage is collected.
-            self._call.cancel()
-
-    async def read(self) -> Any:
-        return await _translated(self._call.read())
-
-    async def write(self, message: Any) -> None:
-        try:
-            await self._call.write(message)
-        except (grpc.RpcError, asyncio.InvalidStateError):
-            # The call is over; why stands in its status, not in the failed write.
-            await _raise_status(self._call)
-            raise
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._call, name)
-
-
-async def _translated(pending: Awaitable[Any]) -> Any:
-    try:
-        return await pending
-    except grpc.RpcError as error:
-        raise refusal_of(error) from None
-
-
-async def _raise_status(call: Any) -> None:
-    code = await call.code()
-    if code is not grpc.StatusCode.OK:
-        trailers, details = await call.trailing_metadata(), await call.details()
-        raise refusal_of(grpc.aio.AioRpcError(code, None, trailers, details)) from None
-
-
-class _MultiCallable:
-    """Starts calls of one method with the channel's token, request id and time limit."""
-
-    def __init__(self, start: Callable[..., Any], outgoing: Outgoing, path: str) -> None:
-        self._start = start
-        self._outgoing = outgoing
-        self._default_timeout = outgoing.default_timeout(path)
-
-    def __call__(
-        self,
-        request: Any = None,
-        *,
-        timeout: float | None = None,
-        metadata: Any = None,
-        **rest: Any,
-    ) -> Any:
-        outgoing = self._outgoing
-        call = self._start(
-            request,
-            timeout=outgoing.timeout(timeout, self._default_timeout),
-            metadata=outgoing.metadata(metadata),
-            **rest,
-        )
-        return _Call(call)
-
-
-class _Channel(grpc.aio.Channel):
-    """A channel whose calls follow the rules of Outgoing."""
-
-    def __init__(self, channel: grpc.aio.Channel, outgoing: Outgoing) -> None:
-        self._channel = channel
-        self._outgoing = outgoing
-
-    def _multi(self, start: Callable[..., Any], path: str) -> Any:
-        return _MultiCallable(start, self._outgoing, path)
-
-    def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return self._multi(self._channel.unary_unary(method, *args, **kwargs), method)
-
-    def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return self._multi(self._channel.unary_stream(method, *args, **kwargs), method)
-
-    def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return self._multi(self._channel.stream_unary(method, *args, **kwargs), method)
-
-    def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return self._multi(self._channel.stream_stream(method, *args, **kwargs), method)
-
-    async def close(self, grace: float | None = None) -> None:
-        await self._channel.close(grace)
-
-    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
-        return self._channel.get_state(try_to_connect)
-
-    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        await self._channel.wait_for_state_change(last_observed_state)
-
-    async def channel_ready(self) -> None:
-        await self._channel.channel_ready()
-
-    async def __aenter__(self) -> Self:
-        await self._channel.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> bool | None:
-        return await self._channel.__aexit__(exc_type, exc_val, exc_tb)
+    plain = plain_channel(target, credentials, package, max_message_bytes)
+    return over(plain, Outgoing(package, token))

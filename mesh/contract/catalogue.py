@@ -9,7 +9,6 @@ from functools import cached_property
 from types import MappingProxyType
 
 from google.api import annotations_pb2, resource_pb2
-from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import (
     Descriptor,
     FieldDescriptor,
@@ -21,8 +20,8 @@ from google.protobuf.descriptor import (
 from mesh.contract.image import package_files
 from mesh.contract.names import NamePattern
 from secmesh.options.v1 import field_pb2, kind_pb2, method_pb2
+from secmesh_client.contract import is_idempotent, time_limit
 
-DEFAULT_TIMEOUT = timedelta(seconds=30)
 HTTP_BODY = "google.api.HttpBody"
 KIND_PLACEHOLDER = "{kind}"
 REQUEST_ID = "request_id"
@@ -289,13 +288,12 @@ def _service_methods(service: ServiceDescriptor) -> Iterator[Method]:
         routes = tuple(_routes(method))
         if not routes:
             raise CatalogueError(culprit, "has no google.api.http rule")
-        level = descriptor_pb2.MethodOptions.IdempotencyLevel
         yield Method(
             descriptor=method,
             path=f"/{service.full_name}/{method.name}",
             permission=rule.permission,
-            timeout=rule.timeout.ToTimedelta() if rule.HasField("timeout") else DEFAULT_TIMEOUT,
-            idempotent=options.idempotency_level != level.IDEMPOTENCY_UNKNOWN,
+            timeout=time_limit(options),
+            idempotent=is_idempotent(options),
             routes=routes,
             names=(*_name_fields(method.input_type), *_names_within(routes)),
             upload=_upload(method, rule.upload_bytes, routes),

@@ -18,7 +18,7 @@ import grpc
 from google.protobuf import message_factory
 from google.protobuf.message import Message
 
-from mesh.client.refusal import CallRefused, refusal_of
+from mesh.client import CallRefused, refusal_of
 from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE, create_signing_key, sign_token
 from mesh.identity.token import TokenVerifier
 from mesh.records.servicer import RecordServicer

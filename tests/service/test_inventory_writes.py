@@ -7,7 +7,7 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from mesh.client.refusal import refusal_of
+from mesh.client import refusal_of
 from mesh.contract.catalogue import load_catalogue
 from mesh.records.servicer import RecordServicer
 from mesh.sql.answers import Answers

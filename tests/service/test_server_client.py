@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from mesh.client import CallRefused, open_channel, open_sync_channel
+from mesh.client import CallRefused, open_channel
 from mesh.errors import DependencyUnavailable
 from mesh.server.call import current_call
 from secmesh.inventory.v1 import (
@@ -21,6 +21,7 @@ from secmesh.inventory.v1 import (
     sync_service_pb2_grpc,
 )
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest, ListRecordsRequest
+from secmesh_client import connect
 from tests.service.server_fixtures import PACKAGE, RECORD, SYNC, Running, running
 
 GET = GetRecordRequest(name=RECORD)
@@ -218,7 +219,7 @@ async def test_the_blocking_channel_does_the_same(server: Running) -> None:
 
     def work() -> None:
         token = server.token()
-        with open_sync_channel(server.address, package=PACKAGE, token=token) as channel:
+        with connect(server.address, token=token) as channel:
             records = record_service_pb2_grpc.RecordServiceStub(channel)
             assert records.GetRecord(GET).name == RECORD
             response, call = records.GetRecord.with_call(
@@ -234,7 +235,7 @@ async def test_the_blocking_channel_does_the_same(server: Running) -> None:
             with pytest.raises(CallRefused) as stream:
                 next(events)
             assert stream.value.reason == "DEPENDENCY_UNAVAILABLE"
-        with open_sync_channel(server.address, package=PACKAGE) as channel:
+        with connect(server.address) as channel:
             records = record_service_pb2_grpc.RecordServiceStub(channel)
             with pytest.raises(CallRefused) as missing:
                 records.GetRecord(GET)

@@ -12,12 +12,12 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from mesh.client import open_sync_channel
 from mesh.embedded.aws import AwsEndpoint
 from mesh.identity.keys import create_signing_key, sign_token
 from secmesh.inventory.v1 import sync_service_pb2_grpc
 from secmesh.inventory.v1.sync_pb2 import Sync
 from secmesh.inventory.v1.sync_service_pb2 import StartSyncRequest, WatchSyncRequest
+from secmesh_client import connect
 from services.inventory.settings import InventorySettings, describe
 from tests.service.collect_world import CATALOGUE, SAMPLE_ACCOUNT, TENANT
 
@@ -51,7 +51,7 @@ def test_the_process_serves_syncs_and_stops_in_order(aws: AwsEndpoint, tmp_path:
                 answer = health.Check(health_pb2.HealthCheckRequest(service=service))
                 assert answer.status == health_pb2.HealthCheckResponse.SERVING
         token = sign_token(tmp_path / "keys", subject="ann", tenant="acme", roles=["admin"])
-        with open_sync_channel(address, package=CATALOGUE.package, token=token) as channel:
+        with connect(address, token=token) as channel:
             stub = sync_service_pb2_grpc.SyncServiceStub(channel)
             wanted = Sync(cloud_account_id=SAMPLE_ACCOUNT, collections=["s3_account_settings"])
             sync = stub.StartSync(StartSyncRequest(parent=TENANT, sync=wanted))

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from mesh.client import open_sync_channel
 from mesh.embedded.aws import AwsEndpoint
 from mesh.embedded.aws_faults import Faults
 from mesh.identity.keys import create_signing_key, sign_token
 from secmesh.inventory.v1 import sync_service_pb2_grpc
 from secmesh.inventory.v1.sync_pb2 import Sync
 from secmesh.inventory.v1.sync_service_pb2 import GetSyncRequest, StartSyncRequest, WatchSyncRequest
+from secmesh_client import connect
 from services.inventory.collect.registry import REGISTRY
 from services.inventory.errors import AccountNotGranted, SyncEnded, SyncRunning
 from tests.service.collect_world import CATALOGUE, SAMPLE_ACCOUNT, TENANT, World, body_of, world
@@ -61,7 +61,7 @@ def service(folder: Path, aws: AwsEndpoint) -> Iterator[tuple["subprocess.Popen[
 @contextmanager
 def stub_of(address: str, folder: Path) -> Iterator[sync_service_pb2_grpc.SyncServiceStub]:
     token = sign_token(folder / "keys", subject="ann", tenant="acme", roles=["operator"])
-    with open_sync_channel(address, package=CATALOGUE.package, token=token) as channel:
+    with connect(address, token=token) as channel:
         yield sync_service_pb2_grpc.SyncServiceStub(channel)
 
 

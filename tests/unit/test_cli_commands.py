@@ -19,7 +19,6 @@ from typer.testing import CliRunner, Result
 
 from cli.app import app
 from cli.compliance import FORMATS, ReportFormat
-from mesh.client.sync import wrap_sync_channel
 from mesh.contract.image import package_files
 from mesh.errors import PermissionMissing
 from secmesh.inventory.v1 import (
@@ -36,6 +35,7 @@ from secmesh.inventory.v1 import (
     sync_service_pb2,
 )
 from secmesh.records.v1 import aggregate_pb2
+from secmesh_client import over
 
 SERVICES = {
     service.name: service
@@ -90,8 +90,8 @@ class Operator:
 def operator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Operator]:
     channel = grpc_testing.channel(SERVICES.values(), grpc_testing.strict_real_time())
 
-    wrapped = wrap_sync_channel(channel, package="secmesh.inventory.v1")
-    monkeypatch.setattr("cli.connection.open_sync_channel", lambda *_, **__: wrapped)
+    wrapped = over(channel)
+    monkeypatch.setattr("cli.connection.connect", lambda *_, **__: wrapped)
     monkeypatch.setenv("SECMESH_HOME", str(tmp_path))
     with ThreadPoolExecutor(1) as pool:
         yield Operator(channel, pool)
@@ -322,9 +322,24 @@ def test_a_failed_run_is_exit_code_1(operator: Operator) -> None:
     assert "no credentials" in result.stderr
 
 
-def test_a_stream_without_its_end_was_cut(operator: Operator) -> None:
+def test_a_stream_without_its_end_was_cut(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.inventory.PATIENCE", 0.0)
     result, _ = run_sync(operator, sync_event(1, sync_pb2.Sync.STATE_RUNNING))
     assert result.exit_code == 3
+    assert "the run goes on" in result.stderr
+
+
+def test_a_run_is_followed_across_a_cut(operator: Operator) -> None:
+    done = operator.run("-o", "json", "inventory", "resume", "s1")
+    operator.answer("SyncService", "ResumeSync", sync_pb2.Sync(name="tenants/acme/syncs/s1"))
+    operator.stream("SyncService", "WatchSync", sync_event(1, sync_pb2.Sync.STATE_RUNNING))
+    again = operator.stream(
+        "SyncService", "WatchSync", sync_event(2, sync_pb2.Sync.STATE_SUCCEEDED), ENDED
+    )
+    assert json.loads(done.result(SECONDS).stdout)["state"] == "STATE_SUCCEEDED"
+    assert again.name == "tenants/acme/syncs/s1"
 
 
 def test_import_sends_the_file_under_an_id_made_of_its_name(

@@ -17,9 +17,9 @@ from cli.compliance import parse_age
 from cli.connection import UsageProblem
 from cli.exit_codes import ExitCode
 from cli.output import cell, visible
-from mesh.client.sync import open_sync_channel
 from mesh.identity.keys import KEY_FILE, create_signing_key
 from secmesh.inventory.v1 import ssp_pb2
+from secmesh_client import connect
 
 PROGRAM = [sys.executable, "-m", "cli.main"]
 TOKEN = jwt.encode({"tenant": "acme", "sub": "ann"}, "k" * 32)
@@ -63,14 +63,14 @@ def test_an_address_of_version_6_keeps_its_brackets(
 
     def opened(target: str, **options: Any) -> Any:
         targets.append(target)
-        return open_sync_channel("127.0.0.1:1", **options)
+        return connect("127.0.0.1:1", **options)
 
-    monkeypatch.setattr("cli.connection.open_sync_channel", opened)
+    monkeypatch.setattr("cli.connection.connect", opened)
     result = run(
         *("inventory", "kinds"), home=tmp_path, SECMESH_ENDPOINT="[::1]:9", SECMESH_TOKEN=TOKEN
     )
     assert result.exit_code == ExitCode.UNREACHABLE
-    assert targets == ["[::1]:9"]
+    assert targets == ["http://[::1]:9"]
 
 
 @pytest.mark.parametrize("token", ["a\nb", "ünïcode", "a b", "a" * 20_000])
@@ -188,7 +188,7 @@ def test_an_interrupt_while_modules_load(tmp_path: Path) -> None:
 def test_a_mistake_of_the_program_is_told_without_its_text(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def mistaken() -> None:
+    def mistaken(**_: str) -> None:
         raise ZeroDivisionError("secret")
 
     monkeypatch.setattr(command, "app", mistaken)

@@ -9,11 +9,8 @@ import grpc_testing
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from mesh.client import CallRefused, open_channel, open_sync_channel, refusal_of
+from mesh.client import CallRefused, open_channel, refusal_of
 from mesh.client.outgoing import MARGIN_SECONDS, Outgoing
-from mesh.client.refusal import DETAILS_KEY
-from mesh.client.service_config import channel_options, service_config
-from mesh.client.sync import wrap_sync_channel
 from mesh.contract.catalogue import load_catalogue
 from mesh.errors import DependencyUnavailable, ResourceNotFound
 from mesh.server.call import Call, enter_call
@@ -25,6 +22,10 @@ from secmesh.inventory.v1 import (
     sync_service_pb2_grpc,
 )
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest
+from secmesh_client import Tls, connect, over
+from secmesh_client.contract import rules
+from secmesh_client.refusal import DETAILS_KEY
+from secmesh_client.service_config import channel_options, service_config
 
 PACKAGE = "secmesh.inventory.v1"
 RECORD = "tenants/acme/iam_users/u1"
@@ -86,14 +87,14 @@ def test_the_request_id_beside_a_refusal_of_the_gateway_is_read(where: str) -> N
 
 def test_only_what_is_safe_to_send_again_is_retried() -> None:
     catalogue = load_catalogue(PACKAGE)
-    (entry,) = service_config(catalogue)["methodConfig"]
+    (entry,) = service_config(rules(PACKAGE))["methodConfig"]
     named = {f"/{each['service']}/{each['method']}" for each in entry["name"]}
     assert named == {path for path, method in catalogue.methods.items() if method.idempotent}
     assert f"/{PACKAGE}.SyncService/StartSync" not in named
     assert f"/{PACKAGE}.RecordService/GetRecord" in named
     assert entry["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
     assert entry["retryPolicy"]["maxAttempts"] == 4
-    assert service_config(catalogue)["retryThrottling"]["maxTokens"] > 0
+    assert service_config(rules(PACKAGE))["retryThrottling"]["maxTokens"] > 0
 
 
 def test_channel_options_raise_the_limits_and_ping() -> None:
@@ -109,15 +110,14 @@ def test_channel_options_raise_the_limits_and_ping() -> None:
 )
 def test_a_token_does_not_cross_a_network_in_the_clear(target: str) -> None:
     with pytest.raises(ValueError, match="loopback"):
-        open_sync_channel(target, package=PACKAGE, token="t")
-    open_sync_channel(target, package=PACKAGE, token="t", allow_plaintext=True).close()
-    secure = grpc.ssl_channel_credentials()
-    open_sync_channel(target, package=PACKAGE, token="t", credentials=secure).close()
+        connect(target, token="t")
+    connect(target, token="t", allow_plaintext=True).close()
+    connect(target, token="t", tls=Tls()).close()
 
 
 @pytest.mark.parametrize("target", ["127.0.0.1:1", "[::1]:1", "localhost:1", "unix:socket"])
 async def test_loopback_needs_no_tls(target: str) -> None:
-    open_sync_channel(target, package=PACKAGE).close()
+    connect(target).close()
     await open_channel(target, package=PACKAGE).close()
 
 
@@ -170,7 +170,7 @@ class Fake:
             )
         ]
         self.testing: Any = grpc_testing.channel(services, grpc_testing.strict_real_time())
-        self.channel = wrap_sync_channel(self.testing, package=PACKAGE, token=lambda: "t-1")
+        self.channel = over(self.testing, token=lambda: "t-1")
         self.services = services
 
     def method(self, service: int, name: str) -> Any:

@@ -52,8 +52,40 @@ def test_a_deployable_imports_no_other(deployable: str) -> None:
 def test_imports_are_absolute() -> None:
     relative = [
         entry
-        for folder in ("mesh", "services", "gateway", "cli")
+        for folder in ("secmesh_client", "mesh", "services", "gateway", "cli")
         for entry in imported(ROOT / folder)
         if entry[1].startswith(".")
     ]
     assert not relative
+
+
+def test_the_client_stands_alone() -> None:
+    wrong = [
+        (path, module)
+        for path, module in imported(ROOT / "secmesh_client")
+        if module.split(".")[0] in {"mesh", "services", "gateway", "cli"}
+    ]
+    assert not wrong
+
+
+def test_other_packages_use_what_the_client_names() -> None:
+    """What is not in __all__ may change; mesh alone is built on the inside."""
+    wrong = [
+        (path, module)
+        for folder in ("services", "gateway", "cli")
+        for path, module in imported(ROOT / folder)
+        if module.startswith("secmesh_client.") and module != "secmesh_client.aio"
+    ]
+    assert not wrong
+
+
+def test_commands_that_call_a_mesh_import_nothing_else_of_it() -> None:
+    # These run a mesh, or keep its keys, on this machine.
+    here = [ROOT / "cli" / name for name in ("embedded", "sample", "token.py", "keys.py")]
+    wrong = [
+        (path, module)
+        for path, module in imported(ROOT / "cli")
+        if module.split(".")[0] == "mesh"
+        and not any(Path(path).is_relative_to(folder) for folder in here)
+    ]
+    assert not wrong

@@ -5,10 +5,10 @@ import math
 import time
 from typing import Any
 
-from mesh.contract.catalogue import DEFAULT_TIMEOUT
 from mesh.errors import DeadlineExceeded, Refusal, TokenExpired
 from mesh.server.call import Call
 from mesh.server.interceptors.chain import CallInterceptor, Context, Proceed
+from secmesh_client.contract import DEFAULT_TIMEOUT
 
 
 class Deadline(CallInterceptor):

@@ -1,16 +1,30 @@
 """Errors of a call as the caller sees them."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
-from mesh.server.call import REQUEST_ID_KEY
-
+REQUEST_ID_KEY = "x-request-id"
 DETAILS_KEY = "grpc-status-details-bin"
 _M = TypeVar("_M", bound=Message)
+
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A field of the request that broke its bounds."""
+
+    field: str
+    """Path of the field in the request."""
+    description: str
+    reason: str
+    """Such as ``INVALID``; for machines."""
 
 
 class CallRefused(Exception):
@@ -47,6 +61,32 @@ class CallRefused(Exception):
         """Give a detail of one kind, such as BadRequest or RetryInfo, or None."""
         found = kind()
         return next((found for each in self.status.details if each.Unpack(found)), None)
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """The fields that were refused; empty if the reason is another."""
+        found = self.detail(error_details_pb2.BadRequest)
+        listed = found.field_violations if found is not None else ()
+        return tuple(Violation(each.field, each.description, each.reason) for each in listed)
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds after which the server says that trying again makes sense, if it says so."""
+        found = self.detail(error_details_pb2.RetryInfo)
+        return found.retry_delay.ToTimedelta().total_seconds() if found is not None else None
+
+
+class StreamCut(CallRefused):
+    """A stream stopped without the end that its contract promises; code UNAVAILABLE."""
+
+    def __init__(self) -> None:
+        code = grpc.StatusCode.UNAVAILABLE
+        super().__init__(status_pb2.Status(code=code.value[0], message="the stream was cut"), code)
+
+
+def refusal_in(status: status_pb2.Status) -> CallRefused:
+    """Read the error that a stream ended with in band."""
+    return CallRefused(status, _CODES.get(status.code, grpc.StatusCode.UNKNOWN))
 
 
 def refusal_of(error: grpc.RpcError) -> CallRefused:

@@ -1,10 +1,10 @@
 """Channel settings derived from the contract (gRFC A6: retries in the service config)."""
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
-from mesh.contract.catalogue import Catalogue, load_catalogue
+from secmesh_client.contract import Rule, rules
 
 MIB = 1 << 20
 MAX_ATTEMPTS = 4
@@ -19,13 +19,13 @@ _RETRY_POLICY = {
 _RETRY_THROTTLING = {"maxTokens": 100, "tokenRatio": 0.1}
 
 
-def service_config(catalogue: Catalogue) -> dict[str, Any]:
-    """Write the service config of a package: only what is safe to send again is retried.
+def service_config(methods: Mapping[str, Rule]) -> dict[str, Any]:
+    """Write the service config of methods: only what is safe to send again is retried.
 
     Hedging is left out: gRPC's C core does not have it.
     """
     names = []
-    for method in catalogue.methods.values():
+    for method in methods.values():
         if method.idempotent:
             service, name = method.path.lstrip("/").split("/")
             names.append({"service": service, "method": name})
@@ -36,9 +36,9 @@ def service_config(catalogue: Catalogue) -> dict[str, Any]:
 
 
 def channel_options(package: str, max_message_bytes: int) -> list[tuple[str, str | int]]:
-    """Give the options of a channel to the services of one package."""
+    """Give the options of a channel to the services of one package; all if it is empty."""
     return [
-        ("grpc.service_config", orjson.dumps(service_config(load_catalogue(package))).decode()),
+        ("grpc.service_config", json.dumps(service_config(rules(package)))),
         # The contract decides about retries, not a DNS record.
         ("grpc.service_config_disable_resolution", 1),
         # 4 MiB by default for what is received, no limit for what is sent.

@@ -6,38 +6,47 @@ from typing import Any, Self
 
 import grpc
 
-from mesh.client.outgoing import Outgoing, Token, require_safe_target
-from mesh.client.refusal import refusal_of
-from mesh.client.service_config import MIB, channel_options
+from secmesh_client.outgoing import Outgoing, Token
+from secmesh_client.refusal import refusal_of
+from secmesh_client.service_config import MIB, channel_options
+from secmesh_client.target import Tls, require_safe_target, resolve
 
 
-def open_sync_channel(
+def connect(
     target: str,
     *,
-    package: str,
     token: Token | None = None,
-    credentials: grpc.ChannelCredentials | None = None,
+    tls: Tls | None = None,
     allow_plaintext: bool = False,
     max_message_bytes: int = 16 * MIB,
 ) -> grpc.Channel:
-    """Open a blocking channel to the services of a package; stubs over it raise CallRefused.
+    """Open a blocking channel to a mesh; the stubs of ``secmesh.*`` over it raise CallRefused.
 
-    The arguments are those of mesh.client.aio.open_channel.
+    Args:
+        target: ``https://HOST[:PORT]``, ``http://HOST:PORT``, or a name of gRPC such as
+            ``HOST:PORT`` or ``unix:PATH``.
+        token: Bearer token, or what gives one for each call, such as a TokenFile.
+        tls: Authorities and client certificate; without it, and without ``https``, only
+            loopback is allowed.
+        allow_plaintext: The network to the target is trusted with tokens.
+        max_message_bytes: Largest message either way.
+
+    Raises:
+        ValueError: The target is ill-formed, or a token would cross a network in the clear.
     """
-    require_safe_target(target, credentials, allow_plaintext=allow_plaintext)
-    options = channel_options(package, max_message_bytes)
+    name, credentials = resolve(target, tls)
+    require_safe_target(name, credentials, allow_plaintext=allow_plaintext)
+    options = channel_options("", max_message_bytes)
     if credentials is None:
-        plain = grpc.insecure_channel(target, options)
+        plain = grpc.insecure_channel(name, options)
     else:
-        plain = grpc.secure_channel(target, credentials, options)
-    return wrap_sync_channel(plain, package=package, token=token)
+        plain = grpc.secure_channel(name, credentials, options)
+    return over(plain, token=token)
 
 
-def wrap_sync_channel(
-    channel: grpc.Channel, *, package: str, token: Token | None = None
-) -> grpc.Channel:
-    """Put the rules of open_sync_channel over a channel, such as one of grpcio-testing."""
-    return _Channel(channel, Outgoing(package, token))
+def over(channel: grpc.Channel, *, token: Token | None = None) -> grpc.Channel:
+    """Put the rules of connect over a channel of your own, such as one of grpcio-testing."""
+    return _Channel(channel, Outgoing("", token))
 
 
 class _Stream:

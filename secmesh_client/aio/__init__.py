@@ -1,0 +1,21 @@
+"""The client for asyncio: the same names as in secmesh_client."""
+
+from secmesh_client.aio.channel import connect
+from secmesh_client.aio.paging import items, pages
+from secmesh_client.aio.streams import watch, whole
+from secmesh_client.refusal import CallRefused, StreamCut, Violation
+from secmesh_client.target import Tls
+from secmesh_client.token_file import TokenFile
+
+__all__ = [
+    "CallRefused",
+    "StreamCut",
+    "Tls",
+    "TokenFile",
+    "Violation",
+    "connect",
+    "items",
+    "pages",
+    "watch",
+    "whole",
+]
