@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mesh.identity.keys import create_signing_key
-from mesh.sql.engine import open_engine
+from mesh.sql.engine import Pool, open_engine
 from secmesh.inventory.v1 import compliance_service_pb2 as api
 from services.inventory import __main__ as service
 from services.inventory.compliance.assessor import EVALUATIONS, Assessor
@@ -56,8 +56,8 @@ async def test_a_service_whose_connections_are_all_in_use_stays_healthy(
 ) -> None:
     engines: list[AsyncEngine] = []
 
-    def open_and_remember(url: str) -> AsyncEngine:
-        engines.append(open_engine(url))
+    def open_and_remember(url: str, pool: Pool) -> AsyncEngine:
+        engines.append(open_engine(url, pool))
         return engines[-1]
 
     monkeypatch.setattr(service, "open_engine", open_and_remember)

@@ -21,6 +21,7 @@ OWN = "222222222222"
 """An account that these tests change."""
 SAMPLE = {
     "access_keys": 3,
+    "account_metadata": 1,
     "cloudtrail_trails": 2,
     "dynamodb_tables": 2,
     "iam_password_policy": 1,
@@ -29,6 +30,8 @@ SAMPLE = {
     "iam_users": 7,
     "kms_keys": 5,
     "lambda": 4,
+    "rds_instances": 4,
+    "rds_snapshots": 8,
     "s3_account_settings": 1,
     "s3_buckets": 7,
     "security_groups": 12,
