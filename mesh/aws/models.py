@@ -1,10 +1,12 @@
-"""The descriptions of AWS's services, as botocore ships them, without what only people read.
+"""The descriptions of AWS's services, as botocore ships them, without what is never used.
 
 botocore parses each description into ordered dictionaries with all its documentation. Here they
-are plain dictionaries without it, parsed once a process: less memory, and less CPU.
+are plain dictionaries without it, parsed once a process, and of a service whose operations are
+declared only those remain: less memory, and less CPU.
 """
 
 import gzip
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,20 @@ _FORMS = (".json", _PACKED)
 _DOCUMENTATION = "documentation"
 # Elsewhere botocore insists on the texts: those of parameters of endpoints.
 _DOCUMENTED = ("operations", "shapes")
+_BY_BOTOCORE = frozenset({"s3:HeadBucket", "s3:CreateSession"})
+"""What botocore calls by itself: where a bucket is, a session for buckets of one zone."""
 
 
 class LeanFiles:
     """Reads a description by its path without suffix, as botocore's Loader asks for it."""
+
+    def __init__(self, operations: Iterable[str] = ()) -> None:
+        """``service:Operation``; services of which none is named stay whole."""
+        declared = frozenset(operations)
+        self._kept: dict[str, set[str]] = {}
+        for operation in declared | _BY_BOTOCORE if declared else declared:
+            service, _, name = operation.partition(":")
+            self._kept.setdefault(service, set()).add(name)
 
     def exists(self, file_path: str) -> bool:
         """Tell whether there is such a file."""
@@ -34,10 +46,39 @@ class LeanFiles:
             if path.is_file():
                 content = path.read_bytes()
                 described = orjson.loads(gzip.decompress(content) if suffix == _PACKED else content)
+                # The folder of a service holds one of each version.
+                kept = self._kept.get(path.parent.parent.name)
+                if kept is not None and described.keys() >= set(_DOCUMENTED):
+                    described = reduced(described, kept)
                 for part in _DOCUMENTED:
                     undocumented(described.get(part))
                 return described
         return None
+
+
+def reduced(described: dict[str, Any], operations: set[str]) -> dict[str, Any]:
+    """Give a description with these operations alone and the shapes that they use."""
+    kept = {name: each for name, each in described["operations"].items() if name in operations}
+    shapes: dict[str, Any] = {}
+    open_names = set(_shapes_in(kept))
+    while open_names:
+        name = open_names.pop()
+        shapes[name] = described["shapes"][name]
+        open_names |= set(_shapes_in(shapes[name])) - shapes.keys()
+    return described | {"operations": kept, "shapes": shapes}
+
+
+def _shapes_in(part: Any) -> Iterator[str]:
+    """Give the shapes that a part names; a member called "shape" is no name."""
+    if isinstance(part, dict):
+        named = part.get("shape")
+        if isinstance(named, str):
+            yield named
+        for each in part.values():
+            yield from _shapes_in(each)
+    elif isinstance(part, list):
+        for each in part:
+            yield from _shapes_in(each)
 
 
 def undocumented(described: Any) -> None:
@@ -52,10 +93,10 @@ def undocumented(described: Any) -> None:
             undocumented(each)
 
 
-def lean_loader(configured: str | None = None) -> Loader:
+def lean_loader(configured: str | None = None, operations: Iterable[str] = ()) -> Loader:
     """Make botocore's loader read so; folders beside botocore's own stand between colons."""
     loader: Any = create_loader(configured)
-    loader.file_loader = LeanFiles()
+    loader.file_loader = LeanFiles(operations)
     found: Loader = loader
     return found
 
@@ -63,11 +104,11 @@ def lean_loader(configured: str | None = None) -> Loader:
 _shared_loader = cache(lean_loader)
 
 
-def new_session() -> botocore.session.Session:
+def new_session(operations: frozenset[str] = frozenset()) -> botocore.session.Session:
     """Make a session with credentials of its own on the descriptions that all share."""
     session = botocore.session.get_session()
     # AWS_DATA_PATH may name folders with further descriptions.
     session.register_component(
-        "data_loader", _shared_loader(session.get_config_variable("data_path"))
+        "data_loader", _shared_loader(session.get_config_variable("data_path"), operations)
     )
     return session

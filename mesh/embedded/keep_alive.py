@@ -52,7 +52,7 @@ class KeepAliveHandler(WSGIRequestHandler):
         try:
             chunks, status, headers = run_wsgi_app(self.server.app, environ, buffered=True)
             content = b"".join(chunks)
-        except Exception:  # whatever it was, the client is answered
+        except Exception:  # noqa: BLE001  # whatever it was, the client is answered
             _LOG.exception("a request failed")
             self._answer("500 INTERNAL SERVER ERROR", (), b"")
             return

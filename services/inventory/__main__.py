@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -30,8 +31,8 @@ from mesh.sql.backup.backups import Backups
 from mesh.sql.backup.folder import BackupFolder
 from mesh.sql.backup.schedule import BackupSchedule
 from mesh.sql.engine import EngineUrlError, open_engine
-from mesh.sql.migration import MigrationRefused
-from mesh.sql.migration_command import add_migrate_arguments, require_schema, run_migrate
+from mesh.sql.migration_command import add_migrate_arguments, run_migrate
+from mesh.sql.schema import MigrationRefused, require_schema
 from mesh.sql.settings import Pool
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables
@@ -99,7 +100,7 @@ def build_runner(settings: InventorySettings, catalogue: Catalogue, store: Store
     return SyncRunner(
         catalogue,
         REGISTRY,
-        Accounts(settings.access()),
+        Accounts(replace(settings.access(), operations=REGISTRY.operations)),
         settings.grants,
         Stores(InventoryStore(store), SyncStore(store), leases),
         Limits(settings.units, settings.reads, settings.unit_limit),
