@@ -67,7 +67,7 @@ class Access:
     endpoint_url: str = ""
     """One endpoint for every service; empty for AWS itself."""
     operations: frozenset[str] = frozenset()
-    """What is called, as ``service:Operation``; services of which none is named can be called whole."""
+    """What is called, ``service:Operation``; services of which none is named stay whole."""
     role: str = ""
     """ARN of the role to assume in another account, with ``{account}`` in it; empty for none."""
     external_id: str = ""

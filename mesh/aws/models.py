@@ -6,6 +6,7 @@ declared only those remain: less memory, and less CPU.
 """
 
 import gzip
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -17,9 +18,11 @@ from botocore.loaders import Loader, create_loader
 
 _PACKED = ".json.gz"
 _FORMS = (".json", _PACKED)
-_DOCUMENTATION = "documentation"
-# Elsewhere botocore insists on the texts: those of parameters of endpoints.
-_DOCUMENTED = ("operations", "shapes")
+# In a string each of its quotes would have a backslash before it.
+_DOCUMENTATION = rb'"documentation"\s*:\s*"[^"\\]*(?:\\.[^"\\]*)*"\s*'
+_TEXT = re.compile(rb",\s*" + _DOCUMENTATION + rb"(?=\})|" + _DOCUMENTATION + rb"(?:,|(?=\}))")
+_SERVICE = "service-"
+"""How files begin that describe operations; elsewhere botocore insists on the texts."""
 _BY_BOTOCORE = frozenset({"s3:HeadBucket", "s3:CreateSession"})
 """What botocore calls by itself: where a bucket is, a session for buckets of one zone."""
 
@@ -45,15 +48,20 @@ class LeanFiles:
             path = Path(file_path + suffix)
             if path.is_file():
                 content = path.read_bytes()
-                described = orjson.loads(gzip.decompress(content) if suffix == _PACKED else content)
-                # The folder of a service holds one of each version.
-                kept = self._kept.get(path.parent.parent.name)
-                if kept is not None and described.keys() >= set(_DOCUMENTED):
-                    described = reduced(described, kept)
-                for part in _DOCUMENTED:
-                    undocumented(described.get(part))
-                return described
+                if suffix == _PACKED:
+                    content = gzip.decompress(content)
+                return self._described(path, content)
         return None
+
+    def _described(self, path: Path, content: bytes) -> Any:
+        if not path.name.startswith(_SERVICE):
+            return orjson.loads(content)
+        described = orjson.loads(undocumented(content))
+        # The folder of a service holds one of each version.
+        kept = self._kept.get(path.parent.parent.name)
+        # Files of the same name with extras hold no operations.
+        whole = kept is None or "operations" not in described
+        return described if whole else reduced(described, kept or set())
 
 
 def reduced(described: dict[str, Any], operations: set[str]) -> dict[str, Any]:
@@ -81,16 +89,12 @@ def _shapes_in(part: Any) -> Iterator[str]:
             yield from _shapes_in(each)
 
 
-def undocumented(described: Any) -> None:
-    """Take the texts out of a description; a member of that name, which is no text, stays."""
-    if isinstance(described, dict):
-        if isinstance(described.get(_DOCUMENTATION), str):
-            del described[_DOCUMENTATION]
-        for each in described.values():
-            undocumented(each)
-    elif isinstance(described, list):
-        for each in described:
-            undocumented(each)
+def undocumented(content: bytes) -> bytes:
+    """Take the documentation out of a JSON text; a member of that name, which is no text, stays.
+
+    Done before it is parsed, because the texts are more than half of it.
+    """
+    return _TEXT.sub(b"", content)
 
 
 def lean_loader(configured: str | None = None, operations: Iterable[str] = ()) -> Loader:

@@ -23,6 +23,7 @@ from mesh.errors import Refusal
 from mesh.identity.jwks import JwksInvalid
 from mesh.identity.token import TokenVerifier
 from mesh.records.servicer import RecordServicer
+from mesh.server.garbage import kept_for_good
 from mesh.server.log import configure_logging
 from mesh.server.serve import ListenError, Server
 from mesh.server.workers import WorkerFailed, Workers, end_with_parent
@@ -159,7 +160,8 @@ async def serve(settings: InventorySettings, _arguments: argparse.Namespace) -> 
     if settings.workers > 1:
         await serve_by_workers(settings)
         return
-    server = await build_server(settings)
+    with kept_for_good():
+        server = await build_server(settings)
     if settings.share_port:
         end_with_parent()
     await server.run_until_signal()
