@@ -22,7 +22,9 @@ _FORMS = (".json", _PACKED)
 _DOCUMENTATION = rb'"documentation"\s*:\s*"[^"\\]*(?:\\.[^"\\]*)*"\s*'
 _TEXT = re.compile(rb",\s*" + _DOCUMENTATION + rb"(?=\})|" + _DOCUMENTATION + rb"(?:,|(?=\}))")
 _SERVICE = "service-"
-"""How files begin that describe operations; elsewhere botocore insists on the texts."""
+"""How files begin that describe operations; in rules of endpoints botocore insists on texts."""
+_CLIENT_PARAMETERS = "clientContextParams"
+"""Here too it does, but not on what they say."""
 _BY_BOTOCORE = frozenset({"s3:HeadBucket", "s3:CreateSession"})
 """What botocore calls by itself: where a bucket is, a session for buckets of one zone."""
 
@@ -57,6 +59,8 @@ class LeanFiles:
         if not path.name.startswith(_SERVICE):
             return orjson.loads(content)
         described = orjson.loads(undocumented(content))
+        for parameter in described.get(_CLIENT_PARAMETERS, {}).values():
+            parameter["documentation"] = ""
         # The folder of a service holds one of each version.
         kept = self._kept.get(path.parent.parent.name)
         # Files of the same name with extras hold no operations.

@@ -39,6 +39,12 @@ def test_a_service_is_described_as_botocore_does(service: str) -> None:
     wanted = full.load_service_model(service, "service-2")
     assert without_texts(found) == without_texts(wanted)
     assert len(json.dumps(found)) < len(json.dumps(wanted))
+    # What endpoints depend on; botocore needs a text with each.
+    read, known = (
+        [(each.name, each.type) for each in ServiceModel(model).client_context_parameters]
+        for model in (found, wanted)
+    )
+    assert read == known
     rules = lean.load_service_model(service, "endpoint-rule-set-1")
     assert rules == full.load_service_model(service, "endpoint-rule-set-1")
 
