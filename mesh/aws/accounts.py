@@ -66,6 +66,8 @@ class Access:
     """Where global services are asked and what is read if no region is named."""
     endpoint_url: str = ""
     """One endpoint for every service; empty for AWS itself."""
+    operations: frozenset[str] = frozenset()
+    """What is called, ``service:Operation``; services of which none is named stay whole."""
     role: str = ""
     """ARN of the role to assume in another account, with ``{account}`` in it; empty for none."""
     external_id: str = ""
@@ -190,12 +192,14 @@ def _client(
 
 
 @cache
-def _known_regions() -> frozenset[str]:
-    session = new_session()
+def _known_regions(operations: frozenset[str]) -> frozenset[str]:
+    # botocore's own way would read the description of EC2, its largest, for this alone.
+    known: Any = new_session(operations).get_component("data_loader").load_data("endpoints")
     return frozenset(
         region
-        for partition in session.get_available_partitions()
-        for region in session.get_available_regions("ec2", partition)
+        for partition in known["partitions"]
+        for region in partition["services"].get("ec2", {}).get("endpoints", ())
+        if region in partition["regions"]
     )
 
 
@@ -204,7 +208,7 @@ class Accounts:
 
     def __init__(self, access: Access) -> None:
         # Reading the list of regions takes a moment that no call should wait for.
-        _known_regions()
+        _known_regions(access.operations)
         self._access = access
         self._paces = Paces(access.share)
         self._lock = threading.Lock()
@@ -216,14 +220,14 @@ class Accounts:
 
     def knows_region(self, region: str) -> bool:
         """Tell whether a region exists in any partition this version knows."""
-        return region in _known_regions()
+        return region in _known_regions(self._access.operations)
 
     def open(self, cloud_account_id: str) -> Account:
         """Give the account, after STS confirmed that the credentials lead there.
 
         Raises AccountUnreachable.
         """
-        session = new_session()
+        session = new_session(self._access.operations)
         try:
             found, partition = self._identity(session)
             if found != cloud_account_id:
@@ -271,7 +275,7 @@ class Accounts:
                 cloud_account_id, "the credentials lead elsewhere and no role is configured"
             )
         role = self._access.role.replace(ACCOUNT_PLACEHOLDER, cloud_account_id)
-        session = new_session()
+        session = new_session(self._access.operations)
         session.register_component(
             "credential_provider", CredentialResolver([_AssumedRole(self._access, role)])
         )
@@ -287,7 +291,7 @@ class _AssumedRole(CredentialProvider):
         super().__init__()
         self._access = access
         self._role = role
-        self._source = new_session()
+        self._source = new_session(access.operations)
 
     def load(self) -> DeferredRefreshableCredentials:
         return DeferredRefreshableCredentials(refresh_using=self._fetch, method=self.METHOD)

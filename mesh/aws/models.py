@@ -1,10 +1,13 @@
-"""The descriptions of AWS's services, as botocore ships them, without what only people read.
+"""The descriptions of AWS's services, as botocore ships them, without what is never used.
 
 botocore parses each description into ordered dictionaries with all its documentation. Here they
-are plain dictionaries without it, parsed once a process: less memory, and less CPU.
+are plain dictionaries without it, parsed once a process, and of a service whose operations are
+declared only those remain: less memory, and less CPU.
 """
 
 import gzip
+import re
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,13 +18,27 @@ from botocore.loaders import Loader, create_loader
 
 _PACKED = ".json.gz"
 _FORMS = (".json", _PACKED)
-_DOCUMENTATION = "documentation"
-# Elsewhere botocore insists on the texts: those of parameters of endpoints.
-_DOCUMENTED = ("operations", "shapes")
+# In a string each of its quotes would have a backslash before it.
+_DOCUMENTATION = rb'"documentation"\s*:\s*"[^"\\]*(?:\\.[^"\\]*)*"\s*'
+_TEXT = re.compile(rb",\s*" + _DOCUMENTATION + rb"(?=\})|" + _DOCUMENTATION + rb"(?:,|(?=\}))")
+_SERVICE = "service-"
+"""How files begin that describe operations; in rules of endpoints botocore insists on texts."""
+_CLIENT_PARAMETERS = "clientContextParams"
+"""Here too it does, but not on what they say."""
+_BY_BOTOCORE = frozenset({"s3:HeadBucket", "s3:CreateSession"})
+"""What botocore calls by itself: where a bucket is, a session for buckets of one zone."""
 
 
 class LeanFiles:
     """Reads a description by its path without suffix, as botocore's Loader asks for it."""
+
+    def __init__(self, operations: Iterable[str] = ()) -> None:
+        """``service:Operation``; services of which none is named stay whole."""
+        declared = frozenset(operations)
+        self._kept: dict[str, set[str]] = {}
+        for operation in declared | _BY_BOTOCORE if declared else declared:
+            service, _, name = operation.partition(":")
+            self._kept.setdefault(service, set()).add(name)
 
     def exists(self, file_path: str) -> bool:
         """Tell whether there is such a file."""
@@ -33,29 +50,61 @@ class LeanFiles:
             path = Path(file_path + suffix)
             if path.is_file():
                 content = path.read_bytes()
-                described = orjson.loads(gzip.decompress(content) if suffix == _PACKED else content)
-                for part in _DOCUMENTED:
-                    undocumented(described.get(part))
-                return described
+                if suffix == _PACKED:
+                    content = gzip.decompress(content)
+                return self._described(path, content)
         return None
 
+    def _described(self, path: Path, content: bytes) -> Any:
+        if not path.name.startswith(_SERVICE):
+            return orjson.loads(content)
+        described = orjson.loads(undocumented(content))
+        for parameter in described.get(_CLIENT_PARAMETERS, {}).values():
+            parameter["documentation"] = ""
+        # The folder of a service holds one of each version.
+        kept = self._kept.get(path.parent.parent.name)
+        # Files of the same name with extras hold no operations.
+        whole = kept is None or "operations" not in described
+        return described if whole else reduced(described, kept or set())
 
-def undocumented(described: Any) -> None:
-    """Take the texts out of a description; a member of that name, which is no text, stays."""
-    if isinstance(described, dict):
-        if isinstance(described.get(_DOCUMENTATION), str):
-            del described[_DOCUMENTATION]
-        for each in described.values():
-            undocumented(each)
-    elif isinstance(described, list):
-        for each in described:
-            undocumented(each)
+
+def reduced(described: dict[str, Any], operations: set[str]) -> dict[str, Any]:
+    """Give a description with these operations alone and the shapes that they use."""
+    kept = {name: each for name, each in described["operations"].items() if name in operations}
+    shapes: dict[str, Any] = {}
+    open_names = set(_shapes_in(kept))
+    while open_names:
+        name = open_names.pop()
+        shapes[name] = described["shapes"][name]
+        open_names |= set(_shapes_in(shapes[name])) - shapes.keys()
+    return described | {"operations": kept, "shapes": shapes}
 
 
-def lean_loader(configured: str | None = None) -> Loader:
+def _shapes_in(part: Any) -> Iterator[str]:
+    """Give the shapes that a part names; a member called "shape" is no name."""
+    if isinstance(part, dict):
+        named = part.get("shape")
+        if isinstance(named, str):
+            yield named
+        for each in part.values():
+            yield from _shapes_in(each)
+    elif isinstance(part, list):
+        for each in part:
+            yield from _shapes_in(each)
+
+
+def undocumented(content: bytes) -> bytes:
+    """Take the documentation out of a JSON text; a member of that name, which is no text, stays.
+
+    Done before it is parsed, because the texts are more than half of it.
+    """
+    return _TEXT.sub(b"", content)
+
+
+def lean_loader(configured: str | None = None, operations: Iterable[str] = ()) -> Loader:
     """Make botocore's loader read so; folders beside botocore's own stand between colons."""
     loader: Any = create_loader(configured)
-    loader.file_loader = LeanFiles()
+    loader.file_loader = LeanFiles(operations)
     found: Loader = loader
     return found
 
@@ -63,11 +112,11 @@ def lean_loader(configured: str | None = None) -> Loader:
 _shared_loader = cache(lean_loader)
 
 
-def new_session() -> botocore.session.Session:
+def new_session(operations: frozenset[str] = frozenset()) -> botocore.session.Session:
     """Make a session with credentials of its own on the descriptions that all share."""
     session = botocore.session.get_session()
     # AWS_DATA_PATH may name folders with further descriptions.
     session.register_component(
-        "data_loader", _shared_loader(session.get_config_variable("data_path"))
+        "data_loader", _shared_loader(session.get_config_variable("data_path"), operations)
     )
     return session

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from cel.expr import checked_pb2
@@ -31,6 +31,8 @@ _ERROR = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): ([^\n]*)")
 _NOISE = re.compile(r" \(in container '[^']*'\)| \[[A-Z_]+\]$")
 _OPERATOR = re.compile(r"'(@in|[!-]_|_(?:[-+*/%<>]|[<>=!]=|&&|\|\||\[_\]|\?_:_)_?)'")
 _LONGEST_PROBLEM = 300
+_KEPT = 4
+"""Environments of CEL itself that are kept: each takes 0.75 MiB, and 7 ms to make anew."""
 
 
 def display(function: str) -> str:
@@ -44,15 +46,22 @@ class Checker:
     """Parses and type-checks conditions against declared variables."""
 
     def __init__(self, variables: Mapping[str, Type], pool: DescriptorPool) -> None:
-        self._environment = cel.NewEnv(
-            descriptor_pool=pool,
-            variables={name: declared(kind) for name, kind in variables.items()},
+        self._variables = dict(variables)
+        self._pool = pool
+        # What is declared wrong is refused here, not when it is used.
+        _environment(self)
+
+    def environment(self) -> Any:
+        """Make the environment of CEL itself."""
+        return cel.NewEnv(
+            descriptor_pool=self._pool,
+            variables={name: declared(kind) for name, kind in self._variables.items()},
         )
 
     def check(self, source: Source) -> checked_pb2.CheckedExpr:
         """Give the typed tree of a condition; raises FilterInvalid with its position."""
         try:
-            compiled = self._environment.compile(source.text)
+            compiled = _environment(self).compile(source.text)
         except RuntimeError as error:
             raise _refusal(source, str(error)) from None
         checked = checked_pb2.CheckedExpr()
@@ -62,6 +71,11 @@ class Checker:
             # protobuf nests messages 100 deep; each level of the tree takes two or more.
             raise source.refusal(f"the condition {TOO_DEEP}", 0) from None
         return checked
+
+
+@lru_cache(maxsize=_KEPT)
+def _environment(checker: Checker) -> Any:
+    return checker.environment()
 
 
 def declared(kind: Type) -> Any:

@@ -26,7 +26,8 @@ from mesh.embedded.aws_faults import FaultLayer, Faults
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
-    from werkzeug.serving import BaseWSGIServer
+
+    from mesh.embedded.keep_alive import KeepAliveServer
 
 HOST = "127.0.0.1"
 TAG_PREFIX = "embedded:"
@@ -47,16 +48,16 @@ class AwsEndpoint:
     def __init__(self, faults: Faults, port: int = 0) -> None:
         self.faults = faults
         self._port = port
-        self._server: BaseWSGIServer | None = None
+        self._server: KeepAliveServer | None = None
         self._thread: threading.Thread | None = None
         self.url = ""
 
     def start(self) -> str:
         """Serve on loopback and give the URL."""
-        from werkzeug.serving import make_server
+        from mesh.embedded.keep_alive import KeepAliveServer
 
         application = FaultLayer(moto_application(), self.faults)
-        self._server = make_server(HOST, self._port, application, threaded=True)
+        self._server = KeepAliveServer(HOST, self._port, application)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
         self.url = f"http://{HOST}:{self._server.server_port}"

@@ -25,14 +25,11 @@ from mesh.sql.migration_history import Entry, contract_digest, read_past, write_
 from mesh.sql.migration_steps import Effect, Step
 from mesh.sql.partitions import prepare_partitions
 from mesh.sql.postgres import catalogue_json
+from mesh.sql.schema import MigrationRefused
 from mesh.sql.tables import Tables
 
 _LOCK_SECONDS = 30
 """Longest wait for readers and writers of a table; they would queue behind the change."""
-
-
-class MigrationRefused(Exception):
-    """The database was left as it was; the message says why and what to do."""
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,16 @@
-"""The ``migrate`` command of a service, and what ``serve`` asks of its database."""
+"""The ``migrate`` command of a service."""
 
 import argparse
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from mesh.sql.engine import SQLITE
-from mesh.sql.migration import Change, MigrationRefused, Plan, migrate, plan_migration
-from mesh.sql.migration_steps import Effect
 from mesh.sql.tables import Tables
+
+if TYPE_CHECKING:
+    from mesh.sql.migration import Change, Plan
 
 
 def add_migrate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +32,9 @@ def add_migrate_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run_migrate(engine: AsyncEngine, tables: Tables, arguments: argparse.Namespace) -> str:
     """Plan or migrate and give what is to be printed. Raises MigrationRefused."""
+    # ``serve`` offers the command's options too, and does without Alembic.
+    from mesh.sql.migration import migrate, plan_migration
+
     if arguments.plan:
         plan = await plan_migration(engine, tables)
     else:
@@ -42,27 +45,7 @@ async def run_migrate(engine: AsyncEngine, tables: Tables, arguments: argparse.N
     return "\n".join(lines) + "\n"
 
 
-async def require_schema(engine: AsyncEngine, tables: Tables) -> None:
-    """Have a database fit to serve: an empty one is filled, a file is brought up to date.
-
-    Raises MigrationRefused for a server's database that is not current: to change that is
-    its operator's decision, since other processes use it.
-    """
-    plan = await plan_migration(engine, tables)
-    if not plan.due and not plan.empty:
-        return
-    if plan.empty or plan.database == SQLITE:
-        await migrate(engine, tables)
-        return
-    problem = plan.refusal(allow_destructive=False)
-    count = f"{len(plan.due)} changes are due"
-    raise MigrationRefused(
-        f"the database is not what the contract says: {count}; see `migrate --plan`, then "
-        f"`migrate --apply`" + (f"\n{problem}" if problem else "")
-    )
-
-
-def _lines(changes: Iterable[Change]) -> Iterable[str]:
+def _lines(changes: "Iterable[Change]") -> Iterable[str]:
     for change in changes:
         for step in change.steps:
             yield f"{step.effect.value}: {step}"
@@ -70,11 +53,13 @@ def _lines(changes: Iterable[Change]) -> Iterable[str]:
             yield from (f"    {line}" for line in f"{statement};".splitlines() if line.strip())
 
 
-def _planned(plan: Plan) -> Iterable[str]:
+def _planned(plan: "Plan") -> Iterable[str]:
     steps = plan.steps
     if not steps:
         yield "nothing to do: the database is what the contract says"
         return
+    from mesh.sql.migration_steps import Effect
+
     counts = {effect: sum(step.effect is effect for step in steps) for effect in Effect}
     yield ", ".join(f"{count} {effect.value}" for effect, count in counts.items())
     if refusal := plan.refusal(allow_destructive=False):
@@ -83,13 +68,13 @@ def _planned(plan: Plan) -> Iterable[str]:
         yield f"--apply keeps {len(plan.kept)} of them without --allow-destructive"
 
 
-def _done(plan: Plan) -> Iterable[str]:
+def _done(plan: "Plan") -> Iterable[str]:
     yield f"{len(plan.steps)} changes made"
     for step in plan.left:
         yield f"kept: {step}; --allow-destructive would {step.words}"
 
 
-def _document(plan: Plan) -> dict[str, Any]:
+def _document(plan: "Plan") -> dict[str, Any]:
     return {
         "database": plan.database,
         "changes": [

@@ -62,9 +62,14 @@ def contract_digest(metadata: sa.MetaData, dialect: sa.Dialect) -> str:
     return sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
+def has_history(connection: sa.Connection) -> bool:
+    """Tell whether anything was ever written of a database."""
+    return sa.inspect(connection).has_table(HISTORY.name)
+
+
 def read_past(connection: sa.Connection, digest: str) -> Past:
     """Tell where a contract stands in the history of a database."""
-    if not sa.inspect(connection).has_table(HISTORY.name):
+    if not has_history(connection):
         return Past(current=False, superseded="")
     columns = HISTORY.c.contract, HISTORY.c.version, HISTORY.c.applied_by
     last = connection.execute(sa.select(*columns).order_by(HISTORY.c.id.desc()).limit(1)).first()

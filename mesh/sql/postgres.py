@@ -6,9 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
-from psycopg.types.json import set_json_loads
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from mesh.server.call import find_current_call
@@ -57,6 +55,8 @@ def open_postgres(url: sa.URL, pool: Pool) -> AsyncEngine:
 @contextlib.contextmanager
 def catalogue_json(connection: sa.Connection) -> Iterator[None]:
     """Read JSON as values for a while: SQLAlchemy asks PostgreSQL's catalogue in JSON."""
+    from psycopg.types.json import set_json_loads
+
     driver = connection.connection.driver_connection
     set_json_loads(json.loads, driver)
     try:
@@ -94,6 +94,8 @@ def _begin(connection: sa.Connection) -> None:
 
 def _forget_data(context: sa.ExceptionContext) -> None:
     """Take the row out of an error's text: the server quotes it in the details."""
+    import psycopg
+
     cause = context.original_exception
     if not isinstance(cause, psycopg.Error) or cause.sqlstate is None:
         return
@@ -107,12 +109,13 @@ def _forget_data(context: sa.ExceptionContext) -> None:
 
 def violated_check(error: sa.exc.IntegrityError) -> str | None:
     """Give the name of the CHECK (or ``table.column`` of the NOT NULL) that a row breaks."""
-    cause = error.orig
-    if not isinstance(cause, psycopg.Error):
+    cause: Any = error.orig
+    if sqlstate(error) is None:
         return None
     if cause.sqlstate == _NOT_NULL:
         return f"{cause.diag.table_name}.{cause.diag.column_name}"
-    return cause.diag.constraint_name if cause.sqlstate == _CHECK else None
+    name: str | None = cause.diag.constraint_name
+    return name if cause.sqlstate == _CHECK else None
 
 
 def violates_unique(error: sa.exc.IntegrityError) -> bool:
@@ -127,5 +130,6 @@ def violates_reference(error: sa.exc.IntegrityError) -> bool:
 
 def sqlstate(error: sa.exc.DBAPIError) -> str | None:
     """Give the SQLSTATE of an error, None if it has none."""
-    cause = error.orig
-    return cause.sqlstate if isinstance(cause, psycopg.Error) else None
+    # Other drivers' errors have none; whoever uses SQLite does without psycopg.
+    found: str | None = getattr(error.orig, "sqlstate", None)
+    return found

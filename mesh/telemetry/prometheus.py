@@ -1,21 +1,27 @@
 """Turns metrics on: the process keeps them, Prometheus reads them."""
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 from opentelemetry import metrics
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
-from opentelemetry.sdk.resources import Resource
-from prometheus_client import CollectorRegistry, generate_latest
 
 from mesh.telemetry import process
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Of Prometheus' text format."""
 
 
 @cache
-def _registry() -> CollectorRegistry:
+def _registry() -> "CollectorRegistry":
+    # Only who is asked for metrics pays for the SDK.
+    from opentelemetry.exporter.prometheus import PrometheusMetricReader
+    from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
+    from opentelemetry.sdk.resources import Resource
+    from prometheus_client import CollectorRegistry
+
     registry = CollectorRegistry(auto_describe=False)
     reader = PrometheusMetricReader(
         disable_target_info=True, scope_info_enabled=False, registry=registry
@@ -39,5 +45,7 @@ def enable_metrics() -> None:
 
 def exposition() -> bytes:
     """Give all metrics of the process in Prometheus' text format."""
+    from prometheus_client import generate_latest
+
     enable_metrics()
     return generate_latest(_registry())

@@ -8,13 +8,13 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import SpanProcessor
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 # W3C trace context alone: baggage would carry what callers invent.
@@ -41,8 +41,14 @@ def wants_tracing(environment: Mapping[str, str] = os.environ) -> bool:
     return any(environment.get(name) for name in _ENDPOINTS) and not disabled and not elsewhere
 
 
-def enable_tracing(service: str, processor: SpanProcessor | None = None) -> None:
+def enable_tracing(service: str, processor: "SpanProcessor | None" = None) -> None:
     """Trace from now on, once for the process; without a processor to the collector (OTLP)."""
+    # Only who traces pays for the SDK: 6 MiB.
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
     resource = Resource.create({"service.name": f"secmesh-{service}"})
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(processor or BatchSpanProcessor(OTLPSpanExporter()))

@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +23,7 @@ from mesh.errors import Refusal
 from mesh.identity.jwks import JwksInvalid
 from mesh.identity.token import TokenVerifier
 from mesh.records.servicer import RecordServicer
+from mesh.server.garbage import kept_for_good
 from mesh.server.log import configure_logging
 from mesh.server.serve import ListenError, Server
 from mesh.server.workers import WorkerFailed, Workers, end_with_parent
@@ -30,8 +32,8 @@ from mesh.sql.backup.backups import Backups
 from mesh.sql.backup.folder import BackupFolder
 from mesh.sql.backup.schedule import BackupSchedule
 from mesh.sql.engine import EngineUrlError, open_engine
-from mesh.sql.migration import MigrationRefused
-from mesh.sql.migration_command import add_migrate_arguments, require_schema, run_migrate
+from mesh.sql.migration_command import add_migrate_arguments, run_migrate
+from mesh.sql.schema import MigrationRefused, require_schema
 from mesh.sql.settings import Pool
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables
@@ -101,7 +103,7 @@ def build_runner(settings: InventorySettings, catalogue: Catalogue, store: Store
     return SyncRunner(
         catalogue,
         REGISTRY,
-        Accounts(settings.access()),
+        Accounts(replace(settings.access(), operations=REGISTRY.operations)),
         settings.grants,
         Stores(InventoryStore(store), SyncStore(store), leases),
         Limits(settings.units, settings.reads, settings.unit_limit),
@@ -162,7 +164,8 @@ async def serve(settings: InventorySettings, _arguments: argparse.Namespace) -> 
     if settings.workers > 1:
         await serve_by_workers(settings)
         return
-    server = await build_server(settings)
+    with kept_for_good():
+        server = await build_server(settings)
     if settings.share_port:
         end_with_parent()
     await server.run_until_signal()

@@ -7,6 +7,9 @@ from typing import Any
 
 import botocore.session
 import pytest
+from botocore.model import ServiceModel
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mesh.aws.models import LeanFiles, lean_loader, new_session, undocumented
 from mesh.aws.operations import split
@@ -36,6 +39,12 @@ def test_a_service_is_described_as_botocore_does(service: str) -> None:
     wanted = full.load_service_model(service, "service-2")
     assert without_texts(found) == without_texts(wanted)
     assert len(json.dumps(found)) < len(json.dumps(wanted))
+    # What endpoints depend on; botocore needs a text with each.
+    read, known = (
+        [(each.name, each.type) for each in ServiceModel(model).client_context_parameters]
+        for model in (found, wanted)
+    )
+    assert read == known
     rules = lean.load_service_model(service, "endpoint-rule-set-1")
     assert rules == full.load_service_model(service, "endpoint-rule-set-1")
 
@@ -47,14 +56,70 @@ def test_sessions_share_what_was_loaded() -> None:
     )
 
 
+SAID = '"documentation"'
+PIECES = st.sampled_from([SAID, f",{SAID}:", '", ', "\\", "a", "}", ":", "\n", "ä"])
+TEXTS = st.lists(PIECES, max_size=6).map("".join)
+NAMES = TEXTS | st.just("documentation")
+PARTS = st.recursive(
+    TEXTS | st.integers() | st.booleans(),
+    lambda part: st.lists(part, max_size=3) | st.dictionaries(NAMES, part, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(PARTS, st.sampled_from([None, 2]))
+def test_texts_are_taken_out_and_nothing_else(part: Any, indent: int | None) -> None:
+    written = json.dumps(part, indent=indent).encode()
+    assert json.loads(undocumented(written)) == without_texts(part)
+
+
 def test_a_member_named_documentation_stays() -> None:
     shape: dict[str, Any] = {
         "members": {"documentation": {"shape": "Text", "documentation": "said"}},
         "documentation": "said",
         "enum": ["documentation"],
     }
-    undocumented(shape)
-    assert shape == {"members": {"documentation": {"shape": "Text"}}, "enum": ["documentation"]}
+    lean = json.loads(undocumented(json.dumps(shape).encode()))
+    assert lean == {"members": {"documentation": {"shape": "Text"}}, "enum": ["documentation"]}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_declared_operations_keep_all_that_they_use(service: str) -> None:
+    whole = lean_loader().load_service_model(service, "service-2")
+    found = lean_loader(operations=REGISTRY.operations).load_service_model(service, "service-2")
+    declared = {split(each)[1] for each in REGISTRY.operations if split(each)[0] == service}
+    assert found["operations"].keys() >= declared
+    assert len(found["operations"]) <= len(declared) + 2
+    model, full = ServiceModel(found), ServiceModel(whole)
+    for name in declared:
+        made, wanted = model.operation_model(name), full.operation_model(name)
+        for direction in ("input_shape", "output_shape"):
+            assert described(getattr(made, direction)) == described(getattr(wanted, direction))
+        assert [each.name for each in made.error_shapes] == [
+            each.name for each in wanted.error_shapes
+        ]
+
+
+def described(shape: Any, above: tuple[str, ...] = ()) -> Any:
+    """Write a shape out with all shapes in it."""
+    if shape is None or shape.name in above:
+        return None
+    path = (*above, shape.name)
+    parts = getattr(shape, "members", None) or {
+        part: getattr(shape, part) for part in ("member", "key", "value") if hasattr(shape, part)
+    }
+    return (
+        shape.name,
+        shape.type_name,
+        {name: described(each, path) for name, each in parts.items()},
+    )
+
+
+def test_services_without_a_declared_operation_stay_whole() -> None:
+    lean = lean_loader(operations=frozenset({"kms:ListKeys"}))
+    assert set(lean.load_service_model("kms", "service-2")["operations"]) == {"ListKeys"}
+    sts = lean.load_service_model("sts", "service-2")
+    assert sts == lean_loader().load_service_model("sts", "service-2")
 
 
 def test_files_are_found_plain_and_packed(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from mesh.contract.catalogue import load_catalogue
 from mesh.errors import FieldInvalid
 from mesh.sql.engine import open_engine
-from mesh.sql.migration import MigrationRefused, Plan, migrate, plan_migration
-from mesh.sql.migration_command import require_schema
+from mesh.sql.migration import Plan, migrate, plan_migration
+from mesh.sql.schema import MigrationRefused, require_schema
 from mesh.sql.migration_steps import Effect
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables, create_tables

@@ -10,7 +10,6 @@ from typing import Protocol
 from mesh.sql import engine as dialect
 from mesh.sql.backup.errors import BackupBroken, BackupProblem, BackupUnfit
 from mesh.sql.backup.folder import BackupFolder, Manifest, Origin, new_id, now_micros, sha256_of
-from mesh.sql.backup.postgres import PostgresDump
 from mesh.sql.backup.programs import find_programs
 from mesh.sql.backup.progress import Phase, Progress
 from mesh.sql.backup.sqlite import SqliteDump
@@ -137,6 +136,9 @@ class Backups:
             return SqliteDump(Path(str(url.database)), [table.name for table in tables])
         major = int((await describe_database(self.store)).version.split(".")[0])
         programs = await asyncio.to_thread(partial(find_programs, major, self._programs))
+        # Only where PostgreSQL is used its driver is loaded.
+        from mesh.sql.backup.postgres import PostgresDump
+
         return PostgresDump(url, tables, programs)
 
 

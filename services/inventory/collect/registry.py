@@ -90,6 +90,11 @@ class Registry:
 
     collectors: dict[str, Collector] = field(default_factory=dict)
 
+    @property
+    def operations(self) -> frozenset[str]:
+        """Every operation that any of them may call."""
+        return frozenset().union(*(each.operations for each in self.collectors.values()))
+
     def check(self, catalogue: Catalogue) -> None:
         """Raise CatalogueError unless each record kind has one collector that fills it whole."""
         for collection, kind in catalogue.record_kinds.items():

@@ -138,7 +138,8 @@ def bind_checks(catalogue: Catalogue, files: Mapping[str, str]) -> CheckCatalogu
 
 def _entries(file: str, text: str) -> Iterable[Any]:
     try:
-        entries = yaml.safe_load(text)
+        # It builds what the safe loader does; libyaml reads it ten times faster.
+        entries = yaml.load(text, yaml.CSafeLoader)
     except yaml.YAMLError as error:
         raise CheckInvalid(f"{file}: {error}") from error
     if not isinstance(entries, list):
