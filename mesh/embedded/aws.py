@@ -117,9 +117,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--deny", action="append", default=[], metavar=operation)
     parser.add_argument("--throttle", action="append", default=[], metavar=operation)
     parser.add_argument("--limit", type=int, default=0, metavar="CALLS", help="most in a second")
+    parser.add_argument(
+        "--delay", type=float, default=0.0, metavar="SECONDS", help="added to each call"
+    )
     arguments = parser.parse_args(argv)
     faults = Faults(arguments.deny, arguments.throttle)
     faults.limit(arguments.limit)
+    faults.delay(arguments.delay)
     endpoint = AwsEndpoint(faults, arguments.port)
     ended = threading.Event()
 

@@ -22,6 +22,8 @@ import botocore.session
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+CALLS_PATH = "/embedded/calls"
+"""Answers unsigned requests with how often each operation was called, as JSON."""
 HOLD_SECONDS = 60.0
 """Longest that a held call waits."""
 REQUEST_ID = "00000000-0000-0000-0000-000000000000"
@@ -74,6 +76,7 @@ class Faults:
         self._held: dict[str, threading.Event] = {}
         self._limit = 0
         self._recent: deque[float] = deque()
+        self._delay = 0.0
         self.calls: Counter[str] = Counter()
         self.deny(*denied)
         self.throttle(*throttled)
@@ -91,6 +94,16 @@ class Faults:
         with self._lock:
             self._limit = calls
             self._recent.clear()
+
+    def delay(self, seconds: float) -> None:
+        """Let every call take so much longer from now on."""
+        with self._lock:
+            self._delay = seconds
+
+    def counted(self) -> dict[str, int]:
+        """Give how often each operation was called."""
+        with self._lock:
+            return dict(self.calls)
 
     def _too_fast(self) -> bool:
         if not self._limit:
@@ -123,6 +136,7 @@ class Faults:
             self._held.clear()
             self._made.clear()
             self._limit = 0
+            self._delay = 0.0
             self.calls.clear()
 
     def meet(self, operation: str) -> Fault | None:
@@ -131,6 +145,9 @@ class Faults:
             self.calls[operation] += 1
             made = throttled if self._too_fast() else self._made.get(operation)
             held = self._held.get(operation)
+            delay = self._delay
+        if delay:
+            time.sleep(delay)
         if held is not None:
             held.wait(HOLD_SECONDS)
         return made(protocol_of(operation.partition(":")[0])) if made else None
@@ -147,6 +164,9 @@ class FaultLayer:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         operation = operation_of(environ)
+        if not operation and environ.get("PATH_INFO") == CALLS_PATH:
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [json.dumps(self._faults.counted()).encode()]
         fault = self._faults.meet(operation) if operation else None
         if fault is None:
             return self._application(environ, start_response)

@@ -1,0 +1,1 @@
+"""An account of some size on the embedded endpoint, and what a process spends on reading it."""
