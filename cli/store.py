@@ -1,8 +1,9 @@
-"""`secmesh inventory stats|sample|reset|reload|check-store`: what is stored, and its upkeep."""
+"""`secmesh inventory stats|sample|reset|reload|load|check-store`: what is stored, upkeep."""
 
 import sys
 from collections.abc import Iterator
 from itertools import groupby
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from cli.connection import UsageProblem, connection_of
 from cli.exit_codes import ExitCode
 from cli.inventory import finish, follow, shown_columns
-from cli.output import OutputFormat, talk, visible, write_message, write_messages
+from cli.output import Column, OutputFormat, talk, visible, write_message, write_messages
 from secmesh.inventory.v1 import store_service_pb2_grpc, sync_service_pb2_grpc
 from secmesh.inventory.v1.record_pb2 import Record
 from secmesh.inventory.v1.store_service_pb2 import (
@@ -18,6 +19,9 @@ from secmesh.inventory.v1.store_service_pb2 import (
     CheckStoreRequest,
     CollectionStats,
     GetStatsRequest,
+    ImportedTable,
+    ImportSqliteRequest,
+    LoadRecordsRequest,
     ReloadAccountRequest,
     ResetAccountRequest,
     ResetAccountResponse,
@@ -145,6 +149,67 @@ def reload(context: typer.Context, account: Account) -> None:
         done = follow(syncs, stub.ReloadAccount(request))
         write_message(done, connection.output)
     finish(done)
+
+
+@app.command()
+def load(
+    context: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(exists=True, dir_okay=False, help="Records, as `-o ndjson ls` writes them."),
+    ],
+    account: Account,
+    dry_run: Annotated[bool, typer.Option(help="Only tell what would be done.")] = False,
+) -> None:
+    """Load records from a file, all of them or none."""
+    connection = connection_of(context)
+    request = LoadRecordsRequest(
+        parent=connection.tenant,
+        cloud_account_id=account,
+        document=file.read_bytes(),
+        validate_only=dry_run,
+    )
+    with connection.channel() as channel:
+        stub = store_service_pb2_grpc.StoreServiceStub(channel)
+        write_message(stub.LoadRecords(request), connection.output)
+
+
+@app.command("import-sqlite")
+def import_sqlite(
+    context: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="An old `protecht.db`.")
+    ],
+    account: Account,
+    region: Annotated[str, typer.Option(help="Region of the things that have one.")] = "",
+    dry_run: Annotated[bool, typer.Option(help="Only tell what would be done.")] = False,
+) -> None:
+    """Import an old database, and tell what of it was not taken."""
+    connection = connection_of(context)
+    request = ImportSqliteRequest(
+        parent=connection.tenant,
+        cloud_account_id=account,
+        region=region,
+        document=file.read_bytes(),
+        validate_only=dry_run,
+    )
+    with connection.channel() as channel:
+        stub = store_service_pb2_grpc.StoreServiceStub(channel)
+        answer = stub.ImportSqlite(request)
+    if connection.output is not OutputFormat.TABLE:
+        write_message(answer, connection.output)
+        return
+    counts = ["table", "collection", "rows", "written", "unchanged", "outdated", "refused"]
+    left = Column("columns not taken", _columns_left)
+    write_messages(answer.tables, OutputFormat.TABLE, [*counts, left])
+    for table in answer.tables:
+        for each in table.problems:
+            place = f"{table.table} row {each.row} {each.column}".rstrip()
+            talk.print(visible(f"{place}: {each.problem}"), markup=False)
+
+
+def _columns_left(table: ImportedTable) -> str:
+    return ", ".join(column.column for column in table.columns if not column.field)
 
 
 @app.command("check-store")

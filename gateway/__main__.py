@@ -114,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         str(REQUESTS),
         "calls of one service at a time; more are refused at once",
     )
+    _option(rendering, "otlp", "", "collector of traces (OTLP over gRPC); empty for none")
     _option(rendering, "admin", "", "Envoy's admin port, on loopback only; empty for none")
     rendering.add_argument(
         "--into",
@@ -144,7 +145,11 @@ def _parser() -> argparse.ArgumentParser:
 def _render(arguments: argparse.Namespace) -> None:
     policy = _policy(arguments)
     addresses = Addresses(
-        arguments.listen, arguments.edge_authz, arguments.edge_http, arguments.admin
+        arguments.listen,
+        arguments.edge_authz,
+        arguments.edge_http,
+        otlp=arguments.otlp,
+        admin=arguments.admin,
     )
     services, folder, tls = _named(arguments.service), arguments.into, _tls(arguments)
     if folder is not None:

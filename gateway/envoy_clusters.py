@@ -117,6 +117,11 @@ def edge_authz_cluster(name: str, address: str) -> Json:
     return _cluster(name, address, _http2())
 
 
+def collector_cluster(name: str, address: str) -> Json:
+    """Give the cluster of the collector of traces (gRPC)."""
+    return _cluster(name, address, _http2())
+
+
 def edge_http_cluster(name: str, address: str) -> Json:
     """Give the cluster of the edge's documents (HTTP/1.1)."""
     return _cluster(name, address, _protocol("http_protocol_options", {}))

@@ -12,6 +12,7 @@ import yaml
 
 from gateway.contracts import select
 from gateway.envoy_clusters import (
+    collector_cluster,
     edge_authz_cluster,
     edge_http_cluster,
     service_cluster,
@@ -20,6 +21,7 @@ from gateway.envoy_clusters import (
 from gateway.envoy_filters import connection_manager
 from gateway.envoy_routes import EDGE_AUTHZ, EDGE_HTTP
 from gateway.envoy_tls import Tls, listener_tls
+from gateway.envoy_tracing import COLLECTOR
 from gateway.policy import Policy
 
 Json = dict[str, Any]
@@ -36,6 +38,8 @@ class Addresses:
     listen: str
     edge_authz: str
     edge_http: str
+    otlp: str = ""
+    """Of the collector of traces (OTLP over gRPC); empty for none."""
     admin: str = ""
     """Envoy's admin port; empty for none. It obeys anyone, so keep it on loopback."""
 
@@ -65,7 +69,7 @@ def render(
     Raises ServiceUnknown, AddressInvalid, AdminExposed.
     """
     chosen = select(services)
-    manager = connection_manager(chosen, image, policy)
+    manager = connection_manager(chosen, image, policy, traced=bool(addresses.otlp))
     bootstrap: Json = {
         "node": {"id": "gateway", "cluster": "secmesh"},
         "static_resources": {
@@ -77,6 +81,7 @@ def render(
                 ),
                 edge_authz_cluster(EDGE_AUTHZ, addresses.edge_authz),
                 edge_http_cluster(EDGE_HTTP, addresses.edge_http),
+                *([collector_cluster(COLLECTOR, addresses.otlp)] if addresses.otlp else ()),
             ],
         },
         "overload_manager": _overload(),

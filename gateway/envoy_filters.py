@@ -8,6 +8,7 @@ from gateway.envoy_api_keys import api_keys
 from gateway.envoy_cors import CORS
 from gateway.envoy_limits import RATE_LIMIT, rate_limit
 from gateway.envoy_routes import EDGE_AUTHZ, EDGE_HTTP, EXT_AUTHZ, JWT_AUTHN, virtual_host
+from gateway.envoy_tracing import tracing
 from gateway.envoy_transcoder import TRANSCODER, transcoder
 from gateway.local_replies import local_reply_config
 from gateway.policy import Policy
@@ -126,7 +127,9 @@ def _http_filters(services: tuple[Deployable, ...], image: str, policy: Policy) 
     yield _filter("envoy.filters.http.router", "router.v3.Router", suppress_envoy_headers=True)
 
 
-def connection_manager(services: tuple[Deployable, ...], image: str, policy: Policy) -> Json:
+def connection_manager(
+    services: tuple[Deployable, ...], image: str, policy: Policy, *, traced: bool = False
+) -> Json:
     """Give the network filter that serves HTTP/1.1 and HTTP/2 on one port."""
     config = {
         "@type": f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -135,6 +138,7 @@ def connection_manager(services: tuple[Deployable, ...], image: str, policy: Pol
         "server_name": "secmesh",
         **_edge_of_trust(),
         **_timeouts(),
+        **(tracing() if traced else {}),
         "access_log": [_access_log()],
         "local_reply_config": local_reply_config(),
         "route_config": {

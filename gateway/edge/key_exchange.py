@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,8 +22,8 @@ from secmesh.rpc.v1 import error_reason_pb2 as reasons
 HEADER = "x-api-key"
 BEARER = "bearer "
 TOKEN_LIFETIME = timedelta(minutes=5)
-RENEWED_BEFORE = timedelta(minutes=1)
-"""A token is used again until so long before its end: the call it is for needs some time too."""
+REUSED_FOR = timedelta(minutes=1)
+"""A token serves other calls for so long; a stream, which ends with its token, has the rest."""
 MAX_TOKENS = 10_000
 _NEVER = (0, 0, 0, 0)
 _LOG = logging.getLogger(__name__)
@@ -108,9 +108,17 @@ class KeyExchange:
         keys: The file of keys.
         signing: Folder of the signing key.
         attempts: Counts wrong keys by address.
+        clock: Seconds that only grow.
     """
 
-    def __init__(self, keys: ApiKeyFile, signing: Path, attempts: Attempts) -> None:
+    def __init__(
+        self,
+        keys: ApiKeyFile,
+        signing: Path,
+        attempts: Attempts,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._file = keys
         self._signing = signing
         self._attempts = attempts
@@ -127,18 +135,21 @@ class KeyExchange:
         try:
             key = ApiKey.parse(text)
         except ApiKeyMalformed:
-            raise self._failed(address, ApiKeyInvalid()) from None
+            raise self._failed(address) from None
         record = records.get(key.id)
         held = self._tokens.get(key.id)
         proven = held is not None and held.record == record
         # Who was let in lately is not shut out by a neighbour behind the same address.
         if not proven and (wait := self._attempts.wait_seconds(address)):
             raise AttemptsExceeded(wait)
-        if record is None or not key.matches(record.sha256) or record.revoke_time is not None:
-            raise self._failed(address, ApiKeyInvalid())
+        if record is None or not key.matches(record.sha256):
+            raise self._failed(address)
+        # Whoever has the right secret guesses nothing: these are not counted.
+        if record.revoke_time is not None:
+            raise ApiKeyInvalid
         if record.expire_time <= datetime.now(UTC):
-            raise self._failed(address, ApiKeyExpired())
-        if held is not None and proven and time.monotonic() < held.renew_at:
+            raise ApiKeyExpired
+        if held is not None and proven and self._clock() < held.renew_at:
             self._tokens.move_to_end(key.id)
             return held.token
         return self._sign(record)
@@ -154,22 +165,19 @@ class KeyExchange:
             permissions=record.permissions,
             lifetime=lifetime,
         )
-        usable = max(lifetime - RENEWED_BEFORE, timedelta(0)).total_seconds()
-        self._tokens[record.id] = _Held(record, token, time.monotonic() + usable)
+        renew_at = self._clock() + REUSED_FOR.total_seconds()
+        self._tokens[record.id] = _Held(record, token, renew_at)
         if len(self._tokens) > MAX_TOKENS:
             self._tokens.popitem(last=False)
         return token
 
-    def _failed(self, address: str, refusal: Refusal) -> Refusal:
-        """Count a failure; beyond the limit its answer says only that."""
+    def _failed(self, address: str) -> Refusal:
+        """Count a wrong key; beyond the limit its answer says only that."""
         if wait := self._attempts.wait_seconds(address):
             return AttemptsExceeded(wait)
         self._attempts.note(address)
-        _LOG.warning(
-            "an API key was refused",
-            extra={"fields": {"reason": refusal.reason.name, "client": address}},
-        )
-        return refusal
+        _LOG.warning("a wrong API key was refused", extra={"fields": {"client": address}})
+        return ApiKeyInvalid()
 
     def _current(self) -> Mapping[str, KeyRecord]:
         try:

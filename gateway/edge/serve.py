@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import signal
 import socket
 import sys
@@ -31,6 +32,7 @@ from gateway.routes import RouteTable
 from mesh.identity.api_key_file import ApiKeyFile
 from mesh.tls import KeyPair, client_credentials
 
+_LOG = logging.getLogger(__name__)
 GRACE_SECONDS = 5.0
 HEADROOM_BYTES = 1024 * 1024
 """Room for the headers around a body in one check."""
@@ -99,6 +101,8 @@ async def running(settings: EdgeSettings) -> AsyncIterator[dict[str, str]]:
 
 def _exchange(settings: EdgeSettings, key_set: KeySetFile) -> KeyExchange | None:
     if settings.api_keys is None or settings.signing_keys is None:
+        if settings.api_keys or settings.signing_keys:
+            _LOG.warning("API keys are refused: they need a file of keys and a signing key")
         return None
     require_known(settings.signing_keys, key_set.content())
     return KeyExchange(ApiKeyFile(settings.api_keys), settings.signing_keys, Attempts())

@@ -137,7 +137,8 @@ def _request_body(request: Descriptor, route: HttpRoute, bound: set[str], schema
 
 def _success(method: Method, kind: Kind | None, schemas: Schemas) -> Json:
     answer = method.descriptor.output_type
-    text = comment(answer.full_name) or "Done."
+    # The comment of an empty message tells how to use it in a contract.
+    text = (answer.fields and comment(answer.full_name)) or "Done."
     if answer.full_name == HTTP_BODY:
         return {"description": "The document.", "content": {"*/*": {}}}
     schema = schemas.message(answer)

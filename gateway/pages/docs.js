@@ -101,7 +101,9 @@ function responseView(status, response) {
 }
 
 function operationView(path, verb, operation) {
-  const body = operation.requestBody && operation.requestBody.content[JSON_TYPE].schema;
+  const contents = operation.requestBody ? operation.requestBody.content : {};
+  const body = contents[JSON_TYPE] && contents[JSON_TYPE].schema;
+  const fileType = Object.keys(contents).find((type) => type !== JSON_TYPE);
   const words = [path, verb, operation.summary, operation.description, operation["x-permission"], operation.operationId];
   const summary = [element("span", { class: "verb" }, verb.toUpperCase()), " ", element("span", { class: "path" }, path), " ",
     element("span", { class: "summary" }, operation.summary || "")];
@@ -113,25 +115,28 @@ function operationView(path, verb, operation) {
     operation.parameters && element("h3", {}, "Parameters"),
     operation.parameters && parameterTable(operation.parameters),
     body && element("h3", {}, "Body"), ...(body ? schemaView(body) : []),
+    fileType && element("h3", {}, "Body"), fileType && element("p", {}, element("code", {}, fileType),
+      element("span", { class: "fact" }, `a file of at most ${operation["x-max-body-bytes"]} bytes`)),
     element("h3", {}, "Answers"),
     ...Object.entries(operation.responses).map(([status, response]) => responseView(status, response)),
-    trial(path, verb, operation.parameters || [], body),
+    trial(path, verb, operation.parameters || [], body, fileType),
   ], { class: "operation", "data-words": words.filter(Boolean).join(" ").toLowerCase() });
 }
 
 // A form that sends the call with the token of the page's head.
-function trial(path, verb, parameters, body) {
+function trial(path, verb, parameters, body, fileType) {
   return lazy(["Try it"], () => {
     const inputs = parameters.map((each) => [each, element("input", { "aria-label": each.name, placeholder: each.name })]);
     const text = body && element("textarea", { "aria-label": "body" }, "{}");
+    const file = fileType && element("input", { type: "file", "aria-label": "file" });
     const button = element("button", { type: "button" }, "Send");
     const answer = element("pre", { class: "answer", "aria-live": "polite" });
-    button.addEventListener("click", () => send(path, verb, inputs, text, answer));
-    return [...inputs.map(([, input]) => input), text, button, answer];
+    button.addEventListener("click", () => send(path, verb, inputs, text, file, answer));
+    return [...inputs.map(([, input]) => input), text, file, button, answer];
   });
 }
 
-async function send(path, verb, inputs, text, answer) {
+async function send(path, verb, inputs, text, file, answer) {
   const query = new URLSearchParams();
   let target = path;
   for (const [parameter, input] of inputs) {
@@ -142,7 +147,7 @@ async function send(path, verb, inputs, text, answer) {
   const token = document.getElementById("token").value.trim();
   if (token) headers.authorization = `Bearer ${token}`;
   if (text) headers["content-type"] = JSON_TYPE;
-  const options = { method: verb.toUpperCase(), headers, body: text ? text.value : undefined };
+  const options = { method: verb.toUpperCase(), headers, body: text ? text.value : file ? file.files[0] : undefined };
   answer.textContent = "Waiting";
   try {
     const response = await fetch(`${target}${query.size ? `?${query}` : ""}`, options);

@@ -127,15 +127,13 @@ class Workers:
     ) -> None:
         self._stopping = True
         self._send(signal.SIGTERM)
-        waiting = asyncio.ensure_future(
-            asyncio.gather(*(each.wait() for each in self._running.values()))
-        )
-        again = asyncio.ensure_future(signals.get())
+        waiting = asyncio.gather(*(each.wait() for each in self._running.values()))
+        again = asyncio.create_task(signals.get())
+        first: list[asyncio.Future[Any]] = [waiting, again]
         longest = self._settings.drain_seconds + self._settings.grace_seconds + END_SECONDS
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(longest):
-                awaited: list[asyncio.Future[Any]] = [waiting, again]
-                await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
                 if again.done():  # a second signal stops at once
                     self._send(signal.SIGTERM)
                 await waiting

@@ -52,6 +52,8 @@ from services.inventory.collect.runner import Limits, SyncRunner
 from services.inventory.compliance.check_catalogue import load_checks
 from services.inventory.compliance_servicer import ComplianceServicer
 from services.inventory.history_servicer import HistoryServicer
+from services.inventory.load_store import LoadStore
+from services.inventory.loader import Loader
 from services.inventory.settings import PREFIX, InventorySettings, describe
 from services.inventory.store import InventoryStore
 from services.inventory.store_servicer import StoreServicer
@@ -126,7 +128,9 @@ async def build_server(settings: InventorySettings) -> Server:
         histories = HistoryServicer(catalogue, store, SyncStore(store))
         add_HistoryServiceServicer_to_server(histories, target)
         add_ComplianceServiceServicer_to_server(ComplianceServicer(store, checks), target)
-        upkeep = StoreServicer(catalogue, AccountStore(SyncStore(store)), runner, schedule)
+        loader = Loader(catalogue, settings.grants, LoadStore(SyncStore(store)))
+        accounts = AccountStore(SyncStore(store))
+        upkeep = StoreServicer(catalogue, accounts, runner, schedule, loader)
         add_StoreServiceServicer_to_server(upkeep, target)
         add_BackupServiceServicer_to_server(BackupServicer(backups, SyncStore(store)), target)
 

@@ -10,7 +10,7 @@ from google.api import httpbody_pb2
 from google.rpc import code_pb2, status_pb2
 
 from mesh.errors import FieldInvalid, PageTokenInvalid
-from mesh.server.upload import received
+from mesh.server.upload import Uploads
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2, compliance_service_pb2_grpc, ssp_pb2
 from secmesh.inventory.v1 import compliance_service_pb2 as api
@@ -50,33 +50,30 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         self._assessor = Assessor(store, checks, clock)
         self._assessments = AssessmentStore(store)
         self._checks = checks
-        self._uploads = asyncio.Semaphore(1)
+        self._uploads = Uploads()
+        self._reading = asyncio.Semaphore(1)
         self._coverage = CoverageReporter(store, checks, clock)
 
     async def ImportSsp(self, request: api.ImportSspRequest, _context: object) -> ssp_pb2.Ssp:  # noqa: N802  # the contract's name
-        name = f"{request.parent}/ssps/{request.ssp_id}"
-        # A document of megabytes takes a second to read; other calls go on meanwhile.
-        plan = await asyncio.to_thread(
-            read_plan,
-            name,
-            request.document,
-            baseline=request.baseline,
-            import_time=self._clock(),
-        )
-        await self._assessments.replace_plan(plan)
-        return plan.ssp
+        return await self._import(request, request.document)
 
     async def UploadSsp(  # noqa: N802  # the contract's name
         self, requests: AsyncIterator[api.UploadSspRequest], _context: object
     ) -> ssp_pb2.Ssp:
-        async with received(requests) as (first, file):
-            document = api.ImportSspRequest(
-                parent=first.parent, ssp_id=first.ssp_id, baseline=first.baseline
-            )
-            # Read one at a time: a document takes many times its size in memory.
-            async with self._uploads:
-                document.document = await asyncio.to_thread(file.read)
-                return await self.ImportSsp(document, _context)
+        # Read one at a time: a document takes many times its size in memory.
+        async with self._uploads.received(requests) as (first, file), self._reading:
+            return await self._import(first, await asyncio.to_thread(file.read))
+
+    async def _import(
+        self, request: api.ImportSspRequest | api.UploadSspRequest, document: bytes
+    ) -> ssp_pb2.Ssp:
+        name = f"{request.parent}/ssps/{request.ssp_id}"
+        # A document of megabytes takes a second to read; other calls go on meanwhile.
+        plan = await asyncio.to_thread(
+            read_plan, name, document, baseline=request.baseline, import_time=self._clock()
+        )
+        await self._assessments.replace_plan(plan)
+        return plan.ssp
 
     async def GetSsp(self, request: api.GetSspRequest, _context: object) -> ssp_pb2.Ssp:  # noqa: N802  # the contract's name
         return cast("ssp_pb2.Ssp", await self._store.get(SSPS, request.name))

@@ -23,6 +23,10 @@ from secmesh.inventory.v1.store_service_pb2 import (
     CollectionStats,
     DeletedRows,
     GetStatsRequest,
+    ImportSqliteRequest,
+    ImportSqliteResponse,
+    LoadRecordsRequest,
+    LoadRecordsResponse,
     ReloadAccountRequest,
     ResetAccountRequest,
     ResetAccountResponse,
@@ -35,6 +39,7 @@ from secmesh.inventory.v1.sync_pb2 import Sync
 from services.inventory.account_store import ACCOUNT, AccountStore
 from services.inventory.collect.runner import SyncRunner
 from services.inventory.errors import ConfirmationMissing
+from services.inventory.loader import Loader
 from services.inventory.sampling import sample
 
 SAMPLE_SIZE = 3
@@ -52,12 +57,14 @@ class StoreServicer(store_service_pb2_grpc.StoreServiceServicer):
         accounts: AccountStore,
         runner: SyncRunner,
         schedule: BackupSchedule,
+        loader: Loader,
     ) -> None:
         self._catalogue = catalogue
         self._store = accounts.store
         self._accounts = accounts
         self._runner = runner
         self._schedule = schedule
+        self._loader = loader
         self._digest = contract_digest(catalogue)
 
     async def GetStats(self, request: GetStatsRequest, _context: object) -> StoreStats:  # noqa: N802  # the contract's name
@@ -140,6 +147,16 @@ class StoreServicer(store_service_pb2_grpc.StoreServiceServicer):
         regions = await self._accounts.regions(tenant, request.cloud_account_id)
         wanted = Sync(cloud_account_id=request.cloud_account_id, regions=regions)
         return await self._runner.start(request.parent, wanted, "")
+
+    async def LoadRecords(  # noqa: N802  # the contract's name
+        self, request: LoadRecordsRequest, _context: object
+    ) -> LoadRecordsResponse:
+        return await self._loader.load(request)
+
+    async def ImportSqlite(  # noqa: N802  # the contract's name
+        self, request: ImportSqliteRequest, _context: object
+    ) -> ImportSqliteResponse:
+        return await self._loader.import_sqlite(request)
 
     async def CheckStore(  # noqa: N802  # the contract's name
         self, request: CheckStoreRequest, _context: object

@@ -150,9 +150,10 @@ def configuration(
     listen: str,
     policy: Policy | None = None,
     tls: Tls = PLAINTEXT,
+    otlp: str = "",
 ) -> str:
     """Render Envoy's configuration with the image of the build."""
-    addresses = Addresses(listen, edge_addresses["authz"], edge_addresses["http"])
+    addresses = Addresses(listen, edge_addresses["authz"], edge_addresses["http"], otlp)
     image = str(files("secmesh") / "image.binpb")
     return to_yaml(render(services, addresses, policy or Policy(), image=image, tls=tls))
 
@@ -164,6 +165,7 @@ def running_gateway(
     edge_addresses: Mapping[str, str] | None = None,
     policy: Policy | None = None,
     tls: Tls = PLAINTEXT,
+    otlp: str = "",
 ) -> Iterator[Gateway]:
     """Run edge and Envoy in front of services and wait until a REST call reaches the edge."""
     keys = folder / "keys"
@@ -172,7 +174,7 @@ def running_gateway(
         addresses = edge_addresses or stack.enter_context(edge(services, folder, tls))
         listen = f"127.0.0.1:{free_port()}"
         config = folder / "envoy.yaml"
-        config.write_text(configuration(services, addresses, listen, policy, tls))
+        config.write_text(configuration(services, addresses, listen, policy, tls, otlp))
         log = folder / "envoy.log"
         child = stack.enter_context(process([str(ENVOY), "-c", str(config), *ENVOY_OPTIONS], log))
         client = stack.enter_context(_client(listen, folder, tls))

@@ -64,9 +64,9 @@ def call(
         return WebAnswer(response, [], dict(response.headers))
     assert response.headers["content-type"] == content_type
     body = _decoded(response.content) if text else response.content
-    frames = list(_frames(body))
-    assert [kind for kind, _ in frames] == [0] * (len(frames) - 1) + [TRAILERS]
-    return WebAnswer(response, [each for _, each in frames[:-1]], _trailers(frames[-1][1]))
+    found = list(frames(body))
+    assert [kind for kind, _ in found] == [0] * (len(found) - 1) + [TRAILERS]
+    return WebAnswer(response, [each for _, each in found[:-1]], _trailers(found[-1][1]))
 
 
 def _decoded(text: bytes) -> bytes:
@@ -74,7 +74,8 @@ def _decoded(text: bytes) -> bytes:
     return b"".join(base64.b64decode(text[at : at + 4]) for at in range(0, len(text), 4))
 
 
-def _frames(body: bytes) -> Iterator[tuple[int, bytes]]:
+def frames(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """Give the kind and the content of each frame."""
     while body:
         size = int.from_bytes(body[1:5], "big")
         yield body[0], body[5 : 5 + size]

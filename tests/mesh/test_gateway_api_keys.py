@@ -1,5 +1,6 @@
 """API keys at the gateway: exchanged for a token, ended within seconds, never passed on."""
 
+import contextlib
 import shutil
 import time
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ import httpx
 import jwt
 import pytest
 
+from gateway.policy import Policy
 from mesh.identity.api_key import ApiKey
-from mesh.identity.keys import JWKS_FILE, KEY_FILE
+from mesh.identity.keys import JWKS_FILE, KEY_FILE, create_signing_key
 from mesh.identity.token import TokenVerifier
 from secmesh.inventory.v1 import sync_service_pb2
 from secmesh.inventory.v1.sync_service_pb2_grpc import SyncServiceStub
@@ -33,6 +35,7 @@ KINDS = "/inventory/v1/kinds"
 GET = sync_service_pb2.GetSyncRequest(name="tenants/acme/syncs/one")
 GET_SYNC = "/secmesh.inventory.v1.SyncService/GetSync"
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 EFFECT_SECONDS = 5
 
 
@@ -188,7 +191,7 @@ def test_broken_file_makes_no_key_good_and_leaves_tokens_alone(alone: Gateway) -
     whole = file.read_bytes()
     file.write_bytes(whole[:-5])
     response = ask(alone, key)
-    metadata = assert_refused(response, grpc.StatusCode.UNAVAILABLE, "DEPENDENCY_UNAVAILABLE")
+    metadata = assert_refused(response, UNAVAILABLE, "DEPENDENCY_UNAVAILABLE")
     assert metadata["dependency"] == "api keys"
     assert response.headers["retry-after"] == "1"
     assert alone.get(KINDS).status_code == 200
@@ -196,7 +199,7 @@ def test_broken_file_makes_no_key_good_and_leaves_tokens_alone(alone: Gateway) -
     file.write_bytes(whole)
     assert ask(alone, key).status_code == 200
     file.chmod(0o666)
-    assert_refused(ask(alone, key), grpc.StatusCode.UNAVAILABLE, "DEPENDENCY_UNAVAILABLE")
+    assert_refused(ask(alone, key), UNAVAILABLE, "DEPENDENCY_UNAVAILABLE")
     file.unlink()
     assert_refused(ask(alone, key), UNAUTHENTICATED, "API_KEY_INVALID")
 
@@ -230,6 +233,7 @@ def test_gateway_without_a_signing_key_takes_no_keys(upstream: Upstream, tmp_pat
         key = new_key(ours).text()
         assert_refused(ask(ours, key), UNAUTHENTICATED, "API_KEYS_UNSUPPORTED")
         assert ours.get(KINDS).status_code == 200
+        assert "need a file of keys and a signing key" in (tmp_path / "edge.log").read_text()
 
 
 def test_signing_key_outside_the_key_set_stops_the_edge(gateway: Gateway, tmp_path: Path) -> None:
@@ -249,3 +253,33 @@ def test_token_of_a_key_is_no_longer_than_the_key(gateway: Gateway, journal: Jou
     token = journal.last.metadata["authorization"].removeprefix("Bearer ")
     claims = jwt.decode(token, options={"verify_signature": False})
     assert claims["exp"] - time.time() <= 60
+
+
+def test_limits_count_a_key_for_its_tenant(upstream: Upstream, tmp_path: Path) -> None:
+    policy = Policy(requests_per_second=1, burst=3)
+    services = {"inventory": upstream.address}
+    with running_gateway(services, tmp_path, policy=policy) as limited:
+        keys = [new_key(limited).text(), new_key(limited).text()]
+        answers = [ask(limited, key) for key in keys * 4]
+        assert {answer.status_code for answer in answers} == {200, 429}
+        late = next(answer for answer in answers if answer.status_code == 429)
+        assert_refused(late, grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED")
+        assert ask(limited, new_key(limited, tenant="globex").text()).status_code == 200
+
+
+def test_callers_with_tokens_do_not_wait_for_the_edge(upstream: Upstream, tmp_path: Path) -> None:
+    services = {"inventory": upstream.address}
+    create_signing_key(tmp_path / "keys")
+    with contextlib.ExitStack() as stack:
+        with edge(services, tmp_path) as addresses:
+            alone = stack.enter_context(running_gateway(services, tmp_path, addresses))
+            key = new_key(alone).text()
+            channel = stack.enter_context(alone.channel())
+            stub = SyncServiceStub(channel)
+            stub.GetSync(GET, metadata=(("x-api-key", key),))
+        # The edge is gone; Envoy knows the issuer's keys for some seconds yet.
+        stub.GetSync(GET, metadata=alone.bearer())
+        with pytest.raises(grpc.RpcError) as refused:
+            stub.GetSync(GET, metadata=(("x-api-key", key),))
+    reason = reason_of(refused.value)
+    assert (code_of(refused.value), reason) == (UNAVAILABLE, "DEPENDENCY_UNAVAILABLE")

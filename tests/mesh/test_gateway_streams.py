@@ -15,8 +15,10 @@ import pytest
 from secmesh.inventory.v1 import sync_service_pb2
 from secmesh.inventory.v1.sync_service_pb2_grpc import SyncServiceStub
 from tests.mesh.gateway_fixtures import Gateway, assert_refused, process, running_gateway
+from tests.mesh.grpc_web import BINARY, frame, frames
 from tests.mesh.upstream import ENDLESS, Journal
 
+WATCH = "/secmesh.inventory.v1.SyncService/WatchSync"
 ROOT = "/inventory/v1/tenants/acme"
 EVENTS = {"accept": "text/event-stream"}
 FORMS = pytest.mark.parametrize("headers", [{}, EVENTS], ids=["lines", "events"])
@@ -127,6 +129,36 @@ def test_stream_that_breaks_has_no_end(mortal: Mortal, headers: dict[str, str]) 
     assert read.count('"sync"') == 3
     assert "ended" not in read
     assert broken
+
+
+def test_stream_that_breaks_over_grpc_web(mortal: Mortal) -> None:
+    gateway = mortal.gateway
+    request = sync_service_pb2.WatchSyncRequest(name=f"tenants/acme/syncs{ENDLESS}")
+    headers = {"authorization": f"Bearer {gateway.token()}", "content-type": BINARY}
+    read = b""
+    broken = False
+    with gateway.client.stream("POST", WATCH, content=frame(request), headers=headers) as response:
+        assert response.status_code == 200
+        chunks = response.iter_raw()
+        while len(list(frames(read))) < 3:
+            read += next(chunks)
+        mortal.kill()
+        try:
+            read += b"".join(chunks)
+        except httpx.RemoteProtocolError:
+            broken = True
+    assert broken
+    assert [kind for kind, _ in frames(read)] == [0] * 3  # no frame of trailers: no status
+
+
+def test_service_that_dies_during_an_upload(mortal: Mortal) -> None:
+    def parts() -> Iterator[bytes]:
+        yield b"{" + b" " * 100_000
+        mortal.kill()
+        yield b" " * 100_000
+
+    response = mortal.gateway.call("POST", f"{ROOT}/ssps/plan:upload", content=parts())
+    assert_refused(response, grpc.StatusCode.UNAVAILABLE, "DEPENDENCY_UNAVAILABLE")
 
 
 def test_stream_that_breaks_over_grpc(mortal: Mortal) -> None:

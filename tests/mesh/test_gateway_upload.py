@@ -7,6 +7,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from google.api.httpbody_pb2 import HttpBody
 
 from gateway.contracts import deployables
+from mesh.server.upload import PER_TENANT
 from secmesh.inventory.v1 import compliance_service_pb2
 from secmesh.inventory.v1.compliance_service_pb2_grpc import ComplianceServiceStub
 from tests.mesh.gateway_fixtures import Gateway, assert_refused, violations
@@ -311,17 +313,41 @@ def test_bodies_of_other_routes_are_read_as_before(mesh: Gateway) -> None:
     assert violations(response) == {"file": "FIELD_UNKNOWN"}
 
 
-def test_slow_caller_does_not_hold_up_another(mesh: Gateway, ssp: str) -> None:
+def slow(mesh: Gateway, ssp: str, content: bytes) -> http.client.HTTPConnection:
+    """Begin an upload that lacks its last byte."""
     host, port = mesh.address.split(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=20)
-    content = plan()
     connection.putrequest("POST", path_of(ssp))
     connection.putheader("authorization", f"Bearer {mesh.token()}")
     connection.putheader("content-length", str(len(content)))
     connection.endheaders()
-    connection.send(content[:10])
-    other: httpx.Response = mesh.call("POST", path_of(f"{ssp}-other"), content=content)
-    assert other.status_code == 200
-    connection.send(content[10:])
-    assert connection.getresponse().status == 200
-    connection.close()
+    connection.send(content[:-1])
+    return connection
+
+
+def test_slow_callers_hold_up_their_own_tenant_alone(mesh: Gateway, ssp: str) -> None:
+    content = plan()
+    begun = [slow(mesh, f"{ssp}-{number}", content) for number in range(PER_TENANT)]
+    time.sleep(0.5)
+    with pytest.raises(httpx.ReadTimeout):
+        mesh.call("POST", path_of(f"{ssp}-more"), content=content, timeout=1)
+    elsewhere = path_of(ssp).replace("acme", "globex")
+    others = {"authorization": f"Bearer {mesh.token('globex')}"}
+    assert mesh.call("POST", elsewhere, content=content, headers=others).status_code == 200
+    for connection in begun:
+        connection.send(content[-1:])
+        assert connection.getresponse().status == 200
+        connection.close()
+    assert not stored(mesh, f"{ssp}-more")
+    assert mesh.call("POST", path_of(f"{ssp}-more"), content=content).status_code == 200
+
+
+def test_file_sent_with_an_api_key(mesh: Gateway, ssp: str) -> None:
+    expiry = datetime.now(UTC) + timedelta(hours=1)
+    statuses = []
+    for role in ("viewer", "auditor"):
+        key = mesh.api_keys.add(tenant="acme", roles=(role,), expire_time=expiry)
+        headers = {"x-api-key": key.text()}
+        statuses.append(mesh.client.post(path_of(ssp), content=plan(), headers=headers).status_code)
+    assert statuses == [403, 200]
+    assert stored(mesh, ssp)

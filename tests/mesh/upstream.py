@@ -157,7 +157,16 @@ def _handler(method: Method, journal: Journal) -> "grpc.RpcMethodHandler[Any, An
             async for event in events(request, context):
                 yield event
 
+    async def collect(requests: AsyncIterator[Any], context: Any) -> Message:
+        request = await anext(requests)
+        async for more in requests:
+            request.file.data += more.file.data
+        note(request, context)
+        return await answer(method, request, context)
+
     read = message_factory.GetMessageClass(method.descriptor.input_type).FromString
+    if method.upload is not None:
+        return grpc.stream_unary_rpc_method_handler(collect, read, _write)
     if method.descriptor.server_streaming:
         return grpc.unary_stream_rpc_method_handler(stream, read, _write)
     return grpc.unary_unary_rpc_method_handler(unary, read, _write)

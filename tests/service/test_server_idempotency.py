@@ -6,7 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -190,9 +191,14 @@ async def test_without_a_store_of_answers_a_named_request_is_refused(tmp_path: P
         assert await names(server) == []
 
 
-def _process(url: str, keys: Path, *options: str) -> "subprocess.Popen[str]":
+@contextmanager
+def _process(url: str, keys: Path, *options: str) -> "Iterator[subprocess.Popen[str]]":
     command = [sys.executable, "-m", "tests.service.record_server", url, str(keys), *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def _address(process: "subprocess.Popen[str]") -> str:
@@ -207,15 +213,13 @@ async def test_killed_between_commit_and_answer_it_answers_as_it_had(
     keys = tmp_path / "keys"
     create_signing_key(keys)
     request = creation(str(uuid4()))
-    first = _process(database, keys, "--die")
-    with first:
+    with _process(database, keys, "--die") as first:
         address = await asyncio.to_thread(_address, first)
         with pytest.raises(CallRefused) as refused:
             await Serving(address, keys).call("CreateRecord", request)
         assert refused.value.code is grpc.StatusCode.UNAVAILABLE
         assert first.wait(10) == -signal.SIGKILL
-    second = _process(database, keys)
-    with second:
+    with _process(database, keys) as second:
         server = Serving(await asyncio.to_thread(_address, second), keys)
         committed = await names(server)
         assert len(committed) == 1

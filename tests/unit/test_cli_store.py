@@ -1,6 +1,7 @@
 """The command's side of the store's upkeep: what it asks, what it shows, how it leaves."""
 
 import json
+from pathlib import Path
 
 import pytest
 from google.protobuf.empty_pb2 import Empty
@@ -167,3 +168,34 @@ def test_a_check_leaves_by_what_it_found(
     result = done.result(SECONDS)
     assert result.exit_code == code, result.output
     assert result.stdout.count("two versions overlap") == findings
+
+
+def test_load_sends_the_file(operator: Operator, tmp_path: Path) -> None:
+    file = tmp_path / "records.ndjson"
+    file.write_bytes(b'{"name": "x"}')
+    arguments = ["inventory", "load", str(file), "--account", ACCOUNT, "--dry-run"]
+    done = operator.run("-o", "json", *arguments)
+    answer = store_service_pb2.LoadRecordsResponse(written=3)
+    request = operator.answer("StoreService", "LoadRecords", answer)
+    assert (request.document, request.validate_only) == (b'{"name": "x"}', True)
+    assert json.loads(done.result(SECONDS).stdout) == {"written": 3}
+    gone = operator.run("inventory", "load", str(tmp_path / "none"), "--account", ACCOUNT)
+    assert gone.result(SECONDS).exit_code == 2
+
+
+def test_an_import_tells_what_was_not_taken(operator: Operator, tmp_path: Path) -> None:
+    file = tmp_path / "protecht.db"
+    file.write_bytes(b"SQLite")
+    arguments = ["inventory", "import-sqlite", str(file), "--account", ACCOUNT]
+    done = operator.run(*arguments, "--region", "eu-west-1")
+    answer = store_service_pb2.ImportSqliteResponse()
+    table = answer.tables.add(table="iam_users", collection="iam_users", rows=9, refused=1)
+    table.columns.add(column="username", field="username", taken=8)
+    table.columns.add(column="shoe_size")
+    table.problems.add(row=4, problem="has no value that names it")
+    request = operator.answer("StoreService", "ImportSqlite", answer)
+    result = done.result(SECONDS)
+    assert (request.document, request.region, result.exit_code) == (b"SQLite", "eu-west-1", 0)
+    assert "shoe_size" in result.stdout
+    assert "username" not in result.stdout
+    assert "iam_users row 4: has no value that names it" in result.stderr

@@ -13,7 +13,14 @@ from secmesh.inventory.v1.s3_pb2 import S3AccountSettings, S3Bucket
 from services.inventory.collect.derive import Source, data_events_logged
 from services.inventory.collect.draft import Draft, Truth, all_of, any_of, negate
 from services.inventory.collect.s3_account_settings import account_draft
-from services.inventory.collect.s3_buckets import PARTS, bucket_draft
+from services.inventory.collect.s3_buckets import (
+    NEED_VERSIONING,
+    NOT_VERSIONED,
+    PARTS,
+    VERSIONING,
+    bucket_draft,
+    implied_answer,
+)
 
 LISTED = {"Name": "vault", "CreationDate": datetime(2026, 1, 1, tzinfo=UTC)}
 ANYONE = {"URI": "http://acs.amazonaws.com/groups/global/AllUsers", "Type": "Group"}
@@ -246,3 +253,22 @@ def test_an_unlisted_region_may_hold_the_trail_that_watches() -> None:
     never = data_events_logged(bucket(), Source())
     assert isinstance(never, Unread)
     assert never.code == "NotCollected"
+
+
+@pytest.mark.parametrize(
+    ("versioning", "implied"),
+    [
+        ({"Status": "Enabled"}, False),
+        ({"Status": "Suspended"}, True),
+        ({}, True),
+        (Unread.of(VERSIONING, Outcome.DENIED, "AccessDenied"), False),
+        (Absent("NoSuchBucket"), False),
+    ],
+)
+def test_locks_and_replicas_are_asked_of_versioned_buckets_only(
+    versioning: Any, implied: bool
+) -> None:
+    for operation in NEED_VERSIONING:
+        found = implied_answer(operation, {VERSIONING: versioning})
+        assert (found == Absent(NOT_VERSIONED)) is implied
+    assert implied_answer("s3:GetBucketAcl", {}) is None

@@ -97,6 +97,7 @@ def reader_of(client: Client, pool: ThreadPoolExecutor, seconds: float = 60) -> 
 
 OPERATIONS = frozenset(
     {
+        "cloudtrail:DescribeTrails",
         "cloudtrail:ListTags",
         "iam:GenerateCredentialReport",
         "iam:GetAccountSummary",

@@ -255,8 +255,8 @@ async def test_a_natural_key_is_one_records(records: Records) -> None:
     bare = await records.create(SHELVES, "bare", room="r")
     await records.create(SHELVES, "zero", room="r", place=0)
     await records.create(SHELVES, "other", room="q", place=1)
-    bodies: tuple[tuple[dict[str, Any], Any], ...] = (({"place": 1}, first), ({}, bare))
-    for body, existing in bodies:
+    twins: list[tuple[dict[str, Any], Any]] = [({"place": 1}, first), ({}, bare)]
+    for body, existing in twins:
         with pytest.raises(ResourceExists) as refused:
             await records.create(SHELVES, room="r", **body)
         assert refused.value.metadata == {"resource": existing.name}

@@ -136,6 +136,25 @@ def test_call_from_the_page(page: webdriver.Chrome, gateway: Gateway) -> None:
     assert page.execute_script(kept) == [0, 0, ""]
 
 
+def test_file_sent_from_the_page(
+    page: webdriver.Chrome, gateway: Gateway, upstream: Upstream, tmp_path: Path
+) -> None:
+    file = tmp_path / "plan.json"
+    file.write_bytes(b'{"plan": true}')
+    holder = opened(page, "POST", "/inventory/v1/tenants/{tenant}/ssps/{ssp}:upload")
+    assert "a file of at most 33554432 bytes" in holder.text
+    trial = unfold(page, holder, "Try it")
+    for name, text in (("tenant", "acme"), ("ssp", "plan"), ("file", str(file))):
+        trial.find_element(By.CSS_SELECTOR, f"[aria-label={name}]").send_keys(text)
+    page.find_element(By.ID, "token").send_keys(gateway.token())
+    trial.find_element(By.TAG_NAME, "button").click()
+    answer = trial.find_element(By.CLASS_NAME, "answer")
+    WebDriverWait(page, WAIT_SECONDS).until(lambda _: answer.text.startswith("200"))
+    request = upstream.journal.last.request
+    assert (request.parent, request.ssp_id) == ("tenants/acme", "plan")
+    assert request.file.data == file.read_bytes()
+
+
 def test_page_forbids_what_it_does_not_need(gateway: Gateway) -> None:
     for path, media_type in (
         ("/docs", "text/html"),

@@ -190,8 +190,10 @@ class Run:
             with contextlib.suppress(shared.DependencyUnavailable):
                 held = await self._leases.renew(self._sync.name)
                 if not held and self._open:
+                    # Taken over, or deleted by a reset or a restore.
                     self._lost = True
                     self._stop()
+                    return
                 stored = await self._syncs.get(self._sync.name)
                 if stored.HasField("cancel_time"):
                     self.cancel(stored.cancel_time.ToDatetime(tzinfo=UTC))

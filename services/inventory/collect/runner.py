@@ -132,7 +132,7 @@ class SyncRunner:
             raise AccountNotGranted(wanted.cloud_account_id)
         collections = self._collections(wanted.collections)
         regions = self._regions(wanted.regions)
-        name = f"{parent}/syncs/{sync_id or _new_id()}"
+        name = f"{parent}/syncs/{sync_id or new_sync_id()}"
         async with self._syncs.starting():
             existing = await self.find(name)
             if existing is not None:
@@ -312,6 +312,6 @@ class SyncRunner:
         self._workers.reads.shutdown(wait=False, cancel_futures=True)
 
 
-def _new_id() -> str:
+def new_sync_id() -> str:
     """Make an id that sorts by time."""
     return f"{datetime.now(UTC):%Y%m%dt%H%M%S}-{secrets.token_hex(4)}"

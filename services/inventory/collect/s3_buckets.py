@@ -28,6 +28,13 @@ LIST = "s3:ListBuckets"
 LOCATION = "s3:GetBucketLocation"
 POLICY = "s3:GetBucketPolicy"
 POLICY_STATUS = "s3:GetBucketPolicyStatus"
+VERSIONING = "s3:GetBucketVersioning"
+OBJECT_LOCK = "s3:GetObjectLockConfiguration"
+REPLICATION = "s3:GetBucketReplication"
+# S3 has neither without versioning, and refuses to suspend it while one of them is there.
+# Source: Amazon S3 User Guide, "Locking objects with Object Lock", "Replication requirements".
+NEED_VERSIONING = (OBJECT_LOCK, REPLICATION)
+NOT_VERSIONED = "NotVersioned"
 LISTINGS = (LIST,)
 PAGE = 1000
 # Grantees of ACLs that are not one account. Source: Amazon S3 User Guide, "ACL overview".
@@ -145,11 +152,11 @@ PARTS = (
     Part(POLICY_STATUS, ("policy_is_public",), _policy_status),
     Part("s3:GetBucketAcl", ("acl_grants_public",), _acl),
     Part("s3:GetBucketOwnershipControls", ("ownership",), _ownership),
-    Part("s3:GetBucketVersioning", ("versioning", "mfa_delete"), _versioning),
+    Part(VERSIONING, ("versioning", "mfa_delete"), _versioning),
     Part("s3:GetBucketLogging", ("logging_target_bucket",), _logging),
-    Part("s3:GetObjectLockConfiguration", ("object_lock_mode", "retention_days"), _object_lock),
+    Part(OBJECT_LOCK, ("object_lock_mode", "retention_days"), _object_lock),
     Part("s3:GetBucketLifecycleConfiguration", ("expiration_days",), _lifecycle),
-    Part("s3:GetBucketReplication", ("replication_targets",), _replication),
+    Part(REPLICATION, ("replication_targets",), _replication),
     Part("s3:GetBucketNotificationConfiguration", ("event_targets",), _notification),
     Part("s3:GetBucketTagging", ("tags",), _tags),
 )
@@ -188,15 +195,28 @@ def _read_bucket(
     where = "" if isinstance(region, Unread) else region
     answers: dict[str, Answer] = {}
     for part in PARTS:
-        if part.operation == POLICY_STATUS and isinstance(answers[POLICY], Absent):
-            # Of a bucket without a policy nobody needs to ask whether it is public.
-            answers[part.operation] = answers[POLICY]
+        implied = implied_answer(part.operation, answers)
+        if implied is not None:
+            answers[part.operation] = implied
             continue
         answer = reader.call(part.operation, resource=name, region=where, Bucket=name)
         if isinstance(answer, Absent) and answer.code == BUCKET_GONE:
             return None
         answers[part.operation] = answer
     return bucket_draft(listed, region, answers, account, reader.account.partition)
+
+
+def implied_answer(operation: str, answers: dict[str, Answer]) -> Absent | None:
+    """Give what earlier answers say of an operation, so that it need not be called."""
+    if operation == POLICY_STATUS:
+        policy = answers[POLICY]
+        return policy if isinstance(policy, Absent) else None
+    if operation in NEED_VERSIONING:
+        versioning = answers[VERSIONING]
+        if isinstance(versioning, (Absent, Unread)) or versioning.get("Status") == "Enabled":
+            return None
+        return Absent(NOT_VERSIONED)
+    return None
 
 
 def _location(reader: Reader, name: str) -> str | Absent | Unread:

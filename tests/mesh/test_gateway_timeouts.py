@@ -1,0 +1,87 @@
+"""A call ends at the time its contract gives it, though the service goes on."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from types import MappingProxyType
+
+import grpc
+import pytest
+
+from gateway import envoy_config
+from gateway.contracts import Deployable, select
+from gateway.envoy_routes import MARGIN_SECONDS
+from secmesh.inventory.v1 import sync_service_pb2
+from secmesh.inventory.v1.sync_service_pb2_grpc import SyncServiceStub
+from tests.mesh.gateway_fixtures import Gateway, assert_refused, running_gateway
+from tests.mesh.grpc_web import BINARY, call
+from tests.mesh.test_gateway_grpc import code_of, reason_of
+from tests.mesh.upstream import WAIT, Upstream
+
+LIST_SYNCS = "/secmesh.inventory.v1.SyncService/ListSyncs"
+ROOT = "/inventory/v1/tenants/acme"
+LIMIT = timedelta(seconds=1)
+REQUEST = sync_service_pb2.ListSyncsRequest(parent="tenants/acme", filter=WAIT)
+LATE = grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def hurried(names: Iterator[str]) -> tuple[Deployable, ...]:
+    """Give the deployables as if the contract gave ListSyncs a second."""
+    (inventory,) = select(names)
+    methods = dict(inventory.catalogue.methods)
+    methods[LIST_SYNCS] = replace(methods[LIST_SYNCS], timeout=LIMIT)
+    catalogue = replace(inventory.catalogue, methods=MappingProxyType(methods))
+    return (replace(inventory, catalogue=catalogue),)
+
+
+@pytest.fixture(scope="module")
+def impatient(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(envoy_config, "select", hurried)
+        folder = tmp_path_factory.mktemp("timeouts")
+        with running_gateway({"inventory": upstream.address}, folder) as started:
+            yield started
+
+
+@pytest.fixture
+def in_time() -> Iterator[None]:
+    """Assert that the test takes as long as Envoy allows, and not much longer."""
+    start = time.monotonic()
+    yield
+    allowed = LIMIT.total_seconds() + MARGIN_SECONDS
+    assert allowed - 0.5 < time.monotonic() - start < allowed + 5
+
+
+@pytest.mark.usefixtures("in_time")
+def test_over_rest(impatient: Gateway) -> None:
+    response = impatient.get(f"{ROOT}/syncs?filter={WAIT}")
+    assert_refused(response, LATE, "DEADLINE_EXCEEDED", status=504)
+
+
+@pytest.mark.usefixtures("in_time")
+def test_over_grpc_whatever_deadline_the_caller_has(impatient: Gateway) -> None:
+    with impatient.channel() as channel, pytest.raises(grpc.RpcError) as caught:
+        SyncServiceStub(channel).ListSyncs(REQUEST, metadata=impatient.bearer(), timeout=50)
+    assert (code_of(caught.value), reason_of(caught.value)) == (LATE, "DEADLINE_EXCEEDED")
+
+
+@pytest.mark.usefixtures("in_time")
+def test_over_grpc_web(impatient: Gateway) -> None:
+    headers = {"authorization": f"Bearer {impatient.token()}"}
+    answer = call(impatient.client, LIST_SYNCS, REQUEST, headers, BINARY)
+    assert (answer.status, answer.reason) == (LATE.value[0], "DEADLINE_EXCEEDED")
+
+
+def test_other_methods_keep_their_own_time(impatient: Gateway) -> None:
+    """A stream that waits longer than ListSyncs may goes on."""
+    watch = sync_service_pb2.WatchSyncRequest(name="tenants/acme/syncs/endless")
+    with impatient.channel() as channel:
+        stream = SyncServiceStub(channel).WatchSync(
+            watch, metadata=impatient.bearer(), timeout=LIMIT.total_seconds() + MARGIN_SECONDS + 1
+        )
+        start = time.monotonic()
+        with pytest.raises(grpc.RpcError) as caught:
+            list(stream)
+    assert code_of(caught.value) == LATE
+    assert time.monotonic() - start > LIMIT.total_seconds() + MARGIN_SECONDS + 0.5
