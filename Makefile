@@ -6,16 +6,16 @@ INSTALLED := .venv/.installed
 STUBS := gen/.built
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check protos format lock bench oscal clean
+.PHONY: help run test check protos format lock bench bench-peers soak oscal clean
 
 help: ## list the tasks
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
 
 run: $(STUBS) ## the main job on this machine: collect a sample account, check its SSP, serve
 	@$(BIN)/secmesh up
 
 test: $(STUBS) ## the whole test suite
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 -m 'not soak'
 
 check: $(STUBS) ## contracts, style, types, imports, committed documents
 	$(BIN)/buf lint gen/secmesh/image.binpb
@@ -44,11 +44,17 @@ lock: $(INSTALLED) ## resolve pyproject.toml into requirements.lock
 bench: $(STUBS) ## measure against peers and limits; prints ratios
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
+bench-peers: $(STUBS) ## ours and Prowler on one account: costs, and wrong verdicts when reads fail
+	@$(BIN)/python -m benchmarks.peers
+
+soak: $(STUBS) ## long runs with kills and many calls: SECMESH_SOAK_MINUTES=10 each
+	$(BIN)/pytest -m soak tests/soak
+
 oscal: $(INSTALLED) ## hold exported documents against compliance-trestle: make oscal OSCAL="FILE ..."
 	$(BIN)/uv run --quiet --no-project --isolated --with compliance-trestle==5.2.0 tests/trestle_check.py $(OSCAL)
 
 clean: ## remove what the tasks made, but for .secmesh
-	rm -rf .venv gen dist
+	rm -rf .venv .venv-peers gen dist
 
 $(INSTALLED): requirements.lock pyproject.toml client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "secmesh needs Python 3.11 or newer")'

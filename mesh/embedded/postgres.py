@@ -74,8 +74,9 @@ class PostgresServer:
     def start(self) -> None:
         """Start, the first time with new data. Raises PostgresFailed."""
         self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The path of a socket is limited to about 100 bytes: it has a short folder of its own.
-        self._socket = Path(tempfile.mkdtemp(prefix="secmesh-pg-"))
+        if self._socket is None:
+            # A socket's path is limited to about 100 bytes: it has a short folder of its own.
+            self._socket = Path(tempfile.mkdtemp(prefix="secmesh-pg-"))
         self._give_away()
         if not (self._data / "PG_VERSION").exists():
             self._initialize()
@@ -105,12 +106,27 @@ class PostgresServer:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        reaper, self._reaper = self._reaper, None
-        if reaper is not None and process is not None:
-            reaper.communicate(f"release {process.pid}\n".encode())
+            self._release(process.pid)
         if self._socket is not None:
             shutil.rmtree(self._socket, ignore_errors=True)
             self._socket = None
+
+    def kill(self) -> None:
+        """End every process of the server at once, as a crash does; start() recovers its data.
+
+        The URL stays the same.
+        """
+        process, self._process = self._process, None
+        if process is None:
+            raise RuntimeError("the server is not running")
+        # Its children would otherwise hold its shared memory for a moment; Linux lists them.
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+        process.wait()
+        self._release(process.pid)
 
     def create_database(self, name: str) -> str:
         """Create an empty database and give its URL."""
@@ -124,6 +140,11 @@ class PostgresServer:
         statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(statement)
+
+    def _release(self, pid: int) -> None:
+        reaper, self._reaper = self._reaper, None
+        if reaper is not None:
+            reaper.communicate(f"release {pid}\n".encode())
 
     def _running_socket(self) -> Path:
         if self._socket is None:

@@ -1,14 +1,25 @@
 """An endpoint that throttles slows a run down; what it cannot read in time is marked so."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from mesh.embedded.aws import AwsEndpoint
 from mesh.embedded.aws_faults import Faults
+from mesh.identity.keys import create_signing_key
+from secmesh.inventory.v1 import assessment_pb2 as pb
+from secmesh.inventory.v1.check_pb2 import (
+    EVIDENCE_OUTCOME_FAIL,
+    EVIDENCE_OUTCOME_UNREAD,
+    EvidenceOutcome,
+)
 from secmesh.inventory.v1.record_pb2 import READ_OUTCOME_THROTTLED
 from secmesh.inventory.v1.sync_pb2 import Sync
-from tests.service.collect_world import body_of, by, gaps, world
+from tests.service.collect_world import SAMPLE_ACCOUNT, body_of, by, gaps, world
+from tests.service.compliance_world import document, requirement
+from tests.service.inventory_story import story
+from tests.service.sync_process import service
 
 LIMIT = 10
 """Calls a second that the endpoint answers; it answers 503 SlowDown beyond."""
@@ -78,3 +89,47 @@ async def test_runs_share_one_pace(aws: AwsEndpoint, faults: Faults, tmp_path: P
         # What the first run found out, the second need not.
         assert second.progress.throttles < first.progress.throttles
         assert second.state == Sync.STATE_SUCCEEDED
+
+
+@pytest.mark.timeout(240)
+async def test_a_verdict_says_what_was_throttled_and_never_turns(
+    aws: AwsEndpoint, faults: Faults, tmp_path: Path
+) -> None:
+    """Over gRPC, with two services over the same account: one undisturbed, one throttled."""
+
+    def judged(folder: Path, limit: int, seconds: float) -> pb.CheckResult:
+        create_signing_key(folder / "keys")
+        faults.clear()
+        faults.limit(limit)
+        patience = {"SECMESH_INVENTORY_UNIT_SECONDS": str(seconds)}
+        with (
+            service(folder, aws, **patience) as (_, address),
+            story(address, folder, SAMPLE_ACCOUNT) as told,
+        ):
+            told.plan(document(requirement("cp-9")))
+            told.collect("s3_buckets")
+            found = told.verdict("cp-9").check_results
+        (result,) = [each for each in found if each.check_id == "s3.versioning"]
+        return result
+
+    def outcomes(result: pb.CheckResult) -> dict[str, EvidenceOutcome.ValueType]:
+        return {each.subject: each.outcome for each in result.evidence}
+
+    calm, slow = tmp_path / "calm", tmp_path / "slow"
+    calm.mkdir()
+    slow.mkdir()
+    truth = await asyncio.to_thread(judged, calm, 0, 900)
+    seen = await asyncio.to_thread(judged, slow, LIMIT // 3, 6)
+    assert truth.complete
+    assert not truth.unread
+    assert seen.unread > 0
+    assert not seen.complete
+    assert seen.passed <= truth.passed
+    assert seen.passed + seen.failed + seen.unread == truth.passed + truth.failed
+    # What failed undisturbed fails or is unread now, and nothing else fails.
+    failing = {name for name, each in outcomes(truth).items() if each == EVIDENCE_OUTCOME_FAIL}
+    for name, outcome in outcomes(seen).items():
+        assert outcome == EVIDENCE_OUTCOME_UNREAD or name in failing
+    marks = [mark for each in seen.evidence for mark in each.unread]
+    assert marks
+    assert {(mark.outcome, mark.code) for mark in marks} == {(READ_OUTCOME_THROTTLED, "SlowDown")}

@@ -13,8 +13,8 @@ from mesh.contract.catalogue import load_catalogue
 from mesh.errors import FieldInvalid
 from mesh.sql.engine import open_engine
 from mesh.sql.migration import Plan, migrate, plan_migration
-from mesh.sql.schema import MigrationRefused, require_schema
 from mesh.sql.migration_steps import Effect
+from mesh.sql.schema import MigrationRefused, require_schema
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables, create_tables
 from tests.unit.migration_contracts import OLD_FIELDS, library, old_library

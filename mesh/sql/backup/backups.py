@@ -90,7 +90,7 @@ class Backups:
             safety = await self._create(Origin.SAFETY, progress)
             await guard()
             async with self.store.alone():
-                await asyncio.to_thread(dump.load, file, rows, progress)
+                await progress.in_thread(dump.load, file, rows, progress)
             return safety
 
     def _require_fit(self, manifest: Manifest) -> None:
@@ -124,8 +124,8 @@ class Backups:
     async def _write(self, target: Path, progress: Progress) -> dict[str, int]:
         """Write the store to a file and read it back; give its rows by table."""
         dump = await self._dump()
-        rows = await asyncio.to_thread(dump.dump, target, progress)
-        if await asyncio.to_thread(dump.inspect, target, progress) != rows:
+        rows = await progress.in_thread(dump.dump, target, progress)
+        if await progress.in_thread(dump.inspect, target, progress) != rows:
             raise BackupBroken("what was written holds other rows than the store")
         return rows
 

@@ -1,10 +1,16 @@
 """How far a backup or a restore is: moved by a thread, read by the loop."""
 
+import asyncio
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import ParamSpec, TypeVar
 
 from mesh.sql.backup.errors import BackupStopped
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Phase(IntEnum):
@@ -47,3 +53,13 @@ class Progress:
         if self.stopped:
             raise BackupStopped("the caller gave up")
         self.done, self.total = done, total
+
+    async def in_thread(self, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Do work in a thread; who gives up waits for its end, so that nothing goes on behind."""
+        running = asyncio.ensure_future(asyncio.to_thread(work, *arguments, **options))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            self.stop()
+            await asyncio.gather(running, return_exceptions=True)
+            raise

@@ -1,0 +1,1 @@
+"""Ours and Prowler on one account: what each costs, and what each says when reads fail."""

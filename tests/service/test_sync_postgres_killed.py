@@ -1,0 +1,140 @@
+"""PostgreSQL is killed in the middle of a run: it goes on where it stood, and ends the same."""
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from mesh.client import CallRefused
+from mesh.embedded.aws import AwsEndpoint
+from mesh.embedded.aws_faults import Faults
+from mesh.embedded.postgres import PostgresServer
+from mesh.identity.keys import create_signing_key
+from secmesh.inventory.v1.sync_pb2 import ManifestEntry, Sync
+from secmesh.inventory.v1.sync_service_pb2 import GetSyncRequest, StartSyncRequest
+from tests.service.collect_world import SAMPLE_ACCOUNT, TENANT, world
+from tests.service.sync_process import content, service, stub_of
+
+HELD = "s3:GetBucketAcl"
+"""Asked by the buckets' unit alone; some units end before it, some begin after."""
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[PostgresServer]:
+    """A server of one test that keeps what it confirmed, whatever happens to it."""
+    with PostgresServer(tmp_path / "postgres", durable=True) as server:
+        yield server
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """What a run gives that nothing disturbs."""
+
+    sync: Sync
+    entries: list[ManifestEntry]
+    content: dict[Any, Any]
+
+
+@pytest.fixture
+async def undisturbed(
+    aws: AwsEndpoint, faults: Faults, tmp_path: Path, postgres: PostgresServer
+) -> AsyncIterator[Undisturbed]:
+    """A whole run into a database of its own."""
+    url = postgres.create_database("undisturbed")
+    async with world(aws, tmp_path) as made:
+        # The first report takes a call more than those after it.
+        await made.sync("iam_users")
+    async with world(aws, tmp_path, database_url=url) as made:
+        sync = await made.sync()
+        yield Undisturbed(sync, await made.manifest(sync), await content(made))
+    faults.clear()
+
+
+async def answered(stub: Any, name: str, *, wanted: set[int], seconds: float = 60) -> Sync:
+    """Wait until a run has one of these states; while the store is down, calls say so."""
+    async with asyncio.timeout(seconds):
+        while True:
+            try:
+                sync: Sync = stub.GetSync(GetSyncRequest(name=name))
+            except CallRefused as refused:
+                if refused.code != grpc.StatusCode.UNAVAILABLE:
+                    raise
+            else:
+                if sync.state in wanted:
+                    return sync
+            await asyncio.sleep(0.2)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("service_too", [False, True], ids=["database", "database and service"])
+async def test_a_killed_database_loses_only_the_units_in_flight(
+    aws: AwsEndpoint,
+    faults: Faults,
+    tmp_path: Path,
+    postgres: PostgresServer,
+    undisturbed: Undisturbed,
+    service_too: bool,
+) -> None:
+    create_signing_key(tmp_path / "keys")
+    url = postgres.create_database("killed")
+    whole = undisturbed.sync
+    faults.clear()
+    gate = faults.hold(HELD)
+    with ExitStack() as running:
+        process, address = running.enter_context(service(tmp_path, aws, DATABASE_URL=url))
+        stub = running.enter_context(stub_of(address, tmp_path))
+        wanted = Sync(cloud_account_id=SAMPLE_ACCOUNT)
+        request = StartSyncRequest(parent=TENANT, sync=wanted, sync_id="cut")
+        name = stub.StartSync(request).name
+        async with asyncio.timeout(60):
+            while not faults.calls[HELD]:
+                await asyncio.sleep(0.05)
+        async with world(aws, tmp_path, database_url=url) as made:
+            units = await made.runner.units(name)
+        ended = {unit.collection for unit in units if unit.HasField("end_time")}
+        assert 3 <= len(ended) < whole.progress.units
+        first = Counter(faults.calls)
+
+        postgres.kill()
+        if service_too:
+            process.send_signal(signal.SIGKILL)
+            process.wait(20)
+        gate.set()
+        if not service_too:
+            with pytest.raises(CallRefused) as refused:
+                stub.GetSync(GetSyncRequest(name=f"{TENANT}/syncs/other"), timeout=20)
+            assert refused.value.code == grpc.StatusCode.UNAVAILABLE
+            assert process.poll() is None
+        postgres.start()
+        if service_too:
+            process, address = running.enter_context(service(tmp_path, aws, DATABASE_URL=url))
+            stub = running.enter_context(stub_of(address, tmp_path))
+        after = await answered(stub, name, wanted={Sync.STATE_SUCCEEDED, Sync.STATE_PARTIAL})
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+    assert after.state == whole.state == Sync.STATE_SUCCEEDED
+    once: Counter[str] = Counter()
+    for entry in undisturbed.entries:
+        once[entry.operation] += entry.calls
+    of_ended = {each.operation for each in undisturbed.entries if each.collection in ended} - {
+        each.operation for each in undisturbed.entries if each.collection not in ended
+    }
+    assert of_ended
+    for operation in of_ended:
+        # Read before the crash, and not again after it.
+        assert faults.calls[operation] == first[operation] == once[operation], operation
+    for field in ("units_done", "resources", "rows_written", "rows_closed", "calls", "denied"):
+        assert getattr(after.progress, field) == getattr(whole.progress, field), field
+    async with world(aws, tmp_path, database_url=url) as made:
+        assert await content(made) == undisturbed.content
+        for collection in {entry.collection for entry in undisturbed.entries}:
+            versions = await made.versions(collection)
+            assert len({version.name for version in versions}) == len(versions), collection
