@@ -67,20 +67,17 @@ def _fill(connection: sa.Connection, tables: Tables) -> _Standing:
         return standing
     tables.metadata.create_all(connection, checkfirst=False)
     prepare_partitions(connection, tables.metadata)
-    plain = plain_dialect(connection.dialect)
     entries = [
-        Entry(
-            f"create table {table.name}",
-            tuple(
-                str(made.compile(dialect=plain)).strip()
-                for made in (CreateTable(table), *map(CreateIndex, table.indexes))
-            ),
-            _ADDITIVE,
-        )
+        Entry(f"create table {table.name}", _statements(table, connection.dialect), _ADDITIVE)
         for table in tables.metadata.sorted_tables
     ]
     write_history(connection, entries, contract_digest(tables.metadata, connection.dialect))
     return _Standing.CURRENT
+
+
+def _statements(table: sa.Table, dialect: sa.Dialect) -> tuple[str, ...]:
+    made: list[sa.DDLElement] = [CreateTable(table), *map(CreateIndex, table.indexes)]
+    return tuple(str(each.compile(dialect=plain_dialect(dialect))).strip() for each in made)
 
 
 async def _bring_up_to_date(engine: AsyncEngine, tables: Tables) -> None:

@@ -21,6 +21,8 @@ _PRAGMAS = (
     "journal_mode=WAL",
     # A power cut may cost the last commits, never the file; a killed process costs nothing.
     "synchronous=NORMAL",
+    # KiB for each of many connections; what they read again is in the kernel's cache.
+    "cache_size=-512",
     "foreign_keys=ON",
 )
 
