@@ -1,5 +1,6 @@
 """Connection pools that tell how full they are (OpenTelemetry semantic conventions, db.client)."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -8,6 +9,9 @@ from weakref import WeakSet
 import sqlalchemy as sa
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
+
+# SQLAlchemy's words about its pools go by the name of this module; ours are the metrics.
+logging.getLogger(__name__).setLevel(logging.WARNING)
 
 _POOLS: "WeakSet[MeasuredPool]" = WeakSet()
 
