@@ -36,6 +36,7 @@ class LeanFiles:
         """``service:Operation``; services of which none is named stay whole."""
         declared = frozenset(operations)
         self._kept: dict[str, set[str]] = {}
+        self._shapes: dict[Path, set[str]] = {}
         for operation in declared | _BY_BOTOCORE if declared else declared:
             service, _, name = operation.partition(":")
             self._kept.setdefault(service, set()).add(name)
@@ -63,9 +64,17 @@ class LeanFiles:
             parameter["documentation"] = ""
         # The folder of a service holds one of each version.
         kept = self._kept.get(path.parent.parent.name)
-        # Files of the same name with extras hold no operations.
-        whole = kept is None or "operations" not in described
-        return described if whole else reduced(described, kept or set())
+        if kept is None:
+            return described
+        if "operations" in described:
+            described = reduced(described, kept)
+            self._shapes[path.parent] = set(described["shapes"])
+            return described
+        # Extras, which come later: additions to a shape that is gone would be a broken shape.
+        added = described.get("merge", {}).get("shapes", {})
+        for shape in added.keys() - self._shapes.get(path.parent, set()):
+            del added[shape]
+        return described
 
 
 def reduced(described: dict[str, Any], operations: set[str]) -> dict[str, Any]:

@@ -182,7 +182,7 @@ def test_get_takes_no_body(gateway: Gateway, journal: Journal) -> None:
         ("GET", "/inventory/v2/kinds"),
         ("GET", "/inventory/v1/kinds/more"),
         ("PATCH", "/inventory/v1/kinds"),
-        ("DELETE", f"{ROOT}/iam_users/one"),
+        ("DELETE", "/inventory/v1/kinds"),
         ("OPTIONS", "/inventory/v1/kinds"),
         ("PROPFIND", "/inventory/v1/kinds"),
         ("GET", "/secmesh.inventory.v1.SyncService/GetSync"),

@@ -73,7 +73,8 @@ def value(field: FieldDescriptor, values: Values, chance: random.Random) -> Any:
         return chance.random() < 0.5
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
         longest = field.GetOptions().Extensions[validate_pb2.field].string.max_len
-        return chance.choice([word for word in values.words if len(word) <= longest])
+        fitting = [word for word in values.words if not longest or len(word) <= longest]
+        return chance.choice(fitting)
     return chance.choice(values.numbers)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import ssp_pb2
-from secmesh.inventory.v1.iam_pb2 import AccessKey, IamUser
+from secmesh.inventory.v1.iam_pb2 import IamAccessKey, IamUser
 from secmesh.inventory.v1.s3_pb2 import S3Bucket
 from services.inventory.compliance.controls import baseline_controls, load_controls
 from tests.service.compliance_world import NOW, World, document, new_world, requirement
@@ -35,8 +35,8 @@ def user(number: int) -> IamUser:
     return body
 
 
-def key(number: int) -> AccessKey:
-    body = AccessKey(access_key_id=f"AKIA{number}", active=True)
+def key(number: int) -> IamAccessKey:
+    body = IamAccessKey(username=f"user-{number}", active=True)
     body.last_rotated.FromDatetime(NOW - timedelta(days=number % 200))
     return body
 

@@ -31,6 +31,14 @@ def without_texts(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("service", SERVICES)
+def test_errors_of_a_reduced_service_are_known(service: str) -> None:
+    model = new_session(REGISTRY.operations).get_service_model(service)
+    # botocore looks at all of them when it is given any.
+    assert model.shape_for_error_code("NoSuchCode") is None
+    assert all(shape.type_name == "structure" for shape in model.error_shapes)
+
+
+@pytest.mark.parametrize("service", SERVICES)
 def test_a_service_is_described_as_botocore_does(service: str) -> None:
     # One of its own, for botocore changes a description when it makes a client of it.
     lean = lean_loader()

@@ -1,6 +1,7 @@
 """Ends calls that take longer than the caller or the contract allows."""
 
 import asyncio
+import logging
 import math
 import time
 from typing import Any
@@ -8,7 +9,10 @@ from typing import Any
 from mesh.errors import DeadlineExceeded, Refusal, TokenExpired
 from mesh.server.call import Call
 from mesh.server.interceptors.chain import CallInterceptor, Context, Proceed
+from mesh.server.log import failure
 from secmesh_client.contract import DEFAULT_TIMEOUT
+
+_LOG = logging.getLogger(__name__)
 
 
 class Deadline(CallInterceptor):
@@ -30,6 +34,14 @@ class Deadline(CallInterceptor):
             if timer.expired():
                 raise _refusal(call) from None
             raise
+        except Exception as error:
+            # What a handler raises while it is stopped says less than why it is.
+            if not timer.expired():
+                raise
+            if not isinstance(error, Refusal):
+                fields = {"method": call.path, "error": failure(error)}
+                _LOG.error("a handler failed after its deadline", extra={"fields": fields})
+            raise _refusal(call) from None
 
 
 def _refusal(call: Call) -> Refusal:
