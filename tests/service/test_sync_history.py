@@ -140,7 +140,7 @@ async def test_a_throttled_listing_closes_nothing(
     faults.clear()
     faults.throttle(listing)
     # It is asked again and again until the unit's time is over.
-    async with world(aws, tmp_path, unit_seconds=6) as made:
+    async with world(aws, tmp_path, unit_seconds=3) as made:
         sync = await made.sync(collection)
         rows, entries = await made.rows(collection), await made.manifest(sync)
     assert sync.state == Sync.STATE_PARTIAL

@@ -15,7 +15,7 @@ from mesh.cel.engine import declared
 from mesh.cel.types import type_of
 from mesh.contract.catalogue import Kind, is_map, load_catalogue
 from mesh.errors import FilterInvalid
-from tests.databases import DATABASES, empty_database
+from tests.databases import NEWEST, SQLITE, empty_database
 from tests.unit.cel_expressions import (
     PARAMETERS,
     VALUES,
@@ -41,7 +41,7 @@ RELAXED = settings(
 )
 
 
-@pytest.fixture(scope="module", params=DATABASES)
+@pytest.fixture(scope="module", params=[SQLITE, NEWEST])
 def databases(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Database]]:
