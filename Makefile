@@ -63,6 +63,9 @@ $(INSTALLED): requirements.lock pyproject.toml client/pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock \
 		|| { echo "A dependency could not be installed: docs/DEPENDENCIES.md lists the platforms with wheels." >&2; exit 1; }
+	@# xds-protos holds older copies of this distribution's files, and who is installed last wins.
+	awk '/^[^ #]/ {found = /^opentelemetry-proto==/} found' requirements.lock > .venv/again.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall --require-hashes -r .venv/again.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		--editable ./client --editable .
 	@touch $@

@@ -6,7 +6,9 @@ from gateway.envoy_tls import Tls, cluster_tls, is_ip
 
 Json = dict[str, Any]
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-HEALTH_SECONDS = 5
+HEALTH_SECONDS = 1
+"""Between two probes: shorter than a service waits from NOT_SERVING until it refuses calls."""
+HEALTH_TIMEOUT_SECONDS = 5
 STREAMS_PER_CONNECTION = 100
 REQUESTS = 1024
 """Calls of one service at a time; more are refused at once."""
@@ -88,7 +90,7 @@ def service_cluster(name: str, addresses: str, requests: int, tls: Tls) -> Json:
     """Give the cluster of a service: HTTP/2, gRPC health checks, ejection of bad replicas."""
     health = {
         # A busy service answers late; one that is gone refuses the connection at once.
-        "timeout": f"{HEALTH_SECONDS}s",
+        "timeout": f"{HEALTH_TIMEOUT_SECONDS}s",
         "interval": f"{HEALTH_SECONDS}s",
         "no_traffic_interval": f"{HEALTH_SECONDS}s",
         "unhealthy_interval": "1s",

@@ -26,7 +26,7 @@ class ServerSettings(BaseSettings):
         False, description="share the port with other processes; set for workers by their parent"
     )
     drain_seconds: float = Field(
-        0.5, ge=0, le=300, description="from NOT_SERVING until new calls are refused"
+        2, ge=0, le=300, description="from NOT_SERVING until new calls are refused"
     )
     grace_seconds: float = Field(
         15, ge=0, le=3600, description="that calls in flight have to end after that"

@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 
+from mesh.server.settings import ServerSettings
 from secmesh.inventory.v1 import sync_pb2
 from secmesh.inventory.v1.record_service_pb2_grpc import RecordServiceStub
 from secmesh.inventory.v1.sync_service_pb2 import StartSyncRequest
@@ -22,6 +23,8 @@ from secmesh.records.v1.record_requests_pb2 import GetRecordRequest
 from tests.mesh.gateway_fixtures import Gateway, process
 
 GRACE_SECONDS = "10"
+DRAIN_SECONDS = str(ServerSettings().drain_seconds)
+"""As it is unless set: enough for the gateway to notice."""
 _SYNC = sync_pb2.Sync(cloud_account_id="123456789012")
 
 
@@ -46,7 +49,7 @@ def replica(folder: Path, name: str) -> Iterator[Replica]:
     """Run a server whose GetRecord takes the seconds that the record's id says."""
     command = (sys.executable, "-m", "tests.service.server_process", str(folder / "keys"))
     log = folder / f"{name}.log"
-    with process([*command, "127.0.0.1:0", GRACE_SECONDS], log) as child:
+    with process([*command, "127.0.0.1:0", GRACE_SECONDS, DRAIN_SECONDS], log) as child:
         assert child.stdout is not None
         word, _, rest = child.stdout.readline().partition(" ")
         assert word == "LISTENING", log.read_text()

@@ -38,9 +38,13 @@ def _register(server: grpc.aio.Server) -> None:
 
 
 def _server() -> Server:
-    keys, listen, grace = sys.argv[1:]
+    keys, listen, grace, *drain = sys.argv[1:]
     return Server(
-        ServerSettings(listen=listen, drain_seconds=0.2, grace_seconds=float(grace)),
+        ServerSettings(
+            listen=listen,
+            drain_seconds=float(*drain or ["0.2"]),
+            grace_seconds=float(grace),
+        ),
         load_catalogue(PACKAGE),
         TokenVerifier(Path(keys) / JWKS_FILE, ISSUER, AUDIENCE),
         _register,
