@@ -35,7 +35,7 @@ PATHS = st.builds(
 class LetPass(external_auth_pb2_grpc.AuthorizationServicer):  # type: ignore[misc] # no types
     """An edge that checks nothing, to see what Envoy does by itself."""
 
-    def Check(self, *_: object) -> external_auth_pb2.CheckResponse:  # noqa: N802
+    def Check(self, *_: object) -> external_auth_pb2.CheckResponse:  # noqa: N802  # the contract's
         return external_auth_pb2.CheckResponse(ok_response=external_auth_pb2.OkHttpResponse())
 
 

@@ -146,4 +146,4 @@ async def test_kills_lose_nothing_and_write_nothing_twice(
             await made.sync(*COLLECTIONS, account=ACCOUNT)
             assert await content(made) == found
         assert estate.kills
-        print(f"{number} syncs, {estate.kills} kills, {len(found)} records")  # noqa: T201
+        print(f"{number} syncs, {estate.kills} kills, {len(found)} records")  # noqa: T201  # the result

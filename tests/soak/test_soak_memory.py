@@ -36,7 +36,7 @@ SEED = 7
 
 def held(pid: int, before: float | None, done: int) -> float:
     now = resident_megabytes(pid)
-    print(f"{done}: {now:.1f} MiB" + (f", was {before:.1f}" if before else ""))  # noqa: T201
+    print(f"{done}: {now:.1f} MiB" + (f", was {before:.1f}" if before else ""))  # noqa: T201  # the result
     return now
 
 
@@ -97,7 +97,7 @@ async def test_memory_stays_over_many_calls_through_envoy(
                 warm = held(process.pid, None, int(calls * WARM))
                 await call_often(gateway, calls - int(calls * WARM))
                 end = held(process.pid, warm, calls)
-                print(f"{calls / (time.monotonic() - began):.0f} calls a second")  # noqa: T201
+                print(f"{calls / (time.monotonic() - began):.0f} calls a second")  # noqa: T201  # the result
     finally:
         account.clear()
     assert end <= warm * (1 + MOST_GROWTH)

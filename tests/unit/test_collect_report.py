@@ -49,7 +49,7 @@ def written(*rows: dict[str, str], columns: list[str] = COLUMNS) -> bytes:
 
 moments = st.datetimes(
     datetime(2010, 1, 1),  # noqa: DTZ001  # hypothesis takes naive bounds; the zone is added
-    datetime(2100, 1, 1),  # noqa: DTZ001
+    datetime(2100, 1, 1),  # noqa: DTZ001  # as above
     timezones=st.just(UTC),
 ).map(lambda moment: moment.replace(microsecond=0))
 

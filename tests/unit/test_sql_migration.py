@@ -57,9 +57,9 @@ async def engine(database: str) -> AsyncIterator[AsyncEngine]:
 
 def book(number: str, tables: Tables | None = None, **fields: Any) -> Any:
     kind = (tables or old_library())["books"].kind
-    message = message_factory.GetMessageClass(kind.message)(**fields)
-    message.name = f"tenants/acme/books/{number}"  # type: ignore[attr-defined]
-    message.valid_from.seconds = 1  # type: ignore[attr-defined]
+    message: Any = message_factory.GetMessageClass(kind.message)(**fields)
+    message.name = f"tenants/acme/books/{number}"
+    message.valid_from.seconds = 1
     return message
 
 

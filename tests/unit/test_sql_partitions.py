@@ -75,7 +75,7 @@ async def put(store: Store, *messages: Any) -> None:
 
 async def names(store: Store) -> list[str]:
     page = await store.page("events", "tenants/acme")
-    return [message.name.rpartition("/")[2] for message in page.items]  # type: ignore[attr-defined]
+    return [message.name.rpartition("/")[2] for message in page.items]  # type: ignore[attr-defined]  # named
 
 
 async def test_parts_are_made_ahead_and_what_waited_moves_there(store: Store) -> None:
