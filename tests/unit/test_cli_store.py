@@ -15,7 +15,7 @@ from secmesh.inventory.v1 import (
     store_service_pb2,
     sync_pb2,
 )
-from tests.unit.test_cli_commands import ENDED, SECONDS, Operator, operator, sync_event
+from tests.unit.cli_operator import ENDED, SECONDS, Operator, operator, sync_event
 
 __all__ = ["operator"]
 ACCOUNT = "111111111111"
