@@ -46,6 +46,11 @@ def _scalar(kind: Type) -> CelType | None:
     return kind if isinstance(kind, CelType) else None
 
 
+def _negated(condition: Expression) -> Expression:
+    # SQLAlchemy writes no parentheses around NOT, which then takes in what it is compared with.
+    return condition == sa.false()
+
+
 class Translation:
     """Writes one tree for one set of columns and parameters."""
 
@@ -58,7 +63,7 @@ class Translation:
             **_COMPARISONS,
             functions.AND: sa.and_,
             functions.OR: sa.or_,
-            functions.NOT: sa.not_,
+            functions.NOT: _negated,
             functions.CHOICE: self._choice,
             "startsWith": dialect.starts_with,
             "endsWith": dialect.ends_with,

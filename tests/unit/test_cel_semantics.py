@@ -81,6 +81,10 @@ GROUP_CASES: dict[str, bool | None] = {
     "unused ? true : true": UNKNOWN,
     "is_default ? unused : true": YES,
     "unused == unused": UNKNOWN,
+    # What is denied is an operand like any other.
+    "!is_default > (group_id in [])": YES,
+    "!open_to_world.exists(r, r.to_port == 25) < (group_id in [])": NO,
+    "!is_default == !has(vpc_id) && !has(vpc_id) in [true]": YES,
     "(vpc_id == '') == (vpc_id == '')": UNKNOWN,
     # has() is never unknown.
     "has(vpc_id)": NO,
