@@ -5,7 +5,7 @@ everything when it ends. Where moto differs from AWS in what is collected:
 
 - its credential report has no root user and no past, so it is written here: a
   user's tags named ``embedded:`` and a column of the report take that column's place;
-- it lists no region of a bucket, so GetBucketLocation is asked as well.
+- it lists no region of a bucket, as S3 does: it is added to the list here.
 """
 
 import argparse
@@ -79,6 +79,7 @@ def moto_application() -> "WSGIApplication":
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     _teach_reports()
+    _teach_regions()
     application: WSGIApplication = DomainDispatcherApplication(create_backend_app)
     return application
 
@@ -91,6 +92,27 @@ def _teach_reports() -> None:
     written = IAMBackend.get_credential_report
     name = written.__name__
     setattr(IAMBackend, name, lambda backend: credential_report(backend, written(backend)))
+
+
+@cache
+def _teach_regions() -> None:
+    """Let moto's list of buckets say where each is; once a process."""
+    from moto.s3.responses import S3Response
+
+    written = S3Response.all_buckets
+
+    def all_buckets(response: Any) -> Any:
+        serialized = response.serialized
+
+        def with_regions(listed: Any) -> Any:
+            for bucket in listed.result["Buckets"]:
+                bucket["BucketRegion"] = response.backend.get_bucket(bucket["Name"]).region_name
+            return serialized(listed)
+
+        response.serialized = with_regions
+        return written(response)
+
+    setattr(S3Response, written.__name__, all_buckets)
 
 
 def credential_report(backend: Any, written: str) -> str:

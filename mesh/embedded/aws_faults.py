@@ -30,6 +30,8 @@ REQUEST_ID = "00000000-0000-0000-0000-000000000000"
 _SCOPE = re.compile(r"Credential=[^/]+/\d+/[^/]+/(?P<service>[^/]+)/aws4_request")
 _S3_CONTROL_PATH = "/v20180820/"
 _XML = "text/xml"
+_BUCKETS = "s3:ListBuckets"
+_BUCKET_REGION = re.compile(rb"<BucketRegion>[^<]*</BucketRegion>")
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,15 @@ def throttled(protocol: str) -> Fault:
 class Faults:
     """Which operations fail, changeable while the endpoint serves; counts every call."""
 
-    def __init__(self, denied: Iterable[str] = (), throttled: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        denied: Iterable[str] = (),
+        throttled: Iterable[str] = (),
+        *,
+        bucket_regions: bool = True,
+    ) -> None:
+        self.bucket_regions = bucket_regions
+        """Whether the list of buckets says where each is; other makers' S3 says nothing of it."""
         self._lock = threading.Lock()
         self._made: dict[str, Callable[[str], Fault]] = {}
         self._held: dict[str, threading.Event] = {}
@@ -169,13 +179,21 @@ class FaultLayer:
             return [json.dumps(self._faults.counted()).encode()]
         fault = self._faults.meet(operation) if operation else None
         if fault is None:
-            return self._application(environ, start_response)
+            answer = self._application(environ, start_response)
+            if operation == _BUCKETS and not self._faults.bucket_regions:
+                return [_BUCKET_REGION.sub(_same_length, b"".join(answer))]
+            return answer
         service = operation.partition(":")[0]
         content_type, body = error_body(service, fault)
         length = str(len(body))
         headers = [("Content-Type", content_type), ("Content-Length", length)]
         start_response(f"{fault.status} Fault", headers)
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+
+def _same_length(found: re.Match[bytes]) -> bytes:
+    # The length of the answer is told already.
+    return b" " * len(found[0])
 
 
 def error_body(service: str, fault: Fault) -> tuple[str, bytes]:
