@@ -77,7 +77,10 @@ class Kind:
 
     def is_resource_name(self, field: FieldDescriptor) -> bool:
         """Tell whether a field holds the resource name; a body may have a name of its own."""
-        return field.name == NAME and field.containing_type.full_name == self.message.full_name
+        holder = field.containing_type
+        return (
+            field.name == NAME and holder is not None and holder.full_name == self.message.full_name
+        )
 
     def permission(self, verb: str) -> str:
         return f"{self.option.module}.{self.option.collection}.{verb}"

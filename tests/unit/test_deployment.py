@@ -11,7 +11,7 @@ import yaml
 
 from gateway.__main__ import PREFIX as GATEWAY_PREFIX
 from gateway.__main__ import _parser as gateway_parser
-from services.inventory.settings import InventorySettings, describe
+from services.inventory.settings import InventorySettings
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -49,7 +49,7 @@ def test_commands_exist(name: str) -> None:
 
 
 def test_inventory_settings_exist() -> None:
-    listed = set(re.findall(r"^  (\w+)", describe(), re.MULTILINE))
+    listed = set(re.findall(r"^  (\w+)", InventorySettings.describe(), re.MULTILINE))
     assert set(SERVICES["inventory"]["environment"]) - {AWS_CREDENTIALS_FILE} <= listed
 
 
