@@ -9,7 +9,6 @@ from google.protobuf.descriptor import FieldDescriptor
 from mesh.cel.dialect import SQLITE, Dialect
 from mesh.cel.lowering import RECORD
 from mesh.contract.catalogue import Kind, is_map
-from mesh.sql.codec import NAME
 from mesh.sql.references import shown
 
 
@@ -40,13 +39,15 @@ class TableColumns:
 
     def value(self, field: str) -> sa.ColumnElement[Any]:
         """Give a field's column; KeyError for a name that is no field."""
-        name = self._fields[field].name
-        return self._resource_name() if name == NAME else shown(self._table, self._kind, name)
+        descriptor = self._fields[field]
+        if self._kind.is_resource_name(descriptor):
+            return self._resource_name()
+        return shown(self._table, self._kind, descriptor.name)
 
     def present(self, field: str) -> sa.ColumnElement[bool]:
         """Tell whether a field is there; without presence, whether it is not its default."""
         descriptor = self._fields[field]
-        if descriptor.name == NAME:
+        if self._kind.is_resource_name(descriptor):
             return sa.true()
         column = self.value(field)
         if descriptor.has_presence:

@@ -24,6 +24,8 @@ from secmesh_client.contract import is_idempotent, time_limit
 
 HTTP_BODY = "google.api.HttpBody"
 KIND_PLACEHOLDER = "{kind}"
+NAME = "name"
+"""The field of a resource name, which is kept as its ids."""
 REQUEST_ID = "request_id"
 _TENANT_AND_ID = 2
 _PATH_VARIABLE = re.compile(r"\{([a-z_.]+)[=}]")
@@ -72,6 +74,13 @@ class Kind:
     def message(self) -> Descriptor:
         """The message that travels: the envelope of a record, else the resource itself."""
         return self.envelope if self.envelope is not None else self.descriptor
+
+    def is_resource_name(self, field: FieldDescriptor) -> bool:
+        """Tell whether a field holds the resource name; a body may have a name of its own."""
+        holder = field.containing_type
+        return (
+            field.name == NAME and holder is not None and holder.full_name == self.message.full_name
+        )
 
     def permission(self, verb: str) -> str:
         return f"{self.option.module}.{self.option.collection}.{verb}"
@@ -241,7 +250,8 @@ def _check_kind(kind: Kind) -> None:
     if not kind.collection:
         raise CatalogueError(culprit, "its kind names no collection")
     if kind.envelope is not None:
-        clash = {field.name for field in kind.envelope_fields} & {
+        # The envelope's name is kept as ids: a body may have a name of its own.
+        clash = {field.name for field in kind.envelope_fields if field.name != NAME} & {
             field.name for field in kind.descriptor.fields
         }
         if clash:

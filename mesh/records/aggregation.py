@@ -5,6 +5,7 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
+from mesh.contract.catalogue import NAME
 from mesh.errors import FieldInvalid
 from mesh.sql.aggregate import Function, Group, Measure, Question, check_measure, is_whole
 from mesh.sql.buckets import Unit
@@ -51,7 +52,7 @@ def _sortable(target: KindTable, name: str, path: str) -> FieldDescriptor:
 
 def _field(target: KindTable, name: str, path: str) -> FieldDescriptor:
     """Find a field of the body by its bare name, or of the envelope as ``record.x``."""
-    outer = {field.name for field in target.kind.envelope_fields}
+    outer = {field.name for field in target.kind.envelope_fields} - {NAME}
     bare = name.removeprefix(RECORD)
     field = target.codec.fields.get(bare)
     if field is None or is_secret(field) or (bare in outer) != name.startswith(RECORD):

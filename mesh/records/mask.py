@@ -6,8 +6,8 @@ from google.protobuf import field_mask_pb2, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from mesh.contract.catalogue import NAME
 from mesh.errors import MaskInvalid
-from mesh.sql.codec import NAME
 from mesh.sql.document import is_secret
 from mesh.sql.tables import KindTable
 

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from mesh.contract.catalogue import Kind
+from mesh.contract.catalogue import NAME, Kind
 from mesh.errors import MaskInvalid
 from mesh.records.fields import copy_field, is_nested, is_set, keep_secrets
-from mesh.sql.codec import NAME
 from mesh.sql.document import is_secret
 from mesh.sql.secrets import descriptor_of
 

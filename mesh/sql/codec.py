@@ -8,16 +8,13 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from mesh.contract.catalogue import Kind
+from mesh.contract.catalogue import NAME, Kind
 from mesh.contract.names import NamePattern
 from mesh.errors import FieldInvalid
 from mesh.sql.document import from_json, is_secret, to_json
 from mesh.sql.references import TENANT, referred_id
 from mesh.sql.types import Storage, storage_of
 from mesh.sql.values import Convert, scalar_decoder, scalar_encoder
-
-NAME = "name"
-"""The field of a resource name, which is kept as its ids."""
 
 Decode = Callable[[Sequence[Any]], Message]
 

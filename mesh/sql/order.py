@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from google.protobuf.descriptor import FieldDescriptor
 
+from mesh.contract.catalogue import NAME
 from mesh.errors import OrderInvalid
-from mesh.sql.codec import NAME
 from mesh.sql.document import is_secret
 from mesh.sql.tables import KindTable
 from mesh.sql.types import sortable
@@ -35,8 +35,8 @@ def may_sort(field: FieldDescriptor) -> bool:
 def parse_order(order_by: str, target: KindTable) -> tuple[OrderKey, ...]:
     """Read an AIP-132 order such as ``last_login desc, username``.
 
-    ``name`` stands for the id; ids complete every order, so that it is total among
-    the rows of one parent. Raises OrderInvalid.
+    ``record.name`` stands for the id, and ``name`` too unless the body has a name of its own;
+    ids complete every order, so that it is total among the rows of one parent. Raises OrderInvalid.
     """
     keys: dict[str, OrderKey] = {}
     for part in order_by.split(",") if order_by.strip() else ():
@@ -55,7 +55,7 @@ def _parse_key(part: str, target: KindTable) -> OrderKey:
         raise OrderInvalid(part.strip(), "is not a field with an optional ' desc'")
     descending = bool(direction)
     bare = _bare(name, target)
-    if bare == NAME:
+    if bare == NAME and (name.startswith(RECORD) or NAME not in target.codec.fields):
         return OrderKey(target.kind.pattern.columns[-1], descending)
     field = target.codec.fields.get(bare)
     if field is None or not may_sort(field):

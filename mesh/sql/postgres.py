@@ -35,6 +35,8 @@ def open_postgres(url: sa.URL, pool: Pool) -> AsyncEngine:
         pool_size=pool.size,
         max_overflow=pool.overflow,
         pool_timeout=pool.wait_seconds,
+        pool_recycle=pool.recycle_seconds,
+        echo=pool.shows_statements,
         # A server that was restarted costs a look at each connection, never a call.
         pool_pre_ping=True,
         # JSON passes as text in both directions.

@@ -22,5 +22,9 @@ class Pool:
     """Connections beyond those, closed after use."""
     wait_seconds: float = 15
     """Longest wait for a connection."""
+    recycle_seconds: int = -1
+    """Age at which a connection is replaced before its next use; -1 for never. Not for files."""
+    shows_statements: bool = False
+    """Whether statements are logged, without the values in them. Not for files."""
     connect_seconds: int = 5
     """Longest wait for a server to take a new connection, at least 2; not for files."""

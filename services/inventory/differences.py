@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from mesh.contract.catalogue import Kind, field_option
+from mesh.contract.catalogue import NAME, Kind, field_option
 from mesh.records.values import holds_secret, json_values
-from mesh.sql.codec import NAME
 from mesh.sql.history import Pair
 from mesh.sql.order import RECORD
 from secmesh.inventory.v1.history_service_pb2 import FieldChange, RecordChange

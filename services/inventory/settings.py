@@ -2,57 +2,22 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from mesh.aws.accounts import ACCOUNT_PLACEHOLDER, Access
-from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE
-from mesh.server.settings import ServerSettings
-from mesh.sql.settings import Pool
+from mesh.server.service_settings import ServiceSettings
 from services.inventory.account_grants import AccountGrants
 
 PREFIX = "SECMESH_INVENTORY_"
 
 
-class InventorySettings(ServerSettings):
+class InventorySettings(ServiceSettings):
     """Read once at start-up; a wrong value ends the process with its name."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", populate_by_name=True)
 
-    home: Path = Field(
-        Path(".secmesh"),
-        validation_alias="SECMESH_HOME",
-        description="folder of the default database and keys",
-    )
-    database_url: str = Field(
-        "",
-        validation_alias="DATABASE_URL",
-        repr=False,
-        description="such as sqlite:////var/lib/secmesh/inventory.db or "
-        "postgresql://user:password@host/inventory; empty for a file in the home",
-    )
-    pool_size: int = Field(8, ge=1, le=500, description="connections kept to the database")
-    pool_overflow: int = Field(8, ge=0, le=500, description="connections beyond those, for a time")
-    pool_wait_seconds: float = Field(
-        15, gt=0, le=300, description="longest wait for a connection before a call is refused"
-    )
-    pool_connect_seconds: int = Field(
-        5, ge=2, le=60, description="longest wait for PostgreSQL to take a new connection"
-    )
-    jwks: str = Field(
-        "", description="key set of the token issuer, a file or an https URL; empty for the home's"
-    )
-    issuer: str = Field(ISSUER, description="issuer that tokens must name")
-    audience: str = Field(AUDIENCE, description="audience that tokens must name")
-    page_key: str = Field(
-        "",
-        repr=False,
-        pattern="^$|^.{16,}$",
-        description="secret of 16 characters or more that signs page tokens, the same in every "
-        "replica; empty for one of this process",
-    )
     accounts: str = Field(
         "",
         description="accounts that each tenant may collect, such as acme=123456789012,acme=*; "
@@ -138,16 +103,6 @@ class InventorySettings(ServerSettings):
         return timedelta(seconds=self.unit_seconds)
 
     @property
-    def pool(self) -> Pool:
-        """The connections to the database."""
-        return Pool(
-            size=self.pool_size,
-            overflow=self.pool_overflow,
-            wait_seconds=self.pool_wait_seconds,
-            connect_seconds=self.pool_connect_seconds,
-        )
-
-    @property
     def lease(self) -> timedelta:
         """How long a process that fell silent keeps its runs from others."""
         return timedelta(seconds=self.lease_seconds)
@@ -161,25 +116,3 @@ class InventorySettings(ServerSettings):
     def backups(self) -> Path:
         """The folder of backups."""
         return self.backup_folder or self.home / "backups"
-
-    @property
-    def key_set(self) -> str:
-        """Where the issuer's public keys are."""
-        return self.jwks or str(self.home / "keys" / JWKS_FILE)
-
-
-def describe() -> str:
-    """List every setting with its environment variable, default and meaning."""
-    lines = []
-    for name, field in InventorySettings.model_fields.items():
-        default: Any = field.default
-        shown = "" if default in ("", None) else f" (default {default})"
-        lines.append(f"  {_variable(name):<36} {field.description or name}{shown}")
-    return "\n".join(lines)
-
-
-def _variable(name: str) -> str:
-    alias = InventorySettings.model_fields[name].validation_alias
-    if isinstance(alias, AliasChoices):
-        return str(alias.choices[0])
-    return str(alias) if alias else f"{PREFIX}{name.upper()}"

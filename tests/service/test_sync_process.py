@@ -18,7 +18,7 @@ from secmesh.inventory.v1 import sync_service_pb2_grpc
 from secmesh.inventory.v1.sync_pb2 import Sync
 from secmesh.inventory.v1.sync_service_pb2 import StartSyncRequest, WatchSyncRequest
 from secmesh_client import connect
-from services.inventory.settings import InventorySettings, describe
+from services.inventory.settings import InventorySettings
 from tests.service.collect_world import CATALOGUE, SAMPLE_ACCOUNT, TENANT
 
 COMMAND = [sys.executable, "-m", "services.inventory"]
@@ -79,7 +79,7 @@ def test_the_schema_is_made_without_serving(tmp_path: Path) -> None:
 def test_help_lists_every_setting(command: list[str]) -> None:
     arguments = [*COMMAND, *command, "--help"]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    assert describe() in done.stdout
+    assert InventorySettings.describe() in done.stdout
     for variable in ("DATABASE_URL", "AWS_ENDPOINT_URL", "SECMESH_INVENTORY_JWKS", "AWS_REGION"):
         assert f"  {variable} " in done.stdout
 

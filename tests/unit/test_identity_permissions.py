@@ -44,8 +44,11 @@ def test_a_star_does_not_reach_over_a_dot() -> None:
     assert not permits(frozenset({"*.*.*"}), "inventory.syncs")
 
 
-def needed_by_inventory() -> set[str]:
-    catalogue = load_catalogue("secmesh.inventory.v1")
+INVENTORY, SECURITY = "secmesh.inventory.v1", "secmesh.security.v1"
+
+
+def needed_by(package: str) -> set[str]:
+    catalogue = load_catalogue(package)
     needed = set()
     for method in catalogue.methods.values():
         if method.per_kind:
@@ -57,7 +60,7 @@ def needed_by_inventory() -> set[str]:
 
 
 def test_the_roles_fit_the_contract() -> None:
-    needed = needed_by_inventory()
+    needed = needed_by(INVENTORY)
     granted = {
         role: {each for each in needed if permits(patterns, each)}
         for role, patterns in ROLES.items()
@@ -78,8 +81,21 @@ def test_the_roles_fit_the_contract() -> None:
     assert granted["admin"] == needed
 
 
+def test_operators_write_security_records_and_viewers_read_them() -> None:
+    needed = needed_by(SECURITY)
+    reading = {each for each in needed if each.rpartition(".")[2] in ("get", "list")}
+    for role, granted in {
+        "viewer": reading,
+        "auditor": reading,
+        "operator": needed,
+        "admin": needed,
+        "platform": set(),
+    }.items():
+        assert {each for each in needed if permits(ROLES[role], each)} == granted, role
+
+
 def test_every_pattern_of_a_role_grants_something() -> None:
-    needed = needed_by_inventory()
+    needed = needed_by(INVENTORY) | needed_by(SECURITY)
     for role, patterns in ROLES.items():
         for pattern in patterns:
             assert any(permits(frozenset({pattern}), each) for each in needed), (role, pattern)

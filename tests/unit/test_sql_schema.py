@@ -18,13 +18,15 @@ PACKAGE = "secmesh.inventory.v1"
 UNUSED = ("alembic", "psycopg", "opentelemetry.sdk", "moto", "werkzeug")
 START = f"""
 import asyncio, sys
-from services.inventory import __main__ as service
-from mesh.sql.tables import Tables
+from services.inventory import __main__  # what a service imports is loaded
+from mesh.contract.catalogue import load_catalogue
+from mesh.server.deployable import open_store
+from services.inventory.settings import InventorySettings
 
 async def start():
-    engine = service.open_engine(sys.argv[1])
-    await service.require_schema(engine, Tables(service.load_catalogue("{PACKAGE}")))
-    await engine.dispose()
+    settings = InventorySettings(database_url=sys.argv[1])
+    store = await open_store(settings, load_catalogue("{PACKAGE}"))
+    await store.engine.dispose()
 
 asyncio.run(start())
 print(*(name for name in {UNUSED} if name in sys.modules))

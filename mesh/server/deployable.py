@@ -1,0 +1,180 @@
+"""A service as a process: its commands ``serve`` and ``migrate``, and what both begin with."""
+
+import argparse
+import asyncio
+import logging
+import os
+import secrets
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NoReturn, TypeVar
+
+import sqlalchemy as sa
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from mesh.contract.catalogue import Catalogue, load_catalogue
+from mesh.errors import Refusal
+from mesh.identity.jwks import JwksInvalid
+from mesh.server.garbage import kept_for_good
+from mesh.server.log import configure_logging
+from mesh.server.serve import ListenError, Server
+from mesh.server.service_settings import ServiceSettings
+from mesh.server.workers import WorkerFailed, Workers, end_with_parent
+from mesh.sql.engine import EngineUrlError, open_engine
+from mesh.sql.migration_command import add_migrate_arguments, run_migrate
+from mesh.sql.schema import MigrationRefused, require_schema
+from mesh.sql.settings import Pool
+from mesh.sql.store import Store
+from mesh.sql.tables import Tables
+from mesh.telemetry.tracing import enable_tracing, wants_tracing
+from mesh.tls import TlsInvalid
+
+_PROBE = Pool(name="probe", size=1)
+_FAILURES = (
+    EngineUrlError,
+    JwksInvalid,
+    ListenError,
+    MigrationRefused,
+    Refusal,
+    TlsInvalid,
+    WorkerFailed,
+)
+"""What ends a command with one message."""
+
+Settings = TypeVar("Settings", bound=ServiceSettings)
+
+
+@dataclass(frozen=True)
+class Deployable(Generic[Settings]):
+    """What makes one service differ from another on the command line."""
+
+    module: str
+    """Python package that ``-m`` runs, such as ``services.inventory``."""
+    package: str
+    """Package of its contracts, such as ``secmesh.inventory.v1``."""
+    purpose: str
+    """What it does, in a sentence for ``--help``."""
+    settings: type[Settings]
+    build_server: Callable[[Settings], Awaitable[Server]]
+    """Puts the service together, ready to start."""
+
+    def main(self, argv: Sequence[str] | None = None) -> int:
+        """Run a command and give its exit code: 0 done, 1 failed, 2 wrong usage."""
+        arguments = self._parser().parse_args(argv)
+        command = {"serve": self._serve, "migrate": self._migrate}[arguments.command]
+        try:
+            settings = self.settings()
+        except ValidationError as error:
+            for problem in error.errors(include_input=False, include_url=False):
+                sys.stderr.write(f"{problem['loc'][0]}: {problem['msg']}\n")
+            return 2
+        configure_logging(settings.log_level)
+        if wants_tracing():
+            enable_tracing(self.module.rpartition(".")[2])
+        try:
+            asyncio.run(command(settings, arguments))
+        except (*_FAILURES, OSError) as error:
+            sys.stderr.write(f"{error}\n")
+            return 1
+        return 0
+
+    def _parser(self) -> argparse.ArgumentParser:
+        """Make the command line, whose every --help lists the settings."""
+        shown: dict[str, Any] = {
+            "epilog": f"settings, from the environment:\n{self.settings.describe()}",
+            "formatter_class": argparse.RawDescriptionHelpFormatter,
+        }
+        parser = argparse.ArgumentParser(
+            prog=f"python -m {self.module}", description=self.purpose, **shown
+        )
+        commands = parser.add_subparsers(dest="command", required=True)
+        commands.add_parser("serve", help="serve gRPC until SIGTERM or SIGINT", **shown)
+        schema = commands.add_parser(
+            "migrate", help="bring the database to what the contract says", **shown
+        )
+        add_migrate_arguments(schema)
+        return parser
+
+    async def _serve(self, settings: Settings, _arguments: argparse.Namespace) -> None:
+        """Serve until a signal, then drain."""
+        if settings.workers > 1:
+            await self._serve_by_workers(settings)
+            return
+        with kept_for_good():
+            server = await self.build_server(settings)
+        if settings.share_port:
+            end_with_parent()
+        await server.run_until_signal()
+
+    async def _serve_by_workers(self, settings: Settings) -> None:
+        """Serve by several processes, which share the port and the key of page tokens."""
+        if settings.database == "sqlite://":
+            problem = "workers share their database: a scratch database is of one process"
+            raise EngineUrlError(problem)
+        store = await open_store(settings, load_catalogue(self.package))
+        await store.engine.dispose()
+        prefix = settings.prefix()
+        page_key = settings.page_key or secrets.token_hex(32)
+        command = [sys.executable, "-m", self.module, "serve"]
+        workers = Workers(settings, command, prefix, {f"{prefix}PAGE_KEY": page_key})
+        await workers.run_until_signal()
+
+    async def _migrate(self, settings: Settings, arguments: argparse.Namespace) -> None:
+        """Bring the database to what the contract says, or show what that would take."""
+        engine = open_database(settings)
+        try:
+            tables = Tables(load_catalogue(self.package))
+            sys.stdout.write(await run_migrate(engine, tables, arguments))
+        finally:
+            await engine.dispose()
+
+
+def open_database(settings: ServiceSettings) -> AsyncEngine:
+    """Open the database, whose default is a file in the home."""
+    url = settings.database
+    if not settings.database_url:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return open_engine(url, settings.pool)
+
+
+async def open_store(settings: ServiceSettings, catalogue: Catalogue) -> Store:
+    """Open the database; MigrationRefused if it is not what the contract says."""
+    engine = open_database(settings)
+    tables = Tables(catalogue)
+    try:
+        await require_schema(engine, tables)
+    except BaseException:
+        await engine.dispose()
+        raise
+    page_key = settings.page_key.encode() or secrets.token_bytes(32)
+    return Store(engine, tables, page_key=page_key)
+
+
+class Probe:
+    """A look at the database by a connection of its own.
+
+    Calls that wait for a connection do not make the database unready.
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._engine = open_engine(settings.database, _PROBE)
+
+    async def is_answering(self) -> bool:
+        """Tell whether the database answers."""
+        async with self._engine.connect() as connection:
+            await connection.execute(sa.select(1))
+        return True
+
+    async def close(self) -> None:
+        """Close its connection."""
+        await self._engine.dispose()
+
+
+def end_process(status: int) -> NoReturn:
+    """End at once: clean-up of threads that still wait for others must not hold up the end."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

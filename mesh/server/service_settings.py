@@ -1,0 +1,89 @@
+"""Settings of every service that keeps its data in a database of its own."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import AliasChoices, Field
+
+from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE
+from mesh.server.settings import ServerSettings
+from mesh.sql.settings import Pool
+
+
+class ServiceSettings(ServerSettings):
+    """A service derives its own from these, gives them its prefix and says its ``database``."""
+
+    home: Path = Field(
+        Path(".secmesh"),
+        validation_alias="SECMESH_HOME",
+        description="folder of the default database and keys",
+    )
+    database_url: str = Field(
+        "",
+        validation_alias="DATABASE_URL",
+        repr=False,
+        description="such as sqlite:////var/lib/secmesh/inventory.db or "
+        "postgresql://user:password@host/inventory; empty for a file in the home",
+    )
+    pool_size: int = Field(8, ge=1, le=500, description="connections kept to the database")
+    pool_overflow: int = Field(8, ge=0, le=500, description="connections beyond those, for a time")
+    pool_wait_seconds: float = Field(
+        15, gt=0, le=300, description="longest wait for a connection before a call is refused"
+    )
+    pool_connect_seconds: int = Field(
+        5, ge=2, le=60, description="longest wait for PostgreSQL to take a new connection"
+    )
+    jwks: str = Field(
+        "", description="key set of the token issuer, a file or an https URL; empty for the home's"
+    )
+    issuer: str = Field(ISSUER, description="issuer that tokens must name")
+    audience: str = Field(AUDIENCE, description="audience that tokens must name")
+    page_key: str = Field(
+        "",
+        repr=False,
+        pattern="^$|^.{16,}$",
+        description="secret of 16 characters or more that signs page tokens, the same in every "
+        "replica; empty for one of this process",
+    )
+
+    @property
+    def pool(self) -> Pool:
+        """The connections to the database."""
+        return Pool(
+            size=self.pool_size,
+            overflow=self.pool_overflow,
+            wait_seconds=self.pool_wait_seconds,
+            connect_seconds=self.pool_connect_seconds,
+        )
+
+    @property
+    def database(self) -> str:
+        """The URL of the database. Raises EngineUrlError if the service has no use for it."""
+        return self.database_url
+
+    @property
+    def key_set(self) -> str:
+        """Where the issuer's public keys are."""
+        return self.jwks or str(self.home / "keys" / JWKS_FILE)
+
+    @classmethod
+    def prefix(cls) -> str:
+        """The first part of its environment variables."""
+        return str(cls.model_config.get("env_prefix", ""))
+
+    @classmethod
+    def describe(cls) -> str:
+        """List every setting with its environment variable, default and meaning."""
+        lines = []
+        for name, field in cls.model_fields.items():
+            default: Any = field.default
+            shown = "" if default in ("", None) else f" (default {default})"
+            lines.append(f"  {cls._variable(name):<36} {field.description or name}{shown}")
+        return "\n".join(lines)
+
+    @classmethod
+    def _variable(cls, name: str) -> str:
+        alias = cls.model_fields[name].validation_alias
+        if isinstance(alias, AliasChoices):
+            return str(alias.choices[0])
+        return str(alias) if alias else f"{cls.prefix()}{name.upper()}"

@@ -1,0 +1,1 @@
+"""The security service: the records of security work, kept in PostgreSQL."""

@@ -1,0 +1,44 @@
+"""The security service: ``python -m services.security serve|migrate``."""
+
+import grpc
+
+from mesh.contract.catalogue import load_catalogue
+from mesh.identity.token import TokenVerifier
+from mesh.records.servicer import RecordServicer
+from mesh.server.deployable import Deployable, Probe, end_process, open_store
+from mesh.server.serve import Server
+from mesh.sql.answers import Answers
+from services.security.settings import SecuritySettings
+
+PACKAGE = "secmesh.security.v1"
+
+
+async def build_server(settings: SecuritySettings) -> Server:
+    """Put the service together, ready to start."""
+    catalogue = load_catalogue(PACKAGE)
+    verifier = TokenVerifier(settings.key_set, settings.issuer, settings.audience)
+    store = await open_store(settings, catalogue)
+    probe = Probe(settings)
+
+    def register(target: grpc.aio.Server) -> None:
+        RecordServicer(catalogue, store).add_to(target)
+
+    async def dispose() -> None:
+        await probe.close()
+        await store.engine.dispose()
+
+    return Server(
+        settings, catalogue, verifier, register, probe.is_answering, dispose, Answers(store)
+    )
+
+
+SECURITY = Deployable(
+    module="services.security",
+    package=PACKAGE,
+    purpose="Keeps the records of security work, related and isolated by tenant, in PostgreSQL.",
+    settings=SecuritySettings,
+    build_server=build_server,
+)
+
+if __name__ == "__main__":
+    end_process(SECURITY.main())

@@ -1,0 +1,92 @@
+"""Settings of the security service, from the environment."""
+
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import AliasChoices, Field, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from mesh.server.service_settings import ServiceSettings
+from mesh.sql.settings import EngineUrlError, Pool
+
+PREFIX = "SECMESH_SECURITY_"
+
+
+class SecuritySettings(ServiceSettings):
+    """Read once at start-up; a wrong value ends the process with its name."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", populate_by_name=True)
+
+    database_url: str = Field(
+        "",
+        validation_alias="DATABASE_URL",
+        repr=False,
+        description="PostgreSQL 15 or newer, such as postgresql://user:password@host/security; "
+        "needed",
+    )
+    pool_size: int = Field(
+        8,
+        ge=1,
+        le=500,
+        validation_alias=AliasChoices("DB_POOL_SIZE", f"{PREFIX}POOL_SIZE"),
+        description="connections kept to the database",
+    )
+    pool_overflow: int = Field(
+        8,
+        ge=0,
+        le=500,
+        validation_alias=AliasChoices("DB_MAX_OVERFLOW", f"{PREFIX}POOL_OVERFLOW"),
+        description="connections beyond those, for a time",
+    )
+    pool_wait_seconds: float = Field(
+        15,
+        gt=0,
+        le=300,
+        validation_alias=AliasChoices("DB_POOL_TIMEOUT", f"{PREFIX}POOL_WAIT_SECONDS"),
+        description="longest wait for a connection before a call is refused",
+    )
+    pool_recycle_seconds: int = Field(
+        300,
+        ge=1,
+        le=86_400,
+        description="age at which a connection is replaced before its next use",
+    )
+    debug: bool = Field(
+        False,
+        validation_alias=AliasChoices("DEBUG", f"{PREFIX}DEBUG"),
+        description="log everything, SQL statements too, though never the values in them",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _logs_as_debug_says(cls, values: Any) -> Any:
+        debugs = any(
+            str(values.get(name, "")).lower() in ("1", "true", "yes", "on")
+            for name in ("debug", "DEBUG", f"{PREFIX}DEBUG")
+        )
+        return {"log_level": "DEBUG", **values} if debugs else values
+
+    @property
+    def pool(self) -> Pool:
+        """The connections to the database."""
+        return replace(
+            super().pool, recycle_seconds=self.pool_recycle_seconds, shows_statements=self.debug
+        )
+
+    @property
+    def database(self) -> str:
+        """The URL of the database. Raises EngineUrlError if it is not PostgreSQL's."""
+        if not self.database_url:
+            problem = "DATABASE_URL is not set: the security service keeps its records in "
+            raise EngineUrlError(f"{problem}PostgreSQL, postgresql://user:password@host/database")
+        try:
+            url = sa.make_url(self.database_url)
+        except sa.exc.ArgumentError as error:
+            raise EngineUrlError("the database URL cannot be parsed") from error
+        if url.get_backend_name() != "postgresql":
+            raise EngineUrlError(
+                f"the security service keeps its records in PostgreSQL, not in {url.drivername!r}"
+            )
+        # Whatever driver a URL names for other programs, this one has its own.
+        return url.set(drivername="postgresql").render_as_string(hide_password=False)

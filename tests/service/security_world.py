@@ -1,0 +1,144 @@
+"""A security service as a process on a database of its own, with records of every kind."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from mesh.contract.catalogue import Kind, load_catalogue
+from mesh.identifiers import new_uuid
+from mesh.identity.keys import create_signing_key, sign_token
+from secmesh.security.v1 import record_service_pb2_grpc
+from secmesh.security.v1.record_pb2 import Record
+from secmesh.security.v1.record_write_pb2 import BatchWriteRecordsRequest, CreateRecordRequest
+from secmesh_client import CallRefused, connect
+from tests.service.security_records import Tag, body_of, wanted_references
+
+PACKAGE = "secmesh.security.v1"
+CATALOGUE = load_catalogue(PACKAGE)
+KINDS = CATALOGUE.record_kinds
+TENANT = "tenants/acme"
+
+
+@dataclass
+class World:
+    """A served database, called as ann of acme."""
+
+    address: str
+    keys: Path
+    channels: list[grpc.Channel] = field(default_factory=list)
+    _shared: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def stub(self) -> Any:
+        """The RecordService, called by an admin of acme."""
+        return self.stub_of("acme")
+
+    @cached_property
+    def strange(self) -> Any:
+        """The RecordService, called by an admin of another tenant."""
+        return self.stub_of("beta")
+
+    def stub_of(self, tenant: str) -> Any:
+        token = sign_token(self.keys, subject="ann", tenant=tenant, roles=["admin"])
+        channel = connect(self.address, token=token)
+        self.channels.append(channel)
+        return record_service_pb2_grpc.RecordServiceStub(channel)
+
+    def close(self) -> None:
+        for channel in self.channels:
+            channel.close()
+
+    def plan(self, kind: Kind, tag: str, *, whole: bool = True) -> list[CreateRecordRequest]:
+        """Give what creates a record and, before it, all that it refers to; itself comes last."""
+        made: dict[str, CreateRecordRequest] = {}
+        self._plan(kind, Tag(f"{kind.collection}/{tag}"), made, whole=whole)
+        return list(made.values())
+
+    def _plan(
+        self, kind: Kind, tag: Tag, made: dict[str, CreateRecordRequest], *, whole: bool
+    ) -> str:
+        names = {}
+        for name, target in wanted_references(kind, whole=whole):
+            parent = made.get(target)
+            if parent is None:
+                names[name] = self._plan(KINDS[target], tag, made, whole=False)
+            else:
+                names[name] = f"{parent.parent}/{parent.record_id}"
+        request = CreateRecordRequest(parent=f"{TENANT}/{kind.collection}", record_id=new_uuid())
+        body = body_of(kind, tag, names, whole=whole)
+        getattr(request.record, kind.body_field or "").CopyFrom(body)
+        made[kind.collection] = request
+        return f"{request.parent}/{request.record_id}"
+
+    def write(self, *creates: CreateRecordRequest) -> list[Any]:
+        """Create records, all or none."""
+        request = BatchWriteRecordsRequest(parent=TENANT)
+        for create in creates:
+            request.writes.add(create=create)
+        return [each.record for each in self.stub.BatchWriteRecords(request).results]
+
+    def prepare(self, kind: Kind, tag: str) -> CreateRecordRequest:
+        """Create all that a record refers to; give what would create the record itself."""
+        *parents, request = self.plan(kind, tag)
+        if parents:
+            self.write(*parents)
+        return request
+
+    def make(self, kind: Kind, tag: str) -> Any:
+        """Create a record and all that it refers to; give it."""
+        return self.write(*self.plan(kind, tag))[-1]
+
+    def shared(self, kind: Kind) -> Any:
+        """Give a record that tests look at and leave as it is."""
+        if kind.collection not in self._shared:
+            self._shared[kind.collection] = self.make(kind, "shared")
+        return self._shared[kind.collection]
+
+
+def refused(call: Any, request: Any) -> CallRefused:
+    """Make a call that is to be refused."""
+    with pytest.raises(CallRefused) as error:
+        call(request)
+    return error.value
+
+
+def copy_of(record: Any) -> Any:
+    """Copy a record, to be changed and sent back."""
+    copy = Record()
+    copy.CopyFrom(record)
+    return copy
+
+
+@contextmanager
+def served(url: str, home: Path) -> Iterator[World]:
+    """Serve a database by a process, as operators do."""
+    create_signing_key(home / "keys")
+    environment = {**os.environ, "DATABASE_URL": url, "SECMESH_HOME": str(home)}
+    with (home / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "services.security", "serve"],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=environment,
+        )
+    try:
+        assert process.stdout is not None
+        word, _, rest = process.stdout.readline().partition(" ")
+        assert word == "LISTENING", (home / "log").read_text()
+        world = World(json.loads(rest)["address"], home / "keys")
+        yield world
+        world.close()
+    finally:
+        process.terminate()
+        process.communicate()

@@ -1,0 +1,329 @@
+"""Every kind of security record, over one real server on one real PostgreSQL.
+
+The kinds come from the catalogue, the records from descriptors and bounds: nothing is listed by
+hand, and a kind that is added to the contract is tested by that.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from google.api import field_behavior_pb2
+from google.protobuf import field_mask_pb2
+from google.protobuf.descriptor import FieldDescriptor
+
+from mesh.contract.catalogue import Kind, field_option
+from mesh.records.fields import behaves
+from mesh.sql.document import is_secret
+from mesh.sql.secrets import drop_secrets
+from secmesh.options.v1 import field_pb2
+from secmesh.records.v1.aggregate_pb2 import AggregateRecordsRequest
+from secmesh.records.v1.record_requests_pb2 import GetRecordRequest, ListRecordsRequest
+from secmesh.records.v1.write_requests_pb2 import DeleteRecordRequest
+from secmesh.security.v1.record_write_pb2 import (
+    BatchWriteRecordsRequest,
+    CreateRecordRequest,
+    UpdateRecordRequest,
+)
+from secmesh_client import CallRefused
+from tests.databases import NEWEST, empty_database
+from tests.service.security_records import (
+    Tag,
+    is_given,
+    is_required,
+    other_value,
+    wanted_references,
+)
+from tests.service.security_world import KINDS, World, copy_of, refused, served
+
+_WHOLE = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
+_FILTERED = 6
+"""Conditions of one filter."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with (
+        empty_database(NEWEST, tmp_path_factory) as url,
+        served(url, tmp_path_factory.mktemp("home")) as made,
+    ):
+        yield made
+
+
+def plain_fields(kind: Kind) -> list[FieldDescriptor]:
+    """Give the fields with one value each that callers may write and read."""
+    return [
+        field
+        for field in kind.descriptor.fields
+        if not field.is_repeated
+        and field.message_type is None
+        and is_given(field)
+        and not is_secret(field)
+    ]
+
+
+def references_of(kind: Kind) -> list[FieldDescriptor]:
+    return [f for f in kind.descriptor.fields if field_option(f).references and is_given(f)]
+
+
+def unique_sets(kind: Kind) -> list[list[FieldDescriptor]]:
+    """Give the fields that together are one record's, where the store can compare them."""
+    fields = kind.descriptor.fields_by_name
+    sets = [[field] for field in fields.values() if field_option(field).unique]
+    sets += [[fields[name] for name in each.fields] for each in kind.option.indexes if each.unique]
+    if kind.option.natural_key:
+        sets.append([fields[name] for name in kind.option.natural_key])
+    return [each for each in sets if not any(_is_disguised(field) for field in each)]
+
+
+def _is_disguised(field: FieldDescriptor) -> bool:
+    """Tell whether two equal values are not equal in the store."""
+    return field_option(field).at_rest != field_pb2.AT_REST_UNSPECIFIED
+
+
+def changeable(kind: Kind) -> FieldDescriptor | None:
+    """Give a field that an update may change by itself."""
+    unique = {field.name for each in unique_sets(kind) for field in each}
+    ends = [
+        field
+        for field in plain_fields(kind)
+        if field.name not in unique
+        and not field_option(field).references
+        and not behaves(field, field_behavior_pb2.IMMUTABLE)
+    ]
+    texts = [field for field in ends if field.type == FieldDescriptor.TYPE_STRING]
+    return next(iter([*texts, *ends]), None)
+
+
+def body(kind: Kind, record: Any) -> Any:
+    return getattr(record, kind.body_field or "")
+
+
+def kinds(condition: Any = lambda _: True) -> Any:
+    return pytest.mark.parametrize(
+        "kind", [k for k in KINDS.values() if condition(k)], ids=lambda k: k.collection
+    )
+
+
+def enums_of(kind: Kind) -> list[FieldDescriptor]:
+    return [field for field in plain_fields(kind) if field.enum_type is not None]
+
+
+def required_of(kind: Kind) -> list[FieldDescriptor]:
+    return [field for field in kind.descriptor.fields if is_required(field) and is_given(field)]
+
+
+@kinds()
+def test_what_is_created_is_read_again(world: World, kind: Kind) -> None:
+    *parents, request = world.plan(kind, "read")
+    if parents:
+        world.write(*parents)
+    record = world.stub.CreateRecord(request)
+    assert record.name == f"{request.parent}/{request.record_id}"
+    assert record.etag
+    assert record.create_time == record.update_time
+    sent = body(kind, request.record)
+    drop_secrets(sent)
+    written = type(sent)()
+    written.CopyFrom(body(kind, record))
+    for field in kind.descriptor.fields:
+        if not is_given(field):
+            # The service may fill in what callers may not say.
+            written.ClearField(field.name)
+    assert written == sent
+    assert world.stub.GetRecord(GetRecordRequest(name=record.name)) == record
+
+
+@kinds()
+def test_a_filter_on_any_field_finds_the_record(world: World, kind: Kind) -> None:
+    record = world.shared(kind)
+    parent = record.name.rpartition("/")[0]
+    conditions = [
+        f"{field.name} == {_literal(field, getattr(body(kind, record), field.name))}"
+        for field in plain_fields(kind)
+        if body(kind, record).HasField(field.name)
+    ]
+    assert conditions
+    for start in range(0, len(conditions), _FILTERED):
+        chosen = " && ".join(conditions[start : start + _FILTERED])
+        request = ListRecordsRequest(parent=parent, filter=chosen, page_size=1000)
+        assert record in world.stub.ListRecords(request).records
+        request.filter = f"!({chosen})"
+        assert record not in world.stub.ListRecords(request).records
+
+
+def _literal(field: FieldDescriptor, value: Any) -> str:
+    """Write a value as CEL does."""
+    if field.enum_type is not None:
+        return str(field.enum_type.values_by_number[value].name)
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if field.cpp_type in _WHOLE else repr(float(value))
+
+
+@kinds(lambda kind: changeable(kind) is not None and not kind.option.append_only)
+def test_an_update_by_mask_needs_the_etag_it_names(world: World, kind: Kind) -> None:
+    field = changeable(kind)
+    assert field is not None
+    record = world.make(kind, "update")
+    change = copy_of(record)
+    value = other_value(field, Tag(f"{kind.collection}/update"))
+    setattr(body(kind, change), field.name, value)
+    mask = field_mask_pb2.FieldMask(paths=[f"{kind.body_field}.{field.name}"])
+    request = UpdateRecordRequest(record=change, update_mask=mask)
+    changed = world.stub.UpdateRecord(request)
+    assert getattr(body(kind, changed), field.name) == value
+    assert changed.etag != record.etag
+    expected = copy_of(changed)
+    setattr(body(kind, expected), field.name, getattr(body(kind, record), field.name))
+    for name in ("etag", "update_time"):
+        expected.ClearField(name)
+        record.ClearField(name)
+    assert expected == record, "nothing but the field of the mask changes"
+    error = refused(world.stub.UpdateRecord, request)
+    assert (error.code, error.reason) == (grpc.StatusCode.ABORTED, "ETAG_MISMATCH")
+    assert world.stub.GetRecord(GetRecordRequest(name=record.name)) == changed
+
+
+@kinds(lambda kind: kind.option.append_only)
+def test_a_fact_is_not_updated(world: World, kind: Kind) -> None:
+    record = world.shared(kind)
+    error = refused(world.stub.UpdateRecord, UpdateRecordRequest(record=copy_of(record)))
+    assert error.reason == "KIND_APPEND_ONLY"
+    assert world.stub.GetRecord(GetRecordRequest(name=record.name)) == record
+
+
+@kinds()
+def test_what_is_deleted_is_gone(world: World, kind: Kind) -> None:
+    record = world.make(kind, "delete")
+    world.stub.DeleteRecord(DeleteRecordRequest(name=record.name, etag=record.etag))
+    error = refused(world.stub.GetRecord, GetRecordRequest(name=record.name))
+    assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
+    request = DeleteRecordRequest(name=record.name)
+    assert refused(world.stub.DeleteRecord, request).reason == "RESOURCE_NOT_FOUND"
+
+
+@kinds()
+def test_a_batch_is_done_whole_or_by_its_parts(world: World, kind: Kind) -> None:
+    request = world.prepare(kind, "batch")
+    name = f"{request.parent}/{request.record_id}"
+    batch = BatchWriteRecordsRequest(parent="tenants/acme")
+    batch.writes.add(create=request)
+    batch.writes.add(delete=DeleteRecordRequest(name=f"{request.parent}/none"))
+    error = refused(world.stub.BatchWriteRecords, batch)
+    assert error.reason == "RESOURCE_NOT_FOUND"
+    assert refused(world.stub.GetRecord, GetRecordRequest(name=name)).reason == error.reason
+    batch.return_partial_success = True
+    made, failed = world.stub.BatchWriteRecords(batch).results
+    assert made.record.name == name
+    assert failed.error.code == grpc.StatusCode.NOT_FOUND.value[0]
+    assert world.stub.GetRecord(GetRecordRequest(name=name)) == made.record
+
+
+@kinds()
+def test_records_are_counted_in_groups(world: World, kind: Kind) -> None:
+    record = world.shared(kind)
+    parent = record.name.rpartition("/")[0]
+    field = next(iter([*enums_of(kind), *plain_fields(kind)]))
+    request = AggregateRecordsRequest(
+        parent=parent, group_by=[field.name], filter=f'record.name == "{record.name}"'
+    )
+    (group,) = world.stub.AggregateRecords(request).groups
+    value = getattr(body(kind, record), field.name)
+    if field.enum_type is not None:
+        value = field.enum_type.values_by_number[value].name
+    key = group.keys[0]
+    assert (group.count, getattr(key, key.WhichOneof("value"))) == (1, value)
+
+
+@kinds(lambda kind: [*wanted_references(kind, whole=True)])
+def test_a_reference_to_nothing_is_refused(world: World, kind: Kind) -> None:
+    request = world.prepare(kind, "reference")
+    fields = [
+        field for field in references_of(kind) if body(kind, request.record).HasField(field.name)
+    ]
+    for field in fields or references_of(kind):
+        wrong = CreateRecordRequest()
+        wrong.CopyFrom(request)
+        target = field_option(field).references
+        setattr(body(kind, wrong.record), field.name, f"tenants/acme/{target}/none")
+        error = refused(world.stub.CreateRecord, wrong)
+        assert error.reason == "REFERENCE_NOT_FOUND"
+        assert error.metadata["field"].endswith(field.name)
+        setattr(body(kind, wrong.record), field.name, f"tenants/beta/{target}/none")
+        assert refused(world.stub.CreateRecord, wrong).reason == "REFERENCE_NOT_FOUND"
+        setattr(body(kind, wrong.record), field.name, "tenants/acme/nothing/none")
+        assert refused(world.stub.CreateRecord, wrong).reason == "FIELD_INVALID"
+
+
+@kinds(unique_sets)
+def test_a_duplicate_is_refused(world: World, kind: Kind) -> None:
+    first = world.prepare(kind, "duplicate")
+    *_, twin = world.plan(kind, "twin")
+    made = world.stub.CreateRecord(first)
+    for fields in unique_sets(kind):
+        again = CreateRecordRequest(parent=first.parent)
+        again.CopyFrom(twin)
+        for field in references_of(kind):
+            if body(kind, first.record).HasField(field.name):
+                name = getattr(body(kind, first.record), field.name)
+                setattr(body(kind, again.record), field.name, name)
+        for field in fields:
+            value = getattr(body(kind, first.record), field.name)
+            if field.message_type is not None:
+                getattr(body(kind, again.record), field.name).CopyFrom(value)
+            else:
+                setattr(body(kind, again.record), field.name, value)
+        error = refused(world.stub.CreateRecord, again)
+        assert (error.code, error.reason) == (grpc.StatusCode.ALREADY_EXISTS, "RESOURCE_EXISTS")
+    assert refused(world.stub.CreateRecord, first).reason == "RESOURCE_EXISTS"
+    assert world.stub.GetRecord(GetRecordRequest(name=made.name)) == made
+
+
+@kinds(enums_of)
+def test_a_value_that_an_enum_lacks_is_refused(world: World, kind: Kind) -> None:
+    request = world.plan(kind, "enum")[-1]
+    for field in enums_of(kind):
+        wrong = CreateRecordRequest()
+        wrong.CopyFrom(request)
+        setattr(body(kind, wrong.record), field.name, 32_000)
+        error = refused(world.stub.CreateRecord, wrong)
+        assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+        assert f"record.{kind.body_field}.{field.name}" in _fields_of(error)
+
+
+@kinds()
+def test_another_tenants_record_is_none(world: World, kind: Kind) -> None:
+    record = world.shared(kind)
+    change = UpdateRecordRequest(record=record)
+    calls = {
+        "GetRecord": GetRecordRequest(name=record.name),
+        "UpdateRecord": change,
+        "DeleteRecord": DeleteRecordRequest(name=record.name),
+    }
+    for method, request in calls.items():
+        error = refused(getattr(world.strange, method), request)
+        assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
+    collection = record.name.split("/")[2]
+    own = ListRecordsRequest(parent=f"tenants/beta/{collection}")
+    assert not world.strange.ListRecords(own).records
+    assert world.stub.GetRecord(GetRecordRequest(name=record.name)) == record
+
+
+@kinds(required_of)
+def test_a_required_field_that_is_missing_is_named(world: World, kind: Kind) -> None:
+    request = world.plan(kind, "required")[-1]
+    for field in required_of(kind):
+        wrong = CreateRecordRequest()
+        wrong.CopyFrom(request)
+        body(kind, wrong.record).ClearField(field.name)
+        error = refused(world.stub.CreateRecord, wrong)
+        assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+        assert _fields_of(error) == [f"record.{kind.body_field}.{field.name}"]
+
+
+def _fields_of(error: CallRefused) -> list[str]:
+    return [each.field for each in error.violations]
