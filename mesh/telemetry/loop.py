@@ -8,7 +8,7 @@ from weakref import WeakSet
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
-TICK_SECONDS = 0.25
+TICK_SECONDS = 0.5
 ALIVE_SECONDS = 10.0
 """A loop that has not ticked for so long is taken for hung."""
 

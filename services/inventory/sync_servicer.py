@@ -25,7 +25,7 @@ from services.inventory.collect.runner import SyncRunner
 from services.inventory.store import MANIFEST
 from services.inventory.sync_store import SYNCS, SyncStore
 
-WATCH_SECONDS = 0.2
+WATCH_SECONDS = 0.5
 """Shortest time between two events of a watched run."""
 CANCEL_SECONDS = 10.0
 """Longest that a canceller waits for the end of calls in flight; as the contract says."""

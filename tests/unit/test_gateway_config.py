@@ -18,7 +18,7 @@ from gateway.contracts import (
     select,
 )
 from gateway.edge.key_set import KeySetFile, KeySetInvalid
-from gateway.envoy_clusters import AddressInvalid, split_address
+from gateway.envoy_clusters import HEALTH_SECONDS, AddressInvalid, split_address
 from gateway.envoy_config import Addresses, AdminExposed, render, to_yaml
 from gateway.envoy_cors import CORS
 from gateway.envoy_limits import RATE_LIMIT
@@ -26,6 +26,7 @@ from gateway.envoy_routes import EXT_AUTHZ, JWT_AUTHN, virtual_host
 from gateway.local_replies import filter_replies, local_reply_config, status_replies
 from gateway.policy import Policy, PolicyInvalid
 from mesh.identity.keys import JWKS_FILE
+from mesh.server.settings import ServerSettings
 from secmesh.inventory.v1.compliance_service_pb2 import ImportSspRequest
 from tests.unit.gateway_contract import method, trial
 
@@ -297,3 +298,7 @@ def test_upload_has_routes_of_its_own_without_a_look_at_the_file() -> None:
     assert order.index(f"{name} too large") < order.index(name)
     assert "retry_policy" not in found[upload.path]["route"]
     assert body_bytes(upload, upload.routes[0]) == 0
+
+
+def test_a_replica_serves_until_the_gateway_has_asked_for_its_health() -> None:
+    assert ServerSettings.model_fields["drain_seconds"].default > HEALTH_SECONDS
