@@ -4,7 +4,7 @@ The kinds come from the catalogue, the records from descriptors and bounds: noth
 hand, and a kind that is added to the contract is tested by that.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -100,7 +100,8 @@ def body(kind: Kind, record: Any) -> Any:
     return getattr(record, kind.body_field or "")
 
 
-def kinds(condition: Any = lambda _: True) -> Any:
+def kinds(condition: Callable[[Kind], object] = lambda _: True) -> pytest.MarkDecorator:
+    """Run a test for every kind that meets a condition."""
     return pytest.mark.parametrize(
         "kind", [k for k in KINDS.values() if condition(k)], ids=lambda k: k.collection
     )
