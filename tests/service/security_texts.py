@@ -20,11 +20,14 @@ def text_of(rules: Any, digits: str) -> str:
     if rules.HasField("pattern"):
         return _Writer(digits).write(parser.parse(rules.pattern))
     if rules.HasField("len"):
-        return (digits * (rules.len // len(digits) + 1))[: rules.len]
-    most = rules.max_len or 64
-    length = max(rules.min_len, min(most, 20))
-    text = rules.prefix + (digits * (length // len(digits) + 1))[: max(length, 1)]
-    return text[:most]
+        return _exactly(int(rules.len), digits)
+    most = int(rules.max_len) or 64
+    length = max(int(rules.min_len), min(most, 20), 1)
+    return (str(rules.prefix) + _exactly(length, digits))[:most]
+
+
+def _exactly(length: int, digits: str) -> str:
+    return (digits * (length // len(digits) + 1))[:length]
 
 
 def _well_known(rule: str, digits: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 import pytest
 
-from mesh.contract.catalogue import Kind, load_catalogue
+from mesh.contract.catalogue import Kind, field_option, load_catalogue
 from mesh.identifiers import new_uuid
 from mesh.identity.keys import create_signing_key, sign_token
 from secmesh.security.v1 import record_service_pb2_grpc
@@ -27,6 +27,7 @@ PACKAGE = "secmesh.security.v1"
 CATALOGUE = load_catalogue(PACKAGE)
 KINDS = CATALOGUE.record_kinds
 TENANT = "tenants/acme"
+_TRIES = 50
 
 
 @dataclass
@@ -80,7 +81,7 @@ class World:
         made[kind.collection] = request
         return f"{request.parent}/{request.record_id}"
 
-    def write(self, *creates: CreateRecordRequest) -> list[Any]:
+    def write(self, creates: list[CreateRecordRequest]) -> list[Any]:
         """Create records, all or none."""
         request = BatchWriteRecordsRequest(parent=TENANT)
         for create in creates:
@@ -88,21 +89,57 @@ class World:
         return [each.record for each in self.stub.BatchWriteRecords(request).results]
 
     def prepare(self, kind: Kind, tag: str) -> CreateRecordRequest:
-        """Create all that a record refers to; give what would create the record itself."""
+        """Create all that a record refers to; give what would create the record itself.
+
+        Of kinds with few values, such as levels, the record that has one already is taken.
+        """
         *parents, request = self.plan(kind, tag)
-        if parents:
-            self.write(*parents)
+        while parents:
+            try:
+                self.write(parents)
+            except CallRefused as error:
+                taken = error.metadata.get("resource", "")
+                twin = [each for each in parents if each.parent == taken.rpartition("/")[0]]
+                if error.reason != "RESOURCE_EXISTS" or not twin:
+                    raise
+                parents.remove(twin[0])
+                for each in (*parents, request):
+                    _redirect(each.record, f"{twin[0].parent}/{twin[0].record_id}", taken)
+            else:
+                break
         return request
 
     def make(self, kind: Kind, tag: str) -> Any:
         """Create a record and all that it refers to; give it."""
-        return self.write(*self.plan(kind, tag))[-1]
+        return self.create(kind, tag)[1]
+
+    def create(self, kind: Kind, tag: str) -> tuple[CreateRecordRequest, Any]:
+        """Create a record and all that it refers to; give its request and itself.
+
+        Of kinds with few values, another value is taken if one is in use.
+        """
+        for number in range(_TRIES):
+            request = self.prepare(kind, f"{tag}~{number}")
+            try:
+                return request, self.stub.CreateRecord(request)
+            except CallRefused as error:
+                if error.reason != "RESOURCE_EXISTS":
+                    raise
+        raise AssertionError(f"every value of {kind.collection} is in use")
 
     def shared(self, kind: Kind) -> Any:
         """Give a record that tests look at and leave as it is."""
         if kind.collection not in self._shared:
             self._shared[kind.collection] = self.make(kind, "shared")
         return self._shared[kind.collection]
+
+
+def _redirect(record: Any, old: str, new: str) -> None:
+    """Let a body refer to another record."""
+    body = getattr(record, record.WhichOneof("body"))
+    for each, value in body.ListFields():
+        if field_option(each).references and value == old:
+            setattr(body, each.name, new)
 
 
 def refused(call: Any, request: Any) -> CallRefused:
