@@ -50,7 +50,7 @@ def _plain(path: str) -> str:
     for part in slashed.split("/"):
         if part == ".." and parts and parts[-1] != "..":
             parts.pop()
-        elif part not in ("", ".", ".."):
+        elif part not in ("", ".", ".." if slashed.startswith("/") else "."):
             parts.append(part)
     return "/".join(parts)
 

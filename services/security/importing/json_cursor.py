@@ -56,6 +56,7 @@ class JsonCursor:
         self._at = 0
         self._dropped = 0
         self._taken = 0
+        self._nesting = 0
         self._ended = False
 
     @property
@@ -116,6 +117,7 @@ class JsonCursor:
 
     def _within(self, opening: str, closing: str) -> Iterator[int]:
         self._expect(opening)
+        self._nesting += 1
         index = 0
         while self.peek() != closing:
             if index:
@@ -123,6 +125,7 @@ class JsonCursor:
             self.peek()
             yield index
             index += 1
+        self._nesting -= 1
         self._at += 1
         self._taken += 1
 
@@ -158,7 +161,11 @@ class JsonCursor:
         while True:
             found = _SCALAR.match(self._buffer, self._at)
             self._at = found.end() if found else self._at
-            if self._at < len(self._buffer) or not self._more(scan):
+            if self._at < len(self._buffer):
+                return
+            if not self._more(scan):
+                if self._nesting:
+                    raise Unreadable("the report is cut: it ends within a value", self.offset)
                 return
 
     def _brackets(self, scan: "_Scan", quoted: bool) -> None:
