@@ -242,12 +242,13 @@ def test_other_encodings(encoding: str) -> None:
 
 
 def test_several_runs_keep_their_own_rules() -> None:
-    first, second = (
+    runs: list[object] = []
+    for each in (
         report(result()),
-        report(result(), driver={"name": "B"}, automationDetails={"id": "n/2"}),
-    )
-    both = {"runs": [*first["runs"], *second["runs"]]}  # type: ignore[misc] - they are lists
-    items = read(both)
+        report(result(), driver={"name": "B"}, automationDetails=NIGHTLY),
+    ):
+        runs += each["runs"]
+    items = read({"runs": runs})
     assert [(tool.name, tool.automation_id) for tool in only(Tool, items)] == [
         ("Scanner", ""),
         ("B", "n/2"),
