@@ -1,1 +1,1 @@
-"""The security service: records of findings, threats, incidents and what is done about them."""
+"""The security service: the records of security work, kept in PostgreSQL."""
