@@ -56,7 +56,9 @@ def _vulnerability(node: Node, count: Count) -> Iterator[Item]:
         raise BadResult(node.at("identifiers"), "is missing")
     place = node.node("location")
     said = node.text("severity")
-    message = node.text("message") or node.text("name") or node.text("description")
+    # Before 15 a vulnerability could be without any text: then its identifier has one.
+    texts = (*map(node.text, ("message", "name", "description")), identifiers[0].text("name"))
+    message = next(filter(None, texts), identifiers[0].text("value"))
     tracked = tuple(_tracked(node))
     cves = [each.text("value") for each in identifiers if each.text("type") == "cve"]
     finding = Finding(

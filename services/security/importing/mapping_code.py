@@ -80,7 +80,7 @@ def issue(
         "status": "RESOLVED" if suppressed else "OPEN",
         "resolution": _resolution(finding.state),
         "baseline_state": finding.baseline,
-        "message": finding.message or finding.title,
+        "message": finding.message or finding.title or finding.rule_key,
         "file_path": place.path or place.logical_name or _ROOT,
         "start_line": place.start_line,
         "end_line": place.end_line,
