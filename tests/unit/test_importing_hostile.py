@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.security.importing import formats
+from services.security.importing.fingerprint import normal_path, values
 from services.security.importing.mapping import Mapper
 from services.security.importing.mapping_threat import Graph
 from services.security.importing.model import Finding, Problem, Rejected
 from services.security.importing.rows import Context
 from services.security.importing.spool import Spool
-from tests.reports import only
+from tests.reports import only, read
+from tests.unit.test_importing_formats import ALERT
 from tests.unit.test_importing_mapping import REPORTS
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
@@ -35,7 +37,12 @@ def run(content: bytes, name: str) -> list[object]:
     with Spool.of([content]) as spool:
         graph = Graph.of(formats.items(spool, name))
         mapper = Mapper(name, Context("Scanner", "2026-01-01T00:00:00Z"), spool.sha256, graph)
-        return [row for item in formats.items(spool, name) for row in mapper.rows(item)]
+        items = list(formats.items(spool, name))
+    indexes = sorted(getattr(item, "index", -1) for item in items)
+    numbered = [index for index in indexes if index >= 0]
+    assert numbered == list(range(len(numbered)))
+    assert only(Problem, items[:-1]) == []
+    return [row for item in items for row in mapper.rows(item)]
 
 
 @pytest.mark.parametrize("name", REPORTS)
@@ -66,3 +73,21 @@ def test_a_number_in_an_element_beyond_every_integer_costs_that_element() -> Non
     assert [each.rule_key for each in only(Finding, items)][-1] == "b"
     assert only(Problem, items) == []
     assert len(only(Finding, items)) + len(only(Rejected, items)) == 2
+
+
+def test_a_report_broken_in_its_rules_still_has_its_results_and_says_so() -> None:
+    text = '{"runs":[{"tool":{"driver":{"rules" []}},"results":[{"ruleId":"b"}]},{"results":[]}]}'
+    with Spool.of([text.encode()]) as spool:
+        items = list(formats.items(spool, "SARIF"))
+    assert [each.rule_key for each in only(Finding, items)] == ["b"]
+    (problem,) = only(Problem, items)
+    assert problem.offset == text.index(" []") + 1
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://[no]/x", "file://[x/a", "//", "\x00"])
+def test_what_is_no_url_has_a_fingerprint(url: str) -> None:
+    instances = [{"uri": url}, {"uri": f"{url}/other"}]
+    report = {"@version": "2"} | {"site": [{"alerts": [ALERT | {"instances": instances}]}]}
+    found = only(Finding, read(report))
+    assert len(set(values(found))) == 2
+    assert normal_path(url) == normal_path(normal_path(url))

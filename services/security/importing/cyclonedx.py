@@ -3,7 +3,7 @@
 `cyclonedx_xml` brings XML into the same shape and shares what is here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 
 from services.security.importing import words
@@ -74,7 +74,7 @@ class Bill:
 def read(spool: Spool) -> Iterator[Item]:
     """The tool and components, then the vulnerabilities, wherever those stand."""
     bill = Bill(spool.limits.rules)
-    yield from _components(Reading(spool), bill)
+    broken = yield from _components(Reading(spool), bill)
     reading = Reading(spool)
 
     def parse(node: Node, count: Count) -> Iterator[Item]:
@@ -84,10 +84,13 @@ def read(spool: Spool) -> Iterator[Item]:
         if key == "vulnerabilities":
             yield from reading.each("/vulnerabilities", parse)
     reading.cursor.finish()
+    if broken:
+        raise broken
 
 
-def _components(reading: Reading, bill: Bill) -> Iterator[Item]:
-    """A cut is met again, and reported, by the pass over the vulnerabilities."""
+def _components(reading: Reading, bill: Bill) -> Generator[Item, None, Unreadable | None]:
+    """Returns where the report breaks off: its vulnerabilities up to there are still read."""
+    broken: Unreadable | None = None
     tool = Tool("CycloneDX")
 
     def parse(node: Node, _: Count) -> Iterator[Item]:
@@ -105,9 +108,10 @@ def _components(reading: Reading, bill: Bill) -> Iterator[Item]:
             elif key == "components":
                 for item in reading.each("/components", parse):
                     yield replace(item, index=-1) if isinstance(item, Rejected) else item
-    except Unreadable:
-        pass
+    except Unreadable as error:
+        broken = error
     yield tool
+    return broken
 
 
 def described(metadata: Node, tool: Tool) -> Tool:

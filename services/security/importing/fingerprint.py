@@ -12,11 +12,14 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from services.security.importing.model import Finding
 
 VERSION = 1
+_FILE = re.compile(r"^file:(?://[^/]*)?", re.IGNORECASE)
+# Any text is taken, also what is no URL by RFC 3986: scheme and authority, path, and the rest.
+_URL = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*))?([^?#]*)")
 _DRIVE = re.compile(r"^/?[A-Za-z]:(?=/)")
 
 
@@ -44,7 +47,7 @@ def _plain(path: str) -> str:
     slashed = path.strip().replace("\\", "/")
     if slashed[:5].lower() == "file:":
         # RFC 8089: the authority, if any, is a host and no part of the path.
-        slashed = unquote(urlsplit(slashed).path if slashed[5:7] == "//" else slashed[5:])
+        slashed = unquote(_FILE.sub("", slashed))
     slashed = _DRIVE.sub("", slashed)
     parts: list[str] = []
     for part in slashed.split("/"):
@@ -74,8 +77,9 @@ def snippet_hash(snippet: str) -> str:
 def place(finding: Finding) -> str:
     """Where the finding is, in what is left unchanged when other code changes."""
     if finding.web:
-        split = urlsplit(finding.web.url)
-        return _digest(finding.web.method, split.netloc, split.path, finding.web.parameter)
+        split = _URL.match(finding.web.url)
+        authority, path = (split[1] or "", split[2]) if split else ("", finding.web.url)
+        return _digest(finding.web.method, authority, path, finding.web.parameter)
     if finding.component:
         component = finding.component
         return _digest(component.purl or component.name, component.version)

@@ -24,6 +24,7 @@ from services.security.importing.sarif_run import (
     DEFAULT_LEVEL,
     DRIVER,
     Descriptor,
+    Gathered,
     Run,
     gather,
     security_severity,
@@ -57,17 +58,20 @@ _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([0-9]{1,4})\}")
 
 def read(spool: Spool) -> Iterator[Item]:
     """Tools and rules first, then the results. Raises Unreadable where the report breaks off."""
-    runs: list[Run] = []
-    yield from gather(Reading(spool), runs)
+    gathered = Gathered()
+    yield from gather(Reading(spool), gathered)
     reading = Reading(spool)
     for key in reading.cursor.members():
         if key == "runs" and reading.cursor.peek() == "[":
             for number in reading.cursor.elements():
                 if reading.cursor.peek() == "{":
-                    yield from _results(reading, runs[number])
+                    yield from _results(reading, gathered.run(number))
                 else:
                     raise BadResult(f"/runs/{number}", "is no object")
     reading.cursor.finish()
+    # The second pass skips the rules, and so what was wrong with them.
+    if gathered.broken:
+        raise gathered.broken
 
 
 def _results(reading: Reading, run: Run) -> Iterator[Item]:

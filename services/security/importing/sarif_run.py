@@ -63,21 +63,38 @@ class Run:
         return None
 
 
-def gather(reading: Reading, runs: list[Run]) -> Iterator[Item]:
-    """The tools and rules of all runs; `runs` is filled on the way.
+@dataclass(slots=True)
+class Gathered:
+    """The runs of a report, and where reading them ended if that was not the report's end."""
 
-    A cut report is no error here: reading its results will meet the cut again and report it.
-    """
+    runs: list[Run] = field(default_factory=list)
+    broken: Unreadable | None = None
+
+    def run(self, number: int) -> Run:
+        """By position; one that says nothing of itself if the report broke off before it."""
+        if number < len(self.runs):
+            return self.runs[number]
+        return Run(number, Tool("", run=number))
+
+
+def gather(reading: Reading, gathered: Gathered) -> Iterator[Item]:
+    """The tools and rules of all runs; what is wrong with them is no result and has no number."""
     try:
-        for key in reading.cursor.members():
-            if key == "runs" and reading.cursor.peek() == "[":
-                for number in reading.cursor.elements():
-                    run = Run(number, Tool(name="", run=number))
-                    runs.append(run)
-                    yield from _run(reading, run)
-    except Unreadable:
-        for run in runs[-1:]:
+        for item in _runs(reading, gathered.runs):
+            yield replace(item, index=-1) if isinstance(item, Rejected) else item
+    except Unreadable as error:
+        gathered.broken = error
+        for run in gathered.runs[-1:]:
             yield run.tool
+
+
+def _runs(reading: Reading, runs: list[Run]) -> Iterator[Item]:
+    for key in reading.cursor.members():
+        if key == "runs" and reading.cursor.peek() == "[":
+            for number in reading.cursor.elements():
+                run = Run(number, Tool(name="", run=number))
+                runs.append(run)
+                yield from _run(reading, run)
 
 
 def _run(reading: Reading, run: Run) -> Iterator[Item]:
@@ -196,8 +213,6 @@ def _component(reading: Reading, run: Run, component: int, place: str) -> Iterat
 
 
 def _rules(reading: Reading, run: Run, component: int, place: str) -> Iterator[Item]:
-    ours = Count()
-
     def keep(node: Node, _: Count) -> Iterator[Item]:
         described = descriptor(node, run.number)
         position = int(node.pointer.rpartition("/")[2])
@@ -209,13 +224,7 @@ def _rules(reading: Reading, run: Run, component: int, place: str) -> Iterator[I
             run.named.setdefault(described.guid, described)
         yield described.rule
 
-    results, reading.count = reading.count, ours
-    try:
-        for item in reading.each(place, keep):
-            # A bad rule is no result: it has no number among them.
-            yield replace(item, index=-1) if isinstance(item, Rejected) else item
-    finally:
-        reading.count = results
+    yield from reading.each(place, keep)
 
 
 def descriptor(node: Node, run: int) -> Descriptor:

@@ -54,13 +54,14 @@ def read(spool: Spool) -> Iterator[Item]:
     """Targets first, then what was found in each: a sorted report names the target last."""
     about = Tool("Trivy")
     heads: list[Head] = []
+    broken: Unreadable | None = None
     first = Reading(spool)
     try:
         for _, resource, seen in _each_result(first, about):
             about = seen
             heads.append(_head(first, resource))
-    except Unreadable:
-        # The second pass meets the same cut, and says so.
+    except Unreadable as error:
+        broken = error
         heads.append(Head())
     yield about
     reading = Reading(spool)
@@ -68,6 +69,9 @@ def read(spool: Spool) -> Iterator[Item]:
         for key in reading.cursor.members():
             if parse := _PARSERS.get(key):
                 yield from reading.each(f"{pointer}/{key}", partial(_numbered, parse, head))
+    # The second pass meets the same cut; it skips what else was wrong.
+    if broken:
+        raise broken
     reading.cursor.finish()
 
 
