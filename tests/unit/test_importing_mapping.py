@@ -12,15 +12,8 @@ from services.security.importing.mapping_threat import Graph
 from services.security.importing.model import Problem, Rejected
 from services.security.importing.rows import Context, Row, time
 from tests.reports import read
-from tests.unit.test_importing_formats import (
-    ALERT,
-    ASFF,
-    CYCLONE_VULNERABILITY,
-    NUCLEI,
-    OCSF,
-    VULNERABILITY,
-    zap,
-)
+from tests.unit.test_importing_cloud import ASFF, CYCLONE_VULNERABILITY, OCSF
+from tests.unit.test_importing_formats import ALERT, NUCLEI, VULNERABILITY, zap
 from tests.unit.test_importing_sarif import report, result
 
 SEEN = "2026-01-01T00:00:00Z"
