@@ -1,0 +1,26 @@
+"""How much of a report is held or read at most: hostile input costs a refusal, not the process."""
+
+from dataclasses import dataclass
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`report_bytes` bounds the upload, `element_bytes` one result, `depth` its nesting,
+    `memory_bytes` what is kept in memory before the report goes to a temporary file,
+    `rules` the rules that are remembered while the results are read."""
+
+    report_bytes: int = 2048 * MIB
+    element_bytes: int = 8 * MIB
+    depth: int = 64
+    memory_bytes: int = 8 * MIB
+    rules: int = 100_000
+
+
+class ReportTooLarge(Exception):
+    """The upload is longer than allowed; `limit` is in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"a report has at most {limit} bytes")
+        self.limit = limit

@@ -1,0 +1,147 @@
+"""From a stream of elements to a stream of items: what is bad is reported, the rest goes on."""
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import orjson
+
+from services.security.importing.json_cursor import BadElement, JsonCursor, Unreadable
+from services.security.importing.model import Item, Problem, Rejected
+from services.security.importing.node import BadResult, Node
+from services.security.importing.spool import CHUNK, Spool
+from services.security.importing.xml_elements import Found, elements
+
+Parse = Callable[[Node, "Count"], Iterator[Item]]
+
+
+@dataclass(slots=True)
+class Count:
+    """Numbers the results of a report from 0."""
+
+    index: int = -1
+
+    def next(self) -> int:
+        self.index += 1
+        return self.index
+
+
+@dataclass(slots=True)
+class Reading:
+    """One reading of a JSON report from its start."""
+
+    spool: Spool
+    count: Count = field(default_factory=Count)
+    cursor: JsonCursor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.cursor = JsonCursor(self.spool.reader(), self.spool.limits)
+
+    def each(self, pointer: str, parse: Parse) -> Iterator[Item]:
+        """The items of every element of the array here; none for `null`."""
+        if self.cursor.peek() == "n":
+            self.cursor.skip()
+            return
+        for position in self.cursor.elements():
+            yield from self.one(f"{pointer}/{position}", parse)
+
+    def one(self, pointer: str, parse: Parse) -> Iterator[Item]:
+        """The items of the value here."""
+        try:
+            value = self.cursor.value()
+        except BadElement as error:
+            yield Rejected(self.count.next(), pointer, str(error))
+            return
+        yield from guarded(lambda: parse(Node.of(value, pointer), self.count), self.count, pointer)
+
+    def documents(self, parse: Parse) -> Iterator[Item]:
+        """The items of every element of an array, of every line, or of every value in a row."""
+        if self.cursor.peek() == "[":
+            yield from self.each("", parse)
+            self.cursor.finish()
+        elif _is_json(next(lines(self.spool), b"")):
+            for position, line in enumerate(lines(self.spool)):
+                yield from self._line(line, f"/{position}", parse)
+        else:
+            position = 0
+            self.cursor = JsonCursor(self.spool.reader(), self.spool.limits)
+            while self.cursor.peek():
+                yield from self.one(f"/{position}", parse)
+                position += 1
+
+    def _line(self, line: bytes, pointer: str, parse: Parse) -> Iterator[Item]:
+        """A line that is no JSON: the last one was cut, another is bad on its own."""
+        limit = self.spool.limits.element_bytes
+        cursor = JsonCursor(io.BytesIO(line), self.spool.limits)
+        try:
+            value = cursor.value()
+            cursor.finish()
+        except Unreadable as error:
+            if not line.endswith(b"\n") and len(line) <= limit:
+                raise
+            reason = f"is larger than {limit} bytes" if len(line) > limit else error.reason
+            yield Rejected(self.count.next(), pointer, reason)
+            return
+        except BadElement as error:
+            yield Rejected(self.count.next(), pointer, str(error))
+            return
+        yield from guarded(lambda: parse(Node.of(value, pointer), self.count), self.count, pointer)
+
+    def small(self, pointer: str) -> Node:
+        """An object that says something of the whole report; it must be readable."""
+        return Node.of(self.small_value(pointer), pointer)
+
+    def small_value(self, pointer: str) -> object:
+        """A value that says something of the whole report."""
+        try:
+            return self.cursor.value()
+        except BadElement as error:
+            raise BadResult(pointer, str(error)) from error
+
+
+def lines(spool: Spool) -> Iterator[bytes]:
+    """Lines with their ends, without empty ones; of one that is too large, enough to tell."""
+    source, rest, limit = spool.reader(), b"", spool.limits.element_bytes
+    while chunk := source.read(CHUNK):
+        *whole_lines, rest = (rest + chunk).splitlines(keepends=True) or [b""]
+        if rest.endswith(b"\n"):
+            whole_lines, rest = [*whole_lines, rest], b""
+        yield from (line for line in whole_lines if line.strip())
+        if len(rest) > limit + CHUNK:
+            rest = rest[: limit + 1]
+    if rest.strip():
+        yield rest
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def guarded(parse: Callable[[], Iterator[Item]], count: Count, pointer: str) -> Iterator[Item]:
+    """What one element yields; if it turns out bad, a rejection of it.
+
+    A parser numbers a result as it yields it. What failed before has no number yet and gets one.
+    """
+    try:
+        yield from parse()
+    except BadResult as error:
+        yield Rejected(count.next(), error.pointer or pointer, error.reason)
+
+
+def whole(report: Callable[[], Iterator[Item]]) -> Iterator[Item]:
+    """A report's items, and one Problem at the end if it could not be read to its end."""
+    try:
+        yield from report()
+    except Unreadable as error:
+        yield Problem("", error.reason, error.offset)
+    except BadResult as error:
+        yield Problem(error.pointer, error.reason)
+
+
+def xml_elements(spool: Spool, *wanted: str) -> Iterator[Found]:
+    """Each outermost element of these names."""
+    return elements(spool.raw(), frozenset(wanted), spool.limits)
