@@ -17,6 +17,7 @@ from alembic.operations import ops
 
 from mesh.sql import migration_rows as rows
 from mesh.sql.engine import POSTGRESQL, SQLITE
+from mesh.sql.isolation import isolation_differences
 from mesh.sql.migration_definitions import check_text, checks_of, differing, escaped
 from mesh.sql.migration_history import HISTORY
 from mesh.sql.migration_steps import Effect, Step
@@ -32,8 +33,13 @@ _WIDER: Mapping[str, frozenset[str]] = {
 _OUR_CHECKS = "ck_"
 
 
-def compare(connection: sa.Connection, tables: Tables) -> list[Step]:
-    """Give the steps that make the database what the contract says, in the order of work."""
+def compare(
+    connection: sa.Connection, tables: Tables, application: str | None = None
+) -> list[Step]:
+    """Give the steps that make the database what the contract says, in the order of work.
+
+    ``application``: the role that is to use the tables.
+    """
     ignored = {HISTORY.name, *partition_names(connection)}
 
     def named(name: str | None, kind: str, _parents: Any) -> bool:
@@ -58,6 +64,10 @@ def compare(connection: sa.Connection, tables: Tables) -> list[Step]:
     for name, declared in tables.metadata.tables.items():
         if name in present:
             steps += _Comparison(connection, tables, declared).steps(changed.get(name, []))
+    steps += [
+        Step(each.table, each.words, ops.ExecuteSQLOp(escaped(each.statement)))
+        for each in isolation_differences(connection, tables.metadata, application)
+    ]
     return sorted(steps, key=lambda step: (step.rank, step.table))
 
 

@@ -15,8 +15,10 @@ from mesh.sql.answer_table import answers_table
 from mesh.sql.bounds import bounds
 from mesh.sql.codec import Codec
 from mesh.sql.engine import WRITE, lock_schema, translated
+from mesh.sql.isolation import isolate
 from mesh.sql.partitions import PARTITION, partition_of, prepare_partitions
 from mesh.sql.references import add_foreign_keys
+from mesh.sql.settings import ISOLATED
 from mesh.sql.types import Timestamp, column_type, id_type, nullable
 
 VALID_FROM, VALID_TO = "valid_from", "valid_to"
@@ -46,9 +48,13 @@ class KindTable:
 class Tables:
     """All tables of a catalogue, by collection."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        """Derive the tables; CatalogueError names what SQL cannot hold."""
-        self.metadata = sa.MetaData()
+    def __init__(self, catalogue: Catalogue, *, isolated: bool = False) -> None:
+        """Derive the tables; CatalogueError names what SQL cannot hold.
+
+        ``isolated``: PostgreSQL itself keeps tenants apart (``mesh.sql.isolation``).
+        """
+        self.metadata = sa.MetaData(info={ISOLATED: True} if isolated else {})
+        self.isolated = isolated
         self.kinds = catalogue.kinds
         self._tables: Mapping[str, KindTable] = MappingProxyType(
             {
@@ -76,8 +82,13 @@ class Tables:
         return collection in self._tables
 
 
-async def create_tables(engine: AsyncEngine, tables: Tables) -> None:
-    """Create the tables and indexes that are missing; safe to run in several processes."""
+async def create_tables(
+    engine: AsyncEngine, tables: Tables, *, application: str | None = None
+) -> None:
+    """Create the tables and indexes that are missing; safe to run in several processes.
+
+    ``application`` is the role that uses isolated tables.
+    """
     with translated():
         async with engine.connect() as connection:
             await connection.execution_options(**{WRITE: True})
@@ -85,6 +96,7 @@ async def create_tables(engine: AsyncEngine, tables: Tables) -> None:
                 await connection.run_sync(lock_schema)
                 await connection.run_sync(tables.metadata.create_all)
                 await connection.run_sync(prepare_partitions, tables.metadata)
+                await connection.run_sync(isolate, tables.metadata, application)
 
 
 def _kind_table(kind: Kind, metadata: sa.MetaData) -> KindTable:

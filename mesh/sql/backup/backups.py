@@ -131,7 +131,7 @@ class Backups:
 
     async def _dump(self) -> Dump:
         tables = self.store.tables.metadata.sorted_tables
-        url = self.store.engine.url
+        url = self.store.owner.url
         if self.store.database == dialect.SQLITE:
             return SqliteDump(Path(str(url.database)), [table.name for table in tables])
         major = int((await describe_database(self.store)).version.split(".")[0])
