@@ -10,7 +10,7 @@ from mesh.cel.dialect import SQLITE, Dialect
 from mesh.cel.lowering import RECORD
 from mesh.contract.catalogue import Kind, is_map
 from mesh.sql.codec import NAME
-from mesh.sql.references import shown
+from mesh.sql.references import TENANT, shown
 
 
 class Columns(Protocol):
@@ -55,6 +55,23 @@ class TableColumns:
             return self._dialect.length(column, of_object=is_map(descriptor)) > 0
         default: sa.ColumnElement[bool] = column != sa.literal(descriptor.default_value)
         return default
+
+    def equal(self, field: str, name: str) -> sa.ColumnElement[bool] | None:
+        """Compare a reference, or the name itself, by the ids that are stored: indexes hold those.
+
+        None for other fields, and for a text that is no such name. NULL where the field is.
+        """
+        own = self._fields[field].name
+        pattern = self._kind.pattern if own == NAME else self._kind.references.get(own)
+        ids = pattern.parse(name) if pattern is not None else None
+        if pattern is None or ids is None:
+            return None
+        if own == NAME:
+            pairs = zip(pattern.columns, ids, strict=True)
+            return sa.and_(*(self._table.c[column] == value for column, value in pairs))
+        column = self._table.c[own]
+        # An absent reference is unknown, whoever the tenant is.
+        return sa.and_(column == ids[-1], sa.or_(self._table.c[TENANT] == ids[0], column.is_(None)))
 
     def _resource_name(self) -> sa.ColumnElement[Any]:
         """Write the name from its ids, which stand in the table instead of it."""

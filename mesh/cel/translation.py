@@ -14,7 +14,7 @@ from mesh.cel import functions
 from mesh.cel.bounds import fits, is_int_arithmetic
 from mesh.cel.dialect import Dialect, Domain, Expression
 from mesh.cel.memory import constant_value
-from mesh.cel.sql import Columns
+from mesh.cel.sql import Columns, TableColumns
 from mesh.cel.tree import (
     Call,
     Constant,
@@ -197,8 +197,20 @@ class Translation:
             return self._size(node.operands[0])
         if name in functions.ARITHMETIC:
             return self._computed(node)
+        if name in functions.EQUALITY and (equal := self._equal_names(*node.operands)) is not None:
+            return equal if name == "_==_" else _negated(equal)
         operands = [self.write(each) for each in node.operands]
         return self._functions[name](*operands)
+
+    def _equal_names(self, left: Node, right: Node) -> Expression | None:
+        """Compare a field with a constant by what is stored, where the name is not."""
+        field, other = (left, right) if isinstance(left, Field) else (right, left)
+        if not isinstance(self._columns, TableColumns) or not isinstance(field, Field):
+            return None
+        if other.type is not CelType.STRING or not is_constant(other):
+            return None
+        value = constant_value(other, self._parameters)
+        return None if value is None else self._columns.equal(field.path, value)
 
     def _computed(self, node: Call) -> Expression:
         result = self._arithmetic(node)
@@ -231,6 +243,10 @@ class Translation:
                 return self._dialect.length(value, of_object=isinstance(kind, MapType))
 
     def _contained(self, value: Node, domain: Node) -> Expression:
+        if isinstance(domain, Items) and domain.items:
+            equal = [self._equal_names(value, item) for item in domain.items]
+            if all(each is not None for each in equal):
+                return sa.or_(*equal)  # type: ignore[arg-type]  # none is None
         sought = self.write(value)
         if isinstance(domain, Items):
             return self._listed(sought, domain)

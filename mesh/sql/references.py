@@ -56,11 +56,17 @@ def add_foreign_keys(
             option = field_option(field)
             if field.name in kind.references:
                 table, target = tables[collection], tables[option.references]
-                if not (option.indexed or option.unique):
+                if not _indexed(table, field.name):
                     # Deleting what is referred to looks here.
                     index = name("ix", collection, field.name)
                     sa.Index(index, table.c[TENANT], table.c[field.name])
                 _add(table, target, field.name, option, name("fk", collection, field.name))
+
+
+def _indexed(table: sa.Table, field: str) -> bool:
+    """Tell whether an index begins with a field, after the tenant."""
+    first = (list(index.columns)[1:2] for index in table.indexes)
+    return any(column is table.c[field] for columns in first for column in columns)
 
 
 def _add(table: sa.Table, target: sa.Table, field: str, option: field_pb2.Field, name: str) -> None:
