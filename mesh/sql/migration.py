@@ -190,6 +190,8 @@ def _migrate(
     for change in changes:
         _perform(connection, operations, change.steps)
     prepare_partitions(connection, tables.metadata)
+    # A table that SQLite copied has lost its triggers, which are made with all tables.
+    tables.metadata.dispatch.after_create(tables.metadata, connection)
     _check_references(connection)
     digest = contract_digest(tables.metadata, connection.dialect)
     entries = [

@@ -21,7 +21,14 @@ from mesh.sql.isolation import isolation_differences
 from mesh.sql.migration_definitions import check_text, checks_of, differing, escaped
 from mesh.sql.migration_history import HISTORY
 from mesh.sql.migration_steps import Effect, Step
-from mesh.sql.partitions import partition_names
+from mesh.sql.partitions import (
+    PARTITION,
+    PARTITION_KEY,
+    partition_key,
+    partition_names,
+    references_to_parts,
+)
+from mesh.sql.references import DATABASE
 from mesh.sql.tables import Tables
 from mesh.sql.types import Storage, storage_of
 
@@ -40,14 +47,25 @@ def compare(
 
     ``application``: the role that is to use the tables.
     """
-    ignored = {HISTORY.name, *partition_names(connection)}
+    ignored = {
+        "table": {HISTORY.name, *partition_names(connection)},
+        "foreign_key_constraint": references_to_parts(connection),
+    }
 
     def named(name: str | None, kind: str, _parents: Any) -> bool:
-        return kind != "table" or name not in ignored
+        return name not in ignored.get(kind, ())
+
+    def included(item: Any, _name: str | None, _kind: str, _reflected: bool, _other: Any) -> bool:
+        return bool(item.info.get(DATABASE, connection.dialect.name) == connection.dialect.name)
 
     context = MigrationContext.configure(
         connection,
-        opts={"compare_type": _types_differ, "include_name": named, "target_metadata": None},
+        opts={
+            "compare_type": _types_differ,
+            "include_name": named,
+            "include_object": included,
+            "target_metadata": None,
+        },
     )
     found = produce_migrations(context, tables.metadata).upgrade_ops
     changed: dict[str, list[ops.MigrateOperation]] = {}
@@ -127,9 +145,9 @@ class _Comparison:
             [column.name for column in table.primary_key.columns]
             for table in (self.declared, self.present)
         )
-        if ours == theirs:
-            return None
         name = self.declared.name
+        if ours == theirs:
+            return self._split_step()
         return Step(
             name,
             f"change the primary key of {name} from ({', '.join(theirs)}) to ({', '.join(ours)})",
@@ -137,6 +155,18 @@ class _Comparison:
             Effect.BLOCKED,
             "no step does that; move the rows to a new collection",
         )
+
+    def _split_step(self) -> Step | None:
+        """Tell of a table that became a log, or is none any more."""
+        wanted = PARTITION_KEY if PARTITION in self.declared.info else ""
+        if partition_key(self.connection, self.declared.name) == wanted or (
+            self.connection.dialect.name != POSTGRESQL
+        ):
+            return None
+        verb = "split" if wanted else "join the parts of"
+        problem = "no step does that; move the rows to a new collection"
+        words = f"{verb} {self.declared.name}"
+        return Step(self.declared.name, words, self.declared, Effect.BLOCKED, problem)
 
     def _step(self, operation: ops.MigrateOperation) -> Iterator[Step]:
         match operation:

@@ -20,6 +20,10 @@ REFERENCE = "reference"
 """What a foreign key remembers of its field."""
 
 
+DATABASE = "database"
+"""What a foreign key remembers of the only database that has it."""
+
+
 def referred_id(field: str, pattern: NamePattern, name: str, tenant: str) -> str:
     """Give the id that stands for a name; FieldInvalid if it is none of the right collection.
 
@@ -74,10 +78,10 @@ def _add(table: sa.Table, target: sa.Table, field: str, option: field_pb2.Field,
         table.append_constraint(_key(table, target, field, _ACTIONS[option.on_delete], name))
         return
     # The tenant stays: the standard's SET NULL would take both columns.
-    postgres = _key(table, target, field, f"SET NULL ({field})", name)
-    table.append_constraint(postgres.ddl_if(dialect="postgresql"))
-    sqlite = _key(table, target, field, "NO ACTION", name)
-    table.append_constraint(sqlite.ddl_if(dialect="sqlite"))
+    for database, action in (("postgresql", f"SET NULL ({field})"), ("sqlite", "NO ACTION")):
+        key = _key(table, target, field, action, name)
+        key.info[DATABASE] = database
+        table.append_constraint(key.ddl_if(dialect=database))
     sa.event.listen(table.metadata, "after_create", _trigger(table, target, field, name))
 
 

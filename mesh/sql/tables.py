@@ -16,7 +16,7 @@ from mesh.sql.bounds import bounds
 from mesh.sql.codec import Codec
 from mesh.sql.engine import WRITE, lock_schema, translated
 from mesh.sql.isolation import isolate
-from mesh.sql.partitions import PARTITION, partition_of, prepare_partitions
+from mesh.sql.partitions import PARTITION, PARTITION_KEY, partition_of, prepare_partitions
 from mesh.sql.references import add_foreign_keys
 from mesh.sql.settings import ISOLATED
 from mesh.sql.types import Timestamp, column_type, id_type, nullable
@@ -110,7 +110,7 @@ def _kind_table(kind: Kind, metadata: sa.MetaData) -> KindTable:
     partition = partition_of(kind)
     if history:
         _check_history(kind, codec)
-    moments = [partition.field] if partition else [VALID_FROM] if history else []
+    moments = [VALID_FROM] if history else []
     table = sa.Table(
         kind.collection,
         metadata,
@@ -118,11 +118,8 @@ def _kind_table(kind: Kind, metadata: sa.MetaData) -> KindTable:
         *(_column(field, key=field.name in moments) for field in codec.fields.values()),
         sa.PrimaryKeyConstraint(*ids, *moments),
         info={PARTITION: partition} if partition else {},
-        postgresql_partition_by=partition.clause if partition else None,
+        postgresql_partition_by=PARTITION_KEY if partition else None,
     )
-    if partition:
-        # Rows of all tenants leave by age.
-        sa.Index(_identifier("ix", table.name, "age"), table.c[partition.field])
     _add_checks(table, codec)
     _add_indexes(table, kind)
     return KindTable(kind, table, codec)
