@@ -10,6 +10,7 @@ from mesh.cel.dialect import SQLITE, Dialect
 from mesh.cel.lowering import RECORD
 from mesh.contract.catalogue import Kind, is_map
 from mesh.sql.codec import NAME
+from mesh.sql.members import MEMBERS, VALUE
 from mesh.sql.references import TENANT, shown
 
 
@@ -72,6 +73,18 @@ class TableColumns:
         column = self._table.c[own]
         # An absent reference is unknown, whoever the tenant is.
         return sa.and_(column == ids[-1], sa.or_(self._table.c[TENANT] == ids[0], column.is_(None)))
+
+    def holds(self, field: str, value: str | int) -> sa.ColumnElement[bool] | None:
+        """Tell whether a list holds a value, by the index of its values; None if it has none."""
+        members = self._table.info.get(MEMBERS, {}) if isinstance(self._table, sa.Table) else {}
+        values = members.get(self._fields[field].name)
+        if values is None:
+            return None
+        kind = sa.Text() if isinstance(value, str) else sa.BigInteger()
+        rows: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(values)
+        own = (values.c[column] == self._table.c[column] for column in self._kind.pattern.columns)
+        rows = rows.where(*own, values.c[VALUE] == sa.literal(value, kind))
+        return sa.exists(rows.correlate_except(values))
 
     def _resource_name(self) -> sa.ColumnElement[Any]:
         """Write the name from its ids, which stand in the table instead of it."""

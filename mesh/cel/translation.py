@@ -165,7 +165,25 @@ class Translation:
                 return self._dialect.items(document, _scalar(item))
         raise AssertionError("lowering lets only lists and maps through")
 
+    def _holds(self, domain: Node, value: Node) -> Expression | None:
+        """Ask the index of a list's values for a constant, if there is one."""
+        if not isinstance(self._columns, TableColumns) or not isinstance(domain, Field):
+            return None
+        sought = constant_value(value, self._parameters) if is_constant(value) else None
+        return None if sought is None else self._columns.holds(domain.path, sought)
+
+    def _equal_item(self, node: Quantified) -> Expression | None:
+        """Write ``list.exists(item, item == constant)`` as ``constant in list``."""
+        match node.predicate:
+            case Call(function="_==_", operands=(Local(slot), value) | (value, Local(slot))) if (
+                slot == node.slot and not node.every
+            ):
+                return self._holds(node.domain, value)
+        return None
+
     def _quantified(self, node: Quantified) -> Expression:
+        if (found := self._equal_item(node)) is not None:
+            return found
         document = self.write(node.domain)
         domain = self._domain(node.domain, document)
         self._locals[node.slot] = domain.value
@@ -247,6 +265,8 @@ class Translation:
             equal = [self._equal_names(value, item) for item in domain.items]
             if all(each is not None for each in equal):
                 return sa.or_(*equal)  # type: ignore[arg-type]  # none is None
+        if (held := self._holds(domain, value)) is not None:
+            return held
         sought = self.write(value)
         if isinstance(domain, Items):
             return self._listed(sought, domain)

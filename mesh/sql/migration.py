@@ -16,12 +16,13 @@ import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import Operations, ops
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from mesh.sql import migration_rows as rows
 from mesh.sql.engine import POSTGRESQL, SQLITE, WRITE, lock_schema, translated
 from mesh.sql.isolation import admit, owner_problem
 from mesh.sql.migration_compare import compare
-from mesh.sql.migration_definitions import plain_dialect
+from mesh.sql.migration_definitions import indexes_of, plain_dialect
 from mesh.sql.migration_history import Entry, contract_digest, read_past, write_history
 from mesh.sql.migration_steps import Effect, Step
 from mesh.sql.partitions import prepare_partitions
@@ -255,7 +256,9 @@ def _perform(
     for step in steps:
         match step.operation:
             case sa.Table() as table:
-                operations.impl.create_table(table)
+                operations.execute(CreateTable(table))
+                for index in indexes_of(table, connection.dialect):
+                    operations.execute(CreateIndex(index))
             case sa.Index() as index:
                 operations.impl.create_index(index)
             case operation:

@@ -5,6 +5,7 @@ CHECKs, conditions of partial indexes and primary keys here. Nothing is ever tak
 renamed: a field with another name is a column to add and one to drop.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,7 +19,13 @@ from alembic.operations import ops
 from mesh.sql import migration_rows as rows
 from mesh.sql.engine import POSTGRESQL, SQLITE
 from mesh.sql.isolation import isolation_differences
-from mesh.sql.migration_definitions import check_text, checks_of, differing, escaped
+from mesh.sql.migration_definitions import (
+    check_text,
+    checks_of,
+    differing,
+    escaped,
+    indexes_of,
+)
 from mesh.sql.migration_history import HISTORY
 from mesh.sql.migration_steps import Effect, Step
 from mesh.sql.partitions import (
@@ -47,6 +54,13 @@ def compare(
 
     ``application``: the role that is to use the tables.
     """
+    with warnings.catch_warnings():
+        # SQLite's natural keys are over expressions: their text is compared, here.
+        warnings.filterwarnings("ignore", ".*expression-based index")
+        return _compare(connection, tables, application)
+
+
+def _compare(connection: sa.Connection, tables: Tables, application: str | None) -> list[Step]:
     ignored = {
         "table": {HISTORY.name, *partition_names(connection)},
         "foreign_key_constraint": references_to_parts(connection),
@@ -86,7 +100,9 @@ def compare(
         Step(each.table, each.words, ops.ExecuteSQLOp(escaped(each.statement)))
         for each in isolation_differences(connection, tables.metadata, application)
     ]
-    return sorted(steps, key=lambda step: (step.rank, step.table))
+    # What a table refers to is made before it.
+    order = {table.name: place for place, table in enumerate(tables.metadata.sorted_tables)}
+    return sorted(steps, key=lambda step: (step.rank, order.get(step.table, -1), step.table))
 
 
 def _types_differ(
@@ -122,6 +138,10 @@ class _Comparison:
         return sa.Table(
             self.declared.name, sa.MetaData(), autoload_with=self.connection, resolve_fks=False
         )
+
+    @property
+    def _indexes(self) -> list[sa.Index]:
+        return indexes_of(self.declared, self.connection.dialect)
 
     @cached_property
     def added(self) -> dict[str, Any]:
@@ -181,7 +201,7 @@ class _Comparison:
                 yield self._add_reference(operation)
             case ops.CreateIndexOp():
                 name = str(operation.index_name)
-                yield self._add_index(next(i for i in self.declared.indexes if i.name == name))
+                yield self._add_index(next(i for i in self._indexes if i.name == name))
             case ops.DropIndexOp():
                 yield self._drop_index(operation)
             case ops.DropConstraintOp():
@@ -300,7 +320,7 @@ class _Comparison:
         name = operation.index_name
         words = f"drop index {name} of {self.declared.name}"
         step = Step(self.declared.name, words, operation)
-        if any(index.name == name for index in self.declared.indexes):
+        if any(index.name == name for index in self._indexes):
             return replace(step, words=f"{words}, to make it anew")
         unique = any(index.name == name and index.unique for index in self.present.indexes)
         return replace(
@@ -351,7 +371,7 @@ class _Comparison:
         self, changed: frozenset[str], found: Iterable[ops.MigrateOperation]
     ) -> Iterator[Step]:
         known = {each.index_name for each in found if isinstance(each, ops.DropIndexOp)}
-        for index in self.declared.indexes:
+        for index in self._indexes:
             if index.name in changed - known:
                 yield self._drop_index(ops.DropIndexOp.from_index(index))
                 yield self._add_index(index)

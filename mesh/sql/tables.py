@@ -16,8 +16,9 @@ from mesh.sql.bounds import bounds
 from mesh.sql.codec import Codec
 from mesh.sql.engine import WRITE, lock_schema, translated
 from mesh.sql.isolation import isolate
+from mesh.sql.members import add_members, is_indexed_list, keep_members
 from mesh.sql.partitions import PARTITION, PARTITION_KEY, partition_of, prepare_partitions
-from mesh.sql.references import add_foreign_keys
+from mesh.sql.references import DATABASE, add_foreign_keys
 from mesh.sql.settings import ISOLATED
 from mesh.sql.types import Timestamp, column_type, id_type, nullable
 
@@ -68,6 +69,9 @@ class Tables:
             catalogue.kinds,
             _identifier,
         )
+        for each in self._tables.values():
+            add_members(each.table, each.kind, _identifier)
+        sa.event.listen(self.metadata, "after_create", _keep_members)
         repeatable = any(method.repeatable for method in catalogue.methods.values())
         self.answers = answers_table(self.metadata) if repeatable else None
         """Answers to requests that named themselves; None where none can."""
@@ -80,6 +84,10 @@ class Tables:
 
     def __contains__(self, collection: object) -> bool:
         return collection in self._tables
+
+
+def _keep_members(metadata: sa.MetaData, connection: sa.Connection, **_: object) -> None:
+    keep_members(connection, metadata)
 
 
 async def create_tables(
@@ -188,7 +196,7 @@ def _add_indexes(table: sa.Table, kind: Kind) -> None:
     fields = (*kind.envelope_fields, *kind.descriptor.fields)
     for field in fields:
         option = field_option(field)
-        if option.indexed or option.unique:
+        if (option.indexed or option.unique) and not is_indexed_list(field):
             _index(table, kind, (field.name,), unique=option.unique)
     for index in kind.option.indexes:
         _index(table, kind, tuple(index.fields), unique=index.unique)
@@ -209,7 +217,7 @@ def _natural_key(table: sa.Table, kind: Kind, fields: tuple[str, ...]) -> None:
         _index(table, kind, fields, unique=True)
         return
     current = _is_current(table) if kind.option.history else None
-    info = {UNIQUE_FIELDS: fields, NULLS_EQUAL: True}
+    info: dict[str, Any] = {UNIQUE_FIELDS: fields, NULLS_EQUAL: True}
     for database, parts in (
         ("postgresql", columns),
         ("sqlite", [*map(_never_null, columns), *(each.is_(None) for each in optional)]),
@@ -219,7 +227,7 @@ def _natural_key(table: sa.Table, kind: Kind, fields: tuple[str, ...]) -> None:
             tenant,
             *parts,
             unique=True,
-            info=info,
+            info=info | {DATABASE: database},
             sqlite_where=current,
             postgresql_where=current,
             postgresql_nulls_not_distinct=True,

@@ -49,6 +49,8 @@ message Finding {
   optional string path = 8 [(secmesh.options.v1.field).indexed = true];
   optional string key = 9 [(secmesh.options.v1.field).unique = true];
   google.protobuf.Timestamp seen = 10;
+  repeated string tags = 11 [(secmesh.options.v1.field).indexed = true];
+  repeated State states = 12 [(secmesh.options.v1.field).indexed = true];
 }
 """
 ROWS = 6000
@@ -57,10 +59,13 @@ FILL = """
 INSERT INTO projects (tenant_id, id) SELECT tenant, 'p' || n
 FROM unnest(ARRAY['acme', 'umbrella']) AS tenant, generate_series(0, 99) AS n;
 INSERT INTO findings
-  (tenant_id, id, project_id, owner_id, fingerprint, state, score, line, path, key, seen)
+  (tenant_id, id, project_id, owner_id, fingerprint, state, score, line, path, key, seen,
+   tags, states)
 SELECT tenant, 'f' || n, 'p' || n %% 100, 'p' || n %% 99, 'print' || n,
   CASE WHEN n %% 500 = 0 THEN 1 ELSE 2 END, n / 10.0, n, 'src/' || n || '.py', 'key' || n,
-  timestamptz '2026-01-01' + make_interval(hours => n)
+  timestamptz '2026-01-01' + make_interval(hours => n),
+  jsonb_build_array('t' || n %% 500, 'all'),
+  CASE WHEN n %% 500 = 0 THEN '[1, 2]' ELSE '[2]' END::jsonb
 FROM unnest(ARRAY['acme', 'umbrella']) AS tenant, generate_series(1, 6000) AS n;
 ANALYZE;
 """
@@ -90,6 +95,11 @@ FILTERS: dict[str, list[str]] = {
     "key": ['key == "key77"', 'key.startsWith("key77")'],
 }
 """Conditions on the first field of each index, each of which few rows meet."""
+IN_LISTS: dict[str, list[str]] = {
+    "tags": ['"t7" in tags', 'tags.exists(each, each == "t7")', '"t7" in tags && line < 3000'],
+    "states": ["STATE_OPEN in states", "states.exists(each, STATE_OPEN == each)"],
+}
+"""Conditions on the values of each list that has an index."""
 
 
 def first_fields(table: sa.Table) -> dict[str, set[str]]:

@@ -12,7 +12,7 @@ from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
 from mesh.sql.tables import create_tables
 from tests.databases import isolated_database
-from tests.unit.index_contract import FILL, FILTERS, first_fields, index_tables
+from tests.unit.index_contract import FILL, FILTERS, IN_LISTS, first_fields, index_tables
 from tests.unit.sql_rows import KEY
 
 TABLES = index_tables()
@@ -66,6 +66,14 @@ async def test_an_indexed_condition_uses_its_index(store: Store, condition: str)
     conditions = [line for line in told.splitlines() if "Index Cond" in line]
     assert any(field in line for line in conditions), told
     assert "Seq Scan on findings" not in told
+
+
+@pytest.mark.parametrize("condition", [each for some in IN_LISTS.values() for each in some])
+async def test_a_value_in_a_list_is_found_by_its_index(store: Store, condition: str) -> None:
+    field = next(name for name, each in IN_LISTS.items() if condition in each)
+    told = await explained(store, condition)
+    assert f"findings_{field}_pkey" in told, told
+    assert "Seq Scan" not in told, told
 
 
 def test_a_reference_has_an_index_unless_another_begins_with_it() -> None:
