@@ -230,6 +230,15 @@ class EtagMismatch(Refusal):
         super().__init__(f"{name} has another etag; read it again", metadata={"resource": name})
 
 
+class OwnerMissing(Refusal):
+    """Work on the rows of all tenants was asked of a process that sees one tenant's alone."""
+
+    reason = common(error_reason_pb2.ERROR_REASON_OWNER_MISSING)
+
+    def __init__(self) -> None:
+        super().__init__("this process has no connection as the owner of the database")
+
+
 class KindReadOnly(Refusal):
     reason = common(error_reason_pb2.ERROR_REASON_KIND_READ_ONLY)
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from mesh.embedded.postgres import PostgresServer
+from mesh.embedded.postgres import Access, PostgresServer
 
 SQLITE = "sqlite"
 NEWEST = "postgresql18"
@@ -44,6 +44,15 @@ def empty_database(kind: str, folders: pytest.TempPathFactory) -> Iterator[str]:
     host = server(int(kind.removeprefix("postgresql")))
     name = f"test_{uuid4().hex}"
     yield host.create_database(name)
+    host.drop_database(name)
+
+
+@contextlib.contextmanager
+def isolated_database(version: int) -> Iterator[Access]:
+    """Give an empty database with an owner and an application; it is removed in the end."""
+    host = server(version)
+    name = f"test_{uuid4().hex}"
+    yield host.create_isolated_database(name)
     host.drop_database(name)
 
 

@@ -9,7 +9,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from mesh.cel.dialect import SQLITE, Dialect
 from mesh.cel.lowering import RECORD
 from mesh.contract.catalogue import Kind, is_map
-from mesh.sql.references import shown
+from mesh.sql.members import MEMBERS, VALUE
+from mesh.sql.references import TENANT, shown
 
 
 class Columns(Protocol):
@@ -56,6 +57,36 @@ class TableColumns:
             return self._dialect.length(column, of_object=is_map(descriptor)) > 0
         default: sa.ColumnElement[bool] = column != sa.literal(descriptor.default_value)
         return default
+
+    def equal(self, field: str, name: str) -> sa.ColumnElement[bool] | None:
+        """Compare a reference, or the name itself, by the ids that are stored: indexes hold those.
+
+        None for other fields, and for a text that is no such name. NULL where the field is.
+        """
+        descriptor = self._fields[field]
+        own, is_name = descriptor.name, self._kind.is_resource_name(descriptor)
+        pattern = self._kind.pattern if is_name else self._kind.references.get(own)
+        ids = pattern.parse(name) if pattern is not None else None
+        if pattern is None or ids is None:
+            return None
+        if is_name:
+            pairs = zip(pattern.columns, ids, strict=True)
+            return sa.and_(*(self._table.c[column] == value for column, value in pairs))
+        column = self._table.c[own]
+        # An absent reference is unknown, whoever the tenant is.
+        return sa.and_(column == ids[-1], sa.or_(self._table.c[TENANT] == ids[0], column.is_(None)))
+
+    def holds(self, field: str, value: str | int) -> sa.ColumnElement[bool] | None:
+        """Tell whether a list holds a value, by the index of its values; None if it has none."""
+        members = self._table.info.get(MEMBERS, {}) if isinstance(self._table, sa.Table) else {}
+        values = members.get(self._fields[field].name)
+        if values is None:
+            return None
+        kind = sa.Text() if isinstance(value, str) else sa.BigInteger()
+        rows: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(values)
+        own = (values.c[column] == self._table.c[column] for column in self._kind.pattern.columns)
+        rows = rows.where(*own, values.c[VALUE] == sa.literal(value, kind))
+        return sa.exists(rows.correlate_except(values))
 
     def _resource_name(self) -> sa.ColumnElement[Any]:
         """Write the name from its ids, which stand in the table instead of it."""

@@ -14,7 +14,7 @@ from mesh.cel import functions
 from mesh.cel.bounds import fits, is_int_arithmetic
 from mesh.cel.dialect import Dialect, Domain, Expression
 from mesh.cel.memory import constant_value
-from mesh.cel.sql import Columns
+from mesh.cel.sql import Columns, TableColumns
 from mesh.cel.tree import (
     Call,
     Constant,
@@ -165,7 +165,25 @@ class Translation:
                 return self._dialect.items(document, _scalar(item))
         raise AssertionError("lowering lets only lists and maps through")
 
+    def _holds(self, domain: Node, value: Node) -> Expression | None:
+        """Ask the index of a list's values for a constant, if there is one."""
+        if not isinstance(self._columns, TableColumns) or not isinstance(domain, Field):
+            return None
+        sought = constant_value(value, self._parameters) if is_constant(value) else None
+        return None if sought is None else self._columns.holds(domain.path, sought)
+
+    def _equal_item(self, node: Quantified) -> Expression | None:
+        """Write ``list.exists(item, item == constant)`` as ``constant in list``."""
+        match node.predicate:
+            case Call(function="_==_", operands=(Local(slot), value) | (value, Local(slot))) if (
+                slot == node.slot and not node.every
+            ):
+                return self._holds(node.domain, value)
+        return None
+
     def _quantified(self, node: Quantified) -> Expression:
+        if (found := self._equal_item(node)) is not None:
+            return found
         document = self.write(node.domain)
         domain = self._domain(node.domain, document)
         self._locals[node.slot] = domain.value
@@ -197,8 +215,20 @@ class Translation:
             return self._size(node.operands[0])
         if name in functions.ARITHMETIC:
             return self._computed(node)
+        if name in functions.EQUALITY and (equal := self._equal_names(*node.operands)) is not None:
+            return equal if name == "_==_" else _negated(equal)
         operands = [self.write(each) for each in node.operands]
         return self._functions[name](*operands)
+
+    def _equal_names(self, left: Node, right: Node) -> Expression | None:
+        """Compare a field with a constant by what is stored, where the name is not."""
+        field, other = (left, right) if isinstance(left, Field) else (right, left)
+        if not isinstance(self._columns, TableColumns) or not isinstance(field, Field):
+            return None
+        if other.type is not CelType.STRING or not is_constant(other):
+            return None
+        value = constant_value(other, self._parameters)
+        return None if value is None else self._columns.equal(field.path, value)
 
     def _computed(self, node: Call) -> Expression:
         result = self._arithmetic(node)
@@ -231,6 +261,12 @@ class Translation:
                 return self._dialect.length(value, of_object=isinstance(kind, MapType))
 
     def _contained(self, value: Node, domain: Node) -> Expression:
+        if isinstance(domain, Items) and domain.items:
+            equal = [self._equal_names(value, item) for item in domain.items]
+            if all(each is not None for each in equal):
+                return sa.or_(*equal)  # type: ignore[arg-type]  # none is None
+        if (held := self._holds(domain, value)) is not None:
+            return held
         sought = self.write(value)
         if isinstance(domain, Items):
             return self._listed(sought, domain)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -23,6 +24,8 @@ import psycopg
 from psycopg import sql
 
 SUPERUSER = "postgres"
+OWNER, APPLICATION = "secmesh_owner", "secmesh_application"
+"""Roles of a database whose tenants are kept apart."""
 NEWEST = 18
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
@@ -35,6 +38,16 @@ _INSTALLED = {16: "pginstall", 18: "pginstall18"}
 
 class PostgresFailed(Exception):
     """The server did not start; the message ends with the last lines of its log."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the two roles of one database reach it."""
+
+    owner: str
+    """URL for DATABASE_MIGRATE_URL."""
+    application: str
+    """URL for DATABASE_URL."""
 
 
 class PostgresServer:
@@ -67,9 +80,9 @@ class PostgresServer:
     ) -> None:
         self.stop()
 
-    def url(self, database: str = SUPERUSER) -> str:
+    def url(self, database: str = SUPERUSER, role: str = SUPERUSER) -> str:
         """Give the URL of a database of the running server."""
-        return f"postgresql://{SUPERUSER}@/{database}?host={self._running_socket()}"
+        return f"postgresql://{role}@/{database}?host={self._running_socket()}"
 
     def start(self) -> None:
         """Start, the first time with new data. Raises PostgresFailed."""
@@ -134,6 +147,28 @@ class PostgresServer:
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(statement)
         return self.url(name)
+
+    def create_isolated_database(self, name: str) -> Access:
+        """Create an empty database for two roles, which are made if they are missing.
+
+        The owner makes the tables and sees all rows; the application has no rights but those
+        that the owner gives it (``mesh.sql.isolation``).
+        """
+        database = sql.Identifier(name)
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            for role, attribute in ((OWNER, "BYPASSRLS"), (APPLICATION, "NOBYPASSRLS")):
+                statement = sql.SQL("CREATE ROLE {} LOGIN {}")
+                with contextlib.suppress(psycopg.errors.DuplicateObject):
+                    connection.execute(statement.format(sql.Identifier(role), sql.SQL(attribute)))
+            for text in (
+                "CREATE DATABASE {database} OWNER {owner}",
+                "REVOKE ALL ON DATABASE {database} FROM PUBLIC",
+                "GRANT CONNECT ON DATABASE {database} TO {application}",
+            ):
+                named = {"owner": OWNER, "application": APPLICATION}
+                roles = {key: sql.Identifier(role) for key, role in named.items()}
+                connection.execute(sql.SQL(text).format(database=database, **roles))
+        return Access(self.url(name, OWNER), self.url(name, APPLICATION))
 
     def drop_database(self, name: str) -> None:
         """Remove a database with all its data, and end its sessions."""

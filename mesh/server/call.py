@@ -30,6 +30,8 @@ class Call:
     """As metrics have it: ``package.Service/Method``, or one word for all unknown methods."""
     request_id: str = ""
     caller: Caller = NOBODY
+    tenant: str = ""
+    """Tenant that the names in the request are of; empty if it holds none."""
     deadline: float = math.inf
     """When the call must be over, on the clock of time.monotonic(); infinite if never."""
     started: float = field(default_factory=time.monotonic)

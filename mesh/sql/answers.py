@@ -72,7 +72,7 @@ class Answers:
         salted, and the answer without its secrets.
         """
         content = _content(request)
-        async with self._store.shared_transaction() as connection:
+        async with self._store.shared_transaction(key.tenant) as connection:
             await self._sweep(connection, key)
             salt = os.urandom(_SALT_BYTES)
             if not await self._claim(connection, key, salt, _digest(salt, content)):

@@ -11,8 +11,9 @@ from google.protobuf.message import Message
 from mesh.contract.catalogue import NAME, Kind
 from mesh.contract.names import NamePattern
 from mesh.errors import FieldInvalid
+from mesh.identifiers import is_uuid7
 from mesh.sql.document import from_json, is_secret, to_json
-from mesh.sql.references import TENANT, referred_id
+from mesh.sql.references import ID, TENANT, referred_id
 from mesh.sql.types import Storage, storage_of
 from mesh.sql.values import Convert, scalar_decoder, scalar_encoder
 
@@ -32,6 +33,8 @@ class Codec:
 
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
+        # Logs are split by the time in their ids.
+        self._timed = kind.option.HasField("partition")
         self._new = message_factory.GetMessageClass(kind.message)
         # Callers choose columns by masks: only so many choices are remembered.
         self._decoders = lru_cache(maxsize=_REMEMBERED)(self._make_decoder)
@@ -83,6 +86,8 @@ class Codec:
         values that no store keeps (a non-finite number, a time beyond the year 9999).
         """
         row: dict[str, Any] = self.ids(message.name)  # type: ignore[attr-defined]  # every kind has a name
+        if self._timed and not is_uuid7(row[ID]):
+            raise FieldInvalid.of(NAME, "must end in a UUID of version 7", "ID_INVALID")
         row |= self._absent
         self._fill(row, message)
         body_field = self._kind.body_field

@@ -70,7 +70,7 @@ async def checked_rows(store: Store, collection: str) -> AsyncIterator[Checked]:
     statement = sa.select(*(target.table.c[name] for name in columns)).order_by(*order)
     decode = target.codec.decoder(columns, secrets=True)
     last: dict[str, Any] = {}
-    async with store.connection() as connection:
+    async with store.whole() as connection:
         result = await connection.stream(statement)
         async for rows in result.partitions(_BATCH):
             findings = []
@@ -116,7 +116,7 @@ async def optimise(store: Store) -> None:
                 raise DependencyUnavailable("store") from error
         return
     with dialect.translated():
-        async with store.engine.connect() as connection:
+        async with store.owner.connect() as connection:
             await connection.execution_options(**{WRITE: True, "isolation_level": "AUTOCOMMIT"})
             for collection in store.tables:
                 await connection.exec_driver_sql(

@@ -16,11 +16,13 @@ import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import Operations, ops
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from mesh.sql import migration_rows as rows
 from mesh.sql.engine import POSTGRESQL, SQLITE, WRITE, lock_schema, translated
+from mesh.sql.isolation import admit, owner_problem
 from mesh.sql.migration_compare import compare
-from mesh.sql.migration_definitions import plain_dialect
+from mesh.sql.migration_definitions import indexes_of, plain_dialect
 from mesh.sql.migration_history import Entry, contract_digest, read_past, write_history
 from mesh.sql.migration_steps import Effect, Step
 from mesh.sql.partitions import prepare_partitions
@@ -98,16 +100,25 @@ def _told(head: str, steps: Sequence[Step]) -> str:
     return "\n".join([head, *(f"  - {step}" for step in steps)])
 
 
-async def plan_migration(engine: AsyncEngine, tables: Tables) -> Plan:
-    """Compare a database with the contract; nothing is changed."""
+async def plan_migration(
+    engine: AsyncEngine, tables: Tables, *, application: str | None = None
+) -> Plan:
+    """Compare a database with the contract; nothing is changed. For ``application`` see below."""
     with translated():
         async with engine.connect() as connection:
-            return await connection.run_sync(_plan, tables)
+            return await connection.run_sync(_plan, tables, application)
 
 
-async def migrate(engine: AsyncEngine, tables: Tables, *, allow_destructive: bool = False) -> Plan:
+async def migrate(
+    engine: AsyncEngine,
+    tables: Tables,
+    *,
+    allow_destructive: bool = False,
+    application: str | None = None,
+) -> Plan:
     """Make the difference and give it; safe to run in several processes at once.
 
+    ``application`` is the role that uses isolated tables, and gets rights on their rows.
     Without ``allow_destructive`` what the contract does not know stays, and MigrationRefused
     is raised where something would be lost. Rows that are in the way refuse it always.
     """
@@ -117,7 +128,9 @@ async def migrate(engine: AsyncEngine, tables: Tables, *, allow_destructive: boo
             await connection.run_sync(_enforce_references, False)
             try:
                 async with connection.begin():
-                    return await connection.run_sync(_migrate, tables, allow_destructive)
+                    return await connection.run_sync(
+                        _migrate, tables, allow_destructive, application
+                    )
             finally:
                 await connection.run_sync(_enforce_references, True)
 
@@ -143,29 +156,33 @@ def _enforce_references(connection: sa.Connection, on: bool) -> None:
         cursor.close()
 
 
-def _plan(connection: sa.Connection, tables: Tables) -> Plan:
+def _plan(connection: sa.Connection, tables: Tables, application: str | None) -> Plan:
     if connection.dialect.name != POSTGRESQL:
-        return _compared(connection, tables)
+        return _compared(connection, tables, None)
+    if tables.isolated and (problem := owner_problem(connection, application)):
+        raise MigrationRefused(f"nothing was changed: {problem}")
     with catalogue_json(connection):
-        return _compared(connection, tables)
+        return _compared(connection, tables, application)
 
 
-def _compared(connection: sa.Connection, tables: Tables) -> Plan:
+def _compared(connection: sa.Connection, tables: Tables, application: str | None) -> Plan:
     past = read_past(connection, contract_digest(tables.metadata, connection.dialect))
     present = set(sa.inspect(connection).get_table_names())
     return Plan(
         connection.dialect.name,
-        tuple(_changes(connection, compare(connection, tables))),
+        tuple(_changes(connection, compare(connection, tables, application))),
         past.superseded,
         empty=not present & tables.metadata.tables.keys(),
     )
 
 
-def _migrate(connection: sa.Connection, tables: Tables, allow_destructive: bool) -> Plan:
+def _migrate(
+    connection: sa.Connection, tables: Tables, allow_destructive: bool, application: str | None
+) -> Plan:
     lock_schema(connection)
     if connection.dialect.name == POSTGRESQL:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
-    plan = _plan(connection, tables)
+    plan = _plan(connection, tables, application)
     if problem := plan.refusal(allow_destructive=allow_destructive):
         raise MigrationRefused(problem)
     steps = plan.steps if allow_destructive else plan.due
@@ -174,6 +191,8 @@ def _migrate(connection: sa.Connection, tables: Tables, allow_destructive: bool)
     for change in changes:
         _perform(connection, operations, change.steps)
     prepare_partitions(connection, tables.metadata)
+    # A table that SQLite copied has lost its triggers, which are made with all tables.
+    tables.metadata.dispatch.after_create(tables.metadata, connection)
     _check_references(connection)
     digest = contract_digest(tables.metadata, connection.dialect)
     entries = [
@@ -183,6 +202,7 @@ def _migrate(connection: sa.Connection, tables: Tables, allow_destructive: bool)
     if not entries and not plan.superseded and not read_past(connection, digest).current:
         entries = [Entry("found as the contract says", (), Effect.ADDITIVE.value)]
     write_history(connection, entries, digest)
+    admit(connection, tables.metadata, application)
     left = () if allow_destructive else plan.kept
     return Plan(plan.database, changes, plan.superseded, plan.empty, left)
 
@@ -236,7 +256,9 @@ def _perform(
     for step in steps:
         match step.operation:
             case sa.Table() as table:
-                operations.impl.create_table(table)
+                operations.execute(CreateTable(table))
+                for index in indexes_of(table, connection.dialect):
+                    operations.execute(CreateIndex(index))
             case sa.Index() as index:
                 operations.impl.create_index(index)
             case operation:

@@ -30,15 +30,28 @@ def add_migrate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", choices=["text", "json"], default="text", help="form of stdout")
 
 
-async def run_migrate(engine: AsyncEngine, tables: Tables, arguments: argparse.Namespace) -> str:
-    """Plan or migrate and give what is to be printed. Raises MigrationRefused."""
+async def run_migrate(
+    engine: AsyncEngine,
+    tables: Tables,
+    arguments: argparse.Namespace,
+    application: str | None = None,
+) -> str:
+    """Plan or migrate and give what is to be printed. Raises MigrationRefused.
+
+    ``application`` is the role that uses isolated tables; the engine is their owner's.
+    """
     # ``serve`` offers the command's options too, and does without Alembic.
     from mesh.sql.migration import migrate, plan_migration
 
     if arguments.plan:
-        plan = await plan_migration(engine, tables)
+        plan = await plan_migration(engine, tables, application=application)
     else:
-        plan = await migrate(engine, tables, allow_destructive=arguments.allow_destructive)
+        plan = await migrate(
+            engine,
+            tables,
+            allow_destructive=arguments.allow_destructive,
+            application=application,
+        )
     if arguments.output == "json":
         return orjson.dumps(_document(plan), option=orjson.OPT_INDENT_2).decode() + "\n"
     lines = [*_lines(plan.changes), *(_planned(plan) if arguments.plan else _done(plan))]

@@ -5,6 +5,7 @@ CHECKs, conditions of partial indexes and primary keys here. Nothing is ever tak
 renamed: a field with another name is a column to add and one to drop.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,10 +18,24 @@ from alembic.operations import ops
 
 from mesh.sql import migration_rows as rows
 from mesh.sql.engine import POSTGRESQL, SQLITE
-from mesh.sql.migration_definitions import check_text, checks_of, differing, escaped
+from mesh.sql.isolation import isolation_differences
+from mesh.sql.migration_definitions import (
+    check_text,
+    checks_of,
+    differing,
+    escaped,
+    indexes_of,
+)
 from mesh.sql.migration_history import HISTORY
 from mesh.sql.migration_steps import Effect, Step
-from mesh.sql.partitions import partition_names
+from mesh.sql.partitions import (
+    PARTITION,
+    PARTITION_KEY,
+    partition_key,
+    partition_names,
+    references_to_parts,
+)
+from mesh.sql.references import DATABASE
 from mesh.sql.tables import Tables
 from mesh.sql.types import Storage, storage_of
 
@@ -32,16 +47,39 @@ _WIDER: Mapping[str, frozenset[str]] = {
 _OUR_CHECKS = "ck_"
 
 
-def compare(connection: sa.Connection, tables: Tables) -> list[Step]:
-    """Give the steps that make the database what the contract says, in the order of work."""
-    ignored = {HISTORY.name, *partition_names(connection)}
+def compare(
+    connection: sa.Connection, tables: Tables, application: str | None = None
+) -> list[Step]:
+    """Give the steps that make the database what the contract says, in the order of work.
+
+    ``application``: the role that is to use the tables.
+    """
+    with warnings.catch_warnings():
+        # SQLite's natural keys are over expressions: their text is compared, here.
+        warnings.filterwarnings("ignore", ".*expression-based index")
+        return _compare(connection, tables, application)
+
+
+def _compare(connection: sa.Connection, tables: Tables, application: str | None) -> list[Step]:
+    ignored = {
+        "table": {HISTORY.name, *partition_names(connection)},
+        "foreign_key_constraint": references_to_parts(connection),
+    }
 
     def named(name: str | None, kind: str, _parents: Any) -> bool:
-        return kind != "table" or name not in ignored
+        return name not in ignored.get(kind, ())
+
+    def included(item: Any, _name: str | None, _kind: str, _reflected: bool, _other: Any) -> bool:
+        return bool(item.info.get(DATABASE, connection.dialect.name) == connection.dialect.name)
 
     context = MigrationContext.configure(
         connection,
-        opts={"compare_type": _types_differ, "include_name": named, "target_metadata": None},
+        opts={
+            "compare_type": _types_differ,
+            "include_name": named,
+            "include_object": included,
+            "target_metadata": None,
+        },
     )
     found = produce_migrations(context, tables.metadata).upgrade_ops
     changed: dict[str, list[ops.MigrateOperation]] = {}
@@ -58,7 +96,13 @@ def compare(connection: sa.Connection, tables: Tables) -> list[Step]:
     for name, declared in tables.metadata.tables.items():
         if name in present:
             steps += _Comparison(connection, tables, declared).steps(changed.get(name, []))
-    return sorted(steps, key=lambda step: (step.rank, step.table))
+    steps += [
+        Step(each.table, each.words, ops.ExecuteSQLOp(escaped(each.statement)))
+        for each in isolation_differences(connection, tables.metadata, application)
+    ]
+    # What a table refers to is made before it.
+    order = {table.name: place for place, table in enumerate(tables.metadata.sorted_tables)}
+    return sorted(steps, key=lambda step: (step.rank, order.get(step.table, -1), step.table))
 
 
 def _types_differ(
@@ -95,6 +139,10 @@ class _Comparison:
             self.declared.name, sa.MetaData(), autoload_with=self.connection, resolve_fks=False
         )
 
+    @property
+    def _indexes(self) -> list[sa.Index]:
+        return indexes_of(self.declared, self.connection.dialect)
+
     @cached_property
     def added(self) -> dict[str, Any]:
         """What old rows will hold in the columns that are missing yet."""
@@ -117,9 +165,9 @@ class _Comparison:
             [column.name for column in table.primary_key.columns]
             for table in (self.declared, self.present)
         )
-        if ours == theirs:
-            return None
         name = self.declared.name
+        if ours == theirs:
+            return self._split_step()
         return Step(
             name,
             f"change the primary key of {name} from ({', '.join(theirs)}) to ({', '.join(ours)})",
@@ -127,6 +175,18 @@ class _Comparison:
             Effect.BLOCKED,
             "no step does that; move the rows to a new collection",
         )
+
+    def _split_step(self) -> Step | None:
+        """Tell of a table that became a log, or is none any more."""
+        wanted = PARTITION_KEY if PARTITION in self.declared.info else ""
+        if partition_key(self.connection, self.declared.name) == wanted or (
+            self.connection.dialect.name != POSTGRESQL
+        ):
+            return None
+        verb = "split" if wanted else "join the parts of"
+        problem = "no step does that; move the rows to a new collection"
+        words = f"{verb} {self.declared.name}"
+        return Step(self.declared.name, words, self.declared, Effect.BLOCKED, problem)
 
     def _step(self, operation: ops.MigrateOperation) -> Iterator[Step]:
         match operation:
@@ -141,7 +201,7 @@ class _Comparison:
                 yield self._add_reference(operation)
             case ops.CreateIndexOp():
                 name = str(operation.index_name)
-                yield self._add_index(next(i for i in self.declared.indexes if i.name == name))
+                yield self._add_index(next(i for i in self._indexes if i.name == name))
             case ops.DropIndexOp():
                 yield self._drop_index(operation)
             case ops.DropConstraintOp():
@@ -260,7 +320,7 @@ class _Comparison:
         name = operation.index_name
         words = f"drop index {name} of {self.declared.name}"
         step = Step(self.declared.name, words, operation)
-        if any(index.name == name for index in self.declared.indexes):
+        if any(index.name == name for index in self._indexes):
             return replace(step, words=f"{words}, to make it anew")
         unique = any(index.name == name and index.unique for index in self.present.indexes)
         return replace(
@@ -311,7 +371,7 @@ class _Comparison:
         self, changed: frozenset[str], found: Iterable[ops.MigrateOperation]
     ) -> Iterator[Step]:
         known = {each.index_name for each in found if isinstance(each, ops.DropIndexOp)}
-        for index in self.declared.indexes:
+        for index in self._indexes:
             if index.name in changed - known:
                 yield self._drop_index(ops.DropIndexOp.from_index(index))
                 yield self._add_index(index)

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex
 
 from mesh.sql.engine import POSTGRESQL
+from mesh.sql.references import DATABASE
 
 Definitions = Mapping[str, str]
 """Text by name."""
@@ -46,6 +47,13 @@ def checks_of(table: sa.Table) -> dict[str, sa.CheckConstraint]:
     }
 
 
+def indexes_of(table: sa.Table, dialect: sa.Dialect) -> list[sa.Index]:
+    """Give the indexes that a database is to have: some are written differently for each."""
+    return [
+        index for index in table.indexes if index.info.get(DATABASE, dialect.name) == dialect.name
+    ]
+
+
 def check_text(check: sa.CheckConstraint, dialect: sa.Dialect) -> str:
     """Write the condition of a CHECK as DDL has it."""
     plain = plain_dialect(dialect)
@@ -76,7 +84,7 @@ def _read_sqlite(
     )
     indexes = {
         str(index.name): _spaced(str(CreateIndex(index).compile(dialect=dialect)))
-        for index in declared.indexes
+        for index in indexes_of(declared, dialect)
     }
     master = sa.table("sqlite_master", *map(sa.column, ("type", "name", "tbl_name", "sql")))
     rows = connection.execute(
@@ -119,13 +127,14 @@ def _bare(declared: sa.Table) -> sa.Table:
         *checks,
         schema=_TEMPORARY,
     )
-    for index in declared.indexes:
+    for index in indexes_of(declared, _PLAIN[POSTGRESQL]):
         where = index.dialect_options["postgresql"]["where"]
         sa.Index(
             index.name,
             *(bare.c[column.name] for column in index.columns),
             unique=index.unique,
             postgresql_where=where,
+            postgresql_nulls_not_distinct=index.dialect_options["postgresql"]["nulls_not_distinct"],
         )
     return bare
 

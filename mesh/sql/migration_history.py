@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from mesh.sql.migration_definitions import plain_dialect
+from mesh.sql.settings import ISOLATED
 from mesh.sql.types import MICROSECONDS, Timestamp
 
 HISTORY = sa.Table(
@@ -53,7 +54,7 @@ class Past:
 def contract_digest(metadata: sa.MetaData, dialect: sa.Dialect) -> str:
     """Give the digest of what a contract asks of a database, whatever the order of fields."""
     plain = plain_dialect(dialect)
-    lines = set()
+    lines = {f"{ISOLATED}\n"} if metadata.info.get(ISOLATED) else set()
     for table in metadata.tables.values():
         made: list[sa.DDLElement] = [CreateTable(table), *map(CreateIndex, table.indexes)]
         for statement in made:

@@ -1,22 +1,26 @@
 """Logs split by time: parts made ahead and dropped by age on PostgreSQL, plain tables on SQLite.
 
+The time is that in the rows' ids, UUIDs of version 7, whose texts sort by it. So the id stays the
+key that others refer to, and a part holds the ids between two texts.
+
 Rows outside of every part go into the part ``<table>_default``, so none is refused; when a
 part is made for their time they move there. On SQLite, and in the default part, rows that are
 too old are deleted in batches.
 """
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
-from google.protobuf.descriptor import FieldDescriptor
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mesh.contract.catalogue import CatalogueError, Kind, field_option
+from mesh.identifiers import first_of
 from mesh.sql.engine import POSTGRESQL, WRITE, lock_schema, translated
-from mesh.sql.types import MICROSECONDS, Storage, storage_of
+from mesh.sql.references import ID
 from secmesh.options.v1 import kind_pb2
 
 PARTITION = "partition"
@@ -35,21 +39,23 @@ _PARTS = sa.text(
     "SELECT relname, pg_get_expr(relpartbound, pg_class.oid) FROM pg_inherits "
     "JOIN pg_class ON pg_class.oid = inhrelid WHERE inhparent = to_regclass(:table)"
 )
+_REFERENCES_TO_PARTS = sa.text(
+    "SELECT conname FROM pg_constraint WHERE contype = 'f' AND conparentid <> 0 "
+    "AND connamespace = CAST(current_schema() AS regnamespace)"
+)
+_SPLIT = sa.text("SELECT pg_get_partkeydef(to_regclass(:table))")
 _BOUNDS = re.compile(r"^FOR VALUES FROM \('([^']+)'\) TO \('([^']+)'\)$")
+PARTITION_KEY = f"RANGE ({ID})"
+"""What PostgreSQL's PARTITION BY says of a log."""
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Partition:
     """How the rows of a log are placed."""
 
-    field: str
     monthly: bool
     retention: timedelta | None
-
-    @property
-    def clause(self) -> str:
-        """What PostgreSQL's PARTITION BY says."""
-        return f'RANGE ("{self.field}")'
 
     def periods(self, moment: datetime, number: int) -> Iterator["Period"]:
         """Give periods that follow each other, from the one that a moment is in."""
@@ -89,31 +95,40 @@ def partition_of(kind: Kind) -> Partition | None:
     if not kind.option.HasField("partition"):
         return None
     stated = kind.option.partition
-    fields: dict[str, FieldDescriptor] = {
-        field.name: field for field in (*kind.envelope_fields, *kind.descriptor.fields)
-    }
-    field = fields.get(stated.field)
     problem = ""
-    if field is None or storage_of(field) is not Storage.TIMESTAMP:
-        problem = f"is split by {stated.field!r}, which is no timestamp of its own"
-    elif not stated.interval:
+    if not stated.interval:
         problem = "is split by time and names no interval"
     elif kind.option.history:
         problem = "is a log and cannot keep history"
-    elif any(stated.field not in unique for unique in _unique_sets(kind, fields)):
-        problem = f"is split by {stated.field!r}, without which nothing can be unique in it"
+    elif unique := next(_unique_sets(kind), None):
+        problem = f"is split by its id, so nothing else can be unique in it: {', '.join(unique)}"
     if problem:
         raise CatalogueError(kind.descriptor.full_name, problem)
     kept = stated.retention.ToTimedelta() if stated.HasField("retention") else None
-    monthly = stated.interval == kind_pb2.Partition.INTERVAL_MONTH
-    return Partition(stated.field, monthly, kept)
+    return Partition(stated.interval == kind_pb2.Partition.INTERVAL_MONTH, kept)
 
 
-def _unique_sets(kind: Kind, fields: dict[str, FieldDescriptor]) -> Iterator[list[str]]:
-    yield from ([name] for name, field in fields.items() if field_option(field).unique)
+def _unique_sets(kind: Kind) -> Iterator[list[str]]:
+    fields = (*kind.envelope_fields, *kind.descriptor.fields)
+    yield from ([field.name] for field in fields if field_option(field).unique)
     yield from (list(index.fields) for index in kind.option.indexes if index.unique)
     if kind.option.natural_key:
         yield list(kind.option.natural_key)
+
+
+def partition_key(connection: sa.Connection, table: str) -> str:
+    """Give what a table is split by, as PARTITION_KEY says it; empty for a plain one."""
+    if connection.dialect.name != POSTGRESQL:
+        return ""
+    quoted = connection.dialect.identifier_preparer.quote(table)
+    return str(connection.execute(_SPLIT, {"table": quoted}).scalar() or "")
+
+
+def references_to_parts(connection: sa.Connection) -> frozenset[str]:
+    """Give the foreign keys that PostgreSQL makes by itself, for parts of what is referred to."""
+    if connection.dialect.name != POSTGRESQL:
+        return frozenset()
+    return frozenset(connection.execute(_REFERENCES_TO_PARTS).scalars())
 
 
 def partition_names(connection: sa.Connection) -> frozenset[str]:
@@ -162,13 +177,21 @@ async def maintain_partitions(
             deleted = 0
             for table, split in _logs(metadata):
                 while split.retention:
-                    async with connection.begin():
-                        oldest = moment - split.retention
-                        count = await connection.run_sync(_delete_old, table, split, oldest)
+                    oldest = moment - split.retention
+                    count = await _delete_batch(connection, table, oldest)
                     deleted += count
                     if count < BATCH:
                         break
     return Maintenance(created, tuple(dropped), deleted)
+
+
+async def _delete_batch(connection: AsyncConnection, table: sa.Table, oldest: datetime) -> int:
+    try:
+        async with connection.begin():
+            return await connection.run_sync(_delete_old, table, oldest)
+    except sa.exc.IntegrityError:
+        _LOG.warning("rows of %s are too old and stay: others refer to them", table.name)
+        return 0
 
 
 def _logs(metadata: sa.MetaData) -> list[tuple[sa.Table, Partition]]:
@@ -181,13 +204,13 @@ def _lock(connection: sa.Connection) -> None:
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
 
 
-def _parts(connection: sa.Connection, table: sa.Table) -> dict[str, Period | None]:
-    """Give the parts of a log, the default one without a period."""
+def _parts(connection: sa.Connection, table: sa.Table) -> dict[str, tuple[str, str] | None]:
+    """Give the parts of a log with their bounds, the default one without."""
     quoted = connection.dialect.identifier_preparer.quote(table.name)
-    found = {}
+    found: dict[str, tuple[str, str] | None] = {}
     for name, bounds in connection.execute(_PARTS, {"table": quoted}):
         match = _BOUNDS.match(bounds)
-        found[name] = Period(*map(datetime.fromisoformat, match.groups())) if match else None
+        found[name] = (match[1], match[2]) if match else None
     return found
 
 
@@ -203,13 +226,14 @@ def _prepare(
         )
         yield default
     # Another interval may have been stated before: parts never overlap.
-    taken = [period for period in parts.values() if period]
+    taken = [bounds for bounds in parts.values() if bounds]
     for period in split.periods(now, AHEAD + 1):
-        if any(one.start < period.end and period.start < one.end for one in taken):
+        bounds = first_of(period.start), first_of(period.end)
+        if any(one[0] < bounds[1] and bounds[0] < one[1] for one in taken):
             continue
         name = _part_name(table, f"p{period.start:%Y%m%d}")
-        _make_part(connection, table, split, name, period)
-        yield name
+        if _make_part(connection, table, name, bounds):
+            yield name
 
 
 def _part_name(table: sa.Table, end: str) -> str:
@@ -218,50 +242,83 @@ def _part_name(table: sa.Table, end: str) -> str:
 
 
 def _make_part(
-    connection: sa.Connection, table: sa.Table, split: Partition, name: str, period: Period
-) -> None:
-    """Make a part and move into it what waited in the default one."""
+    connection: sa.Connection, table: sa.Table, name: str, bounds: tuple[str, str]
+) -> bool:
+    """Make a part and move into it what waited in the default one.
+
+    Rows that others may refer to cannot move: to what refers to them they would be deleted.
+    They stay, and their part is not made.
+    """
     quote = connection.dialect.identifier_preparer.quote
-    parent, part = quote(table.name), quote(name)
-    default, field = quote(_part_name(table, "default")), quote(split.field)
+    parent, part, default = map(quote, (table.name, name, _part_name(table, "default")))
     columns = ", ".join(quote(column.name) for column in table.c)
-    start, end = f"'{period.start.isoformat()}'", f"'{period.end.isoformat()}'"
+    start, end = (f"'{bound}'" for bound in bounds)
+    waiting = f"{default} WHERE {ID} >= {start} AND {ID} < {end}"
+    # No row may come in between the move and the attachment.
+    connection.exec_driver_sql(f"LOCK TABLE {default} IN ACCESS EXCLUSIVE MODE")
+    some = connection.exec_driver_sql(f"SELECT 1 FROM {waiting} LIMIT 1").first()  # noqa: S608  # names from the contract, bounds of our own
+    if some is not None and _is_referred_to(table):
+        _LOG.warning("rows of %s wait in its default part: others may refer to them", table.name)
+        return False
     for statement in (
-        # No row may come in between the move and the attachment.
-        f"LOCK TABLE {default} IN ACCESS EXCLUSIVE MODE",
         f"CREATE TABLE {part} (LIKE {parent} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)",
-        f"WITH moved AS (DELETE FROM {default} WHERE {field} >= {start} AND {field} < {end} "  # noqa: S608  # names from the contract, moments of our own
-        f"RETURNING {columns}) INSERT INTO {part} ({columns}) SELECT {columns} FROM moved",
+        f"WITH moved AS (DELETE FROM {waiting} RETURNING {columns}) "  # noqa: S608  # see above
+        f"INSERT INTO {part} ({columns}) SELECT {columns} FROM moved",
         f"ALTER TABLE {parent} ATTACH PARTITION {part} FOR VALUES FROM ({start}) TO ({end})",
     ):
         connection.exec_driver_sql(statement)
+    return True
+
+
+def _is_referred_to(table: sa.Table) -> bool:
+    return any(
+        key.referred_table is table
+        for other in table.metadata.tables.values()
+        for key in other.foreign_key_constraints
+    )
 
 
 def _drop_old(connection: sa.Connection, metadata: sa.MetaData, now: datetime) -> list[str]:
-    """Drop the parts all of whose rows are too old; detached first, so that the log goes on."""
-    quote = connection.dialect.identifier_preparer.quote
+    """Drop the parts all of whose rows are too old; those that must stay are left."""
     dropped = []
     for table, split in _logs(metadata):
-        for name, period in _parts(connection, table).items():
-            if period and split.retention and period.end <= now - split.retention:
-                connection.exec_driver_sql(
-                    f"ALTER TABLE {quote(table.name)} DETACH PARTITION {quote(name)}"
-                )
-                connection.exec_driver_sql(f"DROP TABLE {quote(name)}")
+        if split.retention is None:
+            continue
+        oldest = first_of(now - split.retention)
+        for name, bounds in _parts(connection, table).items():
+            if bounds and bounds[1] <= oldest and _drop(connection, table, name):
                 dropped.append(name)
     return dropped
 
 
-def _delete_old(
-    connection: sa.Connection, table: sa.Table, split: Partition, oldest: datetime
-) -> int:
+def _drop(connection: sa.Connection, table: sa.Table, name: str) -> bool:
+    """Drop one part; detached first, so that the log goes on."""
+    quote = connection.dialect.identifier_preparer.quote
+    statements = [
+        f"ALTER TABLE {quote(table.name)} DETACH PARTITION {quote(name)}",
+        f"DROP TABLE {quote(name)}",
+    ]
+    if _is_referred_to(table):
+        # What refers to its rows goes or lets go, as its contract says.
+        statements.insert(0, f"DELETE FROM {quote(name)}")  # noqa: S608  # a name from the contract
+    try:
+        with connection.begin_nested():
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+    except sa.exc.IntegrityError:
+        _LOG.warning("%s is too old and stays: others refer to its rows", name)
+        return False
+    return True
+
+
+def _delete_old(connection: sa.Connection, table: sa.Table, oldest: datetime) -> int:
     """Delete one batch of rows before a moment that no part takes with it."""
     postgres = connection.dialect.name == POSTGRESQL
     stored = sa.table(
         _part_name(table, "default") if postgres else table.name,
-        sa.column(split.field, table.c[split.field].type),
+        sa.column(ID, table.c[ID].type),
     )
     place: sa.ColumnElement[object] = sa.literal_column("ctid" if postgres else "rowid")
-    limit = int(oldest.timestamp()) * MICROSECONDS + oldest.microsecond
-    batch = sa.select(place).select_from(stored).where(stored.c[split.field] < limit).limit(BATCH)
+    old = stored.c[ID] < first_of(oldest)
+    batch = sa.select(place).select_from(stored).where(old).limit(BATCH)
     return connection.execute(sa.delete(stored).where(place.in_(batch))).rowcount

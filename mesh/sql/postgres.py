@@ -11,12 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from mesh.server.call import find_current_call
 from mesh.sql.pool import MeasuredPool
-from mesh.sql.settings import WRITE, EngineUrlError, Pool
+from mesh.sql.settings import ACTING_FOR, WRITE, EngineUrlError, Pool
 
 OLDEST = 15
 """The oldest major version that is supported."""
+TENANT_SETTING = "secmesh.tenant"
+"""What the policies of tables ask: the tenant that a transaction works for."""
 CANCELED = "57014"
 """SQLSTATE of a statement that took longer than it may."""
+DENIED = "42501"
+"""SQLSTATE of what a role may not do, rows of another tenant included."""
 _UNIQUE, _REFERENCE, _RESTRICT, _CHECK, _NOT_NULL = "23505", "23503", "23001", "23514", "23502"
 _DATA_CLASS = "22"
 """Class of errors that quote values in their first line already."""
@@ -88,10 +92,17 @@ def _begin(connection: sa.Connection) -> None:
     """Let no statement outlive the call it serves; readers see one snapshot."""
     if not connection.get_execution_options().get(WRITE, False):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    # Settings of the transaction alone: the pool's next user finds none of them.
+    local: dict[str, str] = {}
     call = find_current_call()
     if call is not None and math.isfinite(call.remaining):
-        milliseconds = max(1, int(call.remaining * 1000))
-        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
+        local["statement_timeout"] = str(max(1, int(call.remaining * 1000)))
+    if tenant := connection.get_execution_options().get(ACTING_FOR):
+        local[TENANT_SETTING] = tenant
+    if local:
+        calls = ", ".join("set_config(%s, %s, true)" for _ in local)
+        values = tuple(part for pair in local.items() for part in pair)
+        connection.exec_driver_sql(f"SELECT {calls}", values)
 
 
 def _forget_data(context: sa.ExceptionContext) -> None:

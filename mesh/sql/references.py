@@ -20,6 +20,10 @@ REFERENCE = "reference"
 """What a foreign key remembers of its field."""
 
 
+DATABASE = "database"
+"""What a foreign key remembers of the only database that has it."""
+
+
 def referred_id(field: str, pattern: NamePattern, name: str, tenant: str) -> str:
     """Give the id that stands for a name; FieldInvalid if it is none of the right collection.
 
@@ -56,11 +60,17 @@ def add_foreign_keys(
             option = field_option(field)
             if field.name in kind.references:
                 table, target = tables[collection], tables[option.references]
-                if not (option.indexed or option.unique):
+                if not _indexed(table, field.name):
                     # Deleting what is referred to looks here.
                     index = name("ix", collection, field.name)
                     sa.Index(index, table.c[TENANT], table.c[field.name])
                 _add(table, target, field.name, option, name("fk", collection, field.name))
+
+
+def _indexed(table: sa.Table, field: str) -> bool:
+    """Tell whether an index begins with a field, after the tenant."""
+    first = (list(index.columns)[1:2] for index in table.indexes)
+    return any(column is table.c[field] for columns in first for column in columns)
 
 
 def _add(table: sa.Table, target: sa.Table, field: str, option: field_pb2.Field, name: str) -> None:
@@ -68,10 +78,10 @@ def _add(table: sa.Table, target: sa.Table, field: str, option: field_pb2.Field,
         table.append_constraint(_key(table, target, field, _ACTIONS[option.on_delete], name))
         return
     # The tenant stays: the standard's SET NULL would take both columns.
-    postgres = _key(table, target, field, f"SET NULL ({field})", name)
-    table.append_constraint(postgres.ddl_if(dialect="postgresql"))
-    sqlite = _key(table, target, field, "NO ACTION", name)
-    table.append_constraint(sqlite.ddl_if(dialect="sqlite"))
+    for database, action in (("postgresql", f"SET NULL ({field})"), ("sqlite", "NO ACTION")):
+        key = _key(table, target, field, action, name)
+        key.info[DATABASE] = database
+        table.append_constraint(key.ddl_if(dialect=database))
     sa.event.listen(table.metadata, "after_create", _trigger(table, target, field, name))
 
 

@@ -4,16 +4,20 @@ A database whose history ends with this contract is taken as it stands, and an e
 Only what stands between needs the comparison, and with it Alembic (20 MiB, half a second).
 """
 
+import contextlib
+from collections.abc import Iterator
 from enum import Enum, auto
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from mesh.sql.engine import SQLITE, WRITE, lock_schema, translated
+from mesh.sql.engine import POSTGRESQL, SQLITE, WRITE, lock_schema, translated
+from mesh.sql.isolation import admit, isolate, isolation_problem
 from mesh.sql.migration_definitions import plain_dialect
 from mesh.sql.migration_history import Entry, contract_digest, has_history, read_past, write_history
 from mesh.sql.partitions import prepare_partitions
+from mesh.sql.postgres import DENIED, sqlstate
 from mesh.sql.tables import Tables
 
 _ADDITIVE = "additive"
@@ -21,6 +25,20 @@ _ADDITIVE = "additive"
 
 class MigrationRefused(Exception):
     """The database was left as it was; the message says why and what to do."""
+
+
+_NOT_CURRENT = "the database is not what the contract says: run `migrate` as its owner"
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Tell of a role that was never let in."""
+    try:
+        yield
+    except sa.exc.ProgrammingError as error:
+        if sqlstate(error) != DENIED:
+            raise
+        raise MigrationRefused(f"this role may not use the database: {_NOT_CURRENT}") from error
 
 
 class _Standing(Enum):
@@ -31,22 +49,35 @@ class _Standing(Enum):
     OTHER = auto()
 
 
-async def require_schema(engine: AsyncEngine, tables: Tables) -> None:
+async def require_schema(
+    engine: AsyncEngine, tables: Tables, *, owner: AsyncEngine | None = None
+) -> None:
     """Have a database fit to serve: an empty one is filled, a file is brought up to date.
 
     Raises MigrationRefused for a server's database that is not current: to change that is
-    its operator's decision, since other processes use it.
+    its operator's decision, since other processes use it. Where the database keeps tenants
+    apart (``mesh.sql.isolation``) only its ``owner`` can fill it, and the role of ``engine``
+    must be one that cannot undo that.
     """
-    with translated():
-        async with engine.connect() as connection:
+    apart = tables.isolated and engine.dialect.name == POSTGRESQL
+    role = engine.url.username if apart else None
+    with translated(), _readable():
+        async with (owner or engine).connect() as connection:
             standing = await connection.run_sync(_standing, tables)
+        if apart and owner is None and standing is not _Standing.CURRENT:
+            raise MigrationRefused(_NOT_CURRENT)
         if standing is _Standing.EMPTY:
-            async with engine.connect() as connection:
+            async with (owner or engine).connect() as connection:
                 await connection.execution_options(**{WRITE: True})
                 async with connection.begin():
-                    standing = await connection.run_sync(_fill, tables)
+                    standing = await connection.run_sync(_fill, tables, role)
     if standing is not _Standing.CURRENT:
-        await _bring_up_to_date(engine, tables)
+        await _bring_up_to_date(owner or engine, tables, role)
+    if apart:
+        with translated():
+            async with engine.connect() as connection:
+                if problem := await connection.run_sync(isolation_problem, tables.metadata):
+                    raise MigrationRefused(problem)
 
 
 def _standing(connection: sa.Connection, tables: Tables) -> _Standing:
@@ -59,7 +90,7 @@ def _standing(connection: sa.Connection, tables: Tables) -> _Standing:
     return _Standing.OTHER
 
 
-def _fill(connection: sa.Connection, tables: Tables) -> _Standing:
+def _fill(connection: sa.Connection, tables: Tables, role: str | None) -> _Standing:
     """Make all tables, unless another process was faster; tell how the database stands now."""
     lock_schema(connection)
     standing = _standing(connection, tables)
@@ -71,7 +102,9 @@ def _fill(connection: sa.Connection, tables: Tables) -> _Standing:
         Entry(f"create table {table.name}", _statements(table, connection.dialect), _ADDITIVE)
         for table in tables.metadata.sorted_tables
     ]
+    isolate(connection, tables.metadata, role)
     write_history(connection, entries, contract_digest(tables.metadata, connection.dialect))
+    admit(connection, tables.metadata, role)
     return _Standing.CURRENT
 
 
@@ -80,14 +113,14 @@ def _statements(table: sa.Table, dialect: sa.Dialect) -> tuple[str, ...]:
     return tuple(str(each.compile(dialect=plain_dialect(dialect))).strip() for each in made)
 
 
-async def _bring_up_to_date(engine: AsyncEngine, tables: Tables) -> None:
+async def _bring_up_to_date(engine: AsyncEngine, tables: Tables, role: str | None) -> None:
     from mesh.sql.migration import migrate, plan_migration
 
-    plan = await plan_migration(engine, tables)
+    plan = await plan_migration(engine, tables, application=role)
     if not plan.due and not plan.empty:
         return
     if plan.empty or plan.database == SQLITE:
-        await migrate(engine, tables)
+        await migrate(engine, tables, application=role)
         return
     problem = plan.refusal(allow_destructive=False)
     count = f"{len(plan.due)} changes are due"

@@ -4,6 +4,11 @@ from dataclasses import dataclass
 
 WRITE = "secmesh_write"
 """Execution option of a connection that is going to write."""
+ACTING_FOR = "secmesh_acting_for"
+"""Execution option: the tenant that a transaction, or the one a statement is run in, works for."""
+
+ISOLATED = "isolated"
+"""What the tables of a contract remember together: rows are shown to their tenant alone."""
 
 
 class EngineUrlError(ValueError):

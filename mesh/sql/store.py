@@ -1,9 +1,7 @@
 """The store of one service: every statement begins from the rows of one tenant."""
 
-import asyncio
-import contextlib
 import hmac
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -15,7 +13,6 @@ from mesh.cel import Environment, TableColumns
 from mesh.cel.dialects import DIALECTS
 from mesh.contract.names import tenant_of
 from mesh.errors import (
-    DependencyUnavailable,
     FieldInvalid,
     KindUnknown,
     ResourceExists,
@@ -26,114 +23,39 @@ from mesh.sql.moments import valid_at
 from mesh.sql.order import after, order_clauses, parse_order
 from mesh.sql.paging import Page, PageTokens, page_limit
 from mesh.sql.tables import KindTable, Tables, broken_bound
+from mesh.sql.tenancy import ACTING_FOR
+from mesh.sql.transactions import Transactions
 
 TENANT = "tenant_id"
 _BATCH = 500
 """Rows written at once."""
 
 
-class Store:
+class Store(Transactions):
     """Reads and writes the messages of a catalogue.
 
     A database that does not answer is DependencyUnavailable from every call.
     """
 
-    def __init__(self, engine: AsyncEngine, tables: Tables, *, page_key: bytes) -> None:
-        """Use an engine that the caller disposes of; ``page_key`` signs page tokens."""
-        self.engine = engine
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        tables: Tables,
+        *,
+        page_key: bytes,
+        owner: AsyncEngine | None = None,
+    ) -> None:
+        """Use engines that the caller disposes of; ``page_key`` signs page tokens.
+
+        ``owner`` sees the rows of all tenants, where the database keeps tenants apart.
+        """
+        super().__init__(engine, owner, isolated=tables.isolated)
         self.tables = tables
-        self.database: str = engine.dialect.name
-        """``sqlite`` or ``postgresql``."""
         self.dialect = DIALECTS[self.database]
         """How conditions are written for this database."""
         self.tokens = PageTokens(page_key)
         self.etag_key = hmac.digest(page_key, b"etag", "sha256")
         """Keeps etags from telling what the secrets of a record are."""
-        # SQLite has one writer: who waits here holds no connection.
-        single = self.database == dialect.SQLITE
-        self._writer = asyncio.Lock() if single else contextlib.nullcontext()
-        self._writing: set[asyncio.Task[Any] | None] = set()
-        self._shared: dict[asyncio.Task[Any] | None, AsyncConnection] = {}
-
-    @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Write in one transaction: committed at the end of the block, rolled back by errors.
-
-        On SQLite writers take turns. On PostgreSQL they work side by side; what ``get``
-        reads with the block's connection is theirs until its end, so that no write is
-        lost. Readers go on. A reader inside the block must be given its connection to see
-        what it wrote.
-        """
-        task = asyncio.current_task()
-        if task in self._shared:
-            async with self._part(task) as connection:
-                yield connection
-            return
-        if task in self._writing:
-            # It would wait for itself for ever.
-            raise RuntimeError("a transaction cannot begin inside another")
-        async with self._writer, self._turn(task):
-            with dialect.translated():
-                async with self.engine.connect() as connection:
-                    await connection.execution_options(**{dialect.WRITE: True})
-                    async with connection.begin():
-                        yield connection
-
-    @contextlib.asynccontextmanager
-    async def shared_transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Write in one transaction, of which those that the task begins inside become parts.
-
-        What fails in a part is undone; all else is committed at the end of this block.
-        """
-        task = asyncio.current_task()
-        async with self.transaction() as connection:
-            self._shared[task] = connection
-            try:
-                yield connection
-            finally:
-                del self._shared[task]
-
-    @contextlib.asynccontextmanager
-    async def _part(self, task: "asyncio.Task[Any] | None") -> AsyncIterator[AsyncConnection]:
-        connection = self._shared.pop(task)
-        try:
-            async with connection.begin_nested():
-                yield connection
-        finally:
-            self._shared[task] = connection
-
-    @contextlib.asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
-        """Keep other writers of this process waiting, where there is one writer at a time.
-
-        For what writes the database by another way than a transaction of the store.
-        """
-        async with self._writer:
-            yield
-
-    @contextlib.asynccontextmanager
-    async def _turn(self, task: "asyncio.Task[Any] | None") -> AsyncIterator[None]:
-        self._writing.add(task)
-        try:
-            yield
-        finally:
-            self._writing.discard(task)
-
-    @contextlib.asynccontextmanager
-    async def connection(self) -> AsyncIterator[AsyncConnection]:
-        """Read from one snapshot of the database; what is written here is lost."""
-        with dialect.translated():
-            async with self.engine.connect() as connection:
-                yield connection
-
-    async def ready(self) -> bool:
-        """Tell whether the database answers, for a health check."""
-        try:
-            async with self.connection() as connection:
-                await connection.execute(sa.select(1))
-        except DependencyUnavailable:
-            return False
-        return True
 
     def target(self, collection: str) -> KindTable:
         """Give the table of a collection; KindUnknown if there is none."""
@@ -159,6 +81,8 @@ class Store:
         target = self.target(collection)
         chosen = [target.table.c[name] for name in columns or target.codec.columns]
         statement = sa.select(*chosen).where(target.table.c[TENANT] == tenant)
+        if self.isolated:
+            statement = statement.execution_options(**{ACTING_FOR: tenant})
         if read_time is not None:
             return statement.where(valid_at(target, read_time))
         if target.current is None or past:
@@ -310,7 +234,7 @@ class Store:
         if connection is not None:
             rows: Sequence[sa.Row[Any]] = (await connection.execute(statement)).all()
             return rows
-        async with self.connection() as reader:
+        async with self.connection(statement.get_execution_options().get(ACTING_FOR)) as reader:
             return await self.fetch(statement, reader)
 
     async def _write(

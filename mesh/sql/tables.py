@@ -15,8 +15,11 @@ from mesh.sql.answer_table import answers_table
 from mesh.sql.bounds import bounds
 from mesh.sql.codec import Codec
 from mesh.sql.engine import WRITE, lock_schema, translated
-from mesh.sql.partitions import PARTITION, partition_of, prepare_partitions
-from mesh.sql.references import add_foreign_keys
+from mesh.sql.isolation import isolate
+from mesh.sql.members import add_members, is_indexed_list, keep_members
+from mesh.sql.partitions import PARTITION, PARTITION_KEY, partition_of, prepare_partitions
+from mesh.sql.references import DATABASE, add_foreign_keys
+from mesh.sql.settings import ISOLATED
 from mesh.sql.types import Timestamp, column_type, id_type, nullable
 
 VALID_FROM, VALID_TO = "valid_from", "valid_to"
@@ -46,9 +49,13 @@ class KindTable:
 class Tables:
     """All tables of a catalogue, by collection."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        """Derive the tables; CatalogueError names what SQL cannot hold."""
-        self.metadata = sa.MetaData()
+    def __init__(self, catalogue: Catalogue, *, isolated: bool = False) -> None:
+        """Derive the tables; CatalogueError names what SQL cannot hold.
+
+        ``isolated``: PostgreSQL itself keeps tenants apart (``mesh.sql.isolation``).
+        """
+        self.metadata = sa.MetaData(info={ISOLATED: True} if isolated else {})
+        self.isolated = isolated
         self.kinds = catalogue.kinds
         self._tables: Mapping[str, KindTable] = MappingProxyType(
             {
@@ -62,6 +69,9 @@ class Tables:
             catalogue.kinds,
             _identifier,
         )
+        for each in self._tables.values():
+            add_members(each.table, each.kind, _identifier)
+        sa.event.listen(self.metadata, "after_create", _keep_members)
         repeatable = any(method.repeatable for method in catalogue.methods.values())
         self.answers = answers_table(self.metadata) if repeatable else None
         """Answers to requests that named themselves; None where none can."""
@@ -76,8 +86,17 @@ class Tables:
         return collection in self._tables
 
 
-async def create_tables(engine: AsyncEngine, tables: Tables) -> None:
-    """Create the tables and indexes that are missing; safe to run in several processes."""
+def _keep_members(metadata: sa.MetaData, connection: sa.Connection, **_: object) -> None:
+    keep_members(connection, metadata)
+
+
+async def create_tables(
+    engine: AsyncEngine, tables: Tables, *, application: str | None = None
+) -> None:
+    """Create the tables and indexes that are missing; safe to run in several processes.
+
+    ``application`` is the role that uses isolated tables.
+    """
     with translated():
         async with engine.connect() as connection:
             await connection.execution_options(**{WRITE: True})
@@ -85,6 +104,7 @@ async def create_tables(engine: AsyncEngine, tables: Tables) -> None:
                 await connection.run_sync(lock_schema)
                 await connection.run_sync(tables.metadata.create_all)
                 await connection.run_sync(prepare_partitions, tables.metadata)
+                await connection.run_sync(isolate, tables.metadata, application)
 
 
 def _kind_table(kind: Kind, metadata: sa.MetaData) -> KindTable:
@@ -98,7 +118,7 @@ def _kind_table(kind: Kind, metadata: sa.MetaData) -> KindTable:
     partition = partition_of(kind)
     if history:
         _check_history(kind, codec)
-    moments = [partition.field] if partition else [VALID_FROM] if history else []
+    moments = [VALID_FROM] if history else []
     table = sa.Table(
         kind.collection,
         metadata,
@@ -106,11 +126,8 @@ def _kind_table(kind: Kind, metadata: sa.MetaData) -> KindTable:
         *(_column(field, key=field.name in moments) for field in codec.fields.values()),
         sa.PrimaryKeyConstraint(*ids, *moments),
         info={PARTITION: partition} if partition else {},
-        postgresql_partition_by=partition.clause if partition else None,
+        postgresql_partition_by=PARTITION_KEY if partition else None,
     )
-    if partition:
-        # Rows of all tenants leave by age.
-        sa.Index(_identifier("ix", table.name, "age"), table.c[partition.field])
     _add_checks(table, codec)
     _add_indexes(table, kind)
     return KindTable(kind, table, codec)
@@ -179,7 +196,7 @@ def _add_indexes(table: sa.Table, kind: Kind) -> None:
     fields = (*kind.envelope_fields, *kind.descriptor.fields)
     for field in fields:
         option = field_option(field)
-        if option.indexed or option.unique:
+        if (option.indexed or option.unique) and not is_indexed_list(field):
             _index(table, kind, (field.name,), unique=option.unique)
     for index in kind.option.indexes:
         _index(table, kind, tuple(index.fields), unique=index.unique)
@@ -200,7 +217,7 @@ def _natural_key(table: sa.Table, kind: Kind, fields: tuple[str, ...]) -> None:
         _index(table, kind, fields, unique=True)
         return
     current = _is_current(table) if kind.option.history else None
-    info = {UNIQUE_FIELDS: fields, NULLS_EQUAL: True}
+    info: dict[str, Any] = {UNIQUE_FIELDS: fields, NULLS_EQUAL: True}
     for database, parts in (
         ("postgresql", columns),
         ("sqlite", [*map(_never_null, columns), *(each.is_(None) for each in optional)]),
@@ -210,7 +227,7 @@ def _natural_key(table: sa.Table, kind: Kind, fields: tuple[str, ...]) -> None:
             tenant,
             *parts,
             unique=True,
-            info=info,
+            info=info | {DATABASE: database},
             sqlite_where=current,
             postgresql_where=current,
             postgresql_nulls_not_distinct=True,

@@ -209,6 +209,13 @@ def column_type(field: FieldDescriptor) -> TypeEngine[Any]:
     return _SCALARS[field.type]
 
 
+def member_type(field: FieldDescriptor) -> TypeEngine[Any] | None:
+    """Give the type of one value of a list, as a column holds it; None but for texts and enums."""
+    if field.enum_type is not None:
+        return _enum_type(enum_numbers(field))
+    return _TEXT if field.type == FieldDescriptor.TYPE_STRING else None
+
+
 def _enum_type(numbers: list[int]) -> TypeEngine[Any]:
     fits = all(-(2**15) <= number < 2**15 for number in numbers)
     return sa.SmallInteger() if fits else sa.Integer()

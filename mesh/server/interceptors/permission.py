@@ -71,6 +71,10 @@ class Permission(MessageInterceptor):
             # As if absent: whether another tenant has it is nobody's business.
             if not caller.acts_for(tenant):
                 raise ResourceNotFound(name)
+            if call.tenant not in ("", tenant):
+                problem = "is of another tenant than the names before it"
+                raise FieldInvalid.of(path + field, problem, "TENANT_MISMATCH")
+            call.tenant = tenant
 
     def _require_kind_permission(self, call: Call, method: Method, field: str, name: str) -> None:
         collection = collection_of(name)

@@ -13,6 +13,7 @@ from mesh.sql.backup.folder import BackupFolder, Manifest, Origin, new_id, now_m
 from mesh.sql.backup.programs import find_programs
 from mesh.sql.backup.progress import Phase, Progress
 from mesh.sql.backup.sqlite import SqliteDump
+from mesh.sql.members import MEMBER_OF
 from mesh.sql.statistics import describe_database
 from mesh.sql.store import Store
 
@@ -131,7 +132,7 @@ class Backups:
 
     async def _dump(self) -> Dump:
         tables = self.store.tables.metadata.sorted_tables
-        url = self.store.engine.url
+        url = self.store.owner.url
         if self.store.database == dialect.SQLITE:
             return SqliteDump(Path(str(url.database)), [table.name for table in tables])
         major = int((await describe_database(self.store)).version.split(".")[0])
@@ -139,7 +140,8 @@ class Backups:
         # Only where PostgreSQL is used its driver is loaded.
         from mesh.sql.backup.postgres import PostgresDump
 
-        return PostgresDump(url, tables, programs)
+        # Tables of values are filled by the triggers of those that they belong to.
+        return PostgresDump(url, [each for each in tables if MEMBER_OF not in each.info], programs)
 
 
 @contextlib.contextmanager
