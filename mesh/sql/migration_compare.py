@@ -22,6 +22,7 @@ from mesh.sql.migration_history import HISTORY
 from mesh.sql.migration_steps import Effect, Step
 from mesh.sql.partitions import partition_names
 from mesh.sql.tables import Tables
+from mesh.sql.triggers import differences
 from mesh.sql.types import Storage, storage_of
 
 _WIDER: Mapping[str, frozenset[str]] = {
@@ -58,6 +59,12 @@ def compare(connection: sa.Connection, tables: Tables) -> list[Step]:
     for name, declared in tables.metadata.tables.items():
         if name in present:
             steps += _Comparison(connection, tables, declared).steps(changed.get(name, []))
+    steps += [
+        Step(each.table, each.words, each)
+        for each in differences(connection, tables.metadata)
+        # Those of a new table are made with it.
+        if each.table in present
+    ]
     return sorted(steps, key=lambda step: (step.rank, step.table))
 
 

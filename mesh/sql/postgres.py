@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from mesh.server.call import find_current_call
 from mesh.sql.pool import MeasuredPool
-from mesh.sql.settings import WRITE, EngineUrlError, Pool
+from mesh.sql.settings import ACTING, WRITE, EngineUrlError, Pool
 
 OLDEST = 15
 """The oldest major version that is supported."""
@@ -88,8 +88,13 @@ def _begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     call = find_current_call()
     if call is not None and math.isfinite(call.remaining):
-        milliseconds = max(1, int(call.remaining * 1000))
-        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
+        # Of the transaction alone; who writes is asked by the triggers of the change feed.
+        local = {"statement_timeout": str(max(1, int(call.remaining * 1000)))}
+        if call.caller.subject:
+            local[ACTING] = call.caller.subject
+        calls = ", ".join("set_config(%s, %s, true)" for _ in local)
+        values = tuple(part for pair in local.items() for part in pair)
+        connection.exec_driver_sql(f"SELECT {calls}", values)
 
 
 def _forget_data(context: sa.ExceptionContext) -> None:

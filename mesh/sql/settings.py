@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 WRITE = "secmesh_write"
 """Execution option of a connection that is going to write."""
+ACTING = "secmesh.actor"
+"""Setting of a transaction in PostgreSQL: who writes, for the change feed."""
+SILENT = "secmesh.silent"
+"""Setting of a transaction in PostgreSQL whose writes are not announced (a restore)."""
 
 
 class EngineUrlError(ValueError):

@@ -23,6 +23,7 @@ from mesh.errors import Refusal
 from mesh.identity.jwks import JwksInvalid
 from mesh.identity.token import TokenVerifier
 from mesh.records.servicer import RecordServicer
+from mesh.records.watch_servicer import WatchServicer
 from mesh.server.garbage import kept_for_good
 from mesh.server.log import configure_logging
 from mesh.server.serve import ListenError, Server
@@ -31,7 +32,9 @@ from mesh.sql.answers import Answers
 from mesh.sql.backup.backups import Backups
 from mesh.sql.backup.folder import BackupFolder
 from mesh.sql.backup.schedule import BackupSchedule
+from mesh.sql.changes import ChangeFeed
 from mesh.sql.engine import EngineUrlError, open_engine
+from mesh.sql.forgetting import Forgetting
 from mesh.sql.migration_command import add_migrate_arguments, run_migrate
 from mesh.sql.schema import MigrationRefused, require_schema
 from mesh.sql.settings import Pool
@@ -122,9 +125,12 @@ async def build_server(settings: InventorySettings) -> Server:
     schedule = BackupSchedule(backups, timedelta(hours=settings.backup_hours), settings.backup_keep)
     await runner.recover()
     schedule.start()
+    forgetting = Forgetting(ChangeFeed(store), timedelta(days=settings.change_days))
+    forgetting.start()
 
     def register(target: grpc.aio.Server) -> None:
         RecordServicer(catalogue, store).add_to(target)
+        WatchServicer(catalogue, store, server.draining).add_to(target)
         syncs = SyncServicer(runner, SyncStore(store), server.draining)
         add_SyncServiceServicer_to_server(syncs, target)
         histories = HistoryServicer(catalogue, store, SyncStore(store))
@@ -145,6 +151,7 @@ async def build_server(settings: InventorySettings) -> Server:
     async def dispose() -> None:
         await runner.close()
         await schedule.close()
+        await forgetting.close()
         await probe.dispose()
         await store.engine.dispose()
 
