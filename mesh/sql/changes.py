@@ -106,7 +106,9 @@ class ChangeFeed:
 
     async def present(self, tenant: str) -> Revision:
         """Give the place after all that was committed."""
-        return Revision(*(await self._store.fetch(sa.select(*self._end(tenant))))[0])
+        statement: sa.Select[Any] = sa.select(*self._end(tenant))
+        transaction, sequence = (await self._store.fetch(statement))[0]
+        return Revision(transaction, sequence)
 
     async def page(
         self, tenant: str, after: Revision, collections: Collection[str] | None = None
@@ -117,7 +119,7 @@ class ChangeFeed:
         then it is of another database.
         """
         rows = await self._store.fetch(self._select(tenant, after, collections))
-        end, floor = Revision(*rows[0][:2]), Revision(*rows[0][2:4])
+        end, floor = Revision(rows[0][0], rows[0][1]), Revision(rows[0][2], rows[0][3])
         if after < floor or after > end:
             raise RevisionGone(str(after))
         found = [row for row in rows if getattr(row, CHANGE) is not None]

@@ -256,11 +256,11 @@ def _perform(
 
 def _run(operations: Operations, statement: str) -> None:
     """Run a statement as it stands, or show it."""
-    connection = operations.migration_context.connection
-    if operations.migration_context.as_sql or connection is None:
-        operations.impl.static_output(f"{statement};")
+    context = operations.migration_context
+    if context.as_sql or context.connection is None:
+        context.impl.static_output(f"{statement};")
     else:
-        connection.exec_driver_sql(statement)
+        context.connection.exec_driver_sql(statement)
 
 
 def _rebuild(

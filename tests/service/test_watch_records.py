@@ -27,7 +27,7 @@ def reason(status: Any) -> str:
     """Give the reason of a status in band."""
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
-    return info.reason
+    return str(info.reason)
 
 
 async def test_changes_arrive_and_a_stream_goes_on_from_its_revision(world: Watching) -> None:
@@ -110,7 +110,7 @@ async def test_another_tenant_and_other_kinds_stay_unseen(world: Watching) -> No
 
 
 async def test_a_stream_ends_in_band_before_its_time(world: Watching) -> None:
-    async with world.watch(ITEMS, timeout=2) as stream:
+    async with world.watch(ITEMS, seconds=2) as stream:
         await stream.read()
         await world.records.create(ITEMS, "a", title="one")
         [change] = await events(stream, 1)

@@ -30,7 +30,7 @@ class Watching:
         self,
         parent: str,
         *,
-        timeout: float = 30,
+        seconds: float = 30,
         claims: dict[str, Any] | None = None,
         **fields: Any,
     ) -> AsyncIterator[Any]:
@@ -47,7 +47,7 @@ class Watching:
             stream = method(
                 WatchRecordsRequest(parent=parent, **fields),
                 metadata=self.server.metadata(**(claims or {"permissions": ("store.*.*",)})),
-                timeout=timeout,
+                timeout=seconds,
             )
             try:
                 yield stream

@@ -30,7 +30,8 @@ async def records(
 
 async def changes(records: Records, after: Revision | None = None) -> list[RecordChange]:
     """Give all changes of the tenant after a place."""
-    feed, found = ChangeFeed(records.store), []
+    feed = ChangeFeed(records.store)
+    found: list[RecordChange] = []
     place, more = after or Revision(0, 0), True
     while more:
         page = await feed.page("acme", place)
