@@ -106,9 +106,8 @@ class ChangeFeed:
 
     async def present(self, tenant: str) -> Revision:
         """Give the place after all that was committed."""
-        statement: sa.Select[Any] = sa.select(*self._end(tenant))
-        transaction, sequence = (await self._store.fetch(statement))[0]
-        return Revision(transaction, sequence)
+        [row] = await self._store.fetch(sa.select(*self._end(tenant)))
+        return Revision(row.end0, row.end1)
 
     async def page(
         self, tenant: str, after: Revision, collections: Collection[str] | None = None
@@ -119,7 +118,7 @@ class ChangeFeed:
         then it is of another database.
         """
         rows = await self._store.fetch(self._select(tenant, after, collections))
-        end, floor = Revision(rows[0][0], rows[0][1]), Revision(rows[0][2], rows[0][3])
+        end, floor = Revision(rows[0].end0, rows[0].end1), Revision(rows[0].floor0, rows[0].floor1)
         if after < floor or after > end:
             raise RevisionGone(str(after))
         found = [row for row in rows if getattr(row, CHANGE) is not None]
@@ -176,17 +175,17 @@ class ChangeFeed:
             await connection.execute(gone)
         return len(old)
 
-    def _end(self, tenant: str) -> tuple[sa.ColumnElement[int], sa.ColumnElement[int]]:
+    def _end(self, tenant: str) -> Sequence[sa.Label[Any]]:
         """Give the place before which all is committed and nothing will come."""
         if self._store.database == dialect.POSTGRESQL:
-            return _oldest_running(), sa.literal(0, sa.BigInteger())
+            return _oldest_running().label("end0"), sa.literal(0, sa.BigInteger()).label("end1")
         columns = self._changes.c
         last = sa.select(sa.func.max(columns[SEQUENCE])).where(
             columns[TENANT] == tenant, columns[TRANSACTION] == 0
         )
         floor = sa.select(self._floors.c[SEQUENCE]).where(self._floors.c[TENANT] == tenant)
         counted = sa.func.coalesce(last.scalar_subquery(), floor.scalar_subquery(), 0)
-        return sa.literal(0, sa.BigInteger()), counted
+        return sa.literal(0, sa.BigInteger()).label("end0"), counted.label("end1")
 
     def _select(
         self, tenant: str, after: Revision, collections: Collection[str] | None
@@ -212,8 +211,7 @@ class ChangeFeed:
         floor = self._floors.c
         floors = sa.select(floor[TRANSACTION], floor[SEQUENCE]).where(floor[TENANT] == tenant)
         floored = floors.subquery("floor")
-        ends = (each.label(f"end{place}") for place, each in enumerate(self._end(tenant)))
-        end = sa.select(*ends).subquery("present")
+        end = sa.select(*self._end(tenant)).subquery("present")
         return (
             sa.select(
                 *end.c,
