@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from cli import aggregate, history, policy
+from cli import aggregate, changes, history, policy
 from cli.completion import collections, record_names
 from cli.connection import Connection, connection_of
 from cli.exit_codes import ExitCode
@@ -27,6 +27,7 @@ app = typer.Typer(help="Collect AWS accounts and look at what was found.", no_ar
 app.add_typer(history.app)
 app.add_typer(aggregate.app)
 app.add_typer(policy.app)
+app.add_typer(changes.app)
 
 AT_HELP = "Show what stood at a time, such as 2026-01-31T12:00:00Z; else what stands now."
 RunName = Annotated[str, typer.Argument(help="Name of the run, as `syncs` lists it, or its id.")]

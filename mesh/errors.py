@@ -278,3 +278,21 @@ class ResourceReferenced(Refusal):
         super().__init__(
             f"{referrer} refer to {name}", metadata={"resource": name, "referrer": referrer}
         )
+
+
+class RevisionGone(Refusal):
+    """A revision whose changes are not kept any more, or that this database never had."""
+
+    reason = common(error_reason_pb2.ERROR_REASON_REVISION_GONE)
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(
+            f"the changes after revision {revision} are not kept; list the records again",
+            metadata={"revision": revision},
+        )
+
+
+class WatchEnded(Refusal):
+    """A watch whose time is over; it goes on by asking again from its last revision."""
+
+    reason = common(error_reason_pb2.ERROR_REASON_WATCH_ENDED)

@@ -57,6 +57,12 @@ class Watch:
         self._pause = FIRST_PAUSE
         self._answered = False
         self._last: Message | None = None
+        self._request = request
+        self._resumes = "revision" in request.DESCRIPTOR.fields_by_name
+
+    def request(self) -> Any:
+        """Give the request to begin with: after the last event, where the contract can say that."""
+        return self._request
 
     def remaining(self) -> float | None:
         """Give the seconds left of the watch's own limit; None leaves the method's to each call."""
@@ -65,9 +71,21 @@ class Watch:
     def is_news(self, event: Message) -> bool:
         """Take an event; a watch begun again first repeats what was told before it broke."""
         self._answered, self._silent_since, self._pause = True, None, FIRST_PAUSE
+        if self._resumes:
+            self._advance(event)
+            return True
         news = event != self._last
         self._last = event
         return news
+
+    def _advance(self, event: Any) -> None:
+        """Begin after an event the next time; without a revision it is told again."""
+        if event.revision:
+            request: Any = type(self._request)()
+            request.CopyFrom(self._request)
+            request.revision = event.revision
+            request.ClearField("include_existing")
+            self._request = request
 
     def pause(self, refused: CallRefused) -> float:
         """Give the seconds to wait before beginning again; raise ``refused`` if that is useless."""
@@ -101,7 +119,8 @@ def watch(
 ) -> Iterator[Event]:
     """Follow a Watch method to its end, across servers that restart and connections that break.
 
-    Gives every event but the end; what a watch begun again only repeats is left out.
+    Gives every event but the end; what a watch begun again only repeats is left out. Where
+    events have a ``revision``, it begins again after the last one: keep it to go on later.
 
     Args:
         method: A Watch method of a stub, such as ``stub.WatchSync``.
@@ -116,7 +135,7 @@ def watch(
     """
     state = Watch(request, timeout, patience)
     while True:
-        stream: Any = method(request, timeout=state.remaining())
+        stream: Any = method(state.request(), timeout=state.remaining())
         try:
             for event in whole(stream):
                 if state.is_news(event):

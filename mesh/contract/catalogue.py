@@ -27,6 +27,7 @@ KIND_PLACEHOLDER = "{kind}"
 NAME = "name"
 """The field of a resource name, which is kept as its ids."""
 REQUEST_ID = "request_id"
+WATCH_RECORDS = "WatchRecords"
 _TENANT_AND_ID = 2
 _PATH_VARIABLE = re.compile(r"\{([a-z_.]+)[=}]")
 _PERMISSION = re.compile(r"^(\{kind\}|[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*)\.[a-z][a-z0-9_]*$")
@@ -137,6 +138,8 @@ class Method:
     """
     upload: Upload | None = None
     """None for a method that takes no file."""
+    any_kind: bool = False
+    """Asked of all collections, the permission for one kind is enough."""
 
     @property
     def per_kind(self) -> bool:
@@ -165,6 +168,11 @@ class Catalogue:
     def record_kinds(self) -> Mapping[str, Kind]:
         """The kinds that live in the Record envelope, by collection."""
         return {name: kind for name, kind in self.kinds.items() if kind.envelope is not None}
+
+    @cached_property
+    def watched(self) -> bool:
+        """Whether changes of records can be followed (WatchRecords), and so must be kept."""
+        return f"/{self.package}.RecordService/{WATCH_RECORDS}" in self.methods
 
     @cached_property
     def services(self) -> tuple[str, ...]:
@@ -307,6 +315,7 @@ def _service_methods(service: ServiceDescriptor) -> Iterator[Method]:
             routes=routes,
             names=(*_name_fields(method.input_type), *_names_within(routes)),
             upload=_upload(method, rule.upload_bytes, routes),
+            any_kind=rule.any_kind,
         )
 
 

@@ -29,6 +29,7 @@ from mesh.sql.partitions import prepare_partitions
 from mesh.sql.postgres import catalogue_json
 from mesh.sql.schema import MigrationRefused
 from mesh.sql.tables import Tables
+from mesh.sql.triggers import TriggerChange, drop_triggers, prepare_triggers, triggers_of
 
 _LOCK_SECONDS = 30
 """Longest wait for readers and writers of a table; they would queue behind the change."""
@@ -188,11 +189,15 @@ def _migrate(
     steps = plan.steps if allow_destructive else plan.due
     changes = tuple(_changes(connection, steps))
     operations = Operations(MigrationContext.configure(connection))
+    if plan.database == SQLITE and any(step.rebuilds for step in steps):
+        # A table cannot be copied while a trigger speaks of it; all are made again below.
+        drop_triggers(connection)
     for change in changes:
         _perform(connection, operations, change.steps)
     prepare_partitions(connection, tables.metadata)
     # A table that SQLite copied has lost its triggers, which are made with all tables.
     tables.metadata.dispatch.after_create(tables.metadata, connection)
+    prepare_triggers(connection, tables.metadata)
     _check_references(connection)
     digest = contract_digest(tables.metadata, connection.dialect)
     entries = [
@@ -259,10 +264,25 @@ def _perform(
                 operations.execute(CreateTable(table))
                 for index in indexes_of(table, connection.dialect):
                     operations.execute(CreateIndex(index))
+                for trigger in triggers_of(table, connection.dialect):
+                    for statement in trigger.making():
+                        _run(operations, statement)
             case sa.Index() as index:
                 operations.impl.create_index(index)
+            case TriggerChange() as change:
+                for statement in change.statements:
+                    _run(operations, statement)
             case operation:
                 operations.invoke(operation)
+
+
+def _run(operations: Operations, statement: str) -> None:
+    """Run a statement as it stands, or show it."""
+    context = operations.migration_context
+    if context.as_sql or context.connection is None:
+        context.impl.static_output(f"{statement};")
+    else:
+        context.connection.exec_driver_sql(statement)
 
 
 def _rebuild(

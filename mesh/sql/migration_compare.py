@@ -37,6 +37,7 @@ from mesh.sql.partitions import (
 )
 from mesh.sql.references import DATABASE
 from mesh.sql.tables import Tables
+from mesh.sql.triggers import differences
 from mesh.sql.types import Storage, storage_of
 
 _WIDER: Mapping[str, frozenset[str]] = {
@@ -99,6 +100,12 @@ def _compare(connection: sa.Connection, tables: Tables, application: str | None)
     steps += [
         Step(each.table, each.words, ops.ExecuteSQLOp(escaped(each.statement)))
         for each in isolation_differences(connection, tables.metadata, application)
+    ]
+    steps += [
+        Step(each.table, each.words, each)
+        for each in differences(connection, tables.metadata)
+        # Those of a new table are made with it.
+        if each.table in present
     ]
     # What a table refers to is made before it.
     order = {table.name: place for place, table in enumerate(tables.metadata.sorted_tables)}

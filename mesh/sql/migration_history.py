@@ -15,6 +15,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from mesh.sql.migration_definitions import plain_dialect
 from mesh.sql.settings import ISOLATED
+from mesh.sql.triggers import declared
 from mesh.sql.types import MICROSECONDS, Timestamp
 
 HISTORY = sa.Table(
@@ -60,6 +61,7 @@ def contract_digest(metadata: sa.MetaData, dialect: sa.Dialect) -> str:
         for statement in made:
             text = str(statement.compile(dialect=plain))
             lines |= {f"{table.name}: {line.strip(' ,')}" for line in text.splitlines()}
+    lines |= {f"{each.text} {each.body}" for each in declared(metadata, plain).values()}
     return sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 

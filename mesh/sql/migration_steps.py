@@ -6,8 +6,10 @@ from enum import StrEnum
 import sqlalchemy as sa
 from alembic.operations import ops
 
-Operation = sa.Table | sa.Index | ops.MigrateOperation
-"""A table or index is made as the contract declares it; the rest are Alembic's operations."""
+from mesh.sql.triggers import TriggerChange
+
+Operation = sa.Table | sa.Index | TriggerChange | ops.MigrateOperation
+"""A table, index or trigger is made as the contract declares it; the rest are Alembic's."""
 
 
 class Effect(StrEnum):
@@ -65,5 +67,6 @@ _ORDER: tuple[type[object], ...] = (
     ops.CreateUniqueConstraintOp,
     ops.CreateForeignKeyOp,
     sa.Index,
+    TriggerChange,
     ops.DropTableOp,
 )

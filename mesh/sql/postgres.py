@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from mesh.server.call import find_current_call
 from mesh.sql.pool import MeasuredPool
-from mesh.sql.settings import ACTING_FOR, WRITE, EngineUrlError, Pool
+from mesh.sql.settings import ACTING, ACTING_FOR, WRITE, EngineUrlError, Pool
 
 OLDEST = 15
 """The oldest major version that is supported."""
@@ -97,6 +97,9 @@ def _begin(connection: sa.Connection) -> None:
     call = find_current_call()
     if call is not None and math.isfinite(call.remaining):
         local["statement_timeout"] = str(max(1, int(call.remaining * 1000)))
+    if call is not None and call.caller.subject:
+        # Who writes is asked by the triggers of the change feed.
+        local[ACTING] = call.caller.subject
     if tenant := connection.get_execution_options().get(ACTING_FOR):
         local[TENANT_SETTING] = tenant
     if local:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from mesh.contract.catalogue import Kind, field_option
 from mesh.contract.names import NamePattern
 from mesh.errors import FieldInvalid, ReferenceNotFound
+from mesh.sql.triggers import Maker, Trigger, declare
 from secmesh.options.v1 import field_pb2
 
 TENANT, ID = "tenant_id", "id"
@@ -82,7 +83,7 @@ def _add(table: sa.Table, target: sa.Table, field: str, option: field_pb2.Field,
         key = _key(table, target, field, action, name)
         key.info[DATABASE] = database
         table.append_constraint(key.ddl_if(dialect=database))
-    sa.event.listen(table.metadata, "after_create", _trigger(table, target, field, name))
+    declare(target, _emptying(table, target, field, name))
 
 
 def _key(
@@ -97,22 +98,22 @@ def _key(
     )
 
 
-def _trigger(table: sa.Table, target: sa.Table, field: str, name: str) -> Callable[..., None]:
+def _emptying(table: sa.Table, target: sa.Table, field: str, name: str) -> Maker:
     """Empty the reference before the row goes: SQLite cannot name the column to set NULL."""
 
-    def create(_metadata: sa.MetaData, connection: sa.Connection, **_: object) -> None:
-        if connection.dialect.name == "sqlite":
+    def make(dialect: sa.Dialect) -> Iterator[Trigger]:
+        if dialect.name == "sqlite":
             emptied = sa.update(table).values({field: None})
             which = sa.and_(
                 table.c[TENANT] == sa.literal_column(f"OLD.{TENANT}"),
                 table.c[field] == sa.literal_column(f"OLD.{ID}"),
             )
             options = {"literal_binds": True}
-            statement = emptied.where(which).compile(connection, compile_kwargs=options)
-            before = f'TRIGGER IF NOT EXISTS "{name}" BEFORE DELETE ON "{target.name}"'
-            connection.exec_driver_sql(f"CREATE {before} BEGIN {statement}; END")
+            statement = emptied.where(which).compile(dialect=dialect, compile_kwargs=options)
+            before = f'TRIGGER "{name}" BEFORE DELETE ON "{target.name}"'
+            yield Trigger(name, target.name, f"CREATE {before} BEGIN {statement}; END")
 
-    return create
+    return make
 
 
 def referrers(kinds: Mapping[str, Kind], collection: str) -> Iterator[tuple[str, str]]:

@@ -19,6 +19,7 @@ from mesh.sql.migration_history import Entry, contract_digest, has_history, read
 from mesh.sql.partitions import prepare_partitions
 from mesh.sql.postgres import DENIED, sqlstate
 from mesh.sql.tables import Tables
+from mesh.sql.triggers import prepare_triggers, triggers_of
 
 _ADDITIVE = "additive"
 
@@ -98,6 +99,7 @@ def _fill(connection: sa.Connection, tables: Tables, role: str | None) -> _Stand
         return standing
     tables.metadata.create_all(connection, checkfirst=False)
     prepare_partitions(connection, tables.metadata)
+    prepare_triggers(connection, tables.metadata)
     entries = [
         Entry(f"create table {table.name}", _statements(table, connection.dialect), _ADDITIVE)
         for table in tables.metadata.sorted_tables
@@ -110,7 +112,8 @@ def _fill(connection: sa.Connection, tables: Tables, role: str | None) -> _Stand
 
 def _statements(table: sa.Table, dialect: sa.Dialect) -> tuple[str, ...]:
     made: list[sa.DDLElement] = [CreateTable(table), *map(CreateIndex, table.indexes)]
-    return tuple(str(each.compile(dialect=plain_dialect(dialect))).strip() for each in made)
+    texts = [str(each.compile(dialect=plain_dialect(dialect))).strip() for each in made]
+    return (*texts, *(text for each in triggers_of(table, dialect) for text in each.making()))
 
 
 async def _bring_up_to_date(engine: AsyncEngine, tables: Tables, role: str | None) -> None:

@@ -9,6 +9,10 @@ ACTING_FOR = "secmesh_acting_for"
 
 ISOLATED = "isolated"
 """What the tables of a contract remember together: rows are shown to their tenant alone."""
+ACTING = "secmesh.actor"
+"""Setting of a transaction in PostgreSQL: who writes, for the change feed."""
+SILENT = "secmesh.silent"
+"""Setting of a transaction in PostgreSQL whose writes are not announced (a restore)."""
 
 
 class EngineUrlError(ValueError):

@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from mesh.contract.catalogue import Catalogue, CatalogueError, Kind, field_option
 from mesh.sql.answer_table import answers_table
 from mesh.sql.bounds import bounds
+from mesh.sql.change_table import change_tables
+from mesh.sql.change_triggers import change_triggers
 from mesh.sql.codec import Codec
 from mesh.sql.engine import WRITE, lock_schema, translated
 from mesh.sql.isolation import isolate
@@ -20,6 +22,7 @@ from mesh.sql.members import add_members, is_indexed_list, keep_members
 from mesh.sql.partitions import PARTITION, PARTITION_KEY, partition_of, prepare_partitions
 from mesh.sql.references import DATABASE, add_foreign_keys
 from mesh.sql.settings import ISOLATED
+from mesh.sql.triggers import declare, prepare_triggers
 from mesh.sql.types import Timestamp, column_type, id_type, nullable
 
 VALID_FROM, VALID_TO = "valid_from", "valid_to"
@@ -75,6 +78,11 @@ class Tables:
         repeatable = any(method.repeatable for method in catalogue.methods.values())
         self.answers = answers_table(self.metadata) if repeatable else None
         """Answers to requests that named themselves; None where none can."""
+        self.changes = change_tables(self.metadata) if catalogue.watched else None
+        """Changes of records, and up to where they were forgotten; None where none are kept."""
+        for collection in catalogue.record_kinds if catalogue.watched else ():
+            each = self._tables[collection]
+            declare(each.table, change_triggers(each.table, each.kind, each.codec, _identifier))
 
     def __getitem__(self, collection: str) -> KindTable:
         return self._tables[collection]
@@ -104,6 +112,7 @@ async def create_tables(
                 await connection.run_sync(lock_schema)
                 await connection.run_sync(tables.metadata.create_all)
                 await connection.run_sync(prepare_partitions, tables.metadata)
+                await connection.run_sync(prepare_triggers, tables.metadata)
                 await connection.run_sync(isolate, tables.metadata, application)
 
 

@@ -30,7 +30,7 @@ async def watch(
     """Follow a Watch method to its end; arguments and errors are those of the blocking one."""
     state = Watch(request, timeout, patience)
     while True:
-        stream: Any = method(request, timeout=state.remaining())
+        stream: Any = method(state.request(), timeout=state.remaining())
         try:
             async for event in whole(stream):
                 if state.is_news(event):

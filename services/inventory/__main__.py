@@ -11,12 +11,15 @@ from mesh.contract.catalogue import Catalogue, load_catalogue
 from mesh.contract.digest import contract_digest
 from mesh.identity.token import TokenVerifier
 from mesh.records.servicer import RecordServicer
+from mesh.records.watch_servicer import WatchServicer
 from mesh.server.deployable import Deployable, Probe, end_process, open_store
 from mesh.server.serve import Server
 from mesh.sql.answers import Answers
 from mesh.sql.backup.backups import Backups
 from mesh.sql.backup.folder import BackupFolder
 from mesh.sql.backup.schedule import BackupSchedule
+from mesh.sql.changes import ChangeFeed
+from mesh.sql.forgetting import Forgetting
 from mesh.sql.store import Store
 from secmesh.inventory.v1.backup_service_pb2_grpc import add_BackupServiceServicer_to_server
 from secmesh.inventory.v1.compliance_service_pb2_grpc import (
@@ -72,9 +75,12 @@ async def build_server(settings: InventorySettings) -> Server:
     schedule = BackupSchedule(backups, timedelta(hours=settings.backup_hours), settings.backup_keep)
     await runner.recover()
     schedule.start()
+    forgetting = Forgetting(ChangeFeed(store), timedelta(days=settings.change_days))
+    forgetting.start()
 
     def register(target: grpc.aio.Server) -> None:
         RecordServicer(catalogue, store).add_to(target)
+        WatchServicer(catalogue, store, server.draining).add_to(target)
         syncs = SyncServicer(runner, SyncStore(store), server.draining)
         add_SyncServiceServicer_to_server(syncs, target)
         histories = HistoryServicer(catalogue, store, SyncStore(store))
@@ -91,6 +97,7 @@ async def build_server(settings: InventorySettings) -> Server:
     async def dispose() -> None:
         await runner.close()
         await schedule.close()
+        await forgetting.close()
         await probe.close()
         await store.engine.dispose()
 

@@ -189,3 +189,18 @@ def test_path_of_the_database_does_not_leak(mesh: Gateway) -> None:
         text = mesh.get(f"{ROOT}/{target}").text
         assert "sqlite" not in text.lower()
         assert str(mesh.keys.parent) not in text
+
+
+@pytest.mark.parametrize("parent", [f"{ROOT}/iam_users", f"{ROOT}/-", ROOT])
+def test_watched_records_over_rest(mesh: Gateway, parent: str) -> None:
+    url = f"{parent}:watch?includeExisting=true"
+    headers = {"authorization": f"Bearer {mesh.token()}", "accept": "text/event-stream"}
+    with mesh.client.stream("GET", url, headers=headers) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        line = next(each for each in answer.iter_lines() if each)
+    event = json.loads(line.removeprefix("data: "))
+    assert event["bookmark"] == {}
+    assert event["revision"]
+    refused = mesh.get(f"{parent}:watch?revision=4611686018427387904-0")
+    assert_refused(refused, grpc.StatusCode.OUT_OF_RANGE, "REVISION_GONE")

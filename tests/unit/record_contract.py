@@ -27,6 +27,7 @@ import "secmesh/options/v1/kind.proto";
 import "secmesh/options/v1/method.proto";
 import "secmesh/records/v1/aggregate.proto";
 import "secmesh/records/v1/record_requests.proto";
+import "secmesh/records/v1/watch.proto";
 import "secmesh/records/v1/write_requests.proto";
 
 message Record {
@@ -155,6 +156,24 @@ message ListRecordsResponse {
   string next_page_token = 2;
 }
 
+message WatchRecordsResponse {
+  string revision = 1;
+  oneof event {
+    RecordEvent changed = 2;
+    secmesh.records.v1.WatchBookmark bookmark = 3;
+    google.rpc.Status ended = 4;
+  }
+}
+
+message RecordEvent {
+  string name = 1;
+  secmesh.records.v1.RecordChangeType type = 2;
+  Record before = 3;
+  Record after = 4;
+  google.protobuf.Timestamp change_time = 5;
+  string actor = 6;
+}
+
 message ListRecordVersionsResponse {
   repeated Record records = 1;
   string next_page_token = 2;
@@ -173,6 +192,16 @@ service RecordService {
       returns (ListRecordVersionsResponse) {
     option (secmesh.options.v1.method).permission = "{kind}.get";
     option (google.api.http).get = "/store/v1/{parent=tenants/*/*/*}:versions";
+  }
+  rpc WatchRecords(secmesh.records.v1.WatchRecordsRequest) returns (stream WatchRecordsResponse) {
+    option idempotency_level = NO_SIDE_EFFECTS;
+    option (secmesh.options.v1.method) = {
+      permission: "{kind}.list" timeout: {seconds: 3600} any_kind: true
+    };
+    option (google.api.http) = {
+      get: "/store/v1/{parent=tenants/*/*}:watch"
+      additional_bindings {get: "/store/v1/{parent=tenants/*}:watch"}
+    };
   }
   rpc AggregateRecords(secmesh.records.v1.AggregateRecordsRequest)
       returns (secmesh.records.v1.AggregateRecordsResponse) {

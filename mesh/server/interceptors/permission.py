@@ -1,6 +1,6 @@
 """Lets a call pass if the caller holds its permission and its names are the caller's tenant's."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from operator import attrgetter
 
 from google.api import field_behavior_pb2
@@ -78,18 +78,21 @@ class Permission(MessageInterceptor):
 
     def _require_kind_permission(self, call: Call, method: Method, field: str, name: str) -> None:
         collection = collection_of(name)
+        if collection is None and method.any_kind:
+            collection = EVERY_COLLECTION
         if collection is None:
             raise FieldInvalid.of(field, "names no collection", "NAME_INVALID")
         verb = method.permission.removeprefix(KIND_PLACEHOLDER + ".")
         call.kind = UNKNOWN_KIND
         kinds = self._kinds_of(collection)
         call.kind = collection
-        for kind in kinds:
-            needed = kind.permission(verb)
-            if not call.caller.permits(needed):
-                raise PermissionMissing(needed)
+        missing = [
+            needed for kind in kinds if not call.caller.permits(needed := kind.permission(verb))
+        ]
+        if missing and not (method.any_kind and len(missing) < len(kinds)):
+            raise PermissionMissing(missing[0])
 
-    def _kinds_of(self, collection: str) -> Iterable[Kind]:
+    def _kinds_of(self, collection: str) -> Collection[Kind]:
         """Give the kinds of a collection; all for the wildcard, where a contract admits it."""
         if collection == EVERY_COLLECTION:
             return self._kinds.values()

@@ -13,6 +13,7 @@ from psycopg import sql
 
 from mesh.sql.backup.errors import BackupBroken, BackupProblem
 from mesh.sql.backup.progress import Phase, Progress
+from mesh.sql.settings import SILENT
 
 _STEP_SECONDS = 0.2
 _STEP_ROWS = 1000
@@ -83,6 +84,8 @@ class PostgresDump:
         with _translated(), self._connect() as connection:
             names = sql.SQL(", ").join(map(sql.Identifier, self._tables))
             connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(_LOCK_WAIT))
+            # Those who watch records list them again: the feed is that of the backup, too.
+            connection.execute("SELECT set_config(%s, 'on', true)", [SILENT])
             # Writers wait, readers do not.
             connection.execute(sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(names))
             for name in reversed(self._tables):

@@ -1,0 +1,56 @@
+"""The tables of the change feed: what became of records, and up to where that was forgotten."""
+
+from enum import IntEnum
+
+import sqlalchemy as sa
+
+from mesh.sql.types import Timestamp, id_type
+
+CHANGES, FLOORS = "record_changes", "record_change_floors"
+"""No collection of a contract may have these names."""
+TENANT, TRANSACTION, SEQUENCE = "tenant_id", "transaction_id", "sequence"
+COLLECTION, RECORD, CHANGE, TIME = "collection", "record_id", "change", "change_time"
+ACTOR, BEFORE, AFTER = "actor", "before", "after"
+
+
+class Change(IntEnum):
+    """What a write did to a record."""
+
+    CREATED = 1
+    UPDATED = 2
+    DELETED = 3
+    CLOSED = 4
+    """The current version of a record that keeps its past ended: replaced by another, or gone."""
+
+
+def change_tables(metadata: sa.MetaData) -> tuple[sa.Table, sa.Table]:
+    """Make the tables: one row for each change until it is forgotten, one for each tenant.
+
+    The order of changes is (transaction, sequence). PostgreSQL numbers both itself; SQLite,
+    where transactions come one after the other, has transaction 0 and a sequence for each
+    tenant. ``before`` and ``after`` are JSON, written by triggers (``mesh.sql.change_triggers``).
+    """
+    changes = sa.Table(
+        CHANGES,
+        metadata,
+        sa.Column(TENANT, id_type(), nullable=False),
+        sa.Column(TRANSACTION, sa.BigInteger(), nullable=False),
+        sa.Column(SEQUENCE, sa.BigInteger(), sa.Identity(), nullable=False),
+        sa.Column(COLLECTION, id_type(), nullable=False),
+        sa.Column(RECORD, id_type(), nullable=False),
+        sa.Column(CHANGE, sa.SmallInteger(), nullable=False),
+        sa.Column(TIME, Timestamp(), nullable=False),
+        sa.Column(ACTOR, sa.Text()),
+        sa.Column(BEFORE, sa.Text()),
+        sa.Column(AFTER, sa.Text()),
+        sa.PrimaryKeyConstraint(TENANT, TRANSACTION, SEQUENCE),
+    )
+    floors = sa.Table(
+        FLOORS,
+        metadata,
+        sa.Column(TENANT, id_type(), nullable=False),
+        sa.Column(TRANSACTION, sa.BigInteger(), nullable=False),
+        sa.Column(SEQUENCE, sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(TENANT),
+    )
+    return changes, floors

@@ -1,0 +1,282 @@
+"""The change feed: what became of a tenant's records, in the order of commits.
+
+On PostgreSQL a position is (transaction, sequence), and only transactions below the oldest one
+that still runs are read (``pg_snapshot_xmin``): numbers are given out before the commit, so
+that a sequence alone would be passed by a commit that comes late. A transaction that writes for
+long anywhere on the server holds the feed back as long; nothing is lost by that.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from google.protobuf.message import Message
+
+from mesh.errors import FieldInvalid, RevisionGone
+from mesh.sql import engine as dialect
+from mesh.sql.change_rows import ChangeRows
+from mesh.sql.change_table import (
+    ACTOR,
+    AFTER,
+    BEFORE,
+    CHANGE,
+    COLLECTION,
+    RECORD,
+    SEQUENCE,
+    TENANT,
+    TIME,
+    TRANSACTION,
+    Change,
+)
+from mesh.sql.store import Store
+from mesh.sql.tables import VALID_FROM, VALID_TO, KindTable
+
+PAGE = 200
+"""Changes read at once: what a slow watcher keeps in memory."""
+FORGOTTEN = 1000
+"""Changes removed in one transaction."""
+_REVISION = re.compile(r"([0-9]{1,19})-([0-9]{1,19})")
+_LARGEST = 2**63 - 1
+
+
+class Revision(NamedTuple):
+    """A place in the feed: after all that comes before it, the change itself included."""
+
+    transaction: int
+    sequence: int
+
+    def __str__(self) -> str:
+        return f"{self.transaction}-{self.sequence}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Revision":
+        """Read what ``str`` wrote; FieldInvalid."""
+        match = _REVISION.fullmatch(text)
+        numbers = [int(each) for each in match.groups()] if match else []
+        if not numbers or max(numbers) > _LARGEST:
+            raise FieldInvalid.of("revision", "is no revision of a watch", "REVISION_INVALID")
+        return cls(*numbers)
+
+
+@dataclass(frozen=True)
+class RecordChange:
+    """One change of one record."""
+
+    revision: Revision
+    collection: str
+    name: str
+    change: Change
+    """CREATED, UPDATED or DELETED."""
+    time: int
+    """When it was written, in microseconds since 1970."""
+    actor: str
+    """Who called; empty if that is not known."""
+    before: Message | None
+    after: Message | None
+
+
+@dataclass(frozen=True)
+class ChangePage:
+    """Some changes that follow each other."""
+
+    changes: Sequence[RecordChange]
+    revision: Revision
+    """Where to go on."""
+    more: bool
+    """Whether the next page may hold changes already."""
+
+
+class ChangeFeed:
+    """Reads the changes of a store, page by page; between pages no connection is held."""
+
+    def __init__(self, store: Store) -> None:
+        """Read a store whose contract has records that can be watched."""
+        if store.tables.changes is None:
+            raise ValueError("no changes are kept for this contract")
+        self._store = store
+        self._changes, self._floors = store.tables.changes
+        self._rows = {
+            collection: ChangeRows(store.target(collection))
+            for collection, kind in store.tables.kinds.items()
+            if kind.envelope is not None
+        }
+
+    async def present(self, tenant: str) -> Revision:
+        """Give the place after all that was committed."""
+        [row] = await self._store.fetch(sa.select(*self._end(tenant)))
+        return Revision(row.end0, row.end1)
+
+    async def page(
+        self, tenant: str, after: Revision, collections: Collection[str] | None = None
+    ) -> ChangePage:
+        """Give the next changes after a place, of some collections or of all.
+
+        RevisionGone if changes after it were forgotten, or if it is beyond the present:
+        then it is of another database.
+        """
+        rows = await self._store.fetch(self._select(tenant, after, collections))
+        end, floor = Revision(rows[0].end0, rows[0].end1), Revision(rows[0].floor0, rows[0].floor1)
+        if after < floor or after > end:
+            raise RevisionGone(str(after))
+        found = [row for row in rows if getattr(row, CHANGE) is not None]
+        # A collection that the contract lost may have left changes.
+        known = [row for row in found if getattr(row, COLLECTION) in self._rows]
+        replaced = await self._replaced(tenant, known)
+        changes = [
+            self._change(tenant, row)
+            for row in known
+            if (getattr(row, COLLECTION), getattr(row, RECORD), _place(row)) not in replaced
+        ]
+        if len(found) < PAGE:
+            return ChangePage(changes, max(end, after), more=False)
+        return ChangePage(changes, _place(found[-1]), more=True)
+
+    async def tenants(self) -> Sequence[str]:
+        """Give the tenants that have changes, each found by one look at the index."""
+        found: list[str] = []
+        column = self._changes.c[TENANT]
+        async with self._store.whole() as connection:
+            while True:
+                later = sa.select(sa.func.min(column)).where(column > (found[-1] if found else ""))
+                tenant = (await self._store.fetch(later, connection))[0][0]
+                if tenant is None:
+                    return found
+                found.append(tenant)
+
+    async def forget(self, tenant: str, oldest: int, limit: int = FORGOTTEN) -> int:
+        """Remove a tenant's first changes as far as they are older than a moment, some at once.
+
+        Gives how many; the place after them is kept, before which no watch can begin.
+        """
+        columns, floors = self._changes.c, self._floors
+        first = (
+            sa.select(columns[TRANSACTION], columns[SEQUENCE], columns[TIME])
+            .where(columns[TENANT] == tenant)
+            .order_by(columns[TRANSACTION], columns[SEQUENCE])
+            .limit(limit)
+        )
+        if self._store.database == dialect.POSTGRESQL:
+            first = first.where(columns[TRANSACTION] < _oldest_running())
+        async with self._store.transaction(tenant) as connection:
+            rows = await self._store.fetch(first, connection)
+            old = list(takewhile(lambda row: getattr(row, TIME) < oldest, rows))
+            if not old:
+                return 0
+            last = _place(old[-1])
+            place = sa.tuple_(columns[TRANSACTION], columns[SEQUENCE])
+            gone = sa.delete(self._changes).where(
+                columns[TENANT] == tenant,
+                place <= sa.tuple_(sa.literal(last.transaction), sa.literal(last.sequence)),
+            )
+            floor = {TENANT: tenant, TRANSACTION: last.transaction, SEQUENCE: last.sequence}
+            await connection.execute(dialect.upsert(floors, self._store.database), floor)
+            await connection.execute(gone)
+        return len(old)
+
+    def _end(self, tenant: str) -> Sequence[sa.Label[Any]]:
+        """Give the place before which all is committed and nothing will come."""
+        if self._store.database == dialect.POSTGRESQL:
+            return _oldest_running().label("end0"), sa.literal(0, sa.BigInteger()).label("end1")
+        columns = self._changes.c
+        last = sa.select(sa.func.max(columns[SEQUENCE])).where(
+            columns[TENANT] == tenant, columns[TRANSACTION] == 0
+        )
+        floor = sa.select(self._floors.c[SEQUENCE]).where(self._floors.c[TENANT] == tenant)
+        counted = sa.func.coalesce(last.scalar_subquery(), floor.scalar_subquery(), 0)
+        return sa.literal(0, sa.BigInteger()).label("end0"), counted.label("end1")
+
+    def _select(
+        self, tenant: str, after: Revision, collections: Collection[str] | None
+    ) -> sa.Select[Any]:
+        """Read all in one statement, which sees one snapshot."""
+        columns = self._changes.c
+        chosen = (TRANSACTION, SEQUENCE, COLLECTION, RECORD, CHANGE, TIME, ACTOR, BEFORE, AFTER)
+        later = (
+            sa.select(*(columns[name] for name in chosen))
+            .where(columns[TENANT] == tenant)
+            .where(
+                sa.tuple_(columns[TRANSACTION], columns[SEQUENCE])
+                > sa.tuple_(sa.literal(after.transaction), sa.literal(after.sequence))
+            )
+            .order_by(columns[TRANSACTION], columns[SEQUENCE])
+            .limit(PAGE)
+        )
+        if self._store.database == dialect.POSTGRESQL:
+            later = later.where(columns[TRANSACTION] < _oldest_running())
+        if collections is not None:
+            later = later.where(columns[COLLECTION].in_(sorted(collections)))
+        rows = later.subquery("later")
+        floor = self._floors.c
+        floors = sa.select(floor[TRANSACTION], floor[SEQUENCE]).where(floor[TENANT] == tenant)
+        floored = floors.subquery("floor")
+        end = sa.select(*self._end(tenant)).subquery("present")
+        return (
+            sa.select(
+                *end.c,
+                *(sa.func.coalesce(each, 0).label(f"floor{n}") for n, each in enumerate(floored.c)),
+                *(rows.c[name] for name in chosen),
+            )
+            .select_from(end.outerjoin(floored, sa.true()).outerjoin(rows, sa.true()))
+            .order_by(rows.c[TRANSACTION], rows.c[SEQUENCE])
+        )
+
+    async def _replaced(self, tenant: str, rows: Sequence[Any]) -> set[tuple[str, str, Revision]]:
+        """Find the versions that ended because another began then; that one tells of both."""
+        found: set[tuple[str, str, Revision]] = set()
+        closed: dict[str, dict[tuple[str, int], Revision]] = {}
+        for row in rows:
+            if getattr(row, CHANGE) == Change.CLOSED:
+                collection, record = getattr(row, COLLECTION), getattr(row, RECORD)
+                ended = self._rows[collection].values(getattr(row, BEFORE))[VALID_TO]
+                closed.setdefault(collection, {})[record, ended] = _place(row)
+        for collection, places in closed.items():
+            target = self._store.target(collection)
+            for record, began in await self._began(target, tenant, list(places)):
+                place = places.get((record, began))
+                if place is not None:
+                    found.add((collection, record, place))
+        return found
+
+    async def _began(
+        self, target: KindTable, tenant: str, wanted: Sequence[tuple[str, int]]
+    ) -> Sequence[Any]:
+        """Give id and beginning of the versions that began when others ended."""
+        columns = target.table.c
+        ids = sorted({record for record, _ in wanted})
+        moments = sorted({moment for _, moment in wanted})
+        statement = self._store.select(
+            target.kind.collection, tenant, ("id", VALID_FROM), past=True
+        ).where(columns.id.in_(ids), columns[VALID_FROM].in_(moments))
+        return await self._store.fetch(statement)
+
+    def _change(self, tenant: str, row: Any) -> RecordChange:
+        collection, record = getattr(row, COLLECTION), getattr(row, RECORD)
+        target = self._store.target(collection)
+        before, after = (
+            None if text is None else self._rows[collection].message(tenant, record, text)
+            for text in (getattr(row, BEFORE), getattr(row, AFTER))
+        )
+        change = Change(getattr(row, CHANGE))
+        return RecordChange(
+            _place(row),
+            collection,
+            target.kind.pattern.format(tenant, record),
+            Change.DELETED if change is Change.CLOSED else change,
+            getattr(row, TIME),
+            getattr(row, ACTOR) or "",
+            before,
+            after,
+        )
+
+
+def _place(row: Any) -> Revision:
+    return Revision(getattr(row, TRANSACTION), getattr(row, SEQUENCE))
+
+
+def _oldest_running() -> sa.ColumnElement[int]:
+    """Give the number of the oldest transaction that still runs; all below are over."""
+    oldest = sa.func.pg_snapshot_xmin(sa.func.pg_current_snapshot())
+    return sa.cast(sa.cast(oldest, sa.Text()), sa.BigInteger())
