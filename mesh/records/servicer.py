@@ -11,6 +11,7 @@ from mesh.contract.catalogue import Catalogue, CatalogueError
 from mesh.contract.names import collection_of, tenant_of
 from mesh.errors import KindUnknown
 from mesh.records.aggregation import answer_of, question_of
+from mesh.records.expansion import Expansion
 from mesh.records.ingest_servicer import IngestServicer
 from mesh.records.kinds import describe_kinds
 from mesh.records.mask import ReadMask
@@ -101,21 +102,28 @@ class RecordServicer:
     async def ListRecords(  # noqa: N802  # the contract's name
         self, request: record_requests_pb2.ListRecordsRequest, _context: object
     ) -> Message:
-        """Give one page of records; see ``Store.page`` for what is refused."""
+        """Give one page of records; see ``Store.page`` and ``Expansion`` for what is refused."""
         target = self._target(request.parent)
         mask = ReadMask(target, request.read_mask.paths)
-        page = await self._store.page(
-            target.kind.collection,
-            request.parent,
-            filter=request.filter,
-            order_by=request.order_by,
-            page_size=request.page_size,
-            page_token=request.page_token,
-            columns=mask.columns,
-            read_time=self._read_time(request),
-        )
+        expansion = Expansion(self._store, target, request) if request.expand else None
+        async with self._store.connection() as connection:
+            page = await self._store.page(
+                target.kind.collection,
+                request.parent,
+                filter=request.filter,
+                order_by=request.order_by,
+                page_size=request.page_size,
+                page_token=request.page_token,
+                columns=mask.columns,
+                read_time=self._read_time(request),
+                connection=connection,
+            )
+            expanded = await expansion.of(page.items, connection) if expansion else None
         records = [mask.apply(record) for record in page.items]
-        return self._page(records=records, next_page_token=page.next_page_token)
+        answer: Any = self._page(records=records, next_page_token=page.next_page_token)
+        for name, record in (expanded or {}).items():
+            answer.expanded[name].CopyFrom(record)
+        return answer  # type: ignore[no-any-return]  # made by its descriptor
 
     async def ListRecordVersions(  # noqa: N802  # the contract's name
         self, request: record_requests_pb2.ListRecordVersionsRequest, _context: object

@@ -254,7 +254,7 @@ async def test_the_server_reads_no_faster_than_it_writes(tmp_path: Path) -> None
     ):
         assert server.store is not None
         async with server.store.alone():
-            stream = ingest(method, opening(), counted(60_000))
+            stream: Any = ingest(method, opening(), counted(60_000))
             waiting = asyncio.ensure_future(anext(stream))
             await _settled(lambda: taken)
             assert taken < 12_000

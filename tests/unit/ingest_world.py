@@ -42,7 +42,7 @@ async def answers(
     answered = [] if got is None else got
     served = IngestServicer(store_catalogue(), records.store, records.tick)
     async for each in served.IngestRecords(send(), None):
-        answered.append(each)  # noqa: PERF401  # what came before an error counts
+        answered.append(each)
     return answered
 
 

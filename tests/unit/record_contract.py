@@ -174,6 +174,7 @@ message RecordWriteResult {
 message ListRecordsResponse {
   repeated Record records = 1;
   string next_page_token = 2;
+  map<string, Record> expanded = 3;
 }
 
 message ListRecordVersionsResponse {
