@@ -3,10 +3,12 @@
 import os
 import time
 import uuid
+from functools import lru_cache
 from hashlib import sha256
 
 _RANDOM_BITS = 34
 """Bits of a derived UUID that tell streams of the same millisecond apart."""
+_LOW_BITS = (1 << 62) - 1
 MAX_SEQUENCE = 1 << 40
 """First number that no longer fits into a derived UUID."""
 
@@ -25,8 +27,15 @@ def derived_uuid(stream: str, sequence: int) -> str:
     It has the time of the stream's own UUID (version 7) and sorts by the sequence, which
     lies below MAX_SEQUENCE.
     """
-    time_part = uuid.UUID(stream).int >> 80
-    digest = int.from_bytes(sha256(stream.encode()).digest()[:8]) >> (64 - _RANDOM_BITS)
+    fixed, digest = _stream_parts(stream)
     rest = sequence << _RANDOM_BITS | digest
-    high, low = rest >> 62, rest & ((1 << 62) - 1)
-    return str(uuid.UUID(int=time_part << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low))
+    text = f"{fixed | rest >> 62 << 64 | rest & _LOW_BITS:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+@lru_cache(maxsize=256)
+def _stream_parts(stream: str) -> tuple[int, int]:
+    """Give the time, version and variant of a stream's UUIDs, and the bits that are its own."""
+    fixed = uuid.UUID(stream).int >> 80 << 80 | 0x7 << 76 | 0b10 << 62
+    digest = int.from_bytes(sha256(stream.encode()).digest()[:8]) >> (64 - _RANDOM_BITS)
+    return fixed, digest

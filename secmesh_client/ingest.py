@@ -26,9 +26,9 @@ class Outbox:
     """The records of a stream that are on their way, and those that are still to be read."""
 
     def __init__(self, request: Message) -> None:
-        copy = type(request)()
-        copy.CopyFrom(request)
-        self._request: Any = copy
+        copied: Any = type(request)()
+        copied.CopyFrom(request)
+        self._request = copied
         if self._request.items:
             raise ValueError("the first request of a stream holds its options alone")
         # With a name of its own, a record that is sent again is the same record.
