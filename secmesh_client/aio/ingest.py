@@ -42,27 +42,38 @@ class _Source:
         await asyncio.wait({self._task})
 
 
-async def _requests(outbox: Outbox, opening: Any, source: _Source) -> AsyncIterator[Any]:
-    """Give gRPC the messages of one attempt."""
-    yield opening
-    while batch := await _next(outbox, source):
-        for message in outbox.messages(batch):
-            yield message
+class _Sender:
+    """Gives gRPC the messages of one attempt; gRPC may still ask when the attempt is over."""
 
+    def __init__(self, outbox: Outbox, source: _Source) -> None:
+        self._outbox = outbox
+        self._source = source
+        self._opening = outbox.opening()
+        self.stopped = False
 
-async def _next(outbox: Outbox, source: _Source) -> list[tuple[int, Message]]:
-    def may_go_on() -> bool:
+    async def requests(self) -> AsyncIterator[Any]:
+        yield self._opening
+        while batch := await self._next():
+            for message in self._outbox.messages(batch):
+                yield message
+
+    async def _next(self) -> list[tuple[int, Message]]:
+        source, outbox = self._source, self._outbox
+        async with source.moved:
+            await source.moved.wait_for(self._may_go_on)
+            if self.stopped:
+                return []
+            if outbox.repeats:
+                return outbox.repeated()
+            count = min(outbox.wanted, len(source.ready))
+            batch = [outbox.number(source.ready.popleft()) for _ in range(count)]
+            source.moved.notify_all()
+            return batch
+
+    def _may_go_on(self) -> bool:
+        source, outbox = self._source, self._outbox
         sends = bool(source.ready) and not outbox.full
-        return outbox.repeats or sends or (source.ended and not source.ready)
-
-    async with source.moved:
-        await source.moved.wait_for(may_go_on)
-        if outbox.repeats:
-            return outbox.repeated()
-        count = min(outbox.wanted, len(source.ready))
-        batch = [outbox.number(source.ready.popleft()) for _ in range(count)]
-        source.moved.notify_all()
-        return batch
+        return self.stopped or outbox.repeats or sends or (source.ended and not source.ready)
 
 
 async def _each(records: Iterable[Message] | AsyncIterable[Message]) -> AsyncIterator[Message]:
@@ -87,8 +98,8 @@ async def ingest(
     source = _Source(records)
     try:
         while True:
-            requests = _requests(outbox, outbox.opening(), source)
-            stream: Any = method(requests, timeout=state.remaining())
+            sender = _Sender(outbox, source)
+            stream: Any = method(sender.requests(), timeout=state.remaining())
             try:
                 async for answer in whole(stream):
                     state.answered()
@@ -102,6 +113,7 @@ async def ingest(
             else:
                 break
             finally:
+                sender.stopped = True
                 stream.cancel()
             await asyncio.sleep(pause)
     finally:

@@ -219,7 +219,9 @@ service RecordService {
   }
   rpc IngestRecords(stream IngestRecordsRequest)
       returns (stream secmesh.records.v1.IngestRecordsResponse) {
-    option (secmesh.options.v1.method).permission = "store.records.ingest";
+    option (secmesh.options.v1.method) = {
+      permission: "store.records.ingest" timeout: {seconds: 600}
+    };
     option (google.api.http) = {post: "/store/v1/{parent=tenants/*}:ingest" body: "*"};
   }
 }

@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import RFC_4122, UUID
 
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 
 from mesh.errors import Refusal
-from mesh.identifiers import derived_uuid
+from mesh.identifiers import MAX_SEQUENCE, derived_uuid, new_uuid
 from tests.unit.ingest_world import STREAM, TENANT, answers, as_caller, ingest, numbered, outcomes
 from tests.unit.record_contract import message
 from tests.unit.record_world import (
@@ -278,6 +279,16 @@ async def test_a_collection_as_parent_takes_its_kind_alone(records: Records) -> 
     results = await ingest(records, given, parent=ITEMS)
     assert outcomes(results) == ["NEW", "REJECTED"]
     assert told(results[1]) == ("FIELD_INVALID", ["record.shelf"])
+
+
+def test_ids_of_a_stream_are_its_own_and_sort_by_sequence() -> None:
+    made = [derived_uuid(STREAM, sequence) for sequence in (1, 2, 3000, MAX_SEQUENCE - 1)]
+    assert made == sorted(set(made))
+    for each in made:
+        parsed = UUID(each)
+        assert (parsed.version, parsed.variant) == (7, RFC_4122)
+        assert parsed.int >> 80 == UUID(STREAM).int >> 80, "the time of the stream"
+    assert derived_uuid(new_uuid(), 1) != derived_uuid(new_uuid(), 1)
 
 
 async def test_an_empty_stream_ends_well(records: Records) -> None:
