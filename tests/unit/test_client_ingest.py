@@ -138,9 +138,12 @@ async def test_no_more_is_on_its_way_than_may_be() -> None:
 
     class Silent(AsyncStream):
         async def __aiter__(self) -> AsyncIterator[Any]:
-            await asyncio.sleep(0.5)
-            raise CallRefused(status_pb2.Status(code=7), grpc.StatusCode.PERMISSION_DENIED)
-            yield END
+            while True:
+                await asyncio.sleep(0.5)
+                if self._queue.qsize():
+                    code = grpc.StatusCode.PERMISSION_DENIED
+                    raise CallRefused(status_pb2.Status(code=code.value[0]), code)
+                yield END
 
     shop = Shop(0)
     with pytest.raises(CallRefused):
