@@ -248,6 +248,17 @@ class KindReadOnly(Refusal):
         )
 
 
+class KindAppendOnly(Refusal):
+    """An update of what is a fact about a moment."""
+
+    reason = common(error_reason_pb2.ERROR_REASON_KIND_APPEND_ONLY)
+
+    def __init__(self, collection: str) -> None:
+        super().__init__(
+            f"{collection} are created and never updated", metadata={"collection": collection}
+        )
+
+
 class RequestIdReused(Refusal):
     """A request_id that stands for another request already."""
 

@@ -5,8 +5,15 @@ import re
 import time
 import uuid
 from datetime import datetime
+from functools import lru_cache
+from hashlib import sha256
 
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_RANDOM_BITS = 34
+"""Bits of a derived UUID that tell streams of the same millisecond apart."""
+_LOW_BITS = (1 << 62) - 1
+MAX_SEQUENCE = 1 << 40
+"""First number that no longer fits into a derived UUID."""
 
 
 def new_uuid() -> str:
@@ -30,3 +37,23 @@ def first_of(moment: datetime) -> str:
     milliseconds = max(0, int(moment.timestamp() * 1000))
     digits = f"{milliseconds:012x}"
     return f"{digits[:8]}-{digits[8:]}"
+
+
+def derived_uuid(stream: str, sequence: int) -> str:
+    """Make the UUID of version 7 of one item of a stream: the same one every time.
+
+    It has the time of the stream's own UUID (version 7) and sorts by the sequence, which
+    lies below MAX_SEQUENCE.
+    """
+    fixed, digest = _stream_parts(stream)
+    rest = sequence << _RANDOM_BITS | digest
+    text = f"{fixed | rest >> 62 << 64 | rest & _LOW_BITS:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+@lru_cache(maxsize=256)
+def _stream_parts(stream: str) -> tuple[int, int]:
+    """Give the time, version and variant of a stream's UUIDs, and the bits that are its own."""
+    fixed = uuid.UUID(stream).int >> 80 << 80 | 0x7 << 76 | 0b10 << 62
+    digest = int.from_bytes(sha256(stream.encode()).digest()[:8]) >> (64 - _RANDOM_BITS)
+    return fixed, digest

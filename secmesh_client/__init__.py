@@ -6,6 +6,7 @@ has the same names for asyncio. Modules of this package that are not named here 
 
 from secmesh_client import aio
 from secmesh_client.channel import connect, over
+from secmesh_client.ingest import ingest
 from secmesh_client.outgoing import Token
 from secmesh_client.paging import items, pages
 from secmesh_client.refusal import CallRefused, StreamCut, Violation, refusal_of
@@ -22,6 +23,7 @@ __all__ = [
     "Violation",
     "aio",
     "connect",
+    "ingest",
     "items",
     "over",
     "pages",

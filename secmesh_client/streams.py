@@ -43,19 +43,47 @@ def whole(stream: Iterable[Event]) -> Iterator[Event]:
     raise StreamCut
 
 
-class Watch:
-    """Decides whether and when a watch that broke is begun again."""
+class Patience:
+    """Decides whether and when a stream that broke is begun again."""
+
+    def __init__(self, timeout: float | None, patience: float) -> None:
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._patience = patience
+        self._silent_since: float | None = None
+        self._pause = FIRST_PAUSE
+        self._answered = False
+
+    def remaining(self) -> float | None:
+        """Give the seconds left of the whole's own limit; None leaves the method's to each call."""
+        return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
+
+    def answered(self) -> None:
+        """Note that the server answers."""
+        self._answered, self._silent_since, self._pause = True, None, FIRST_PAUSE
+
+    def pause(self, refused: CallRefused) -> float:
+        """Give the seconds to wait before beginning again; raise ``refused`` if that is useless."""
+        answered, self._answered = self._answered, False
+        now = time.monotonic()
+        if self._silent_since is None:
+            self._silent_since = now
+        out_of_time = self._deadline is not None and now >= self._deadline
+        out_of_patience = now - self._silent_since >= self._patience
+        if out_of_time or out_of_patience or not _passes(refused, answered):
+            raise refused
+        pause, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE)
+        return max(pause, refused.retry_after or 0.0)
+
+
+class Watch(Patience):
+    """Follows a Watch method, and knows what it told already."""
 
     def __init__(self, request: Message, timeout: float | None, patience: float) -> None:
         rule = rule_of(request.DESCRIPTOR.full_name)
         if rule is None or not rule.watches:
             name = request.DESCRIPTOR.full_name
             raise ValueError(f"the method of {name} begins no watch that could be repeated")
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._patience = patience
-        self._silent_since: float | None = None
-        self._pause = FIRST_PAUSE
-        self._answered = False
+        super().__init__(timeout, patience)
         self._last: Message | None = None
         self._request = request
         self._resumes = "revision" in request.DESCRIPTOR.fields_by_name
@@ -64,13 +92,9 @@ class Watch:
         """Give the request to begin with: after the last event, where the contract can say that."""
         return self._request
 
-    def remaining(self) -> float | None:
-        """Give the seconds left of the watch's own limit; None leaves the method's to each call."""
-        return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
-
     def is_news(self, event: Message) -> bool:
         """Take an event; a watch begun again first repeats what was told before it broke."""
-        self._answered, self._silent_since, self._pause = True, None, FIRST_PAUSE
+        self.answered()
         if self._resumes:
             self._advance(event)
             return True
@@ -87,22 +111,9 @@ class Watch:
             request.ClearField("include_existing")
             self._request = request
 
-    def pause(self, refused: CallRefused) -> float:
-        """Give the seconds to wait before beginning again; raise ``refused`` if that is useless."""
-        answered, self._answered = self._answered, False
-        now = time.monotonic()
-        if self._silent_since is None:
-            self._silent_since = now
-        out_of_time = self._deadline is not None and now >= self._deadline
-        out_of_patience = now - self._silent_since >= self._patience
-        if out_of_time or out_of_patience or not _passes(refused, answered):
-            raise refused
-        pause, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE)
-        return max(pause, refused.retry_after or 0.0)
-
 
 def _passes(refused: CallRefused, answered: bool) -> bool:
-    """Tell whether what broke a watch passes by itself."""
+    """Tell whether what broke a stream passes by itself."""
     if refused.code is grpc.StatusCode.UNAVAILABLE:
         return True
     # The method's time limit, or the token's end: a fresh call may go on, with a fresh token.

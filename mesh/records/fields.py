@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from google.api import field_behavior_pb2
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from mesh.contract.catalogue import is_map
@@ -27,6 +27,31 @@ _NUMBERS = frozenset(
 def behaves(field: FieldDescriptor, behaviour: int) -> bool:
     """Tell whether a field has a behaviour such as OUTPUT_ONLY."""
     return behaviour in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+
+
+@cache
+def bearing(
+    message: Descriptor, behaviour: int
+) -> tuple[tuple[FieldDescriptor, ...], frozenset[FieldDescriptor]]:
+    """Give a message's own fields of a behaviour, and the nested ones that hold such fields."""
+    own = tuple(field for field in message.fields if behaves(field, behaviour))
+    nested = frozenset(
+        field
+        for field in message.fields
+        if field not in own and is_nested(field) and _bears(field.message_type, behaviour, set())
+    )
+    return own, nested
+
+
+def _bears(message: Descriptor | None, behaviour: int, seen: set[Descriptor]) -> bool:
+    if message is None or message in seen:
+        return False
+    seen.add(message)
+    return any(
+        behaves(field, behaviour)
+        or (is_nested(field) and _bears(field.message_type, behaviour, seen))
+        for field in message.fields
+    )
 
 
 def is_nested(field: FieldDescriptor) -> bool:
@@ -62,41 +87,49 @@ def copy_field(source: Message, target: Message, field: FieldDescriptor) -> None
 
 def settle_output_only(old: Message | None, new: Message) -> None:
     """Take what callers may not say from the old message: their own values count for nothing."""
-    for field in descriptor_of(new).fields:
-        if behaves(field, field_behavior_pb2.OUTPUT_ONLY):
-            if old is None:
-                new.ClearField(field.name)
-            else:
-                copy_field(old, new, field)
-        elif is_nested(field) and new.HasField(field.name):
-            known = old is not None and old.HasField(field.name)
-            settle_output_only(
-                getattr(old, field.name) if known else None, getattr(new, field.name)
-            )
+    own, nested = bearing(descriptor_of(new), field_behavior_pb2.OUTPUT_ONLY)
+    for field in own:
+        if old is None:
+            new.ClearField(field.name)
+        else:
+            copy_field(old, new, field)
+    for field, value in _set_of(new, nested):
+        known = old is not None and old.HasField(field.name)
+        settle_output_only(getattr(old, field.name) if known else None, value)
+
+
+def _set_of(
+    message: Message, fields: frozenset[FieldDescriptor]
+) -> list[tuple[FieldDescriptor, Any]]:
+    """Give those of some fields that are set: of a record's bodies, that is one."""
+    if not fields:
+        return []
+    return [each for each in message.ListFields() if each[0] in fields]
 
 
 def changed_immutables(old: Message, new: Message, path: str) -> Iterator[str]:
     """Give the paths of immutable fields whose value changes; those left out keep it."""
-    for field in descriptor_of(new).fields:
-        where = f"{path}.{field.name}"
-        if behaves(field, field_behavior_pb2.IMMUTABLE):
-            if is_set(old, field) and not is_set(new, field):
-                copy_field(old, new, field)
-            elif getattr(old, field.name) != getattr(new, field.name):
-                yield where
-        elif is_nested(field) and old.HasField(field.name) and new.HasField(field.name):
-            yield from changed_immutables(getattr(old, field.name), getattr(new, field.name), where)
+    own, nested = bearing(descriptor_of(new), field_behavior_pb2.IMMUTABLE)
+    for field in own:
+        if is_set(old, field) and not is_set(new, field):
+            copy_field(old, new, field)
+        elif getattr(old, field.name) != getattr(new, field.name):
+            yield f"{path}.{field.name}"
+    for field, value in _set_of(new, nested):
+        if old.HasField(field.name):
+            yield from changed_immutables(getattr(old, field.name), value, f"{path}.{field.name}")
 
 
 def missing_fields(message: Message, path: str) -> Iterator[str]:
     """Give the paths of required fields that are not there."""
-    for field in descriptor_of(message).fields:
+    own, nested = bearing(descriptor_of(message), field_behavior_pb2.REQUIRED)
+    for field in own:
         # A number without presence is always there.
-        if behaves(field, field_behavior_pb2.REQUIRED) and not is_set(message, field):
-            if field.has_presence or field.is_repeated or field.cpp_type not in _NUMBERS:
-                yield f"{path}.{field.name}"
-        elif is_nested(field) and message.HasField(field.name):
-            yield from missing_fields(getattr(message, field.name), f"{path}.{field.name}")
+        always = not (field.has_presence or field.is_repeated) and field.cpp_type in _NUMBERS
+        if not always and not is_set(message, field):
+            yield f"{path}.{field.name}"
+    for field, value in _set_of(message, nested):
+        yield from missing_fields(value, f"{path}.{field.name}")
 
 
 def keep_secrets(old: Message, new: Message) -> None:

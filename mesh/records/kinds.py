@@ -29,6 +29,7 @@ def _describe(kind: Kind) -> record_requests_pb2.KindDescription:
         fields=_fields(kind),
         output_only=kind.option.output_only,
         history=kind.option.history,
+        append_only=kind.option.append_only,
     )
 
 

@@ -1,6 +1,6 @@
 """RecordService, the same for every service whose package has a Record envelope."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import grpc
@@ -11,6 +11,8 @@ from mesh.contract.catalogue import Catalogue, CatalogueError
 from mesh.contract.names import collection_of, tenant_of
 from mesh.errors import KindUnknown
 from mesh.records.aggregation import answer_of, question_of
+from mesh.records.expansion import Expansion
+from mesh.records.ingest_servicer import IngestServicer
 from mesh.records.kinds import describe_kinds
 from mesh.records.mask import ReadMask
 from mesh.records.moments import Clock, now, past_moment
@@ -49,12 +51,16 @@ class RecordServicer:
         self._page = _list_response(catalogue)
         self._description = describe_kinds(catalogue)
         self._writes = WriteServicer(catalogue, store, clock)
+        self._ingest = IngestServicer(catalogue, store, clock)
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the methods under the package's own RecordService."""
         service = f"{self._catalogue.package}.RecordService"
-        served = {name: getattr(self, name) for name in METHODS}
+        served: dict[str, Callable[[Any, Any], Any]] = {
+            name: getattr(self, name) for name in METHODS
+        }
         served |= {name: getattr(self._writes, name) for name in WRITES}
+        served["IngestRecords"] = self._ingest.IngestRecords
         handlers = {
             name: self._handler(path, behaviour)
             for name, behaviour in served.items()
@@ -63,12 +69,17 @@ class RecordServicer:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
 
     def _handler(
-        self, path: str, behaviour: Callable[[Any, Any], Awaitable[Any]]
+        self, path: str, behaviour: Callable[[Any, Any], Any]
     ) -> "grpc.RpcMethodHandler[Message, Message]":
         method = self._catalogue.methods[path].descriptor
         request = message_factory.GetMessageClass(method.input_type)
         response = message_factory.GetMessageClass(method.output_type)
-        return grpc.unary_unary_rpc_method_handler(
+        shape = (
+            grpc.stream_stream_rpc_method_handler
+            if method.client_streaming
+            else grpc.unary_unary_rpc_method_handler
+        )
+        return shape(
             behaviour,
             request_deserializer=request.FromString,
             response_serializer=response.SerializeToString,
@@ -91,21 +102,28 @@ class RecordServicer:
     async def ListRecords(  # noqa: N802  # the contract's name
         self, request: record_requests_pb2.ListRecordsRequest, _context: object
     ) -> Message:
-        """Give one page of records; see ``Store.page`` for what is refused."""
+        """Give one page of records; see ``Store.page`` and ``Expansion`` for what is refused."""
         target = self._target(request.parent)
         mask = ReadMask(target, request.read_mask.paths)
-        page = await self._store.page(
-            target.kind.collection,
-            request.parent,
-            filter=request.filter,
-            order_by=request.order_by,
-            page_size=request.page_size,
-            page_token=request.page_token,
-            columns=mask.columns,
-            read_time=self._read_time(request),
-        )
+        expansion = Expansion(self._store, target, request) if request.expand else None
+        async with self._store.connection() as connection:
+            page = await self._store.page(
+                target.kind.collection,
+                request.parent,
+                filter=request.filter,
+                order_by=request.order_by,
+                page_size=request.page_size,
+                page_token=request.page_token,
+                columns=mask.columns,
+                read_time=self._read_time(request),
+                connection=connection,
+            )
+            expanded = await expansion.of(page.items, connection) if expansion else None
         records = [mask.apply(record) for record in page.items]
-        return self._page(records=records, next_page_token=page.next_page_token)
+        answer: Any = self._page(records=records, next_page_token=page.next_page_token)
+        for name, record in (expanded or {}).items():
+            answer.expanded[name].CopyFrom(record)
+        return answer  # type: ignore[no-any-return]  # made by its descriptor
 
     async def ListRecordVersions(  # noqa: N802  # the contract's name
         self, request: record_requests_pb2.ListRecordVersionsRequest, _context: object

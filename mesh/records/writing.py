@@ -1,7 +1,7 @@
 """Writes of single records: what is checked, what the service fills in, what is stored."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
@@ -13,6 +13,7 @@ from mesh.contract.names import collection_of, tenant_of
 from mesh.errors import (
     EtagMismatch,
     FieldInvalid,
+    KindAppendOnly,
     KindReadOnly,
     KindUnknown,
     ResourceExists,
@@ -50,7 +51,7 @@ class RecordWriter:
 
     async def create(self, connection: AsyncConnection, request: Any) -> Message:
         """Create a record under ``parent`` and give it; ResourceExists names another's name."""
-        target = self._writable(request.parent)
+        target = self.writable(request.parent)
         record = self._given(request, target.kind)
         record_id = request.record_id or new_uuid()
         record.name = target.kind.pattern.format(tenant_of(request.parent) or "", record_id)
@@ -59,9 +60,11 @@ class RecordWriter:
     async def update(self, connection: AsyncConnection, request: Any) -> Message:
         """Update a record and give it as it is then; see ``mesh.records.update``.
 
-        Nothing is written, and the etag stays, where nothing changes.
+        Nothing is written, and the etag stays, where nothing changes. KindAppendOnly for facts.
         """
-        target = self._writable(request.record.name)
+        target = self.writable(request.record.name)
+        if target.kind.option.append_only and not request.allow_missing:
+            raise KindAppendOnly(target.kind.collection)
         given = self._given(request, target.kind)
         old = await self._rows.find(connection, target, given.name)
         if old is None and request.allow_missing and not given.etag:
@@ -74,20 +77,30 @@ class RecordWriter:
                     raise
         if old is None:
             raise EtagMismatch(given.name) if given.etag else ResourceNotFound(given.name)
-        _require_etag(old, given.etag)
-        new = updated(target.kind, old, given, request.update_mask.paths)
-        settle_output_only(old, new)
-        settle_stored(target.kind, old, new)
-        self._check(target.kind, old, new)
-        if content_of(target.kind, new) == content_of(target.kind, old):
+        if target.kind.option.append_only:
+            raise KindAppendOnly(target.kind.collection)
+        new = self.changed(target.kind, old, given, request.update_mask.paths)
+        if new is None:
             return self._shown(target, old)
-        moment = self._stamp(target.kind, new)
+        moment = self.stamp(target.kind, new)
         await self._rows.replace(connection, target, new, moment)
         return self._shown(target, new)
 
+    def changed(self, kind: Kind, old: Message, given: Any, paths: Sequence[str]) -> Message | None:
+        """Give a record as an update leaves it, not yet stamped; None where nothing changes.
+
+        EtagMismatch, MaskInvalid, and FieldInvalid for what breaks the rules of the kind.
+        """
+        _require_etag(old, given.etag)
+        new = updated(kind, old, given, paths)
+        settle_output_only(old, new)
+        settle_stored(kind, old, new)
+        self._check(kind, old, new)
+        return None if content_of(kind, new) == content_of(kind, old) else new
+
     async def delete(self, connection: AsyncConnection, request: Any) -> None:
         """Delete a record; ResourceNotFound unless ``allow_missing``."""
-        target = self._writable(request.name)
+        target = self.writable(request.name)
         old = await self._rows.find(connection, target, request.name)
         if old is not None:
             _require_etag(old, request.etag)
@@ -95,7 +108,8 @@ class RecordWriter:
         elif request.etag or not request.allow_missing:
             raise EtagMismatch(request.name) if request.etag else ResourceNotFound(request.name)
 
-    def _writable(self, name: str) -> KindTable:
+    def writable(self, name: str) -> KindTable:
+        """Give the table that a name or collection leads to; KindUnknown, KindReadOnly."""
         collection = collection_of(name) or ""
         kind = self._kinds.get(collection)
         if kind is None:
@@ -110,22 +124,26 @@ class RecordWriter:
             raise FieldInvalid.of(RECORD, "must be set", "REQUIRED")
         record = type(request.record)()
         record.CopyFrom(request.record)
-        body = record.WhichOneof("body")
-        if body not in (None, kind.body_field):
-            problem = f"is no body of {kind.collection}; {kind.body_field} is"
-            raise FieldInvalid.of(f"{RECORD}.{body}", problem, "KIND_MISMATCH")
+        require_body(record, kind)
         return record
 
     async def _insert(self, connection: AsyncConnection, target: KindTable, record: Any) -> Message:
-        ids = target.kind.pattern.parse(record.name)
+        moment = self.made(target.kind, record)
+        await self._rows.add(connection, target, record, moment)
+        return self._shown(target, record)
+
+    def made(self, kind: Kind, record: Any) -> int:
+        """Make a named record that was given what is stored of it; give the moment.
+
+        FieldInvalid for what breaks the rules of the kind.
+        """
+        ids = kind.pattern.parse(record.name)
         if ids is None or not _ID.fullmatch(ids[-1]):
             raise FieldInvalid.of(f"{RECORD}.name", "is no name of a record", "NAME_INVALID")
         settle_output_only(None, record)
-        settle_stored(target.kind, None, record)
-        self._check(target.kind, None, record)
-        moment = self._stamp(target.kind, record)
-        await self._rows.add(connection, target, record, moment)
-        return self._shown(target, record)
+        settle_stored(kind, None, record)
+        self._check(kind, None, record)
+        return self.stamp(kind, record)
 
     def _check(self, kind: Kind, old: Message | None, new: Message) -> None:
         """Refuse what breaks the rules of the kind, and changes of what must stay."""
@@ -143,7 +161,7 @@ class RecordWriter:
         if found:
             raise FieldInvalid(*found)
 
-    def _stamp(self, kind: Kind, record: Any) -> int:
+    def stamp(self, kind: Kind, record: Any) -> int:
         """Fill in what the store says of a record; give the moment of the write."""
         moment = self._clock()
         known = {field.name for field in kind.envelope_fields}
@@ -160,6 +178,14 @@ class RecordWriter:
     def _shown(target: KindTable, record: Message) -> Message:
         """Give a record as it will be read: without secrets, times to the microsecond."""
         return target.codec.message(target.codec.row(record))
+
+
+def require_body(record: Any, kind: Kind) -> None:
+    """Refuse the body of another kind; FieldInvalid."""
+    body = record.WhichOneof("body")
+    if body not in (None, kind.body_field):
+        problem = f"is no body of {kind.collection}; {kind.body_field} is"
+        raise FieldInvalid.of(f"{RECORD}.{body}", problem, "KIND_MISMATCH")
 
 
 def _require_etag(record: Any, etag: str) -> None:

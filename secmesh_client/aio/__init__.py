@@ -1,6 +1,7 @@
 """The client for asyncio: the same names as in secmesh_client."""
 
 from secmesh_client.aio.channel import connect
+from secmesh_client.aio.ingest import ingest
 from secmesh_client.aio.paging import items, pages
 from secmesh_client.aio.streams import watch, whole
 from secmesh_client.refusal import CallRefused, StreamCut, Violation
@@ -14,6 +15,7 @@ __all__ = [
     "TokenFile",
     "Violation",
     "connect",
+    "ingest",
     "items",
     "pages",
     "watch",

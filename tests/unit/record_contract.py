@@ -26,6 +26,7 @@ import "secmesh/options/v1/field.proto";
 import "secmesh/options/v1/kind.proto";
 import "secmesh/options/v1/method.proto";
 import "secmesh/records/v1/aggregate.proto";
+import "secmesh/records/v1/ingest.proto";
 import "secmesh/records/v1/record_requests.proto";
 import "secmesh/records/v1/watch.proto";
 import "secmesh/records/v1/write_requests.proto";
@@ -45,6 +46,7 @@ message Record {
     Shelf shelf = 101;
     Tale tale = 102;
     Reading reading = 103;
+    Entry entry = 104;
   }
 }
 
@@ -105,6 +107,25 @@ message Reading {
   optional double value = 1;
 }
 
+message Entry {
+  option (secmesh.options.v1.kind) = {module: "store" collection: "entries" append_only: true};
+
+  optional string line = 1 [(buf.validate.field).string.max_len = 100];
+  google.protobuf.Timestamp at = 2;
+}
+
+message IngestRecordsRequest {
+  string parent = 1 [(google.api.resource_reference).type = "*"];
+  bool validate_only = 2;
+  string stream_id = 3;
+  repeated IngestItem items = 4 [(buf.validate.field).repeated.items.ignore = IGNORE_ALWAYS];
+}
+
+message IngestItem {
+  int64 sequence = 1;
+  Record record = 2 [(buf.validate.field).ignore = IGNORE_ALWAYS];
+}
+
 message CreateRecordRequest {
   string parent = 1 [
     (google.api.field_behavior) = REQUIRED,
@@ -154,6 +175,7 @@ message RecordWriteResult {
 message ListRecordsResponse {
   repeated Record records = 1;
   string next_page_token = 2;
+  map<string, Record> expanded = 3;
 }
 
 message WatchRecordsResponse {
@@ -223,6 +245,13 @@ service RecordService {
   rpc BatchWriteRecords(BatchWriteRecordsRequest) returns (BatchWriteRecordsResponse) {
     option (secmesh.options.v1.method).permission = "store.records.batch";
     option (google.api.http) = {post: "/store/v1/{parent=tenants/*}:batchWrite" body: "*"};
+  }
+  rpc IngestRecords(stream IngestRecordsRequest)
+      returns (stream secmesh.records.v1.IngestRecordsResponse) {
+    option (secmesh.options.v1.method) = {
+      permission: "store.records.ingest" timeout: {seconds: 600}
+    };
+    option (google.api.http) = {post: "/store/v1/{parent=tenants/*}:ingest" body: "*"};
   }
 }
 """.replace("RULES", RULES).replace("UUID", "ignore: IGNORE_IF_ZERO_VALUE string: {uuid: true}")

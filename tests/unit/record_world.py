@@ -15,7 +15,9 @@ from secmesh.records.v1 import record_requests_pb2
 from secmesh.records.v1.write_requests_pb2 import DeleteRecordRequest
 from tests.unit.record_contract import message, request_of, store_catalogue
 
-ITEMS, SHELVES, TALES = (f"tenants/acme/{each}" for each in ("items", "shelves", "tales"))
+ITEMS, SHELVES, TALES, ENTRIES = (
+    f"tenants/acme/{each}" for each in ("items", "shelves", "tales", "entries")
+)
 START = 1_795_262_400_000_000
 """First moment of the clock, in microseconds since 1970."""
 
@@ -27,9 +29,9 @@ class Records:
         self.store = store
         self.moment = START
         self.reads = RecordServicer(store_catalogue(), store)
-        self.writes = WriteServicer(store_catalogue(), store, self._tick)
+        self.writes = WriteServicer(store_catalogue(), store, self.tick)
 
-    def _tick(self) -> int:
+    def tick(self) -> int:
         self.moment += 1_000_000
         return self.moment
 

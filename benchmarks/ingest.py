@@ -1,0 +1,173 @@
+"""IngestRecords through gRPC against COPY into a temporary table and an upsert, without gRPC.
+
+Run with ``python -m benchmarks.ingest [ROWS]``. One PostgreSQL, one table with its indexes and
+references, the same rows: first import, then the same rows again. The server is a process of its
+own with every interceptor; the peer is psycopg alone, 10,000 rows a transaction, and checks no rule
+of the contract. Rounds alternate and the best of each counts.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psycopg
+import sqlalchemy as sa
+
+from mesh.embedded.postgres import PostgresServer
+from mesh.identity.keys import create_signing_key, sign_token
+from mesh.sql.postgres import open_postgres
+from mesh.sql.settings import Pool
+from mesh.sql.store import Store
+from mesh.sql.tables import Tables
+from secmesh.records.v1.ingest_pb2 import IngestRecordsResponse
+from secmesh_client.aio import ingest
+from secmesh_client.aio.channel import over
+from secmesh_client.outgoing import Outgoing
+from tests.unit.record_contract import PACKAGE, message, store_catalogue
+from tests.unit.record_world import ITEMS, SHELVES, record_of
+
+ROUNDS = 2
+PEER_ROWS = 10_000
+GOAL = 0.6
+"""Part of the peer's rows per second that is to be reached."""
+
+
+def records(count: int, round_: str) -> Iterator[Any]:
+    """Give records of 8 fields, each of its own serial, on a hundred shelves."""
+    for number in range(count):
+        yield record_of(
+            ITEMS,
+            title="a finding",
+            rank=number % 100,
+            origin="scanner",
+            sealed=True,
+            serial=f"{round_}-{number:08}",
+            tags=["a", "b"],
+            door={"colour": "red", "width": number},
+            shelf=f"{SHELVES}/shelf-{number % 100:06}",
+        )
+
+
+async def through_grpc(method: Any, given: list[Any]) -> float:
+    """Send records; give the seconds until the last is stored."""
+    started = time.perf_counter()
+    request = message("IngestRecordsRequest", parent="tenants/acme")
+    count = 0
+    async for result in ingest(method, request, given):
+        if result.HasField("error"):
+            raise RuntimeError(result.error.message)
+        count += 1
+    assert count == len(given)
+    return time.perf_counter() - started
+
+
+def rows_of(store: Store, given: list[Any]) -> tuple[list[str], list[list[Any]]]:
+    """Write the peer's rows beforehand: it is not asked to."""
+    target = store.target("items")
+    dialect = store.engine.dialect
+    made = []
+    for number, record in enumerate(given):
+        record.name = f"{ITEMS}/peer-{record.item.serial}-{number}"
+        record.create_time.GetCurrentTime()
+        record.update_time.CopyFrom(record.create_time)
+        record.etag = f"{number:032x}"
+        made.append(target.codec.row(record))
+    names = list(made[0])
+    moments = {name: target.table.c[name].type.bind_processor(dialect) for name in names}
+    convert = {name: moments[name] for name in ("create_time", "update_time")}
+    return names, [
+        [convert[name](value) if name in convert else value for name, value in row.items()]
+        for row in made
+    ]
+
+
+def peer(url: str, names: list[str], rows: list[list[Any]]) -> float:
+    """Write rows by COPY and upsert; give the seconds."""
+    columns = ", ".join(names)
+    kept = {"tenant_id", "id", "serial", "create_time", "update_time", "etag"}
+    changed = [name for name in names if name not in kept]
+    sets = ", ".join(f"{name} = excluded.{name}" for name in changed)
+    old = ", ".join(f"items.{name}" for name in changed)
+    new = ", ".join(f"excluded.{name}" for name in changed)
+    upsert = (
+        f"INSERT INTO items ({columns}) SELECT {columns} FROM peer ON CONFLICT (tenant_id, serial) "  # noqa: S608 - names of columns
+        f"DO UPDATE SET {sets} WHERE ({old}) IS DISTINCT FROM ({new})"
+    )
+    with psycopg.connect(url) as connection:
+        started = time.perf_counter()
+        for first in range(0, len(rows), PEER_ROWS):
+            with connection.transaction(), connection.cursor() as cursor:
+                cursor.execute("CREATE TEMP TABLE peer (LIKE items) ON COMMIT DROP")
+                with cursor.copy(f"COPY peer ({columns}) FROM STDIN") as copy:
+                    for row in rows[first : first + PEER_ROWS]:
+                        copy.write_row(row)
+                cursor.execute(upsert)  # type: ignore[call-overload]  # made of names of columns
+        return time.perf_counter() - started
+
+
+async def main(count: int) -> int:
+    """Print rows per second of both, and the ratio."""
+    with tempfile.TemporaryDirectory() as folder:
+        keys = Path(folder) / "keys"
+        create_signing_key(keys)
+        with PostgresServer(Path(folder) / "data") as postgres:
+            url = postgres.create_database("bench")
+            command = [sys.executable, "-m", "tests.service.record_server", url, str(keys)]
+            with subprocess.Popen(  # noqa: ASYNC220  # nothing else runs yet
+                command, stdout=subprocess.PIPE, text=True
+            ) as server:
+                try:
+                    assert server.stdout is not None
+                    line = server.stdout.readline().removeprefix("LISTENING ")
+                    return await measure(json.loads(line)["address"], keys, url, count)
+                finally:
+                    server.kill()
+
+
+async def measure(address: str, keys: Path, url: str, count: int) -> int:
+    engine = open_postgres(sa.make_url(url), Pool())
+    store = Store(engine, Tables(store_catalogue()), page_key=b"k" * 32)
+    token = sign_token(keys, subject="bench", tenant="acme", permissions=("store.*.*",))
+    best: dict[str, float] = {}
+
+    def note(what: str, seconds: float) -> None:
+        best[what] = max(best.get(what, 0.0), count / seconds)
+
+    async with over(grpc.aio.insecure_channel(address), Outgoing("", token)) as channel:
+        method = channel.stream_stream(
+            f"/{PACKAGE}.RecordService/IngestRecords",
+            request_serializer=message("IngestRecordsRequest").__class__.SerializeToString,
+            response_deserializer=IngestRecordsResponse.FromString,
+        )
+        shelves = [
+            record_of(f"{SHELVES}/shelf-{number:06}", room="r", place=number)
+            for number in range(100)
+        ]
+        await through_grpc(method, shelves)
+        for round_ in range(ROUNDS):
+            names, rows = rows_of(store, list(records(count, f"p{round_}")))
+            note("first, peer", peer(url, names, rows))
+            note("again, peer", peer(url, names, rows))
+            given = list(records(count, f"g{round_}"))
+            note("first, gRPC", await through_grpc(method, given))
+            note("again, gRPC", await through_grpc(method, given))
+    await engine.dispose()
+    ratios = {}
+    for what in ("first", "again"):
+        ratios[what] = best[f"{what}, gRPC"] / best[f"{what}, peer"]
+        print(
+            f"{what:<6} peer {best[f'{what}, peer']:>9,.0f} rows/s"
+            f"   gRPC {best[f'{what}, gRPC']:>9,.0f} rows/s   ratio {ratios[what]:.2f}"
+        )
+    return 0 if ratios["first"] >= GOAL else 1
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000)))

@@ -1,0 +1,339 @@
+"""Records of a stream written a chunk at a time: each by itself, all of them at once.
+
+A chunk is one transaction, or a few where records of it are of the same row. The rules are
+those of single writes (``mesh.records.writing``); only finding and writing rows is done for
+the whole chunk. If the database refuses it, it is cut in halves until the culprit is alone.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mesh.errors import (
+    DependencyUnavailable,
+    EtagMismatch,
+    FieldInvalid,
+    KindAppendOnly,
+    ReferenceNotFound,
+    Refusal,
+)
+from mesh.identifiers import derived_uuid
+from mesh.records.etag import ETAG
+from mesh.records.ingest_item import NEW, REJECTED, UNCHANGED, UNDECIDED, UPDATED, Item
+from mesh.records.writing import RECORD, RecordWriter
+from mesh.sql.bulk import BulkRows, Key
+from mesh.sql.postgres import sqlstate
+from mesh.sql.references import ID
+from mesh.sql.rows import Rows
+from mesh.sql.store import Store
+from mesh.sql.tables import KindTable
+
+_ATTEMPTS = 4
+"""Times that a transaction is tried which others got in the way of."""
+_IN_THE_WAY = ("40P01", "40001")
+"""SQLSTATE of a deadlock, and of writers that cannot be put in an order."""
+_BREATH = 200
+"""Records prepared before other calls are served."""
+
+
+class ChunkWriter:
+    """Writes chunks of one tenant's records; ``stream`` is the UUID that names new ones."""
+
+    def __init__(self, store: Store, writer: RecordWriter, tenant: str, stream: str) -> None:
+        self._store = store
+        self._writer = writer
+        self._rows = Rows(store)
+        self._bulk = BulkRows(store)
+        self._tenant = tenant
+        self._stream = stream
+
+    async def write(self, items: Sequence[Item], *, keep: bool = True) -> None:
+        """Decide items, in their order where they are of one record; with ``keep`` for good.
+
+        What an item broke stands in it; it stands in nobody's way.
+        """
+        waiting = [item for item in items if item.outcome is not REJECTED]
+        for item in waiting:
+            self._name(item)
+        while waiting:
+            wave, waiting = _first_of_each(waiting)
+            await self._transact(wave, keep=keep)
+            waiting = sorted(
+                [*waiting, *(item for item in wave if item.outcome is UNDECIDED)],
+                key=lambda item: item.sequence,
+            )
+
+    def _name(self, item: Item) -> None:
+        """Name a record that has no key, the same whenever it is sent."""
+        if item.fields:
+            return
+        new_id = derived_uuid(self._stream, item.sequence)
+        item.name = item.target.kind.pattern.format(self._tenant, new_id)
+        if not self._bulk.tells_collisions:
+            item.fields, item.key = (ID,), (new_id,)
+
+    async def _transact(self, wave: Sequence[Item], *, keep: bool) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                await self._try(wave, keep=keep)
+            except DependencyUnavailable as error:
+                cause = error.__cause__
+                blocked = isinstance(cause, sa.exc.DBAPIError) and sqlstate(cause) in _IN_THE_WAY
+                if not blocked or attempt == _ATTEMPTS:
+                    raise
+            else:
+                return
+
+    async def _try(self, wave: Sequence[Item], *, keep: bool) -> None:
+        for item in wave:
+            item.begin()
+        async with self._store.transaction() as connection, connection.begin_nested() as savepoint:
+            for group in _groups(wave):
+                await self._write_group(connection, group)
+            if not keep:
+                await savepoint.rollback()
+
+    async def _write_group(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
+        """Write records of one kind that are of different rows."""
+        target = items[0].target
+        found = await self._find(connection, target, items)
+        fresh: list[Item] = []
+        known: list[Item] = []
+        for number, item in enumerate(items):
+            if number % _BREATH == _BREATH - 1:
+                await asyncio.sleep(0)
+            at = found.get((*item.fields, item.key))
+            if at is None:
+                _attempt(self._prepare_new, item, fresh)
+            else:
+                item.name = target.kind.pattern.format(self._tenant, at[0])
+                if not self._is_same(item, at[1]):
+                    known.append(item)
+        changed = await self._prepare_changed(connection, target, known)
+        fresh = await self._with_references(connection, target, fresh, changed)
+        changed = [item for item in changed if item.outcome is not REJECTED]
+        await self._store_all(connection, changed, self._replace, UPDATED)
+        await self._store_all(connection, fresh, self._add, NEW)
+
+    async def _find(
+        self, connection: AsyncConnection, target: KindTable, items: Sequence[Item]
+    ) -> dict[tuple[Any, ...], tuple[str, str]]:
+        """Give id and etag of the rows that items are known by."""
+        by_fields: dict[tuple[str, ...], list[Key]] = {}
+        for item in items:
+            if item.fields:
+                by_fields.setdefault(tuple(item.fields), []).append(item.key)
+        has_etag = ETAG in target.codec.fields
+        columns = (ID, ETAG) if has_etag else (ID,)
+        found: dict[tuple[Any, ...], tuple[str, str]] = {}
+        for fields, keys in by_fields.items():
+            rows = await self._bulk.find(connection, target, self._tenant, fields, keys, columns)
+            for key, row in rows.items():
+                found[(*fields, key)] = (str(row[0]), str(row[1]) if has_etag else "")
+        return found
+
+    def _prepare_new(self, item: Item) -> None:
+        """Make what is to be stored of a record that is not there."""
+        if item.given.etag:
+            raise EtagMismatch(item.given.name or item.target.kind.collection)
+        if not item.name:
+            new_id = derived_uuid(self._stream, item.sequence)
+            item.name = item.target.kind.pattern.format(self._tenant, new_id)
+        item.record = self._named(item)
+        item.moment = self._writer.made(item.target.kind, item.record)
+        item.row = item.target.codec.row(item.record)
+
+    def _is_same(self, item: Item, etag: str) -> bool:
+        """Tell whether a record is there already, by its etag; else it must be looked at."""
+        if not etag or item.given.etag not in ("", etag):
+            return False
+        record = self._named(item)
+        try:
+            self._writer.made(item.target.kind, record)
+        except FieldInvalid:
+            # The fields of a change alone are not a whole record.
+            return False
+        if record.etag != etag:
+            return False
+        item.outcome = UNCHANGED
+        return True
+
+    @staticmethod
+    def _named(item: Item) -> Any:
+        record = type(item.given)()
+        record.CopyFrom(item.given)
+        record.name = item.name
+        return record
+
+    async def _prepare_changed(
+        self, connection: AsyncConnection, target: KindTable, items: Sequence[Item]
+    ) -> list[Item]:
+        """Make what is to be stored of records that are there, where they change."""
+        if not items:
+            return []
+        ids = [item.name.rpartition("/")[2] for item in items]
+        stored = await self._bulk.load(connection, target, self._tenant, ids)
+        changed: list[Item] = []
+
+        def prepare(item: Item) -> None:
+            old = stored[item.name.rpartition("/")[2]]
+            new: Any = self._writer.changed(target.kind, old, self._named(item), ())
+            if new is None:
+                item.outcome = UNCHANGED
+                return
+            if target.kind.option.append_only:
+                raise KindAppendOnly(target.kind.collection)
+            item.record, item.moment = new, self._writer.stamp(target.kind, new)
+            item.row = target.codec.row(new)
+
+        for number, item in enumerate(items):
+            if number % _BREATH == _BREATH - 1:
+                await asyncio.sleep(0)
+            _attempt(prepare, item, changed)
+        return [item for item in changed if item.outcome is UNDECIDED]
+
+    async def _with_references(
+        self,
+        connection: AsyncConnection,
+        target: KindTable,
+        fresh: Sequence[Item],
+        changed: Sequence[Item],
+    ) -> list[Item]:
+        """Reject what refers to nothing; give the new records that are left.
+
+        A record may refer to new ones of its kind that come before it.
+        """
+        own = target.kind.collection
+        missing: dict[str, set[str]] = {}
+        for field, pattern in target.kind.references.items():
+            collection = pattern.text.split("/")[2]
+            wanted = {
+                str(item.row[field]) for item in (*fresh, *changed) if item.row and item.row[field]
+            }
+            if wanted:
+                there = await self._bulk.present(connection, collection, self._tenant, wanted)
+                missing[field] = wanted - there
+        if not any(missing.values()):
+            return list(fresh)
+        within = {f for f in missing if target.kind.references[f].text.split("/")[2] == own}
+        made: set[str] = set()
+        left = []
+        new = set(fresh)
+        for item in sorted((*fresh, *changed), key=lambda each: each.sequence):
+            row = item.row or {}
+            for field, ids in missing.items():
+                if row[field] in ids and not (field in within and row[field] in made):
+                    name = target.kind.references[field].format(self._tenant, row[field])
+                    item.reject(ReferenceNotFound(field, name))
+                    break
+            else:
+                if item in new:
+                    made.add(row[ID])
+                    left.append(item)
+        return left
+
+    async def _store_all(
+        self,
+        connection: AsyncConnection,
+        items: Sequence[Item],
+        store: "Callable[[AsyncConnection, Sequence[Item]], Any]",
+        outcome: Any,
+    ) -> None:
+        """Write prepared items; where the database refuses, each half by itself."""
+        if not items:
+            return
+        target = items[0].target
+        if target.kind.option.history or any(item.collided > 1 for item in items):
+            for item in items:
+                await self._store_one(connection, item, outcome)
+            return
+        try:
+            async with connection.begin_nested():
+                await store(connection, items)
+        except (sa.exc.IntegrityError, sa.exc.DataError):
+            if len(items) == 1:
+                await self._store_one(connection, items[0], outcome)
+                return
+            middle = len(items) // 2
+            await self._store_all(connection, items[:middle], store, outcome)
+            await self._store_all(connection, items[middle:], store, outcome)
+
+    async def _add(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
+        rows = [item.row for item in items if item.row is not None]
+        added = await self._bulk.add(connection, items[0].target, rows)
+        for item, row in zip(items, rows, strict=True):
+            if row[ID] in added:
+                item.outcome = NEW
+            else:
+                # Looked for once more, by its key; then whatever is in its way is named.
+                item.collided += 1
+                if not item.fields:
+                    item.fields, item.key = (ID,), (row[ID],)
+
+    async def _replace(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
+        rows = [item.row for item in items if item.row is not None]
+        await self._bulk.replace(connection, items[0].target, self._tenant, rows)
+        for item in items:
+            item.outcome = UPDATED
+
+    async def _store_one(self, connection: AsyncConnection, item: Item, outcome: Any) -> None:
+        """Write one item alone, so that what it breaks can be told."""
+        write = self._rows.add if outcome == NEW else self._rows.replace
+        try:
+            await write(connection, item.target, item.record, item.moment)
+        except Refusal as refused:
+            item.reject(refused)
+        except sa.exc.DataError:
+            item.reject(FieldInvalid.of(RECORD, "holds what the store cannot keep"))
+        else:
+            item.outcome = outcome
+
+
+def _attempt(prepare: Callable[[Item], None], item: Item, prepared: list[Item]) -> None:
+    try:
+        prepare(item)
+    except Refusal as refused:
+        item.reject(refused)
+    else:
+        prepared.append(item)
+
+
+def _first_of_each(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
+    """Split off the items that are the first of their record."""
+    wave: list[Item] = []
+    later: list[Item] = []
+    seen = set()
+    for item in items:
+        identity = item.identity
+        if identity is not None and identity in seen:
+            later.append(item)
+        else:
+            seen.add(identity)
+            wave.append(item)
+    return wave, later
+
+
+def _groups(wave: Sequence[Item]) -> Iterable[Sequence[Item]]:
+    """Put items together by kind: kinds after those that they refer to, then by name.
+
+    Every writer keeps to this order, so that none waits for another in a circle.
+    """
+    by_kind: dict[str, list[Item]] = {}
+    for item in wave:
+        by_kind.setdefault(item.target.kind.collection, []).append(item)
+    done: list[str] = []
+
+    def visit(collection: str, above: tuple[str, ...] = ()) -> None:
+        if collection in done or collection in above or collection not in by_kind:
+            return
+        kind = by_kind[collection][0].target.kind
+        for pattern in kind.references.values():
+            visit(pattern.text.split("/")[2], (*above, collection))
+        done.append(collection)
+
+    for collection in sorted(by_kind):
+        visit(collection)
+    return [by_kind[collection] for collection in done]

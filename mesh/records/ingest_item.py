@@ -1,0 +1,91 @@
+"""One record of a stream, from its arrival to its result."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mesh.contract.catalogue import Kind
+from mesh.contract.names import tenant_of
+from mesh.errors import FieldInvalid, Refusal
+from mesh.records.ingest_keys import Keys
+from mesh.records.writing import RECORD, require_body
+from mesh.sql.bulk import Key, Row
+from mesh.sql.references import ID
+from mesh.sql.tables import KindTable
+from secmesh.records.v1 import ingest_pb2
+
+Outcome = ingest_pb2.IngestResult.Outcome
+NEW, UPDATED = ingest_pb2.IngestResult.OUTCOME_NEW, ingest_pb2.IngestResult.OUTCOME_UPDATED
+UNCHANGED = ingest_pb2.IngestResult.OUTCOME_UNCHANGED
+REJECTED = ingest_pb2.IngestResult.OUTCOME_REJECTED
+UNDECIDED = ingest_pb2.IngestResult.OUTCOME_UNSPECIFIED
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """A record with what is known of it so far."""
+
+    sequence: int
+    given: Any
+    """As it came; never changed."""
+    target: KindTable
+    fields: Sequence[str] = ()
+    """By which it is known; empty for one that is surely new."""
+    key: Key = ()
+    name: str = ""
+    """As it will be stored."""
+    outcome: "Outcome.ValueType" = UNDECIDED
+    error: Refusal | None = None
+    record: Any = None
+    """What is to be stored, and below it as its row."""
+    row: Row | None = None
+    moment: int = 0
+    collided: int = 0
+    """How often another row stood in its place when it was written."""
+
+    def reject(self, error: Refusal) -> None:
+        self.outcome, self.error = REJECTED, error
+
+    def begin(self) -> None:
+        """Forget what a transaction decided that was undone."""
+        self.outcome, self.error, self.record, self.row = UNDECIDED, None, None, None
+
+    @property
+    def identity(self) -> tuple[str, Sequence[str], Key] | None:
+        """By which another item is seen to be of the same record; None if none can be."""
+        return (self.target.kind.collection, self.fields, self.key) if self.fields else None
+
+    def result(self, request_id: str, *, durable: bool) -> ingest_pb2.IngestResult:
+        """Tell what became of it."""
+        if self.error is not None:
+            return ingest_pb2.IngestResult(
+                sequence=self.sequence, outcome=REJECTED, error=self.error.status(request_id)
+            )
+        return ingest_pb2.IngestResult(
+            sequence=self.sequence, outcome=self.outcome, name=self.name, durable=durable
+        )
+
+
+def identify(item: Item, keys: Keys, tenant: str) -> None:
+    """Find out by what a record is known: its name, or a key of its kind.
+
+    Raises FieldInvalid for names of other kinds and tenants, and what keys raise.
+    """
+    kind = item.target.kind
+    require_body(item.given, kind)
+    if item.given.name:
+        ids = _ids(kind, item.given.name, tenant)
+        item.fields, item.key, item.name = (ID,), (ids[-1],), item.given.name
+    elif (known := keys.of(item.given, tenant)) is not None:
+        item.fields, item.key = known
+
+
+def _ids(kind: Kind, name: str, tenant: str) -> Sequence[str]:
+    ids = kind.pattern.parse(name)
+    if ids is None:
+        raise FieldInvalid.of(
+            f"{RECORD}.name", f"must be of the form {kind.pattern.text}", "NAME_INVALID"
+        )
+    if tenant_of(name) != tenant:
+        raise FieldInvalid.of(f"{RECORD}.name", f"is not under tenants/{tenant}", "PARENT_MISMATCH")
+    return ids

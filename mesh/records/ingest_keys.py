@@ -1,0 +1,69 @@
+"""By what a record of a stream is known: its name, its natural key, or a unique field."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+
+from mesh.contract.catalogue import Kind, field_option
+from mesh.sql.bulk import Key
+from mesh.sql.references import referred_id
+from mesh.sql.types import Storage, sortable, storage_of
+from mesh.sql.values import scalar_encoder
+
+ReadKey = Callable[[Any, str], Key]
+"""Reads a key from a record of a tenant; FieldInvalid, ReferenceNotFound."""
+
+
+class Keys:
+    """The keys of one kind."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+        natural = tuple(kind.option.natural_key)
+        fields = {field.name: field for field in (*kind.envelope_fields, *kind.descriptor.fields)}
+        # What databases do not compare alike is no key here.
+        usable = natural and all(sortable(fields[name]) for name in natural)
+        self._natural = self._reader([fields[name] for name in natural]) if usable else None
+        self._natural_fields = natural
+        self._unique = [
+            (field.name, self._reader([field]))
+            for field in fields.values()
+            if field_option(field).unique and sortable(field)
+        ]
+
+    def of(self, record: Any, tenant: str) -> tuple[Sequence[str], Key] | None:
+        """Give the fields and the values of an unnamed record's key; None if it has none."""
+        if self._natural is not None:
+            return self._natural_fields, self._natural(record, tenant)
+        for name, read in self._unique:
+            key = read(record, tenant)
+            if key[0] is not None:
+                return (name,), key
+        return None
+
+    def _reader(self, fields: Sequence[FieldDescriptor]) -> ReadKey:
+        parts = [self._part(field) for field in fields]
+
+        def read(record: Any, tenant: str) -> Key:
+            return tuple(part(record, tenant) for part in parts)
+
+        return read
+
+    def _part(self, field: FieldDescriptor) -> Callable[[Any, str], Any]:
+        body = self._kind.body_field if field.containing_type == self._kind.descriptor else None
+        pattern = self._kind.references.get(field.name)
+        scalar = storage_of(field) in (Storage.SCALAR, Storage.TIMESTAMP, Storage.DURATION)
+        convert = scalar_encoder(field, binary=True) if scalar else None
+        name, optional = field.name, field.has_presence
+
+        def read(record: Any, tenant: str) -> Any:
+            holder = record if body is None else getattr(record, body)
+            if optional and not holder.HasField(name):
+                return None
+            value = getattr(holder, name)
+            if pattern is not None:
+                return referred_id(name, pattern, value, tenant)
+            return value if convert is None else convert(value)
+
+        return read

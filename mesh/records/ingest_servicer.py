@@ -1,0 +1,142 @@
+"""IngestRecords: a stream of records in, a stream of what became of them out."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from google.rpc import code_pb2, status_pb2
+
+from mesh.contract.catalogue import Catalogue
+from mesh.contract.names import collection_of, tenant_of
+from mesh.errors import FieldInvalid, PermissionMissing, Refusal
+from mesh.identifiers import MAX_SEQUENCE, new_uuid
+from mesh.records.ingest import ChunkWriter
+from mesh.records.ingest_item import Item, identify
+from mesh.records.ingest_keys import Keys
+from mesh.records.ingest_stream import Inbox
+from mesh.records.moments import Clock
+from mesh.records.writing import RecordWriter
+from mesh.server.call import current_call
+from mesh.sql.store import Store
+from mesh.sql.tables import KindTable
+from secmesh.records.v1 import ingest_pb2
+
+_VERBS = ("create", "update")
+"""What a caller must be allowed to do with each kind of a stream."""
+
+
+class IngestServicer:
+    """Answers IngestRecords of a RecordService; see docs/RECORDS.md for its promises."""
+
+    def __init__(self, catalogue: Catalogue, store: Store, clock: Clock) -> None:
+        """Write the record kinds of a catalogue."""
+        self._catalogue = catalogue
+        self._store = store
+        self._writer = RecordWriter(store, catalogue.record_kinds, clock)
+
+    async def IngestRecords(  # noqa: N802  # the contract's name
+        self, requests: AsyncIterator[Any], _context: object
+    ) -> AsyncIterator[ingest_pb2.IngestRecordsResponse]:
+        """Give what became of each record, in their order, as they are stored.
+
+        Records are refused one by one; the stream ends at a kind that the caller may not or
+        nobody can write (PermissionMissing, KindReadOnly, KindUnknown) and at what is no
+        stream (FieldInvalid): what was answered before stays.
+        """
+        first = await anext(aiter(requests), None)
+        if first is None or not first.parent:
+            raise FieldInvalid.of("parent", "must be set in the first message", "REQUIRED")
+        stream = _Stream(first, self._catalogue, self._writer, self._store)
+        async with Inbox(_all(first, requests)).reading() as chunks:
+            async for chunk in chunks:
+                items, problem = stream.admitted(chunk)
+                if items:
+                    yield await stream.write(items)
+                if problem is not None:
+                    raise problem
+        yield ingest_pb2.IngestRecordsResponse(
+            stream_id=stream.id, ended=status_pb2.Status(code=code_pb2.OK)
+        )
+
+
+async def _all(first: Any, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    yield first
+    async for request in requests:
+        for field in ("parent", "validate_only", "stream_id"):
+            value = getattr(request, field)
+            if value and value != getattr(first, field):
+                raise FieldInvalid.of(field, "is another than in the first message", "NOT_ALLOWED")
+        yield request
+
+
+class _Stream:
+    """What holds for all of one stream."""
+
+    def __init__(
+        self, first: Any, catalogue: Catalogue, writer: RecordWriter, store: Store
+    ) -> None:
+        """Refuse a stream of a collection that the caller may not or nobody can write."""
+        self.id: str = first.stream_id or new_uuid()
+        self._collections = {
+            kind.body_field: collection for collection, kind in catalogue.record_kinds.items()
+        }
+        self._writer = writer
+        self._keep = not first.validate_only
+        self._tenant = tenant_of(first.parent) or ""
+        self._chunks = ChunkWriter(store, writer, self._tenant, self.id)
+        self._targets: dict[str, tuple[KindTable, Keys]] = {}
+        self._last = 0
+        self._only = collection_of(first.parent) or ""
+        if self._only:
+            self._target(self._only)
+
+    def admitted(self, chunk: Sequence[Any]) -> tuple[list[Item], Refusal | None]:
+        """Give the items up to what ends the stream, and that if there is such."""
+        items: list[Item] = []
+        for each in chunk:
+            try:
+                items.append(self._item(each))
+            except Refusal as problem:
+                return items, problem
+        return items, None
+
+    async def write(self, items: Sequence[Item]) -> ingest_pb2.IngestRecordsResponse:
+        """Decide items, and tell what became of them."""
+        await self._chunks.write(items, keep=self._keep)
+        request_id = current_call().request_id
+        return ingest_pb2.IngestRecordsResponse(
+            results=[item.result(request_id, durable=self._keep) for item in items],
+            durable_sequence=items[-1].sequence if self._keep else 0,
+            stream_id=self.id,
+        )
+
+    def _item(self, each: Any) -> Item:
+        if not self._last < each.sequence < MAX_SEQUENCE:
+            problem = f"must lie above {self._last} and below {MAX_SEQUENCE}"
+            raise FieldInvalid.of("items.sequence", problem, "SEQUENCE")
+        self._last = each.sequence
+        collection = self._only or self._collection(each.record)
+        target, keys = self._target(collection)
+        item = Item(each.sequence, each.record, target)
+        try:
+            identify(item, keys, self._tenant)
+        except Refusal as refused:
+            item.reject(refused)
+        return item
+
+    def _collection(self, record: Any) -> str:
+        """Tell a record's collection by its name, else by its body; KindUnknown."""
+        if named := collection_of(record.name):
+            return named
+        return self._collections.get(record.WhichOneof("body"), "")
+
+    def _target(self, collection: str) -> tuple[KindTable, Keys]:
+        """Give the table of a collection; refuse one that is not the caller's to write."""
+        known = self._targets.get(collection)
+        if known is None:
+            target = self._writer.writable(f"tenants/{self._tenant}/{collection}")
+            for verb in _VERBS:
+                needed = target.kind.permission(verb)
+                if not current_call().caller.permits(needed):
+                    raise PermissionMissing(needed)
+            known = self._targets[collection] = (target, Keys(target.kind))
+        return known
