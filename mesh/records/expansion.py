@@ -6,11 +6,11 @@ from typing import Any
 from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mesh.contract.catalogue import NAME
 from mesh.contract.names import collection_of, tenant_of
 from mesh.errors import FieldInvalid, MaskInvalid, PermissionMissing
 from mesh.records.mask import ReadMask
 from mesh.server.call import current_call
-from mesh.sql.codec import NAME
 from mesh.sql.order import RECORD
 from mesh.sql.references import ID
 from mesh.sql.store import Store

@@ -7,7 +7,7 @@ import os
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, NoReturn, TypeVar
 
 import sqlalchemy as sa
@@ -59,6 +59,8 @@ class Deployable(Generic[Settings]):
     settings: type[Settings]
     build_server: Callable[[Settings], Awaitable[Server]]
     """Puts the service together, ready to start."""
+    isolated: bool = False
+    """Whether PostgreSQL itself keeps tenants apart (``mesh.sql.isolation``)."""
 
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Run a command and give its exit code: 0 done, 1 failed, 2 wrong usage."""
@@ -113,8 +115,9 @@ class Deployable(Generic[Settings]):
         if settings.database == "sqlite://":
             problem = "workers share their database: a scratch database is of one process"
             raise EngineUrlError(problem)
-        store = await open_store(settings, load_catalogue(self.package))
-        await store.engine.dispose()
+        await close_store(
+            await open_store(settings, load_catalogue(self.package), isolated=self.isolated)
+        )
         prefix = settings.prefix()
         page_key = settings.page_key or secrets.token_hex(32)
         command = [sys.executable, "-m", self.module, "serve"]
@@ -123,11 +126,14 @@ class Deployable(Generic[Settings]):
 
     async def _migrate(self, settings: Settings, arguments: argparse.Namespace) -> None:
         """Bring the database to what the contract says, or show what that would take."""
-        engine = open_database(settings)
+        application = open_database(settings)
+        engine = open_owner(settings) or application
         try:
-            tables = Tables(load_catalogue(self.package))
-            sys.stdout.write(await run_migrate(engine, tables, arguments))
+            tables = Tables(load_catalogue(self.package), isolated=self.isolated)
+            role = None if engine is application else application.url.username
+            sys.stdout.write(await run_migrate(engine, tables, arguments, role))
         finally:
+            await application.dispose()
             await engine.dispose()
 
 
@@ -139,17 +145,32 @@ def open_database(settings: ServiceSettings) -> AsyncEngine:
     return open_engine(url, settings.pool)
 
 
-async def open_store(settings: ServiceSettings, catalogue: Catalogue) -> Store:
+def open_owner(settings: ServiceSettings) -> AsyncEngine | None:
+    """Open the database as the owner of its tables; None if the settings name none."""
+    url = settings.owner_database
+    return open_engine(url, replace(settings.pool, name="owner", size=1)) if url else None
+
+
+async def open_store(
+    settings: ServiceSettings, catalogue: Catalogue, *, isolated: bool = False
+) -> Store:
     """Open the database; MigrationRefused if it is not what the contract says."""
-    engine = open_database(settings)
-    tables = Tables(catalogue)
-    try:
-        await require_schema(engine, tables)
-    except BaseException:
-        await engine.dispose()
-        raise
+    engine, owner = open_database(settings), open_owner(settings)
     page_key = settings.page_key.encode() or secrets.token_bytes(32)
-    return Store(engine, tables, page_key=page_key)
+    store = Store(engine, Tables(catalogue, isolated=isolated), page_key=page_key, owner=owner)
+    try:
+        await require_schema(engine, store.tables, owner=owner)
+    except BaseException:
+        await close_store(store)
+        raise
+    return store
+
+
+async def close_store(store: Store) -> None:
+    """Close the connections of a store."""
+    await store.engine.dispose()
+    if store.has_owner:
+        await store.owner.dispose()
 
 
 class Probe:

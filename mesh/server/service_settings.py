@@ -25,6 +25,13 @@ class ServiceSettings(ServerSettings):
         description="such as sqlite:////var/lib/secmesh/inventory.db or "
         "postgresql://user:password@host/inventory; empty for a file in the home",
     )
+    database_migrate_url: str = Field(
+        "",
+        validation_alias="DATABASE_MIGRATE_URL",
+        repr=False,
+        description="the same database for the role that owns the tables: needed to migrate, to "
+        "make parts of logs and to forget old changes where the database keeps tenants apart",
+    )
     pool_size: int = Field(8, ge=1, le=500, description="connections kept to the database")
     pool_overflow: int = Field(8, ge=0, le=500, description="connections beyond those, for a time")
     pool_wait_seconds: float = Field(
@@ -32,6 +39,12 @@ class ServiceSettings(ServerSettings):
     )
     pool_connect_seconds: int = Field(
         5, ge=2, le=60, description="longest wait for PostgreSQL to take a new connection"
+    )
+    change_days: float = Field(
+        7,
+        gt=0,
+        le=3650,
+        description="how long changes are kept for those who watch records",
     )
     jwks: str = Field(
         "", description="key set of the token issuer, a file or an https URL; empty for the home's"
@@ -60,6 +73,11 @@ class ServiceSettings(ServerSettings):
     def database(self) -> str:
         """The URL of the database. Raises EngineUrlError if the service has no use for it."""
         return self.database_url
+
+    @property
+    def owner_database(self) -> str:
+        """The URL of the database for the role that owns its tables; empty if it is the same."""
+        return self.database_migrate_url
 
     @property
     def key_set(self) -> str:

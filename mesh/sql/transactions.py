@@ -34,6 +34,11 @@ class Transactions:
         self._shared: dict[asyncio.Task[Any] | None, AsyncConnection] = {}
 
     @property
+    def has_owner(self) -> bool:
+        """Whether this process can work on the whole store."""
+        return self._owner is not None or not self.isolated
+
+    @property
     def owner(self) -> AsyncEngine:
         """The engine for work on the whole store; OwnerMissing if this process has none."""
         if self._owner is not None:

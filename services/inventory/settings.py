@@ -74,13 +74,6 @@ class InventorySettings(ServiceSettings):
         "embedded server",
     )
 
-    change_days: float = Field(
-        7,
-        gt=0,
-        le=3650,
-        description="how long changes are kept for those who watch records",
-    )
-
     @field_validator("accounts")
     @classmethod
     def _has_grants(cls, value: str) -> str:

@@ -1,14 +1,18 @@
 """The security service: ``python -m services.security serve|migrate``."""
 
+from datetime import timedelta
+
 import grpc
 
 from mesh.contract.catalogue import load_catalogue
 from mesh.identity.token import TokenVerifier
 from mesh.records.servicer import RecordServicer
-from mesh.server.deployable import Deployable, Probe, end_process, open_store
+from mesh.records.watch_servicer import WatchServicer
+from mesh.server.deployable import Deployable, Probe, close_store, end_process, open_store
 from mesh.server.serve import Server
 from mesh.sql.answers import Answers
 from services.security.settings import SecuritySettings
+from services.security.upkeep import Upkeep
 
 PACKAGE = "secmesh.security.v1"
 
@@ -17,19 +21,24 @@ async def build_server(settings: SecuritySettings) -> Server:
     """Put the service together, ready to start."""
     catalogue = load_catalogue(PACKAGE)
     verifier = TokenVerifier(settings.key_set, settings.issuer, settings.audience)
-    store = await open_store(settings, catalogue)
+    store = await open_store(settings, catalogue, isolated=True)
+    upkeep = Upkeep(store, timedelta(days=settings.change_days))
+    upkeep.start()
     probe = Probe(settings)
 
     def register(target: grpc.aio.Server) -> None:
         RecordServicer(catalogue, store).add_to(target)
+        WatchServicer(catalogue, store, server.draining).add_to(target)
 
     async def dispose() -> None:
+        await upkeep.close()
         await probe.close()
-        await store.engine.dispose()
+        await close_store(store)
 
-    return Server(
+    server = Server(
         settings, catalogue, verifier, register, probe.is_answering, dispose, Answers(store)
     )
+    return server
 
 
 SECURITY = Deployable(
@@ -38,6 +47,7 @@ SECURITY = Deployable(
     purpose="Keeps the records of security work, related and isolated by tenant, in PostgreSQL.",
     settings=SecuritySettings,
     build_server=build_server,
+    isolated=True,
 )
 
 if __name__ == "__main__":

@@ -80,13 +80,23 @@ class SecuritySettings(ServiceSettings):
         if not self.database_url:
             problem = "DATABASE_URL is not set: the security service keeps its records in "
             raise EngineUrlError(f"{problem}PostgreSQL, postgresql://user:password@host/database")
-        try:
-            url = sa.make_url(self.database_url)
-        except sa.exc.ArgumentError as error:
-            raise EngineUrlError("the database URL cannot be parsed") from error
-        if url.get_backend_name() != "postgresql":
-            raise EngineUrlError(
-                f"the security service keeps its records in PostgreSQL, not in {url.drivername!r}"
-            )
-        # Whatever driver a URL names for other programs, this one has its own.
-        return url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return _postgres(self.database_url)
+
+    @property
+    def owner_database(self) -> str:
+        """The URL for the role that owns the tables, empty if none is named; EngineUrlError."""
+        return _postgres(self.database_migrate_url) if self.database_migrate_url else ""
+
+
+def _postgres(text: str) -> str:
+    """Give a URL as this program's driver takes it. Raises EngineUrlError if it is another's."""
+    try:
+        url = sa.make_url(text)
+    except sa.exc.ArgumentError as error:
+        raise EngineUrlError("the database URL cannot be parsed") from error
+    if url.get_backend_name() != "postgresql":
+        raise EngineUrlError(
+            f"the security service keeps its records in PostgreSQL, not in {url.drivername!r}"
+        )
+    # Whatever driver a URL names for other programs, this one has its own.
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)

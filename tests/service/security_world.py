@@ -15,6 +15,7 @@ import grpc
 import pytest
 
 from mesh.contract.catalogue import Kind, field_option, load_catalogue
+from mesh.embedded.postgres import Access
 from mesh.identifiers import new_uuid
 from mesh.identity.keys import create_signing_key, sign_token
 from secmesh.security.v1 import record_service_pb2_grpc
@@ -157,10 +158,15 @@ def copy_of(record: Any) -> Any:
 
 
 @contextmanager
-def served(url: str, home: Path) -> Iterator[World]:
+def served(access: Access, home: Path) -> Iterator[World]:
     """Serve a database by a process, as operators do."""
     create_signing_key(home / "keys")
-    environment = {**os.environ, "DATABASE_URL": url, "SECMESH_HOME": str(home)}
+    environment = {
+        **os.environ,
+        "DATABASE_URL": access.application,
+        "DATABASE_MIGRATE_URL": access.owner,
+        "SECMESH_HOME": str(home),
+    }
     with (home / "log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "services.security", "serve"],

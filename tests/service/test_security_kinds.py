@@ -27,7 +27,7 @@ from secmesh.security.v1.record_write_pb2 import (
     UpdateRecordRequest,
 )
 from secmesh_client import CallRefused
-from tests.databases import NEWEST, empty_database
+from tests.databases import isolated_database
 from tests.service.security_records import (
     Tag,
     is_given,
@@ -45,8 +45,8 @@ _FILTERED = 6
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with (
-        empty_database(NEWEST, tmp_path_factory) as url,
-        served(url, tmp_path_factory.mktemp("home")) as made,
+        isolated_database(18) as access,
+        served(access, tmp_path_factory.mktemp("home")) as made,
     ):
         yield made
 

@@ -1,0 +1,33 @@
+"""What time does to the store: parts of logs are made and dropped, old changes forgotten."""
+
+import logging
+from datetime import timedelta
+
+from mesh.sql.changes import ChangeFeed
+from mesh.sql.forgetting import Forgetting
+from mesh.sql.partition_schedule import PartitionSchedule
+from mesh.sql.store import Store
+
+_LOG = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """Looks after the store of one process, as the owner of its tables."""
+
+    def __init__(self, store: Store, keep_changes: timedelta) -> None:
+        self._store = store
+        self._parts = PartitionSchedule(store)
+        self._forgetting = Forgetting(ChangeFeed(store), keep_changes)
+
+    def start(self) -> None:
+        """Begin; a process that knows no owner leaves it to one that does, and says so."""
+        if not self._store.has_owner:
+            _LOG.warning("DATABASE_MIGRATE_URL is not set: another process must look after logs")
+            return
+        self._parts.start()
+        self._forgetting.start()
+
+    async def close(self) -> None:
+        """Stop; what one transaction has not committed is not done."""
+        await self._parts.close()
+        await self._forgetting.close()
