@@ -76,7 +76,8 @@ def index_over_no_field(file: FileProto) -> None:
 
 
 def field_of_envelope(file: FileProto) -> None:
-    file.message_type[0].field[0].name = "name"
+    file.message_type[0].field[0].name = "etag"
+    file.message_type[1].field.add(name="etag", number=2, type=9, label=1)
 
 
 def two_kinds_of_one_name(file: FileProto) -> None:
@@ -113,7 +114,7 @@ def route_taken(file: FileProto) -> None:
         (no_collection, "toy.v1.Gadget", "names no collection"),
         (reference_to_no_kind, "toy.v1.Gadget.serial", "'widgets', which is no kind"),
         (index_over_no_field, "toy.v1.Gadget", "'colour'"),
-        (field_of_envelope, "toy.v1.Gadget", "'name' is one of the envelope"),
+        (field_of_envelope, "toy.v1.Gadget", "'etag' is one of the envelope"),
         (two_kinds_of_one_name, "toy.v1.Twin", "taken by toy.v1.Gadget"),
         (no_permission, "toy.v1.ToyService.GetRecord", "permission"),
         (odd_permission, "toy.v1.ToyService.GetRecord", "ill-formed"),

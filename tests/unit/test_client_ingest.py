@@ -139,6 +139,9 @@ async def test_no_more_is_on_its_way_than_may_be() -> None:
     class Silent(AsyncStream):
         async def __aiter__(self) -> AsyncIterator[Any]:
             while True:
+                while taken < WINDOW:
+                    await asyncio.sleep(0.01)
+                # Whoever still takes more has the time to.
                 await asyncio.sleep(0.5)
                 if self._queue.qsize():
                     code = grpc.StatusCode.PERMISSION_DENIED
