@@ -253,15 +253,27 @@ def _operator(node: Call) -> _Operator:
     if name in functions.ARITHMETIC:
         return _arithmetic(node)
     if name == functions.IN:
-        return lambda value, domain: value in domain
+        return _has_key if isinstance(node.operands[1].type, MapType) else _holds
     if name == functions.INDEX:
         return _key if isinstance(node.operands[0].type, MapType) else _index
     return {functions.NOT: operator.not_, functions.SIZE: len}[name]
 
 
+def _holds(value: Value, items: Any) -> bool:
+    return value in items
+
+
+def _has_key(key: Value, mapping: Any) -> bool:
+    try:
+        return key in mapping
+    except ValueError:
+        # A message's map refuses keys beyond the range of its type.
+        return False
+
+
 def _key(mapping: Any, key: Value) -> Value:
     # Reading a message's map with [] would add the key.
-    return mapping.get(key)
+    return mapping.get(key) if _has_key(key, mapping) else None
 
 
 def _index(items: Any, place: int) -> Value:

@@ -166,7 +166,11 @@ def once(
 
     Gives the names, and the function that makes an expression over them one of its own.
     """
-    columns = [value.label(f"value{place}") for place, value in enumerate(values)]
+    # A bare NULL in a list of columns would be a text.
+    known = (
+        each if isinstance(each.type, sa.Text) else sa.cast(each, each.type) for each in values
+    )
+    columns = [value.label(f"value{place}") for place, value in enumerate(known)]
     # OFFSET keeps the planner from writing the values out again; every row that the values
     # are of belongs to the statement around.
     rows = sa.select(*columns).correlate_except(None).offset(0).lateral()
