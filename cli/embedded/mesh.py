@@ -149,7 +149,7 @@ class EmbeddedMesh:
 
     async def first_death(self) -> str:
         """Wait until a child ends by itself; give a sentence that names it and its log."""
-        watched = [*self._children, self._database]
+        watched: list[Child | Database] = [*self._children, self._database]
         waiting = {asyncio.create_task(each.ended()): each for each in watched}
         try:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

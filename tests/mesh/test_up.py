@@ -20,6 +20,7 @@ import pytest
 SECMESH = Path(sys.executable).parent / "secmesh"
 START_SECONDS = 90
 STOP_SECONDS = 40
+SECURITY = "TEAM_TYPE_SECURITY"
 pytestmark = pytest.mark.timeout(240)
 
 
@@ -116,6 +117,20 @@ def test_the_story_the_three_surfaces_and_a_second_run(tmp_path: Path) -> None:
         team = up.get("/security/v1/tenants/acme/teams/cloud")
         assert team.json()["team"]["name"] == "Cloud security"
         assert "tenants/acme/teams/cloud 'Cloud security'" in up.said
+
+        # One record is new; the other's name is taken by the story's team.
+        teams = home.parent / "teams.ndjson"
+        lines = [
+            {"name": f"tenants/acme/teams/{each}", "team": {"name": name, "teamType": SECURITY}}
+            for each, name in (("network", "Network"), ("twin", "Cloud security"))
+        ]
+        teams.write_text("\n".join(map(json.dumps, lines)))
+        sent = up.call("security", "ingest", str(teams))
+        assert sent.returncode == 1, sent.stderr
+        assert sent.stdout.startswith("line 2: "), sent.stdout
+        listing = up.call("-o", "json", "security", "ls", "teams", "--order-by", "name")
+        teams_kept = [record["team"]["name"] for record in json.loads(listing.stdout)]
+        assert teams_kept == ["Cloud security", "Network"]
 
         rest = up.get("/inventory/v1/tenants/acme/s3_buckets")
         assert rest.status_code == 200
