@@ -173,8 +173,9 @@ class PostgresServer:
                 "REVOKE ALL ON DATABASE {database} FROM PUBLIC",
                 "GRANT CONNECT ON DATABASE {database} TO {application}",
             ):
-                role = sql.Identifier(APPLICATION)
-                connection.execute(sql.SQL(text).format(database=database, application=role))
+                application = sql.Identifier(APPLICATION)
+                grants = sql.SQL(text).format(database=database, application=application)
+                connection.execute(grants)
         return Access(self.url(name, OWNER), self.url(name, APPLICATION))
 
     def drop_database(self, name: str) -> None:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,6 +94,13 @@ def running(home: Path, **settings: str) -> Iterator[Up]:
             raise
         finally:
             process.stdout.close()
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder of its own: at its start, any pytest closes its folders to PostgreSQL's user."""
+    with tempfile.TemporaryDirectory(prefix="secmesh-up-") as folder:
+        yield Path(folder)
 
 
 def gone(pid: int) -> bool:
