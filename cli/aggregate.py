@@ -1,20 +1,17 @@
-"""`secmesh inventory aggregate`: counts and summaries of what was collected."""
+"""`secmesh SERVICE aggregate`: counts and summaries of records."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from cli.completion import collections, fields
 from cli.connection import UsageProblem, connection_of
 from cli.moments import parse_time
 from cli.output import Column, write_messages
-from secmesh.inventory.v1 import record_service_pb2_grpc
+from cli.record_service import RecordsOf
 from secmesh.records.v1 import aggregate_pb2 as pb
-
-app = typer.Typer(help="Counts and summaries of what was collected.")
 
 UNITS = {
     name.removeprefix("UNIT_").lower(): number
@@ -24,50 +21,70 @@ UNITS = {
 FIELD = "Field, any number of times."
 
 
-@app.command()
-def aggregate(
-    context: typer.Context,
-    collection: Annotated[
-        str,
-        typer.Argument(help="Such as s3_buckets; `kinds` lists them.", autocompletion=collections),
-    ],
-    by: Annotated[
-        list[str] | None,
-        typer.Option(help="Field that makes groups, up to three times.", autocompletion=fields),
-    ] = None,
-    bucket: Annotated[str, typer.Option(help="Spans of time, such as month:creation_date.")] = "",
-    count: Annotated[list[str] | None, typer.Option(help=FIELD, autocompletion=fields)] = None,
-    least: Annotated[
-        list[str] | None, typer.Option("--min", help=FIELD, autocompletion=fields)
-    ] = None,
-    greatest: Annotated[
-        list[str] | None, typer.Option("--max", help=FIELD, autocompletion=fields)
-    ] = None,
-    avg: Annotated[list[str] | None, typer.Option(help=FIELD, autocompletion=fields)] = None,
-    total: Annotated[
-        list[str] | None, typer.Option("--sum", help=FIELD, autocompletion=fields)
-    ] = None,
-    filter_: Annotated[str, typer.Option("--filter", help="CEL condition.")] = "",
-    at: Annotated[str | None, typer.Option(help="Count what stood at a time; else now.")] = None,
-) -> None:
-    """Count the records of a collection, and compute over their fields, in groups."""
-    connection = connection_of(context)
-    request = pb.AggregateRecordsRequest(
-        parent=f"{connection.tenant}/{collection}",
-        filter=filter_,
-        group_by=by,
-        time_bucket=parse_bucket(bucket) if bucket else None,
-        read_time=parse_time(at, "--at") if at else None,
-    )
-    asked = {"COUNT": count, "MIN": least, "MAX": greatest, "AVG": avg, "SUM": total}
-    for function, chosen in asked.items():
-        number = pb.Aggregate.Function.Value(f"FUNCTION_{function}")
-        for field in chosen or ():
-            request.aggregates.add(function=number, field=field)
-    with connection.channel() as channel:
-        stub = record_service_pb2_grpc.RecordServiceStub(channel)
-        groups = stub.AggregateRecords(request).groups
-        write_messages(groups, connection.output, columns_of(request))
+def aggregate_command(records: RecordsOf) -> Callable[..., None]:
+    """Make the command that counts the records of one service."""
+
+    def aggregate(
+        context: typer.Context,
+        collection: Annotated[
+            str,
+            typer.Argument(
+                help=f"Such as {records.example}; `kinds` lists them.",
+                autocompletion=records.words.collections,
+            ),
+        ],
+        by: Annotated[
+            list[str] | None,
+            typer.Option(
+                help="Field that makes groups, up to three times.",
+                autocompletion=records.words.fields,
+            ),
+        ] = None,
+        bucket: Annotated[
+            str, typer.Option(help="Spans of time, such as month:creation_date.")
+        ] = "",
+        count: Annotated[
+            list[str] | None, typer.Option(help=FIELD, autocompletion=records.words.fields)
+        ] = None,
+        least: Annotated[
+            list[str] | None, typer.Option("--min", help=FIELD, autocompletion=records.words.fields)
+        ] = None,
+        greatest: Annotated[
+            list[str] | None, typer.Option("--max", help=FIELD, autocompletion=records.words.fields)
+        ] = None,
+        avg: Annotated[
+            list[str] | None, typer.Option(help=FIELD, autocompletion=records.words.fields)
+        ] = None,
+        total: Annotated[
+            list[str] | None, typer.Option("--sum", help=FIELD, autocompletion=records.words.fields)
+        ] = None,
+        filter_: Annotated[str, typer.Option("--filter", help="CEL condition.")] = "",
+        at: Annotated[
+            str | None,
+            typer.Option(
+                help="Count what stood at a time; else now.", hidden=not records.keeps_past
+            ),
+        ] = None,
+    ) -> None:
+        """Count the records of a collection, and compute over their fields, in groups."""
+        connection = connection_of(context)
+        request = pb.AggregateRecordsRequest(
+            parent=f"{connection.tenant}/{collection}",
+            filter=filter_,
+            group_by=by,
+            time_bucket=parse_bucket(bucket) if bucket else None,
+            read_time=parse_time(at, "--at") if at else None,
+        )
+        asked = {"COUNT": count, "MIN": least, "MAX": greatest, "AVG": avg, "SUM": total}
+        for function, chosen in asked.items():
+            number = pb.Aggregate.Function.Value(f"FUNCTION_{function}")
+            for field in chosen or ():
+                request.aggregates.add(function=number, field=field)
+        with connection.channel() as channel:
+            groups = records.stub(channel).AggregateRecords(request).groups
+            write_messages(groups, connection.output, columns_of(request))
+
+    return aggregate
 
 
 def parse_bucket(text: str) -> pb.TimeBucket:

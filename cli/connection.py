@@ -79,6 +79,10 @@ class Connection:
             raise UsageProblem("the token is not a JWT; name the tenant by --tenant") from None
         return f"tenants/{claims.get('tenant', '')}"
 
+    def full_name(self, name: str) -> str:
+        """Give a record's resource name from itself or from ``COLLECTION/ID``."""
+        return name if name.startswith("tenants/") else f"{self.tenant}/{name}"
+
     def _ready(self) -> dict[str, str]:
         """What `secmesh up` wrote when it was ready; empty if it does not run here."""
         path = home() / "ready.json"

@@ -1,41 +1,33 @@
 """`secmesh inventory`: collect AWS accounts and look at what was found."""
 
-from collections.abc import Iterator
-from itertools import chain
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from cli import aggregate, changes, history, policy
-from cli.completion import collections, record_names
+from cli import history, policy
+from cli.completion import collections
 from cli.connection import Connection, connection_of
 from cli.exit_codes import ExitCode
-from cli.moments import parse_time
-from cli.output import Column, talk, visible, write_message, write_messages
+from cli.output import talk, visible, write_message, write_messages
+from cli.record_service import INVENTORY
+from cli.records import record_commands
 from secmesh.inventory.v1 import (
-    record_pb2,
-    record_service_pb2_grpc,
     sync_pb2,
     sync_service_pb2,
     sync_service_pb2_grpc,
 )
-from secmesh.records.v1 import record_requests_pb2
 from secmesh_client import StreamCut, items, watch
 
 app = typer.Typer(help="Collect AWS accounts and look at what was found.", no_args_is_help=True)
 app.add_typer(history.app)
-app.add_typer(aggregate.app)
 app.add_typer(policy.app)
-app.add_typer(changes.app)
+app.add_typer(record_commands(INVENTORY))
 
-AT_HELP = "Show what stood at a time, such as 2026-01-31T12:00:00Z; else what stands now."
 RunName = Annotated[str, typer.Argument(help="Name of the run, as `syncs` lists it, or its id.")]
 
 PATIENCE = 30.0
 """Seconds without an answer after which a run is no longer followed."""
-SHOWN_FIELDS = 6
-"""Fields of the body that a table shows, the first of the contract."""
 
 
 @app.command()
@@ -102,91 +94,6 @@ def follow(stub: sync_service_pb2_grpc.SyncServiceStub, run: sync_pb2.Sync) -> s
             talk.print("The stream was cut; the run goes on: secmesh inventory syncs")
             raise typer.Exit(ExitCode.UNREACHABLE) from None
     return run
-
-
-@app.command()
-def ls(
-    context: typer.Context,
-    collection: Annotated[
-        str,
-        typer.Argument(help="Such as s3_buckets; `kinds` lists them.", autocompletion=collections),
-    ],
-    filter_: Annotated[
-        str, typer.Option("--filter", help='CEL condition, such as `encryption == "NONE"`.')
-    ] = "",
-    order_by: Annotated[str, typer.Option(help="Such as `last_login desc, username`.")] = "",
-    limit: Annotated[int, typer.Option(min=0, help="Most records; 0 means all.")] = 100,
-    at: Annotated[str | None, typer.Option(help=AT_HELP)] = None,
-) -> None:
-    """List the records of a collection."""
-    moment = parse_time(at, "--at") if at else None
-    connection = connection_of(context)
-    with connection.channel() as channel:
-        stub = record_service_pb2_grpc.RecordServiceStub(channel)
-        request = record_requests_pb2.ListRecordsRequest(
-            parent=f"{connection.tenant}/{collection}",
-            filter=filter_,
-            order_by=order_by,
-            read_time=moment,
-        )
-        records = list_records(stub, request, limit)
-        first = next(records, None)
-        if first is None:
-            write_messages([], connection.output, ["name"])
-        else:
-            write_messages(chain([first], records), connection.output, shown_columns(first))
-
-
-def list_records(
-    stub: record_service_pb2_grpc.RecordServiceStub,
-    request: record_requests_pb2.ListRecordsRequest,
-    limit: int,
-) -> Iterator[record_pb2.Record]:
-    """Read records page by page."""
-    return items(stub.ListRecords, request, lambda page: page.records, limit)
-
-
-def shown_columns(record: record_pb2.Record) -> list[str | Column]:
-    """Choose a table's columns: the body's first plain fields, what is unread, the id."""
-    body = record.WhichOneof("body")
-    if body is None:  # a kind newer than this command
-        return ["name", "region"]
-    fields = getattr(record, body).DESCRIPTOR.fields
-    plain = [field.name for field in fields if not field.is_repeated][:SHOWN_FIELDS]
-    return [
-        "region",
-        *(f"{body}.{name}" for name in plain),
-        Column("unread", lambda each: ", ".join(unread.field for unread in each.unread)),
-        Column("id", lambda each: each.name.rpartition("/")[2]),
-    ]
-
-
-@app.command()
-def get(
-    context: typer.Context,
-    name: Annotated[
-        str, typer.Argument(help="Full name, or COLLECTION/ID.", autocompletion=record_names)
-    ],
-    at: Annotated[str | None, typer.Option(help=AT_HELP)] = None,
-) -> None:
-    """Show one record with all its fields."""
-    moment = parse_time(at, "--at") if at else None
-    connection = connection_of(context)
-    full = name if name.startswith("tenants/") else f"{connection.tenant}/{name}"
-    with connection.channel() as channel:
-        stub = record_service_pb2_grpc.RecordServiceStub(channel)
-        record = stub.GetRecord(record_requests_pb2.GetRecordRequest(name=full, read_time=moment))
-        write_message(record, connection.output)
-
-
-@app.command()
-def kinds(context: typer.Context) -> None:
-    """List the collections and what they hold."""
-    connection = connection_of(context)
-    with connection.channel() as channel:
-        stub = record_service_pb2_grpc.RecordServiceStub(channel)
-        answer = stub.ListKinds(record_requests_pb2.ListKindsRequest())
-        write_messages(answer.kinds, connection.output, ["collection", "description"])
 
 
 @app.command()

@@ -10,8 +10,9 @@ import typer
 
 from cli.connection import UsageProblem, connection_of
 from cli.exit_codes import ExitCode
-from cli.inventory import finish, follow, shown_columns
+from cli.inventory import finish, follow
 from cli.output import Column, OutputFormat, talk, visible, write_message, write_messages
+from cli.records import shown_columns
 from secmesh.inventory.v1 import store_service_pb2_grpc, sync_service_pb2_grpc
 from secmesh.inventory.v1.record_pb2 import Record
 from secmesh.inventory.v1.store_service_pb2 import (

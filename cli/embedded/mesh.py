@@ -15,6 +15,7 @@ from typing import IO, Self
 import httpx
 import orjson
 
+from cli.embedded.database import Database
 from mesh.embedded.process import Child, ChildFailed, Reaper
 from mesh.identity.keys import create_signing_key, sign_token
 
@@ -50,6 +51,7 @@ class Ports:
 
     gateway: int = 8080
     inventory: int = 0
+    security: int = 0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -59,7 +61,7 @@ class Ports:
                 raise PortTaken(f"SECMESH_{name}_PORT is {text!r}, which is no port")
             return int(text)
 
-        return cls(gateway=port("GATEWAY", cls.gateway), inventory=port("INVENTORY", 0))
+        return cls(port("GATEWAY", cls.gateway), port("INVENTORY", 0), port("SECURITY", 0))
 
 
 def free_port(wanted: int, name: str) -> int:
@@ -78,17 +80,19 @@ def free_port(wanted: int, name: str) -> int:
 
 
 class EmbeddedMesh:
-    """AWS endpoint, inventory service, edge and Envoy, with their keys and state."""
+    """AWS endpoint, PostgreSQL, services, edge and Envoy, with their keys and state."""
 
     def __init__(self, home: Path, ports: Ports) -> None:
         self.home = home.absolute()
         self._ports = ports
         self._reaper = Reaper()
         self._children: list[Child] = []
+        self._database = Database(self.home / "postgres")
         self._lock: IO[str] | None = None
         self.aws_endpoint = ""
         self.gateway = ""
-        self.inventory = ""
+        self.services: dict[str, str] = {}
+        """Address of each service by its name."""
         self.admin: dict[str, dict[str, str]] = {}
         """Where operators look, by service and purpose."""
 
@@ -107,7 +111,7 @@ class EmbeddedMesh:
             "gateway": f"http://{self.gateway}",
             "grpc": self.gateway,
             "token_file": str(self.token_file),
-            "services": {"inventory": self.inventory},
+            "services": self.services,
             "admin": self.admin,
         }
 
@@ -145,7 +149,8 @@ class EmbeddedMesh:
 
     async def first_death(self) -> str:
         """Wait until a child ends by itself; give a sentence that names it and its log."""
-        waiting = {asyncio.create_task(child.ended()): child for child in self._children}
+        watched: list[Child | Database] = [*self._children, self._database]
+        waiting = {asyncio.create_task(each.ended()): each for each in watched}
         try:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -187,30 +192,22 @@ class EmbeddedMesh:
     async def _start_all(self) -> None:
         gateway_port = free_port(self._ports.gateway, "GATEWAY")
         inventory_port = free_port(self._ports.inventory, "INVENTORY")
+        security_port = free_port(self._ports.security, "SECURITY")
         aws = await self._start("aws", [sys.executable, "-m", "mesh.embedded.aws"], {})
+        await self._database.start()
+        security = await self._start_service("security", security_port, await self._security())
         self.aws_endpoint = (await aws.listening())["endpoint"]
-        inventory = await self._start(
-            "inventory",
-            [sys.executable, "-m", "services.inventory", "serve"],
-            {
-                **EMBEDDED_CREDENTIALS,
-                "AWS_ENDPOINT_URL": self.aws_endpoint,
-                "DATABASE_URL": f"sqlite:///{self.home / 'inventory.db'}",
-                "SECMESH_INVENTORY_LISTEN": f"127.0.0.1:{inventory_port}",
-                "SECMESH_INVENTORY_JWKS": str(self.keys / "jwks.json"),
-                "SECMESH_INVENTORY_ACCOUNTS": f"{TENANT}={ACCOUNT}",
-                "SECMESH_INVENTORY_ADMIN": "127.0.0.1:0",
-                "SECMESH_INVENTORY_CHANNELZ": "127.0.0.1:0",
-            },
-        )
-        listening = await inventory.listening()
-        self.inventory = listening.pop("address")
-        self.admin = {"inventory": listening}
+        inventory = await self._start_service("inventory", inventory_port, self._inventory())
+        for child in (inventory, security):
+            listening = await child.listening()
+            self.services[child.name] = listening.pop("address")
+            self.admin[child.name] = listening
+        named = [f"{name}={address}" for name, address in self.services.items()]
         edge = await self._start(
             "edge",
             [sys.executable, "-m", "gateway", "serve"],
             {
-                "SECMESH_GATEWAY_SERVICES": f"inventory={self.inventory}",
+                "SECMESH_GATEWAY_SERVICES": ",".join(named),
                 "SECMESH_GATEWAY_JWKS": str(self.keys / "jwks.json"),
                 "SECMESH_GATEWAY_SIGNING_KEYS": str(self.keys),
                 "SECMESH_GATEWAY_API_KEYS": str(self.keys / API_KEYS_FILE),
@@ -219,6 +216,31 @@ class EmbeddedMesh:
         self.gateway = f"127.0.0.1:{gateway_port}"
         config = await self._render(await edge.listening())
         await self._start("envoy", envoy_command(config), {})
+
+    def _inventory(self) -> dict[str, str]:
+        """Give the settings of the inventory service that no other has."""
+        return {
+            **EMBEDDED_CREDENTIALS,
+            "AWS_ENDPOINT_URL": self.aws_endpoint,
+            "DATABASE_URL": f"sqlite:///{self.home / 'inventory.db'}",
+            "SECMESH_INVENTORY_ACCOUNTS": f"{TENANT}={ACCOUNT}",
+        }
+
+    async def _security(self) -> dict[str, str]:
+        """Give the settings of the security service that no other has."""
+        access = await self._database.open("security")
+        return {"DATABASE_URL": access.application, "DATABASE_MIGRATE_URL": access.owner}
+
+    async def _start_service(self, name: str, port: int, settings: dict[str, str]) -> Child:
+        prefix = f"SECMESH_{name.upper()}"
+        common = {
+            f"{prefix}_LISTEN": f"127.0.0.1:{port}",
+            f"{prefix}_JWKS": str(self.keys / "jwks.json"),
+            f"{prefix}_ADMIN": "127.0.0.1:0",
+            f"{prefix}_CHANNELZ": "127.0.0.1:0",
+        }
+        command = [sys.executable, "-m", f"services.{name}", "serve"]
+        return await self._start(name, command, common | settings)
 
     async def _start(self, name: str, command: list[str], settings: dict[str, str]) -> Child:
         environment = {
@@ -236,7 +258,7 @@ class EmbeddedMesh:
         """Have the gateway write Envoy's configuration into the home."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gateway", "render", "--into", str(self.home)),
-            *("--service", f"inventory={self.inventory}"),
+            *(f"--service={name}={address}" for name, address in self.services.items()),
             *("--edge-authz", edge["authz"], "--edge-http", edge["http"]),
             *("--listen", self.gateway),
             env=_plain_environment(),
@@ -251,6 +273,7 @@ class EmbeddedMesh:
         # The front door first, so that nothing is asked of what has gone already.
         for child in reversed(self._children):
             await child.stop(self._reaper)
+        await self._database.stop()
         await self._reaper.stop()
         (self.home / "ready.json").unlink(missing_ok=True)
         if self._lock is not None:

@@ -1,4 +1,4 @@
-"""The main job, shown: an account collected, a plan checked against it."""
+"""The main job, shown: an account collected, a plan checked against it, a record kept."""
 
 import shlex
 from importlib.resources import files
@@ -20,10 +20,12 @@ from secmesh.inventory.v1 import (
     sync_service_pb2,
     sync_service_pb2_grpc,
 )
+from secmesh.security.v1 import record_pb2, record_service_pb2_grpc, record_write_pb2, team_pb2
 from secmesh_client import CallRefused, connect
 
 PARENT = f"tenants/{TENANT}"
 SSP_ID = "sample"
+TEAM_ID = "cloud"
 CONTRADICTIONS_SHOWN = 3
 EVIDENCE_SHOWN = 3
 
@@ -53,6 +55,7 @@ def _tell(mesh: EmbeddedMesh) -> None:
         assessment = _check(channel)
         _show_verdicts(assessment)
         _show_contradictions(ComplianceStub(channel), assessment)
+        _keep_team(channel)
     _show_commands(mesh, assessment)
 
 
@@ -108,6 +111,16 @@ def _show_contradictions(stub: ComplianceStub, assessment: assessment_pb2.Assess
                 talk.print(Text(visible(line)), soft_wrap=True)
 
 
+def _keep_team(channel: grpc.Channel) -> None:
+    """Have the security service keep a record, the same one at every start."""
+    stub = record_service_pb2_grpc.RecordServiceStub(channel)
+    body = team_pb2.Team(name="Cloud security", team_type=team_pb2.TEAM_TYPE_SECURITY)
+    wanted = record_pb2.Record(name=f"{PARENT}/teams/{TEAM_ID}", team=body)
+    request = record_write_pb2.UpdateRecordRequest(record=wanted, allow_missing=True)
+    kept = stub.UpdateRecord(request)
+    talk.print(f"\nThe security service keeps {kept.name} {kept.team.name!r}.")
+
+
 def _show_commands(mesh: EmbeddedMesh, assessment: assessment_pb2.Assessment) -> None:
     """Print commands that work as they stand, in the folder where the mesh was started."""
     url = f"http://{mesh.gateway}"
@@ -127,6 +140,12 @@ def _show_commands(mesh: EmbeddedMesh, assessment: assessment_pb2.Assessment) ->
         f"secmesh inventory sync --account {ACCOUNT} --region {REGION}",
         f"secmesh compliance evaluate --ssp {SSP_ID} --fail-on contradicted",
         "secmesh compliance report --format md",
+        f"curl -s -H {token} '{url}/security/v1/{PARENT}/teams/{TEAM_ID}'",
+        f"curl -s -H {token} {url}/security/v1/{PARENT}/teams "
+        '-d \'{"team":{"name":"Network","teamType":"TEAM_TYPE_SECURITY"}}\'',
+        "secmesh security kinds",
+        "secmesh security ls teams --filter 'team_type == TEAM_TYPE_SECURITY'",
+        "secmesh security watch teams --existing",
         f"curl -s {url}/openapi.json",
     ]
     talk.print("\nTry (programs of this project are in .venv/bin):", style="bold")

@@ -124,6 +124,12 @@ class PostgresServer:
             shutil.rmtree(self._socket, ignore_errors=True)
             self._socket = None
 
+    def wait(self) -> int:
+        """Wait for the server's end, stopped or by itself, and give its exit code."""
+        if self._process is None:
+            raise RuntimeError("the server is not running")
+        return self._process.wait()
+
     def kill(self) -> None:
         """End every process of the server at once, as a crash does; start() recovers its data.
 
@@ -148,11 +154,11 @@ class PostgresServer:
             connection.execute(statement)
         return self.url(name)
 
-    def create_isolated_database(self, name: str) -> Access:
+    def create_isolated_database(self, name: str, *, may_exist: bool = False) -> Access:
         """Create an empty database for two roles, which are made if they are missing.
 
         The owner makes the tables and sees all rows; the application has no rights but those
-        that the owner gives it (``mesh.sql.isolation``).
+        that the owner gives it (``mesh.sql.isolation``). A database that may exist is kept.
         """
         database = sql.Identifier(name)
         with psycopg.connect(self.url(), autocommit=True) as connection:
@@ -160,14 +166,16 @@ class PostgresServer:
                 statement = sql.SQL("CREATE ROLE {} LOGIN {}")
                 with contextlib.suppress(psycopg.errors.DuplicateObject):
                     connection.execute(statement.format(sql.Identifier(role), sql.SQL(attribute)))
+            with contextlib.suppress(*((psycopg.errors.DuplicateDatabase,) if may_exist else ())):
+                made = sql.SQL("CREATE DATABASE {} OWNER {}")
+                connection.execute(made.format(database, sql.Identifier(OWNER)))
             for text in (
-                "CREATE DATABASE {database} OWNER {owner}",
                 "REVOKE ALL ON DATABASE {database} FROM PUBLIC",
                 "GRANT CONNECT ON DATABASE {database} TO {application}",
             ):
-                named = {"owner": OWNER, "application": APPLICATION}
-                roles = {key: sql.Identifier(role) for key, role in named.items()}
-                connection.execute(sql.SQL(text).format(database=database, **roles))
+                application = sql.Identifier(APPLICATION)
+                grants = sql.SQL(text).format(database=database, application=application)
+                connection.execute(grants)
         return Access(self.url(name, OWNER), self.url(name, APPLICATION))
 
     def drop_database(self, name: str) -> None:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ import pytest
 SECMESH = Path(sys.executable).parent / "secmesh"
 START_SECONDS = 90
 STOP_SECONDS = 40
+SECURITY = "TEAM_TYPE_SECURITY"
 pytestmark = pytest.mark.timeout(240)
 
 
@@ -62,7 +64,7 @@ class Up:
 
 
 def environment(home: Path, **settings: str) -> dict[str, str]:
-    ports = {"SECMESH_GATEWAY_PORT": "0", "SECMESH_INVENTORY_PORT": "0"}
+    ports = {f"SECMESH_{name}_PORT": "0" for name in ("GATEWAY", "INVENTORY", "SECURITY")}
     return {**os.environ, "SECMESH_HOME": str(home), **ports, **settings}
 
 
@@ -94,6 +96,13 @@ def running(home: Path, **settings: str) -> Iterator[Up]:
             process.stdout.close()
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder of its own: at its start, any pytest closes its folders to PostgreSQL's user."""
+    with tempfile.TemporaryDirectory(prefix="secmesh-up-") as folder:
+        yield Path(folder)
+
+
 def gone(pid: int) -> bool:
     stat = Path(f"/proc/{pid}/stat")
     try:
@@ -107,8 +116,29 @@ def test_the_story_the_three_surfaces_and_a_second_run(tmp_path: Path) -> None:
     with running(home) as up:
         assert "contradicted" in up.said
         assert re.search(r"\d+ resources in \d+ calls", up.said)
-        for path in (home, *home.rglob("*")):
+        # As root, PostgreSQL's own user passes through the home, and reads nothing there.
+        passed = 0o011 if os.geteuid() == 0 else 0
+        assert home.stat().st_mode & 0o077 == passed
+        for path in home.rglob("*"):
             assert path.stat().st_mode & 0o077 == 0, f"{path} is open to others"
+
+        team = up.get("/security/v1/tenants/acme/teams/cloud")
+        assert team.json()["team"]["name"] == "Cloud security"
+        assert "tenants/acme/teams/cloud 'Cloud security'" in up.said
+
+        # One record is new; the other's name is taken by the story's team.
+        teams = home.parent / "teams.ndjson"
+        lines = [
+            {"name": f"tenants/acme/teams/{each}", "team": {"name": name, "teamType": SECURITY}}
+            for each, name in (("network", "Network"), ("twin", "Cloud security"))
+        ]
+        teams.write_text("\n".join(map(json.dumps, lines)))
+        sent = up.call("security", "ingest", str(teams))
+        assert sent.returncode == 1, sent.stderr
+        assert sent.stdout.startswith("line 2: "), sent.stdout
+        listing = up.call("-o", "json", "security", "ls", "teams", "--order-by", "name")
+        teams_kept = [record["team"]["name"] for record in json.loads(listing.stdout)]
+        assert teams_kept == ["Cloud security", "Network"]
 
         rest = up.get("/inventory/v1/tenants/acme/s3_buckets")
         assert rest.status_code == 200
@@ -134,23 +164,30 @@ def test_the_story_the_three_surfaces_and_a_second_run(tmp_path: Path) -> None:
         assert "contradicted" not in again.said
         kept = again.get("/inventory/v1/tenants/acme/s3_buckets")
         assert {record["name"] for record in kept.json()["records"]} == names
+        assert again.get("/security/v1/tenants/acme/teams/cloud").json() == team.json()
 
 
-def test_a_child_that_dies_ends_the_mesh_and_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "program"), [("inventory", "services.inventory"), ("postgres", "bin/postgres")]
+)
+def test_a_child_that_dies_ends_the_mesh_and_is_named(
+    tmp_path: Path, name: str, program: str
+) -> None:
     home = tmp_path / "home"
     with running(home, SECMESH_STORY="0") as up:
         children = up.children()
-        (inventory,) = (pid for command, pid in children.items() if "services.inventory" in command)
-        os.kill(inventory, signal.SIGKILL)
+        (dying,) = (pid for command, pid in children.items() if program in command)
+        os.kill(dying, signal.SIGKILL)
         assert up.process.wait(STOP_SECONDS) == 1
         said = (tmp_path / "said.txt").read_text()
-        assert "inventory ended with code -9" in said.replace("\n", " ")
+        assert f"{name} ended with code -9" in said.replace("\n", " ")
     assert all(gone(pid) for pid in children.values())
 
 
 def test_a_killed_mesh_leaves_no_child(tmp_path: Path) -> None:
     with running(tmp_path / "home", SECMESH_STORY="0") as up:
         children = up.children()
+        assert any("bin/postgres" in command for command in children)
         up.process.kill()
         up.process.wait()
         deadline = time.monotonic() + STOP_SECONDS

@@ -29,6 +29,11 @@ SERVICES = {
 }
 
 
+SECURITY = {
+    service.name: service
+    for file in package_files("secmesh.security.v1")
+    for service in file.services_by_name.values()
+}
 TOKEN = jwt.encode({"tenant": "acme", "sub": "ann"}, "k" * 32)
 
 
@@ -40,19 +45,23 @@ class Operator:
 
     def __init__(self, channel: Any, pool: ThreadPoolExecutor) -> None:
         self.channel = channel
+        self.services = SERVICES
+        """Whose methods are answered."""
         self._pool = pool
 
-    def run(self, *arguments: str) -> Future[Result]:
+    def run(self, *arguments: str, typed: bytes = b"") -> Future[Result]:
         environment = {"SECMESH_ENDPOINT": "127.0.0.1:1", "SECMESH_TOKEN": TOKEN}
         return self._pool.submit(
-            lambda: CliRunner().invoke(app, arguments, env=environment, catch_exceptions=False)
+            lambda: CliRunner().invoke(
+                app, arguments, input=typed, env=environment, catch_exceptions=False
+            )
         )
 
     def answer(
         self, service: str, method: str, answer: Message | status_pb2.Status | grpc.StatusCode
     ) -> Any:
         """Take the one call of a unary method, answer it, and give the request."""
-        descriptor = SERVICES[service].methods_by_name[method]
+        descriptor = self.services[service].methods_by_name[method]
         _, request, rpc = self.channel.take_unary_unary(descriptor)
         rpc.send_initial_metadata(())
         if isinstance(answer, status_pb2.Status):
@@ -66,7 +75,7 @@ class Operator:
 
     def stream(self, service: str, method: str, *events: Message) -> Any:
         """Take the one call of a server stream, send events, and give the request."""
-        descriptor = SERVICES[service].methods_by_name[method]
+        descriptor = self.services[service].methods_by_name[method]
         _, request, rpc = self.channel.take_unary_stream(descriptor)
         rpc.send_initial_metadata(())
         for event in events:
@@ -77,7 +86,9 @@ class Operator:
 
 @pytest.fixture
 def operator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Operator]:
-    channel = grpc_testing.channel(SERVICES.values(), grpc_testing.strict_real_time())
+    channel = grpc_testing.channel(
+        [*SERVICES.values(), *SECURITY.values()], grpc_testing.strict_real_time()
+    )
 
     wrapped = over(channel)
     monkeypatch.setattr("cli.connection.connect", lambda *_, **__: wrapped)

@@ -44,6 +44,8 @@ def offered(home: Path, line: str) -> list[str]:
         ("secmesh inventory ls ", sorted(KINDS)),
         ("secmesh inventory ls s3_b", ["s3_buckets"]),
         ("secmesh inventory ls nothing", []),
+        ("secmesh security ls sast_issues", ["sast_issues"]),
+        ("secmesh security rm teams", ["teams/"]),
         ("secmesh inventory sync --collection iam_u", ["iam_users"]),
         ("secmesh inventory get s3_b", ["s3_buckets/"]),
         ("secmesh inventory aggregate iam_users --by mfa_e", ["mfa_enabled"]),

@@ -1,19 +1,25 @@
 """Image and compose file, checked without an engine: what they name exists, and nothing is open."""
 
 import argparse
+import os
 import re
 import subprocess
 import sys
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import yaml
 
 from gateway.__main__ import PREFIX as GATEWAY_PREFIX
 from gateway.__main__ import _parser as gateway_parser
+from mesh.embedded.postgres import APPLICATION, OWNER, PostgresServer
+from mesh.server.service_settings import ServiceSettings
 from services.inventory.settings import InventorySettings
+from services.security.settings import SecuritySettings
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -23,6 +29,10 @@ DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
 DOCUMENT = (ROOT / "docs/DEPLOYMENT.md").read_text()
 OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
 LASTING = sorted(set(SERVICES) - {"render"})
+SETTINGS: dict[str, type[ServiceSettings]] = {
+    "inventory": InventorySettings,
+    "security": SecuritySettings,
+}
 AWS_CREDENTIALS_FILE = "AWS_SHARED_CREDENTIALS_FILE"
 """Read by the AWS SDK itself."""
 
@@ -46,13 +56,14 @@ def test_commands_exist(name: str) -> None:
     module, command, *_ = service["command"]
     asked = [sys.executable, "-m", module, command, "--help"]
     assert subprocess.run(asked, stdout=subprocess.DEVNULL, check=False).returncode == 0
-    assert service["build"]["args"]["EXTRA"] in {"inventory", "gateway"}
+    assert service["build"]["args"]["EXTRA"] in {"inventory", "security", "gateway"}
     assert (ROOT / service["build"]["dockerfile"]).is_file()
 
 
-def test_inventory_settings_exist() -> None:
-    listed = set(re.findall(r"^  (\w+)", InventorySettings.describe(), re.MULTILINE))
-    assert set(SERVICES["inventory"]["environment"]) - {AWS_CREDENTIALS_FILE} <= listed
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_settings_of_services_exist(name: str) -> None:
+    listed = set(re.findall(r"^  (\w+)", SETTINGS[name].describe(), re.MULTILINE))
+    assert set(SERVICES[name]["environment"]) - {AWS_CREDENTIALS_FILE} <= listed
 
 
 @pytest.mark.parametrize("name", ["edge", "render"])
@@ -74,15 +85,18 @@ def test_only_the_gateway_is_published_and_on_loopback() -> None:
 
 
 def test_admin_ports_stay_inside() -> None:
-    assert SERVICES["inventory"]["environment"]["SECMESH_INVENTORY_ADMIN"].startswith("127.0.0.1:")
+    for name, settings in SETTINGS.items():
+        address = SERVICES[name]["environment"][f"{settings.prefix()}ADMIN"]
+        assert address.startswith("127.0.0.1:")
     assert "SECMESH_GATEWAY_ADMIN" not in SERVICES["render"]["environment"]
 
 
 def test_processes_speak_mutual_tls() -> None:
-    inventory = SERVICES["inventory"]["environment"]
-    for variable in ("TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA"):
-        assert inventory[f"SECMESH_INVENTORY_{variable}"].startswith("/run/secmesh/tls/")
-    assert "SECMESH_INVENTORY_ALLOW_PLAINTEXT" not in inventory
+    for name, settings in SETTINGS.items():
+        environment, prefix = SERVICES[name]["environment"], settings.prefix()
+        for variable in ("TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA"):
+            assert environment[f"{prefix}{variable}"].startswith("/run/secmesh/tls/")
+        assert f"{prefix}ALLOW_PLAINTEXT" not in environment
     for name in ("edge", "render"):
         for variable in ("UPSTREAM_CA", "UPSTREAM_CERTIFICATE", "UPSTREAM_KEY"):
             value = SERVICES[name]["environment"][f"SECMESH_GATEWAY_{variable}"]
@@ -99,9 +113,55 @@ def test_networks_join_only_who_must_speak() -> None:
     assert members["aws"] == {"inventory"}
     assert COMPOSE["networks"]["edge"]["internal"]
     assert COMPOSE["networks"]["mesh"]["internal"]
-    assert SERVICES["postgres"]["network_mode"] == "none"
-    shared = [name for name, each in SERVICES.items() if "postgres-socket" in str(each)]
-    assert sorted(shared) == ["inventory", "postgres"]
+    for socket, wanted in (
+        ("postgres-socket", ["inventory", "postgres"]),
+        ("security-socket", ["security", "security-postgres"]),
+    ):
+        assert sorted(name for name, each in SERVICES.items() if socket in str(each)) == wanted
+        assert SERVICES[wanted[1]]["network_mode"] == "none"
+
+
+def test_the_gateway_knows_every_service() -> None:
+    listed = SERVICES["edge"]["environment"]["SECMESH_GATEWAY_SERVICES"].split(",")
+    assert {each.partition("=")[0] for each in listed} == set(SETTINGS)
+    for each in listed:
+        name, _, address = each.partition("=")
+        host, _, port = address.rpartition(":")
+        assert host == name
+        assert SERVICES[host]["environment"][f"{SETTINGS[name].prefix()}LISTEN"].endswith(port)
+        assert host in SERVICES["gateway"]["depends_on"]
+
+
+def test_the_roles_of_the_database_are_those_the_service_needs() -> None:
+    """The script makes what the URLs name, and the service can make its tables with it."""
+    script = (ROOT / "deploy/security/roles.sql").read_text()
+    statements = re.sub(r"^--.*$", "", script, flags=re.MULTILINE).split(";")
+    urls = {
+        name: SERVICES["security"]["environment"][name]
+        for name in ("DATABASE_URL", "DATABASE_MIGRATE_URL")
+    }
+    # Not below pytest's folders, which PostgreSQL's user cannot enter.
+    with (
+        tempfile.TemporaryDirectory(prefix="secmesh-roles-") as folder,
+        PostgresServer(Path(folder) / "data", durable=False) as server,
+        psycopg.connect(server.url(), autocommit=True) as connection,
+    ):
+        for statement in filter(str.strip, statements):
+            connection.execute(statement.encode())
+        found = connection.execute(
+            "SELECT rolname, rolbypassrls, rolsuper FROM pg_roles WHERE rolname LIKE 'secmesh%'"
+        ).fetchall()
+        assert sorted(found) == [(APPLICATION, False, False), (OWNER, True, False)]
+        here = server.url().partition("host=")[2]
+        reached = {name: url.partition("host=")[0] + f"host={here}" for name, url in urls.items()}
+        done = subprocess.run(
+            [sys.executable, "-m", "services.security", "migrate"],
+            env=os.environ | reached,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
@@ -126,10 +186,11 @@ def test_what_lasts_tells_its_health(name: str) -> None:
     assert SERVICES[name]["restart"] == "unless-stopped"
 
 
-def test_a_stop_leaves_time_to_drain() -> None:
-    settings = InventorySettings()
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_a_stop_leaves_time_to_drain(name: str) -> None:
+    settings = SETTINGS[name]()
     drain = timedelta(seconds=settings.drain_seconds + settings.grace_seconds)
-    grace = int(SERVICES["inventory"]["stop_grace_period"].removesuffix("s"))
+    grace = int(SERVICES[name]["stop_grace_period"].removesuffix("s"))
     assert timedelta(seconds=grace) > drain
 
 
