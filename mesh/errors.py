@@ -307,3 +307,25 @@ class WatchEnded(Refusal):
     """A watch whose time is over; it goes on by asking again from its last revision."""
 
     reason = common(error_reason_pb2.ERROR_REASON_WATCH_ENDED)
+
+
+class SealBroken(Refusal):
+    """A stored value that is not what was sealed there, or whose key is gone."""
+
+    reason = common(error_reason_pb2.ERROR_REASON_SEAL_BROKEN)
+
+    def __init__(self, collection: str, field: str) -> None:
+        super().__init__(
+            f"{field} of {collection} cannot be opened",
+            metadata={"collection": collection, "field": field},
+        )
+
+
+class SealingKeysMissing(Refusal):
+    reason = common(error_reason_pb2.ERROR_REASON_SEALING_KEYS_MISSING)
+
+    def __init__(self, collection: str, field: str) -> None:
+        super().__init__(
+            f"{field} of {collection} is kept sealed or hashed, and the service has no keys",
+            metadata={"collection": collection, "field": field},
+        )

@@ -24,7 +24,7 @@ from mesh.cel.tree import Node, fields, parameters
 from mesh.cel.types import CelType, MessageType, Type, Value, describe, parameter_value, type_of
 from mesh.contract.catalogue import Kind, is_map
 from mesh.errors import FilterInvalid
-from mesh.sql.document import is_secret
+from mesh.sql.document import is_askable
 from mesh.sql.types import Storage, item_storage
 
 MAX_LENGTH = 4096
@@ -87,8 +87,8 @@ class Environment:
     """The variables that conditions over one kind may use."""
 
     def __init__(self, kind: Kind, parameters: Mapping[str, CelType]) -> None:
-        body = {each.name: each for each in kind.descriptor.fields if not is_secret(each)}
-        record = {each.name: each for each in kind.envelope_fields if not is_secret(each)}
+        body = {each.name: each for each in kind.descriptor.fields if is_askable(each)}
+        record = {each.name: each for each in kind.envelope_fields if is_askable(each)}
         enums = _enum_values(kind)
         self._scope = Scope(body, record, enums, dict(parameters))
         _check_names(kind, self._scope)

@@ -61,7 +61,7 @@ class PostgresServer:
 
     def __init__(self, folder: Path, *, version: int = NEWEST, durable: bool = True) -> None:
         self._data = folder
-        self._programs = _programs(version)
+        self.programs = programs(version)
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
         self._reaper: subprocess.Popen[bytes] | None = None
@@ -96,7 +96,7 @@ class PostgresServer:
         log = (self._data.parent / f"{self._data.name}.log").open("wb")
         with log:
             self._process = subprocess.Popen(
-                [str(self._programs / "postgres"), *self._arguments()],
+                [str(self.programs / "postgres"), *self._arguments()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -201,7 +201,7 @@ class PostgresServer:
         entry = _system_user(self._user)
         for owned in (self._data, self._running_socket()):
             os.chown(owned, entry.pw_uid, entry.pw_gid)
-        for reached in (self._data, self._programs):
+        for reached in (self._data, self.programs):
             for folder in reached.resolve().parents:
                 mode = folder.stat().st_mode
                 if mode & _TRAVERSE != _TRAVERSE:
@@ -211,7 +211,7 @@ class PostgresServer:
         # The socket's folder is the lock: whoever can enter it needs no password.
         options = ["--auth=trust", "--encoding=UTF8", "--locale=C", f"--username={SUPERUSER}"]
         done = subprocess.run(
-            [str(self._programs / "initdb"), *options, "-D", str(self._data)],
+            [str(self.programs / "initdb"), *options, "-D", str(self._data)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             user=self._user,
@@ -244,7 +244,7 @@ class PostgresServer:
         raise PostgresFailed(log.read_text(errors="replace")[-2000:])
 
 
-def _programs(version: int) -> Path:
+def programs(version: int) -> Path:
     """Find the folder of a version's programs; importing the wheel would do more than that."""
     found = importlib.util.find_spec(_WHEEL)
     if version not in _INSTALLED or found is None or found.origin is None:

@@ -9,7 +9,7 @@ from mesh.contract.catalogue import NAME
 from mesh.errors import FieldInvalid
 from mesh.sql.aggregate import Function, Group, Measure, Question, check_measure, is_whole
 from mesh.sql.buckets import Unit
-from mesh.sql.document import is_secret
+from mesh.sql.document import is_askable
 from mesh.sql.order import RECORD, may_sort
 from mesh.sql.tables import KindTable
 from mesh.sql.types import Storage, storage_of
@@ -55,7 +55,7 @@ def _field(target: KindTable, name: str, path: str) -> FieldDescriptor:
     outer = {field.name for field in target.kind.envelope_fields} - {NAME}
     bare = name.removeprefix(RECORD)
     field = target.codec.fields.get(bare)
-    if field is None or is_secret(field) or (bare in outer) != name.startswith(RECORD):
+    if field is None or not is_askable(field) or (bare in outer) != name.startswith(RECORD):
         raise FieldInvalid.of(path, f"{name!r} is no field")
     return field
 

@@ -107,6 +107,7 @@ class ChunkWriter:
                 await asyncio.sleep(0)
             at = found.get((*item.fields, item.key))
             if at is None:
+                item.salted = await self._writer.hashed.salted(target.kind, item.given)
                 _attempt(self._prepare_new, item, fresh)
             else:
                 item.name = target.kind.pattern.format(self._tenant, at[0])
@@ -143,12 +144,15 @@ class ChunkWriter:
             new_id = derived_uuid(self._stream, item.sequence)
             item.name = item.target.kind.pattern.format(self._tenant, new_id)
         item.record = self._named(item)
-        item.moment = self._writer.made(item.target.kind, item.record)
+        item.moment = self._writer.made(item.target.kind, item.record, item.salted)
         item.row = item.target.codec.row(item.record)
 
     def _is_same(self, item: Item, etag: str) -> bool:
         """Tell whether a record is there already, by its etag; else it must be looked at."""
         if not etag or item.given.etag not in ("", etag):
+            return False
+        if self._writer.hashed.has_salted(item.target.kind, item.given):
+            # Another hash would be made of the same value: it is held against the stored one.
             return False
         record = self._named(item)
         try:
@@ -180,7 +184,8 @@ class ChunkWriter:
 
         def prepare(item: Item) -> None:
             old = stored[item.name.rpartition("/")[2]]
-            new: Any = self._writer.changed(target.kind, old, self._named(item), ())
+            given = self._named(item)
+            new: Any = self._writer.changed(target.kind, old, given, (), item.salted)
             if new is None:
                 item.outcome = UNCHANGED
                 return
@@ -192,6 +197,8 @@ class ChunkWriter:
         for number, item in enumerate(items):
             if number % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)
+            old = stored[item.name.rpartition("/")[2]]
+            item.salted = await self._writer.hashed.salted(target.kind, item.given, old)
             _attempt(prepare, item, changed)
         return [item for item in changed if item.outcome is UNDECIDED]
 

@@ -1,12 +1,13 @@
 """One record of a stream, from its arrival to its result."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mesh.contract.catalogue import Kind
 from mesh.contract.names import tenant_of
 from mesh.errors import FieldInvalid, Refusal
+from mesh.records.hashed import NONE, Salted
 from mesh.records.ingest_keys import Keys
 from mesh.records.writing import RECORD, require_body
 from mesh.sql.bulk import Key, Row
@@ -40,6 +41,8 @@ class Item:
     """What is to be stored, and below it as its row."""
     row: Row | None = None
     moment: int = 0
+    salted: Salted = field(default_factory=lambda: NONE)
+    """Hashes of what was given, made before it is prepared."""
     collided: int = 0
     """How often another row stood in its place when it was written."""
 

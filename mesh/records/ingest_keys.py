@@ -6,6 +6,8 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 
 from mesh.contract.catalogue import Kind, field_option
+from mesh.records.hashed import HashedFields
+from mesh.sql.at_rest import is_hashed
 from mesh.sql.bulk import Key
 from mesh.sql.references import referred_id
 from mesh.sql.types import Storage, sortable, storage_of
@@ -18,8 +20,9 @@ ReadKey = Callable[[Any, str], Key]
 class Keys:
     """The keys of one kind."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, hashed: HashedFields) -> None:
         self._kind = kind
+        self._hashed = hashed
         natural = tuple(kind.option.natural_key)
         fields = {field.name: field for field in (*kind.envelope_fields, *kind.descriptor.fields)}
         # What databases do not compare alike is no key here.
@@ -56,12 +59,15 @@ class Keys:
         scalar = storage_of(field) in (Storage.SCALAR, Storage.TIMESTAMP, Storage.DURATION)
         convert = scalar_encoder(field, binary=True) if scalar else None
         name, optional = field.name, field.has_presence
+        kind, hashes = self._kind, is_hashed(field)
 
         def read(record: Any, tenant: str) -> Any:
             holder = record if body is None else getattr(record, body)
             if optional and not holder.HasField(name):
                 return None
             value = getattr(holder, name)
+            if hashes:
+                return self._hashed.keyed(kind, f"tenants/{tenant}", name, value)
             if pattern is not None:
                 return referred_id(name, pattern, value, tenant)
             return value if convert is None else convert(value)

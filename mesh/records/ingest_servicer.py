@@ -138,5 +138,5 @@ class _Stream:
                 needed = target.kind.permission(verb)
                 if not current_call().caller.permits(needed):
                     raise PermissionMissing(needed)
-            known = self._targets[collection] = (target, Keys(target.kind))
+            known = self._targets[collection] = (target, Keys(target.kind, self._writer.hashed))
         return known

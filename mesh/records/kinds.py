@@ -7,7 +7,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from mesh.cel.types import describe, type_of
 from mesh.contract.catalogue import Catalogue, Kind
 from mesh.contract.image import comment
-from mesh.sql.document import is_secret
+from mesh.sql.document import is_askable
 from mesh.sql.order import RECORD, may_sort
 from secmesh.records.v1 import record_requests_pb2
 
@@ -45,7 +45,7 @@ def _field(field: FieldDescriptor, name: str) -> record_requests_pb2.FieldDescri
     return record_requests_pb2.FieldDescription(
         name=name,
         type=describe(type_of(field)),
-        filterable=not is_secret(field),
+        filterable=is_askable(field),
         sortable=may_sort(field),
         description=comment(field.full_name),
     )

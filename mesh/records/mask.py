@@ -33,6 +33,10 @@ class ReadMask:
         if wanted & target.kind.references.keys():
             # A reference is shown with its tenant.
             wanted.add(target.kind.pattern.columns[0])
+        if wanted & target.codec.sealed and not wanted.issuperset(target.kind.pattern.columns):
+            # What is sealed is opened by its place; the name is then taken off again.
+            wanted.update(target.kind.pattern.columns)
+            self._deep = True
         self.columns: Sequence[str] = tuple(
             column for column in target.codec.public_columns if column in wanted
         )

@@ -22,6 +22,7 @@ from mesh.errors import (
 from mesh.identifiers import new_uuid
 from mesh.records.etag import CREATED, ETAG, WRITTEN, content_of, etag_of, settle_stored
 from mesh.records.fields import changed_immutables, missing_fields, settle_output_only
+from mesh.records.hashed import NONE, HashedFields, Salted
 from mesh.records.moments import Clock
 from mesh.records.update import updated
 from mesh.server.interceptors.validation import violations_of
@@ -48,6 +49,8 @@ class RecordWriter:
         self._rows = Rows(store)
         self._kinds = record_kinds
         self._clock = clock
+        self.hashed = HashedFields(store.tables.keys)
+        """Hashes what is kept so, of records that are to be written."""
 
     async def create(self, connection: AsyncConnection, request: Any) -> Message:
         """Create a record under ``parent`` and give it; ResourceExists names another's name."""
@@ -79,23 +82,29 @@ class RecordWriter:
             raise EtagMismatch(given.name) if given.etag else ResourceNotFound(given.name)
         if target.kind.option.append_only:
             raise KindAppendOnly(target.kind.collection)
-        new = self.changed(target.kind, old, given, request.update_mask.paths)
+        salted = await self.hashed.salted(target.kind, given, old)
+        new = self.changed(target.kind, old, given, request.update_mask.paths, salted)
         if new is None:
             return self._shown(target, old)
         moment = self.stamp(target.kind, new)
         await self._rows.replace(connection, target, new, moment)
         return self._shown(target, new)
 
-    def changed(self, kind: Kind, old: Message, given: Any, paths: Sequence[str]) -> Message | None:
+    def changed(
+        self, kind: Kind, old: Message, given: Any, paths: Sequence[str], salted: Salted = NONE
+    ) -> Message | None:
         """Give a record as an update leaves it, not yet stamped; None where nothing changes.
 
+        ``salted``: the hashes that ``hashed`` made of what is given.
         EtagMismatch, MaskInvalid, and FieldInvalid for what breaks the rules of the kind.
         """
         _require_etag(old, given.etag)
         new = updated(kind, old, given, paths)
         settle_output_only(old, new)
         settle_stored(kind, old, new)
-        self._check(kind, old, new)
+        plain = self.hashed.plain(kind, old, new)
+        self.hashed.apply(kind, old, new, salted)
+        self._check(kind, old, new, plain)
         return None if content_of(kind, new) == content_of(kind, old) else new
 
     async def delete(self, connection: AsyncConnection, request: Any) -> None:
@@ -128,13 +137,15 @@ class RecordWriter:
         return record
 
     async def _insert(self, connection: AsyncConnection, target: KindTable, record: Any) -> Message:
-        moment = self.made(target.kind, record)
+        salted = await self.hashed.salted(target.kind, record)
+        moment = self.made(target.kind, record, salted)
         await self._rows.add(connection, target, record, moment)
         return self._shown(target, record)
 
-    def made(self, kind: Kind, record: Any) -> int:
+    def made(self, kind: Kind, record: Any, salted: Salted = NONE) -> int:
         """Make a named record that was given what is stored of it; give the moment.
 
+        ``salted``: the hashes that ``hashed`` made of what is given.
         FieldInvalid for what breaks the rules of the kind.
         """
         ids = kind.pattern.parse(record.name)
@@ -142,11 +153,15 @@ class RecordWriter:
             raise FieldInvalid.of(f"{RECORD}.name", "is no name of a record", "NAME_INVALID")
         settle_output_only(None, record)
         settle_stored(kind, None, record)
-        self._check(kind, None, record)
+        self._check(kind, None, record, record)
+        self.hashed.apply(kind, None, record, salted)
         return self.stamp(kind, record)
 
-    def _check(self, kind: Kind, old: Message | None, new: Message) -> None:
-        """Refuse what breaks the rules of the kind, and changes of what must stay."""
+    def _check(self, kind: Kind, old: Message | None, new: Message, plain: Message) -> None:
+        """Refuse what breaks the rules of the kind, and changes of what must stay.
+
+        ``plain`` is the new record without hashes, which no bound is about.
+        """
         body_field = kind.body_field or ""
         if not new.HasField(body_field):
             raise FieldInvalid.of(f"{RECORD}.{body_field}", "must be set", "REQUIRED")
@@ -155,8 +170,8 @@ class RecordWriter:
         if missing := next(missing_fields(new, RECORD), None):
             raise FieldInvalid.of(missing, "must be set", "REQUIRED")
         found = [
-            *_violations(_envelope(kind, new), RECORD),
-            *_violations(getattr(new, body_field), f"{RECORD}.{body_field}"),
+            *_violations(_envelope(kind, plain), RECORD),
+            *_violations(getattr(plain, body_field), f"{RECORD}.{body_field}"),
         ]
         if found:
             raise FieldInvalid(*found)

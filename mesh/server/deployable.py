@@ -8,6 +8,7 @@ import secrets
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 
 import sqlalchemy as sa
@@ -17,11 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from mesh.contract.catalogue import Catalogue, load_catalogue
 from mesh.errors import Refusal
 from mesh.identity.jwks import JwksInvalid
+from mesh.sealing.keyring import KeyRing, KeyRingError, read_keys
 from mesh.server.garbage import kept_for_good
 from mesh.server.log import configure_logging
 from mesh.server.serve import ListenError, Server
 from mesh.server.service_settings import ServiceSettings
 from mesh.server.workers import WorkerFailed, Workers, end_with_parent
+from mesh.sql.at_rest import needs_keys
 from mesh.sql.engine import EngineUrlError, open_engine
 from mesh.sql.migration_command import add_migrate_arguments, run_migrate
 from mesh.sql.schema import MigrationRefused, require_schema
@@ -35,6 +38,7 @@ _PROBE = Pool(name="probe", size=1)
 _FAILURES = (
     EngineUrlError,
     JwksInvalid,
+    KeyRingError,
     ListenError,
     MigrationRefused,
     Refusal,
@@ -154,16 +158,34 @@ def open_owner(settings: ServiceSettings) -> AsyncEngine | None:
 async def open_store(
     settings: ServiceSettings, catalogue: Catalogue, *, isolated: bool = False
 ) -> Store:
-    """Open the database; MigrationRefused if it is not what the contract says."""
+    """Open the database; MigrationRefused if it is not what the contract says.
+
+    Raises KeyRingError for a contract with sealed or hashed fields without good keys.
+    """
+    keys = open_keys(settings, catalogue)
     engine, owner = open_database(settings), open_owner(settings)
     page_key = settings.page_key.encode() or secrets.token_bytes(32)
-    store = Store(engine, Tables(catalogue, isolated=isolated), page_key=page_key, owner=owner)
+    tables = Tables(catalogue, isolated=isolated, keys=keys)
+    store = Store(engine, tables, page_key=page_key, owner=owner)
     try:
         await require_schema(engine, store.tables, owner=owner)
     except BaseException:
         await close_store(store)
         raise
     return store
+
+
+def open_keys(settings: ServiceSettings, catalogue: Catalogue) -> KeyRing | None:
+    """Read the keys that the settings name; KeyRingError if they name none and must."""
+    if settings.sealing_keys:
+        return read_keys(Path(settings.sealing_keys))
+    sealed = sorted(kind.collection for kind in catalogue.kinds.values() if needs_keys(kind))
+    if sealed:
+        raise KeyRingError(
+            f"{settings.prefix()}SEALING_KEYS is not set: {len(sealed)} kinds have fields that are "
+            f"kept sealed or hashed ({sealed[0]}, ...); python -m mesh.sealing FILE makes keys"
+        )
+    return None
 
 
 async def close_store(store: Store) -> None:

@@ -59,6 +59,12 @@ class ServiceSettings(ServerSettings):
         "replica; empty for one of this process",
     )
 
+    sealing_keys: str = Field(
+        "",
+        description="file of the keys for what is kept sealed or hashed, mode 0600, the same in "
+        "every replica; needed where the contract has such fields",
+    )
+
     @property
     def pool(self) -> Pool:
         """The connections to the database."""

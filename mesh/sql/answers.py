@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import json
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.errors import RequestIdReused
+from mesh.sealing.envelope import Place, Sealer
 from mesh.sql.answer_table import (
     ANSWER,
     CALLER,
@@ -25,12 +27,14 @@ from mesh.sql.answer_table import (
     SALT,
     TENANT,
 )
+from mesh.sql.answer_table import NAME as ANSWERS
 from mesh.sql.secrets import drop_secrets
 from mesh.sql.store import Store
 
 RETENTION = timedelta(days=1)
 """How long an answer is given again; the requests' contracts say so."""
 _SALT_BYTES = 16
+_LABEL = b"secmesh answered request"
 _SWEEP = 100
 """Expired rows that one request removes at most."""
 
@@ -60,6 +64,9 @@ class Answers:
         self._store = store
         self._table = store.tables.answers
         self._clock = clock
+        # Answers show what the store keeps sealed.
+        self._keys = store.tables.keys
+        self._sealer = None if self._keys is None else Sealer(self._keys)
 
     async def once(
         self, key: RequestKey, request: Message, run: Callable[[], Awaitable[Message]]
@@ -69,13 +76,13 @@ class Answers:
         A request of the same key that runs already is waited for. What ``run`` raises undoes
         all it wrote and is not kept: the request can be sent again. RequestIdReused if the
         key stands for a request with another content. Kept are a digest of the request,
-        salted, and the answer without its secrets.
+        salted, and the answer without its secrets: sealed where the store seals values.
         """
         content = _content(request)
         async with self._store.shared_transaction(key.tenant) as connection:
             await self._sweep(connection, key)
             salt = os.urandom(_SALT_BYTES)
-            if not await self._claim(connection, key, salt, _digest(salt, content)):
+            if not await self._claim(connection, key, salt, self._digest(salt, content)):
                 return await self._kept(connection, key, content)
             answer = await run()
             kept: Message = type(answer)()
@@ -83,7 +90,7 @@ class Answers:
             drop_secrets(kept)
             # Empty messages are bytes too: the row is there, that is enough.
             statement = sa.update(self._table).where(*self._is(key))
-            await connection.execute(statement.values({ANSWER: kept.SerializeToString()}))
+            await connection.execute(statement.values({ANSWER: self._closed(key, kept)}))
             return answer
 
     async def _claim(
@@ -106,9 +113,26 @@ class Answers:
         columns = self._table.c
         statement = sa.select(columns[SALT], columns[DIGEST], columns[ANSWER])
         salt, digest, answer = (await connection.execute(statement.where(*self._is(key)))).one()
-        if not hmac.compare_digest(digest, _digest(salt, content)):
+        if not hmac.compare_digest(digest, self._digest(salt, content)):
             raise RequestIdReused
-        return bytes(answer)
+        return self._opened(key, bytes(answer))
+
+    def _digest(self, salt: bytes, content: bytes) -> bytes:
+        # What is in a request may be easy to guess: with a key, nobody can try it out.
+        if self._keys is None:
+            return hashlib.sha256(salt + content).digest()
+        return hmac.digest(self._keys.pepper, _LABEL + salt + content, "sha256")
+
+    def _closed(self, key: RequestKey, answer: Message) -> bytes:
+        content = answer.SerializeToString()
+        if self._sealer is None:
+            return content
+        return self._sealer.seal(content, _place(key)).encode()
+
+    def _opened(self, key: RequestKey, answer: bytes) -> bytes:
+        if self._sealer is None:
+            return answer
+        return self._sealer.open(answer.decode("ascii", "replace"), _place(key))
 
     async def _sweep(self, connection: AsyncConnection, key: RequestKey) -> None:
         """Remove some expired rows of the tenant, and that of the key if it is one."""
@@ -131,13 +155,14 @@ def _values(key: RequestKey) -> tuple[str, ...]:
     return key.tenant, key.caller, key.method, key.request_id.lower()
 
 
+def _place(key: RequestKey) -> Place:
+    """Give where an answer stands."""
+    return Place(key.tenant, ANSWERS, json.dumps(_values(key)), ANSWER)
+
+
 def _content(request: Message) -> bytes:
     """Write what a request asks for, without its own id."""
     asked: Message = type(request)()
     asked.CopyFrom(request)
     asked.ClearField(REQUEST_ID)
     return asked.SerializeToString(deterministic=True)
-
-
-def _digest(salt: bytes, content: bytes) -> bytes:
-    return hashlib.sha256(salt + content).digest()

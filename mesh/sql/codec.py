@@ -12,6 +12,8 @@ from mesh.contract.catalogue import NAME, Kind
 from mesh.contract.names import NamePattern
 from mesh.errors import FieldInvalid
 from mesh.identifiers import is_uuid7
+from mesh.sealing.keyring import KeyRing
+from mesh.sql.at_rest import AtRest, needs_keys
 from mesh.sql.document import from_json, is_secret, to_json
 from mesh.sql.references import ID, TENANT, referred_id
 from mesh.sql.types import Storage, storage_of
@@ -31,7 +33,8 @@ class Codec:
     comes back equal.
     """
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, keys: KeyRing | None = None) -> None:
+        """Make the codec of a kind; ``keys`` are for what is kept sealed or hashed."""
         self._kind = kind
         # Logs are split by the time in their ids.
         self._timed = kind.option.HasField("partition")
@@ -40,6 +43,7 @@ class Codec:
         self._decoders = lru_cache(maxsize=_REMEMBERED)(self._make_decoder)
         fields = (*self._outer, *self._inner)
         self._absent = {field.name: _absent(field) for field in fields}
+        self._at_rest = AtRest(kind, keys, self._absent) if needs_keys(kind) else None
         # Descriptors are compared by identity, which is the fastest key there is.
         self._writers = {field: (field.name, _writer(field)) for field in fields}
         self.columns: tuple[str, ...] = (
@@ -72,6 +76,11 @@ class Codec:
     def _secret_columns(self) -> frozenset[str]:
         return frozenset(name for name, field in self.fields.items() if is_secret(field))
 
+    @property
+    def sealed(self) -> frozenset[str]:
+        """The columns that are sealed: they can be read together with the ids alone."""
+        return frozenset() if self._at_rest is None else self._at_rest.sealed
+
     def ids(self, name: str) -> dict[str, str]:
         """Give the id columns of a resource name; FieldInvalid if it is no name of this kind."""
         ids = self._kind.pattern.parse(name)
@@ -101,6 +110,8 @@ class Codec:
             name = row[field]
             if name is not None:
                 row[field] = referred_id(field, pattern, name, row[TENANT])
+        if self._at_rest is not None:
+            self._at_rest.close_row(row)
         return row
 
     def _fill(self, row: dict[str, Any], message: Message) -> None:
@@ -147,7 +158,27 @@ class Codec:
                     target[field] = value if convert is None else convert(value)
             return new(**arguments)
 
-        return self._naming(decode, columns)
+        return self._opening(self._naming(decode, columns), columns, secrets=secrets)
+
+    def _opening(self, decode: Decode, columns: tuple[str, ...], *, secrets: bool) -> Decode:
+        """Open the values that are sealed, before they are decoded."""
+        at_rest = self._at_rest
+        wanted = self.sealed.intersection(columns)
+        if not secrets:
+            wanted -= self._secret_columns
+        if at_rest is None or not wanted:
+            return decode
+        places = [(columns.index(name), name) for name in wanted]
+        ids = [(name, columns.index(name)) for name in self._kind.pattern.columns]
+
+        def decode_opened(values: Sequence[Any]) -> Message:
+            opened = list(values)
+            where = {name: values[place] for name, place in ids}
+            for place, name in places:
+                opened[place] = at_rest.open(name, values[place], where)
+            return decode(opened)
+
+        return decode_opened
 
     def _naming(self, decode: Decode, columns: tuple[str, ...]) -> Decode:
         """Write the ids of references as names, before values are decoded."""

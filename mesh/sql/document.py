@@ -11,7 +11,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from mesh.contract.catalogue import field_option
-from mesh.sql.types import Storage, item_storage, message_type, storage_of
+from mesh.sql.types import Storage, is_kept_plain, item_storage, message_type, storage_of
 from mesh.sql.values import Convert, no_nul, scalar_decoder, scalar_encoder
 from secmesh.options.v1 import field_pb2
 
@@ -26,6 +26,11 @@ _BOOL_KEYS = {"true": True, "false": False}
 def is_secret(field: FieldDescriptor) -> bool:
     """Tell whether a value is never shown again once it is written."""
     return field_option(field).sensitivity == field_pb2.SENSITIVITY_SECRET
+
+
+def is_askable(field: FieldDescriptor) -> bool:
+    """Tell whether conditions and aggregates may read a value: it is shown, and kept plain."""
+    return not is_secret(field) and is_kept_plain(field)
 
 
 def to_json(field: FieldDescriptor) -> Convert:

@@ -9,7 +9,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from mesh.contract.catalogue import NAME
 from mesh.errors import OrderInvalid
-from mesh.sql.document import is_secret
+from mesh.sql.document import is_askable
 from mesh.sql.tables import KindTable
 from mesh.sql.types import sortable
 
@@ -29,7 +29,7 @@ class OrderKey:
 
 def may_sort(field: FieldDescriptor) -> bool:
     """Tell whether callers may order rows by a field; an order would give a secret away."""
-    return sortable(field) and not is_secret(field)
+    return sortable(field) and is_askable(field)
 
 
 def parse_order(order_by: str, target: KindTable) -> tuple[OrderKey, ...]:

@@ -11,6 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor, OneofDescriptor
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mesh.contract.catalogue import Catalogue, CatalogueError, Kind, field_option
+from mesh.sealing.keyring import KeyRing
 from mesh.sql.answer_table import answers_table
 from mesh.sql.bounds import bounds
 from mesh.sql.change_table import change_tables
@@ -23,7 +24,7 @@ from mesh.sql.partitions import PARTITION, PARTITION_KEY, partition_of, prepare_
 from mesh.sql.references import DATABASE, add_foreign_keys
 from mesh.sql.settings import ISOLATED
 from mesh.sql.triggers import declare, prepare_triggers
-from mesh.sql.types import Timestamp, column_type, id_type, nullable
+from mesh.sql.types import Timestamp, column_type, id_type, is_kept_plain, nullable
 
 VALID_FROM, VALID_TO = "valid_from", "valid_to"
 """Fields of the envelope that every kind with history has."""
@@ -52,17 +53,21 @@ class KindTable:
 class Tables:
     """All tables of a catalogue, by collection."""
 
-    def __init__(self, catalogue: Catalogue, *, isolated: bool = False) -> None:
+    def __init__(
+        self, catalogue: Catalogue, *, isolated: bool = False, keys: KeyRing | None = None
+    ) -> None:
         """Derive the tables; CatalogueError names what SQL cannot hold.
 
         ``isolated``: PostgreSQL itself keeps tenants apart (``mesh.sql.isolation``).
+        ``keys`` seal and hash the fields that are kept so; without, these cannot be written.
         """
         self.metadata = sa.MetaData(info={ISOLATED: True} if isolated else {})
         self.isolated = isolated
         self.kinds = catalogue.kinds
+        self.keys = keys
         self._tables: Mapping[str, KindTable] = MappingProxyType(
             {
-                collection: _kind_table(kind, self.metadata)
+                collection: _kind_table(kind, self.metadata, keys)
                 for collection, kind in sorted(catalogue.kinds.items())
             }
         )
@@ -116,8 +121,8 @@ async def create_tables(
                 await connection.run_sync(isolate, tables.metadata, application)
 
 
-def _kind_table(kind: Kind, metadata: sa.MetaData) -> KindTable:
-    codec = Codec(kind)
+def _kind_table(kind: Kind, metadata: sa.MetaData, keys: KeyRing | None) -> KindTable:
+    codec = Codec(kind, keys)
     ids = kind.pattern.columns
     if clash := set(ids) & set(codec.fields):
         raise CatalogueError(
@@ -161,8 +166,8 @@ def _is_current(table: sa.Table) -> sa.ColumnElement[bool]:
 
 def _add_checks(table: sa.Table, codec: Codec) -> None:
     for name, field in codec.fields.items():
-        if field_option(field).references:
-            # Bounds are of the full name, and the column holds an id.
+        if field_option(field).references or not is_kept_plain(field):
+            # Bounds are of the full name, and the column holds an id; or of what was sent.
             continue
         for rule, condition in bounds(field, table.c[name]):
             _check(table, condition, name, rule)

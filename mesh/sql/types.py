@@ -12,6 +12,8 @@ Columns:
 - messages of other packages (``google.rpc.Status``, ...) as their serialized bytes,
   so that an ``Any`` inside survives; conditions can only ask whether they are present.
 
+Fields that are sealed or hashed are texts, whatever they are (``mesh.sql.at_rest``).
+
 NULL means absent. A scalar without presence, a list and a map are never NULL: they hold
 their value, ``[]`` or ``{}``.
 
@@ -41,7 +43,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from mesh.contract.catalogue import CatalogueError, is_map
+from mesh.contract.catalogue import CatalogueError, field_option, is_map
+from secmesh.options.v1 import field_pb2
 
 MICROSECONDS = 1_000_000
 """Microseconds in a second."""
@@ -197,8 +200,15 @@ def _root(message: Descriptor) -> str:
     return package.split(".", 1)[0]
 
 
+def is_kept_plain(field: FieldDescriptor) -> bool:
+    """Tell whether a value stands in the store as it was sent, neither sealed nor hashed."""
+    return field_option(field).at_rest == field_pb2.AT_REST_UNSPECIFIED
+
+
 def column_type(field: FieldDescriptor) -> TypeEngine[Any]:
     """Give the column type of a field; CatalogueError if SQL has none for it."""
+    if not is_kept_plain(field):
+        return _TEXT
     storage = storage_of(field)
     if storage is Storage.ENUM:
         return _enum_type(enum_numbers(field))

@@ -18,6 +18,7 @@ from mesh.contract.catalogue import Kind, field_option, load_catalogue
 from mesh.embedded.postgres import Access
 from mesh.identifiers import new_uuid
 from mesh.identity.keys import create_signing_key, sign_token
+from mesh.sealing.keyring import create_keys
 from secmesh.security.v1 import record_service_pb2_grpc
 from secmesh.security.v1.record_pb2 import Record
 from secmesh.security.v1.record_write_pb2 import BatchWriteRecordsRequest, CreateRecordRequest
@@ -161,11 +162,13 @@ def copy_of(record: Any) -> Any:
 def served(access: Access, home: Path) -> Iterator[World]:
     """Serve a database by a process, as operators do."""
     create_signing_key(home / "keys")
+    create_keys(home / "sealing.keys")
     environment = {
         **os.environ,
         "DATABASE_URL": access.application,
         "DATABASE_MIGRATE_URL": access.owner,
         "SECMESH_HOME": str(home),
+        "SECMESH_SECURITY_SEALING_KEYS": str(home / "sealing.keys"),
     }
     with (home / "log").open("w") as log:
         process = subprocess.Popen(

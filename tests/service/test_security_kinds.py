@@ -58,6 +58,7 @@ def plain_fields(kind: Kind) -> list[FieldDescriptor]:
         for field in kind.descriptor.fields
         if not field.is_repeated
         and field.message_type is None
+        and not _is_disguised(field)
         and is_given(field)
         and not is_secret(field)
     ]

@@ -47,6 +47,7 @@ message Record {
     Tale tale = 102;
     Reading reading = 103;
     Entry entry = 104;
+    Safe safe = 105;
   }
 }
 
@@ -112,6 +113,40 @@ message Entry {
 
   optional string line = 1 [(buf.validate.field).string.max_len = 100];
   google.protobuf.Timestamp at = 2;
+}
+
+message Safe {
+  option (secmesh.options.v1.kind) = {module: "store" collection: "safes" history: true};
+
+  optional string title = 1;
+  optional string pin = 2 [
+    (buf.validate.field).string.max_len = 12,
+    (secmesh.options.v1.field) = {sensitivity: SENSITIVITY_SECRET at_rest: AT_REST_HASHED}
+  ];
+  optional string code = 3 [
+    (google.api.field_behavior) = IMMUTABLE,
+    (buf.validate.field).string.max_len = 20,
+    (secmesh.options.v1.field) = {
+      unique: true sensitivity: SENSITIVITY_SECRET at_rest: AT_REST_HASHED
+    }
+  ];
+  optional string token = 4 [
+    (buf.validate.field).string.max_len = 20,
+    (secmesh.options.v1.field) = {sensitivity: SENSITIVITY_SECRET at_rest: AT_REST_SEALED}
+  ];
+  repeated string words = 5 [
+    (secmesh.options.v1.field) = {sensitivity: SENSITIVITY_SECRET at_rest: AT_REST_SEALED}
+  ];
+  Door door = 6 [
+    (secmesh.options.v1.field) = {sensitivity: SENSITIVITY_SECRET at_rest: AT_REST_SEALED}
+  ];
+  optional string phone = 7 [
+    (buf.validate.field).string.max_len = 20,
+    (secmesh.options.v1.field) = {sensitivity: SENSITIVITY_PII at_rest: AT_REST_SEALED}
+  ];
+  repeated string notes = 8 [
+    (secmesh.options.v1.field) = {sensitivity: SENSITIVITY_PII at_rest: AT_REST_SEALED}
+  ];
 }
 
 message IngestRecordsRequest {

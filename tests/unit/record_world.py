@@ -8,6 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from mesh.records.servicer import RecordServicer
 from mesh.records.write_servicer import WriteServicer
+from mesh.sealing.keyring import KeyRing
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables, create_tables
@@ -18,6 +19,7 @@ from tests.unit.record_contract import message, request_of, store_catalogue
 ITEMS, SHELVES, TALES, ENTRIES = (
     f"tenants/acme/{each}" for each in ("items", "shelves", "tales", "entries")
 )
+KEYS = KeyRing({"one": b"1" * 32}, b"p" * 32)
 START = 1_795_262_400_000_000
 """First moment of the clock, in microseconds since 1970."""
 
@@ -81,10 +83,10 @@ def record_of(name: str, **body: Any) -> Any:
 
 
 @asynccontextmanager
-async def records_on(url: str) -> AsyncIterator[Records]:
+async def records_on(url: str, keys: KeyRing = KEYS) -> AsyncIterator[Records]:
     """Open a database of the contract's tables."""
     engine = open_engine(url)
-    store = Store(engine, Tables(store_catalogue()), page_key=b"k" * 32)
+    store = Store(engine, Tables(store_catalogue(), keys=keys), page_key=b"k" * 32)
     await create_tables(engine, store.tables)
     yield Records(store)
     await engine.dispose()

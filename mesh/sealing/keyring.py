@@ -1,0 +1,109 @@
+"""The file of the keys that seal and hash.
+
+One key a line, ``<key id> <base64 of 32 bytes>`` (RFC 4648); empty lines and lines that
+begin with ``#`` count for nothing. The first key seals, all open. The key ``pepper`` is that of
+keyed hashes and seals nothing: whoever changes it makes new hashes of what is compared.
+"""
+
+import base64
+import binascii
+import os
+import re
+import secrets
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+KEY_BYTES = 32
+PEPPER = "pepper"
+_KEY_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_LONGEST = 65_536
+"""Bytes of a file of keys."""
+
+
+class KeyRingError(ValueError):
+    """A file of keys that cannot be used; the message names no key."""
+
+
+@dataclass(frozen=True)
+class KeyRing:
+    """Master keys by id."""
+
+    sealing: Mapping[str, bytes] = field(repr=False)
+    """32 bytes each; the first seals."""
+    pepper: bytes = field(repr=False)
+    """32 bytes."""
+
+    def __post_init__(self) -> None:
+        if not self.sealing:
+            raise KeyRingError("no key seals")
+        for key_id, key in (*self.sealing.items(), (PEPPER, self.pepper)):
+            if not _KEY_ID.fullmatch(key_id) or len(key) != KEY_BYTES:
+                raise KeyRingError("a key is not an id and 32 bytes")
+        object.__setattr__(self, "sealing", MappingProxyType(dict(self.sealing)))
+
+    @property
+    def first(self) -> str:
+        """The id of the key that seals."""
+        return next(iter(self.sealing))
+
+
+def read_keys(path: Path) -> KeyRing:
+    """Read a file of keys; KeyRingError unless its owner alone may read and write it."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(_LONGEST + 1)
+    except OSError as error:
+        raise KeyRingError(f"the file of sealing keys cannot be read: {error}") from error
+    if not stat.S_ISREG(mode) or mode & _OTHERS:
+        raise KeyRingError(f"{path}: must be a file of mode 0600, its owner's alone")
+    keys: dict[str, bytes] = {}
+    for number, line in enumerate(content[:_LONGEST].splitlines(), start=1):
+        words = line.decode("ascii", "replace").split()
+        if not words or words[0].startswith("#"):
+            continue
+        key = _key(words)
+        if key is None or words[0] in keys:
+            raise KeyRingError(f"{path}: line {number} is not a new key id and base64 of 32 bytes")
+        keys[words[0]] = key
+    if len(content) > _LONGEST or PEPPER not in keys or len(keys) == 1:
+        raise KeyRingError(f"{path}: needs a key that seals, and the key {PEPPER!r}")
+    pepper = keys.pop(PEPPER)
+    return KeyRing(keys, pepper)
+
+
+def _key(words: list[str]) -> bytes | None:
+    if len(words) != len(("id", "key")) or not _KEY_ID.fullmatch(words[0]):
+        return None
+    try:
+        key = base64.b64decode(words[1], validate=True)
+    except binascii.Error:
+        return None
+    return key if len(key) == KEY_BYTES else None
+
+
+def create_keys(path: Path) -> None:
+    """Make a file of new keys, of mode 0600; a file that is there is left as it is."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Linked into place when it is whole: no other process ever reads half of it.
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    ids = (f"k{secrets.token_hex(4)}", PEPPER)
+    lines = [
+        f"{key_id} {base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}\n" for key_id in ids
+    ]
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return
+    finally:
+        draft.unlink(missing_ok=True)
