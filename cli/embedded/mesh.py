@@ -18,6 +18,7 @@ import orjson
 from cli.embedded.database import Database
 from mesh.embedded.process import Child, ChildFailed, Reaper
 from mesh.identity.keys import create_signing_key, sign_token
+from mesh.sealing.keyring import create_keys
 
 TENANT = "acme"
 API_KEYS_FILE = "api_keys.json"
@@ -229,7 +230,13 @@ class EmbeddedMesh:
     async def _security(self) -> dict[str, str]:
         """Give the settings of the security service that no other has."""
         access = await self._database.open("security")
-        return {"DATABASE_URL": access.application, "DATABASE_MIGRATE_URL": access.owner}
+        sealing = self.keys / "sealing.keys"
+        create_keys(sealing)
+        return {
+            "DATABASE_URL": access.application,
+            "DATABASE_MIGRATE_URL": access.owner,
+            "SECMESH_SECURITY_SEALING_KEYS": str(sealing),
+        }
 
     async def _start_service(self, name: str, port: int, settings: dict[str, str]) -> Child:
         prefix = f"SECMESH_{name.upper()}"

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.contracts import deployables
 from mesh.identity.keys import JWKS_FILE, create_signing_key
+from mesh.sealing.keyring import create_keys
 from tests.databases import isolated_database
 from tests.mesh.gateway_fixtures import (
     Gateway,
@@ -34,6 +35,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterat
     """Both services behind one gateway; what stands for inventory notes what it gets."""
     folder = tmp_path_factory.mktemp("security")
     create_signing_key(folder / "keys")
+    create_keys(folder / "sealing.keys")
     log = folder / "security.log"
     with isolated_database(18) as access:
         settings = {
@@ -41,6 +43,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterat
             "DATABASE_URL": access.application,
             "DATABASE_MIGRATE_URL": access.owner,
             "SECMESH_SECURITY_LISTEN": "127.0.0.1:0",
+            "SECMESH_SECURITY_SEALING_KEYS": str(folder / "sealing.keys"),
             "SECMESH_SECURITY_JWKS": str(folder / "keys" / JWKS_FILE),
         }
         with process(COMMAND, log, os.environ | settings) as child:
