@@ -68,7 +68,7 @@ def dump_of(access: Access) -> str:
 
 
 def test_the_database_holds_no_planted_secret(world: World, access: Access) -> None:
-    planted = set()
+    planted: set[str] = set()
     for kind in DISGUISED:
         request, record = world.create(kind, "sealed")
         sent = getattr(request.record, kind.body_field or "")
