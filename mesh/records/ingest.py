@@ -180,7 +180,7 @@ class ChunkWriter:
 
         def prepare(item: Item) -> None:
             old = stored[item.name.rpartition("/")[2]]
-            new: Any = self._writer.changed(target.kind, old, self._named(item), ())
+            new: Any = self._writer.changed(target.kind, old, self._named(item), item.paths)
             if new is None:
                 item.outcome = UNCHANGED
                 return
