@@ -3,12 +3,15 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from google.api.httpbody_pb2 import HttpBody
+from typer.testing import CliRunner
 
+from cli.app import app
 from mesh.identity.keys import sign_token
 from secmesh.records.v1.record_requests_pb2 import ListRecordsRequest
 from secmesh.security.v1 import (
@@ -438,6 +441,25 @@ def test_a_report_under_a_wrong_format_stores_nothing(imports: Imports, project:
     assert answer.problem
     assert list(answer.counts) == []
     assert not answer.absent_closed
+
+
+def test_the_command_imports_a_file(imports: Imports, project: str, tmp_path: Path) -> None:
+    file = tmp_path / "report.sarif"
+    file.write_text(json.dumps(sarif(issue(), issue(level="awful"))))
+    token = sign_token(imports.world.keys, subject="ann", tenant="acme", roles=["operator"])
+    base = ["--endpoint", imports.world.address, "--token", token, "-o", "json"]
+    command = [*base, "security", "import", str(file), "--project", project]
+    dry = CliRunner().invoke(app, [*command, "--dry-run"])
+    assert dry.exit_code == 0, dry.output
+    real = CliRunner().invoke(app, command)
+    assert "/runs/0/results/1/level" in real.stderr
+    told = [json.loads(each.stdout) for each in (dry, real)]
+    assert told[0]["counts"] == told[1]["counts"]
+    assert told[1]["outcome"] == "OUTCOME_IMPORTED"
+    again = CliRunner().invoke(app, [*command, "--format", "sarif"])
+    assert "imported before" in again.stderr
+    wrong = CliRunner().invoke(app, [*command, "--format", "word"])
+    assert wrong.exit_code == 2
 
 
 GOLDEN = {
