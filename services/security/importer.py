@@ -247,7 +247,8 @@ class _Report:
             yield from rows
             return
         fresh: set[str] = set()
-        for item, row in sorted(rows, key=lambda each: self._is_invented(*each)):
+        # By key, so that imports side by side lock shared records in one order.
+        for item, row in sorted(rows, key=lambda each: (self._is_invented(*each), each[1].key)):
             key = (collection, row.key)
             replaces = key in self._invented and not self._is_invented(item, row)
             if row.key not in fresh and (replaces or key not in self._names):

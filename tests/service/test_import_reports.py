@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -378,6 +379,29 @@ def test_stix(imports: Imports) -> None:
     assert intelligence.relationships[0].type == "indicates"
     again = imports.send(stix(), "")
     assert counts(again, "threat_intelligence") == {"unchanged": 2}
+
+
+def test_the_same_report_at_once_is_imported_once(imports: Imports, project: str) -> None:
+    content = sarif(*(issue(f"crowd/{number}") for number in range(40)))
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: imports.send(content, project), range(4)))
+    outcomes = sorted(each.outcome for each in answers)
+    assert outcomes == [IMPORTED, UNCHANGED, UNCHANGED, UNCHANGED]
+    assert len({each.scans[0] for each in answers}) == 1
+    assert len(issues_of(imports, answers[0])) == 40
+
+
+def test_projects_at_once_share_their_rules(imports: Imports, project: str) -> None:
+    def send(number: int) -> ImportReportResponse:
+        rules = [f"shared/{each}" for each in range(30)]
+        ordered = rules if number % 2 else rules[::-1]
+        return imports.send(sarif(*map(issue, ordered)), f"{project} {number}")
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(send, range(4)))
+    assert [counts(each, "sast_issues") for each in answers] == [{"created": 30}] * 4
+    keys = [each.sast_rule.key for each in imports.records("sast_rules")]
+    assert len(keys) == len(set(keys))
 
 
 def test_tenants_see_their_own(imports: Imports, project: str) -> None:
