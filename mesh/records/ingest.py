@@ -185,7 +185,7 @@ class ChunkWriter:
         def prepare(item: Item) -> None:
             old = stored[item.name.rpartition("/")[2]]
             given = self._named(item)
-            new: Any = self._writer.changed(target.kind, old, given, (), item.salted)
+            new: Any = self._writer.changed(target.kind, old, given, item.paths, item.salted)
             if new is None:
                 item.outcome = UNCHANGED
                 return

@@ -35,6 +35,8 @@ class Item:
     key: Key = ()
     name: str = ""
     """As it will be stored."""
+    paths: Sequence[str] = ()
+    """Fields of a known record that change, as of an update mask; all that are given if none."""
     outcome: "Outcome.ValueType" = UNDECIDED
     error: Refusal | None = None
     record: Any = None

@@ -11,6 +11,8 @@ from mesh.records.watch_servicer import WatchServicer
 from mesh.server.deployable import Deployable, Probe, close_store, end_process, open_store
 from mesh.server.serve import Server
 from mesh.sql.answers import Answers
+from secmesh.security.v1 import import_service_pb2_grpc
+from services.security.import_servicer import ImportServicer
 from services.security.settings import SecuritySettings
 from services.security.upkeep import Upkeep
 
@@ -28,6 +30,9 @@ async def build_server(settings: SecuritySettings) -> Server:
 
     def register(target: grpc.aio.Server) -> None:
         RecordServicer(catalogue, store).add_to(target)
+        import_service_pb2_grpc.add_ImportServiceServicer_to_server(
+            ImportServicer(catalogue, store), target
+        )
         WatchServicer(catalogue, store, server.draining).add_to(target)
 
     async def dispose() -> None:

@@ -1,9 +1,27 @@
 """What the security service refuses, beside the refusals every service shares."""
 
-from mesh.errors import Reason
+from mesh.errors import Reason, Refusal
 from secmesh.security.v1 import error_reason_pb2
 
 
 def reason(value: int) -> Reason:
     """Give one reason of this service's contract."""
     return Reason(error_reason_pb2.ErrorReason, value)
+
+
+class ReportFormatUnknown(Refusal):
+    """A report of no format that is known here."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_REPORT_FORMAT_UNKNOWN)
+
+
+class ReportFormatUnsupported(Refusal):
+    """A report of a format that can be read, but has no place among the records."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_REPORT_FORMAT_UNSUPPORTED)
+
+    def __init__(self, format_name: str) -> None:
+        super().__init__(
+            f"reports of the format {format_name} cannot be imported",
+            metadata={"format": format_name},
+        )

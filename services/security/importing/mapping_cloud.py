@@ -101,7 +101,7 @@ def _asset(asset: Asset, context: Context) -> Row:
         "service": asset.service or _UNKNOWN,
         "region": asset.region,
         "status": "ACTIVE",
-        "labels": {name: value for name, _, value in pairs if name},
+        "tags": {name: value for name, _, value in pairs if name},
         **seen(context),
     }
     refers = {"account_id": ("cloud_accounts", account_key(asset))}

@@ -127,7 +127,7 @@ def _object(item: ThreatObject, node: Node, graph: Graph, context: Context) -> R
         "pattern": node.text("pattern"),
         "pattern_type": _pattern_type(node),
         "indicator_types": list(node.texts("indicator_types")),
-        "labels": list(node.texts("labels")),
+        "source_labels": list(node.texts("labels")),
         "confidence": node.integer("confidence"),
         "tlp": _tlp(node),
         "source": graph.names.get(creator) or creator or context.tool,

@@ -1,0 +1,139 @@
+"""The scans that one report tells of, what they found, and what they found no more."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mesh.contract.catalogue import Kind
+from secmesh.security.v1.record_pb2 import Record
+from services.security.import_fill import fill
+from services.security.import_projects import Projects
+from services.security.import_state import LIVES
+from services.security.import_store import Draft, Fate, ReportStore
+
+_SCOPES = {
+    "sast_scans": ("project_id", "branch", "tool_name", "automation_id"),
+    "dast_scans": ("project_id", "tool_name", "target_url"),
+    "app_security_scans": ("project_id", "branch", "tool_name", "target"),
+}
+"""What scans have in common that look at the same thing."""
+_TOLD = {
+    Fate.CREATED: ("new_issues", "new_count"),
+    Fate.CLOSED: ("fixed_issues", "fixed_count"),
+    Fate.REOPENED: ("reopened_issues",),
+    Fate.UNCHANGED: ("unchanged_issues",),
+    Fate.UPDATED: ("unchanged_issues",),
+}
+"""Fields of scans in which the fates of findings are counted."""
+
+
+@dataclass
+class _Scan:
+    collection: str
+    name: str
+    project: str
+    record: Any
+    fates: Counter[Fate] = field(default_factory=Counter)
+    severities: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Scans:
+    """The scans of one report, by the number of their run."""
+
+    records: ReportStore
+    projects: Projects
+    _by_run: dict[int, _Scan] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The records of the scans, each once."""
+        return list(dict.fromkeys(scan.name for scan in self._by_run.values()))
+
+    def name(self, run: int) -> str:
+        """The record of a run's scan, empty if there is none."""
+        scan = self._by_run.get(run)
+        return scan.name if scan else ""
+
+    def count(self, run: int, fate: Fate, severity: str) -> None:
+        """Count a finding of a run."""
+        if scan := self._by_run.get(run):
+            scan.fates[fate] += 1
+            scan.severities[severity] += 1
+
+    async def begin(
+        self, connection: AsyncConnection, run: int, collection: str, values: dict[str, object]
+    ) -> bool:
+        """Store a scan; tell whether it was not there before this report."""
+        kind = self.records.store.target(collection).kind
+        project = kind.references["project_id"].text.split("/")[2]
+        values = {"project_id": await self.projects.name(connection, project), **values}
+        record = _record(kind, values)
+        same = await self.records.known(connection, collection, record)
+        earlier = next((each for each in self._by_run.values() if each.name == same), None)
+        if same and earlier is None:
+            self._by_run[run] = _Scan(collection, same, str(values["project_id"]), record)
+            return False
+        if earlier is not None and _tool(earlier.record, kind) == _tool(record, kind):
+            self._by_run[run] = earlier
+            return True
+        if earlier is not None and "automation_id" in kind.descriptor.fields_by_name:
+            # Runs of several tools in one report: the tool tells their scans apart.
+            values["automation_id"] = f"{values['tool_name']}/{values.get('automation_id', '')}"
+            return await self.begin(connection, run, collection, values)
+        draft = Draft(record)
+        await self.records.write(connection, collection, [draft])
+        if draft.error is not None:
+            raise draft.error
+        self._by_run[run] = _Scan(collection, draft.name, str(values["project_id"]), record)
+        return True
+
+    async def close_absent(self, connection: AsyncConnection) -> bool:
+        """Close what the scans of this report do not show; tell whether there is a scan."""
+        own = {name.rpartition("/")[2] for name in self.names}
+        for scan in self._each():
+            scopes = await self.records.scopes(
+                connection, scan.collection, _SCOPES[scan.collection], scan.record
+            )
+            for collection in self._findings(scan.collection):
+                closed = await self.records.close_absent(
+                    connection, collection, scan.project, scopes - own
+                )
+                scan.fates[Fate.CLOSED] += closed
+        return bool(own)
+
+    async def finish(self, connection: AsyncConnection) -> None:
+        """Write into the scans what they found."""
+        for scan in self._each():
+            told = {name: 0 for names in _TOLD.values() for name in names}
+            for fate, names in _TOLD.items():
+                for name in names:
+                    told[name] += scan.fates[fate]
+            for severity in ("critical", "high", "medium", "low", "info"):
+                told[f"{severity}_count"] = scan.severities[severity.upper()]
+            await self.records.tell(connection, scan.collection, {scan.name: told})
+
+    def _each(self) -> list[_Scan]:
+        return list({scan.name: scan for scan in self._by_run.values()}.values())
+
+    def _findings(self, scans: str) -> list[str]:
+        """The kinds of findings that say by which scan they were seen last."""
+        found = []
+        for collection in LIVES:
+            pattern = self.records.store.target(collection).kind.references.get("scan_id")
+            if pattern is not None and pattern.text.split("/")[2] == scans:
+                found.append(collection)
+        return found
+
+
+def _record(kind: Kind, values: dict[str, object]) -> Any:
+    record = Record()
+    known = kind.descriptor.fields_by_name
+    fill(kind, record, {name: value for name, value in values.items() if name in known})
+    return record
+
+
+def _tool(record: Any, kind: Kind) -> str:
+    return str(getattr(record, kind.body_field or "").tool_name)

@@ -1,0 +1,137 @@
+"""What a new report changes of a finding that is known, and what people decided stays.
+
+A finding is open, closed because reports no longer show it, or decided by a person. Reports close
+and reopen; they never touch a decision.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from secmesh.security.v1 import sast_issue_pb2, vocabulary_pb2
+
+SEEN = ("last_seen_time", "scan_id", "baseline_state")
+"""What changes of a finding that is only seen again."""
+_KEPT = ("first_seen_time", "first_scan_id")
+"""What stays as it was when the finding was new."""
+
+
+@dataclass(frozen=True)
+class Life:
+    """The states of one kind of finding, as numbers of its enum; times by the field's name."""
+
+    open: frozenset[int]
+    closed: int
+    reopened: int
+    end_time: str
+    resolution: str = ""
+    ends: frozenset[int] = frozenset()
+    """Resolutions that come from reports, where a kind has resolutions."""
+    fixed: int = 0
+    resolved: int = 0
+    """State of what was decided, where a resolution says what."""
+
+    def is_open(self, body: Any) -> bool:
+        return body.status in self.open
+
+    def is_closed(self, body: Any) -> bool:
+        """Whether reports closed it, and may open it again."""
+        if body.status == self.closed:
+            return True
+        return (
+            bool(self.resolution)
+            and body.status == self.resolved
+            and getattr(body, self.resolution) in self.ends
+        )
+
+    def close(self, body: Any, micros: int) -> None:
+        """End a finding that reports do not show any more."""
+        body.status = self.closed
+        if self.resolution:
+            setattr(body, self.resolution, self.fixed)
+        getattr(body, self.end_time).FromMicroseconds(micros)
+
+
+_STATUS, _SAST = vocabulary_pb2, sast_issue_pb2
+FINDING = Life(
+    open=frozenset(
+        {
+            *(_STATUS.FINDING_STATUS_OPEN, _STATUS.FINDING_STATUS_IN_TRIAGE),
+            *(_STATUS.FINDING_STATUS_CONFIRMED, _STATUS.FINDING_STATUS_IN_PROGRESS),
+            _STATUS.FINDING_STATUS_REOPENED,
+        }
+    ),
+    closed=_STATUS.FINDING_STATUS_RESOLVED,
+    reopened=_STATUS.FINDING_STATUS_REOPENED,
+    end_time="resolve_time",
+)
+ISSUE = Life(
+    open=frozenset(
+        {
+            *(_SAST.SAST_ISSUE_STATUS_OPEN, _SAST.SAST_ISSUE_STATUS_CONFIRMED),
+            _SAST.SAST_ISSUE_STATUS_REOPENED,
+        }
+    ),
+    closed=_SAST.SAST_ISSUE_STATUS_CLOSED,
+    reopened=_SAST.SAST_ISSUE_STATUS_REOPENED,
+    end_time="close_time",
+    resolution="resolution",
+    ends=frozenset({_SAST.SAST_RESOLUTION_FIXED, _SAST.SAST_RESOLUTION_REMOVED}),
+    fixed=_SAST.SAST_RESOLUTION_FIXED,
+    resolved=_SAST.SAST_ISSUE_STATUS_RESOLVED,
+)
+LIVES = {
+    "sast_issues": ISSUE,
+    "dast_vulnerabilities": FINDING,
+    "app_security_issues": FINDING,
+    "misconfigurations": FINDING,
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an update of a known finding writes, by the names of fields, and what that is."""
+
+    fields: frozenset[str]
+    reopened: bool = False
+    closed: bool = False
+
+
+def settle(life: Life | None, old: Any, given: Any, micros: int) -> Change:
+    """Take from a new body what a known one keeps; tell which fields then change."""
+    known = given.DESCRIPTOR.fields_by_name
+    for name in _KEPT:
+        if name in known and old.HasField(name):
+            given.ClearField(name)
+    if "last_seen_time" in known and _micros(old) > _micros(given):
+        # An older report says nothing of what was seen since.
+        given.ClearField("last_seen_time")
+    if life is None:
+        return Change(frozenset(_set(given)))
+    return _settle_state(life, old, given, micros)
+
+
+def _settle_state(life: Life, old: Any, given: Any, micros: int) -> Change:
+    state = {"status", *([life.resolution] if life.resolution else ()), life.end_time}
+    if life.is_open(given) and life.is_closed(old):
+        given.status = life.reopened
+        for name in state - {"status"}:
+            given.ClearField(name)
+        return Change(frozenset({*_set(given), *state}), reopened=True)
+    if life.is_open(old) and life.is_closed(given):
+        life.close(given, micros)
+        return Change(frozenset({*_set(given), *state}), closed=True)
+    if life.is_open(old) and not life.is_open(given):
+        # Silenced where it was found: nobody has decided otherwise.
+        return Change(frozenset({*_set(given), *state}))
+    for name in state:
+        given.ClearField(name)
+    return Change(frozenset(_set(given)))
+
+
+def _micros(body: Any) -> int:
+    return int(body.last_seen_time.ToMicroseconds()) if body.HasField("last_seen_time") else 0
+
+
+def _set(body: Any) -> Iterator[str]:
+    return (field.name for field, _ in body.ListFields())

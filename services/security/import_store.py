@@ -1,0 +1,246 @@
+"""Writes the records of one report within its transaction, and closes what it no longer shows."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mesh.contract.catalogue import Catalogue
+from mesh.errors import Refusal
+from mesh.identifiers import new_uuid
+from mesh.records.etag import content_of
+from mesh.records.ingest import ChunkWriter
+from mesh.records.ingest_item import NEW, REJECTED, Item, identify
+from mesh.records.ingest_keys import Keys
+from mesh.records.update import updated
+from mesh.records.writing import RecordWriter
+from mesh.sql.bulk import BulkRows
+from mesh.sql.references import ID
+from mesh.sql.store import Store
+from mesh.sql.tables import KindTable
+from services.security.import_fill import plain
+from services.security.import_state import LIVES, SEEN, Change, Life, settle
+
+_BATCH = 500
+"""Findings closed by one statement."""
+
+
+class Fate(StrEnum):
+    """What became of a record of a report; the names of its counts."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    CLOSED = "closed"
+    REOPENED = "reopened"
+    REJECTED = "rejected"
+
+
+@dataclass(slots=True, eq=False)
+class Draft:
+    """A record to be written, and the result of the report that it comes from."""
+
+    record: Any
+    index: int = -1
+    pointer: str = ""
+    fate: Fate = Fate.REJECTED
+    error: Refusal | None = None
+    name: str = ""
+
+
+@dataclass
+class ReportStore:
+    """The records of one tenant, for one report; `micros` is when it was imported."""
+
+    store: Store
+    catalogue: Catalogue
+    tenant: str
+    micros: int
+    counts: dict[str, Counter[Fate]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._writer = RecordWriter(self.store, self.catalogue.record_kinds, lambda: self.micros)
+        self._chunks = ChunkWriter(self.store, self._writer, self.tenant, new_uuid())
+        self._bulk = BulkRows(self.store)
+        self._keys: dict[str, Keys] = {}
+        self._sequence = 0
+
+    async def known(self, connection: AsyncConnection, collection: str, record: Any) -> str:
+        """Give the name of the record with the key of this one, empty if there is none.
+
+        It is ours until the transaction ends: others that import into it wait.
+        """
+        target = self.store.target(collection)
+        found = await self._find(connection, target, [self._item(target, record)])
+        return next((old.name for old in found.values()), "")
+
+    async def write(
+        self, connection: AsyncConnection, collection: str, drafts: Sequence[Draft]
+    ) -> None:
+        """Write records of one collection; what became of each stands in it."""
+        target = self.store.target(collection)
+        items: dict[Item, Draft] = {}
+        for draft in drafts:
+            try:
+                items[self._item(target, draft.record)] = draft
+            except Refusal as refused:
+                draft.error = refused
+        fates = await self._settle(connection, target, list(items))
+        await self._chunks.write(list(items))
+        counted = self.counts.setdefault(collection, Counter())
+        for item, draft in items.items():
+            draft.name, draft.error = item.name, item.error
+            if item.outcome != REJECTED:
+                known = fates.get(item, Fate.UPDATED)
+                draft.fate = Fate.CREATED if item.outcome == NEW else known
+        counted.update(draft.fate for draft in drafts)
+
+    def count(self, collection: str, fate: Fate) -> None:
+        """Count a record that was never written."""
+        self.counts.setdefault(collection, Counter())[fate] += 1
+
+    def _item(self, target: KindTable, record: Any) -> Item:
+        keys = self._keys.setdefault(target.kind.collection, Keys(target.kind))
+        self._sequence += 1
+        item = Item(self._sequence, record, target)
+        identify(item, keys, self.tenant)
+        return item
+
+    async def _find(
+        self, connection: AsyncConnection, target: KindTable, items: Iterable[Item]
+    ) -> dict[Item, Any]:
+        keyed = [item for item in items if item.fields]
+        if not keyed:
+            return {}
+        fields = keyed[0].fields
+        ids = await self._bulk.find(
+            connection, target, self.tenant, fields, {item.key for item in keyed}, [ID]
+        )
+        wanted = {str(row[0]) for row in ids.values()}
+        if not wanted:
+            return {}
+        records = await self._bulk.load(connection, target, self.tenant, wanted)
+        return {item: records[str(ids[item.key][0])] for item in keyed if item.key in ids}
+
+    async def _settle(
+        self, connection: AsyncConnection, target: KindTable, items: Sequence[Item]
+    ) -> dict[Item, Fate]:
+        """Keep what is known of records as it must stay; tell what the others become."""
+        fates = {}
+        body, life = target.kind.body_field or "", LIVES.get(target.kind.collection)
+        for item, old in (await self._find(connection, target, items)).items():
+            given = getattr(item.given, body)
+            change = settle(life, getattr(old, body), given, self.micros)
+            envelope = (each.name for each, _ in item.given.ListFields() if each.name != body)
+            item.paths = [*(f"{body}.{name}" for name in sorted(change.fields)), *envelope]
+            fates[item] = _fate(change, target, old, item)
+        return fates
+
+    async def scopes(
+        self, connection: AsyncConnection, collection: str, fields: Sequence[str], scan: Any
+    ) -> set[str]:
+        """Give the ids of the scans of a collection that looked at what this one did.
+
+        Of `automation_id` the category counts, what stands before the last `/` (SARIF 2.1.0,
+        3.17.3): the rest names the run.
+        """
+        target = self.store.target(collection)
+        project, *others = fields
+        wanted = plain(target.kind, scan, others)
+        table = target.table
+        statement = self.store.select(collection, self.tenant, [ID, *others]).where(
+            table.c[project] == plain(target.kind, scan, [project])[0].rpartition("/")[2]
+        )
+        rows = await self.store.fetch(statement, connection)
+        same = [_category(*pair) for pair in zip(others, wanted, strict=True)]
+        found = set()
+        for row in rows:
+            values: list[Any] = list(row)
+            if [_category(*pair) for pair in zip(others, values[1:], strict=True)] == same:
+                found.add(str(values[0]))
+        return found
+
+    async def close_absent(
+        self, connection: AsyncConnection, collection: str, project: str, scans: set[str]
+    ) -> int:
+        """Close a project's open findings that were last seen by these scans; give how many."""
+        target, life = self.store.target(collection), LIVES[collection]
+        table = target.table
+        statement = self.store.select(collection, self.tenant, [ID, "scan_id"]).where(
+            table.c["project_id"] == project.rpartition("/")[2],
+            table.c["status"].in_(sorted(life.open)),
+            table.c["scan_id"].is_not(sa.null()),
+        )
+        rows = await self.store.fetch(statement, connection)
+        pairs: list[list[Any]] = [list(row) for row in rows]
+        ids = sorted(str(found) for found, scan in pairs if str(scan) in scans)
+        closed = 0
+        for start in range(0, len(ids), _BATCH):
+            closed += await self._close(connection, target, life, ids[start : start + _BATCH])
+        self.counts.setdefault(collection, Counter())[Fate.CLOSED] += closed
+        return closed
+
+    async def _close(
+        self, connection: AsyncConnection, target: KindTable, life: Life, ids: Sequence[str]
+    ) -> int:
+        found = await self._bulk.load(connection, target, self.tenant, ids)
+        changed = []
+        for record in found.values():
+            body = getattr(record, target.kind.body_field or "")
+            # A person may have decided between the two reads.
+            if life.is_open(body):
+                life.close(body, self.micros)
+                changed.append(record)
+        await self._replace(connection, target, changed)
+        return len(changed)
+
+    async def tell(
+        self, connection: AsyncConnection, name: str, told: dict[str, dict[str, int]]
+    ) -> None:
+        """Write what only the service says of records of one collection, by their names."""
+        target = self.store.target(name)
+        ids = [each.rpartition("/")[2] for each in told]
+        found = await self._bulk.load(connection, target, self.tenant, ids)
+        records = []
+        for record_name, values in told.items():
+            record: Any = found[record_name.rpartition("/")[2]]
+            body = getattr(record, target.kind.body_field or "")
+            for each, value in values.items():
+                if each in body.DESCRIPTOR.fields_by_name:
+                    setattr(body, each, value)
+            records.append(record)
+        await self._replace(connection, target, records)
+
+    async def _replace(
+        self, connection: AsyncConnection, target: KindTable, records: Sequence[Any]
+    ) -> None:
+        for record in records:
+            self._writer.stamp(target.kind, record)
+        if records:
+            rows = [target.codec.row(record) for record in records]
+            await self._bulk.replace(connection, target, self.tenant, rows)
+
+
+def _category(name: str, value: Any) -> Any:
+    return (value or "").rpartition("/")[0] if name == "automation_id" else value
+
+
+def _fate(change: Change, target: KindTable, old: Any, item: Item) -> Fate:
+    if change.reopened:
+        return Fate.REOPENED
+    if change.closed:
+        return Fate.CLOSED
+    kind, body = target.kind, target.kind.body_field or ""
+    new: Any = updated(kind, old, item.given, item.paths) if item.paths else old
+    before, after = type(old)(), type(old)()
+    before.CopyFrom(old)
+    after.CopyFrom(new)
+    for record in (before, after):
+        for name in SEEN:
+            if name in kind.descriptor.fields_by_name:
+                getattr(record, body).ClearField(name)
+    return Fate.UNCHANGED if content_of(kind, before) == content_of(kind, after) else Fate.UPDATED

@@ -1,0 +1,76 @@
+"""A first reading of a report: what must be known before any of its results is stored."""
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from services.security.errors import ReportFormatUnknown, ReportFormatUnsupported
+from services.security.importing import formats
+from services.security.importing.mapping import DESTINATIONS
+from services.security.importing.mapping_threat import TYPES, Graph
+from services.security.importing.model import Finding, Item, Problem, ThreatObject, Tool
+from services.security.importing.spool import Spool
+
+UNSUPPORTED = frozenset({"OSCAL_JSON"})
+"""Results of OSCAL are of a framework and a scope, which a report does not name."""
+_NO_TARGET = "unknown"
+
+
+@dataclass(slots=True)
+class Survey:
+    """The format of a report, its tools by run, where it was pointed, and whether it is whole."""
+
+    format_name: str
+    tools: dict[int, Tool] = field(default_factory=dict)
+    target: str = _NO_TARGET
+    graph: Graph = field(default_factory=Graph)
+    problem: str = ""
+
+    def see(self, item: Item) -> None:
+        """Remember what an item tells of the report."""
+        if isinstance(item, Tool):
+            # The last one of a run knows the most.
+            self.tools[item.run] = item
+        elif isinstance(item, Finding):
+            if item.web is not None and self.target == _NO_TARGET:
+                self.target = _origin(item.web.url)
+        elif isinstance(item, Problem):
+            place = f" at {item.pointer}" if item.pointer else ""
+            self.problem = f"{item.reason}{place}, byte {item.offset}"
+
+    def threat(self, item: Item) -> bool:
+        """Whether an item belongs into the graph of a bundle."""
+        return isinstance(item, ThreatObject) and (
+            item.type in TYPES or item.type in ("relationship", "sighting")
+        )
+
+
+def survey(spool: Spool, wanted: str = "") -> Survey:
+    """Read a report once. Raises ReportFormatUnknown and ReportFormatUnsupported."""
+    try:
+        name = wanted or formats.detect(spool).name
+        items = formats.items(spool, name)
+    except formats.FormatUnknown as error:
+        raise ReportFormatUnknown(str(error)) from error
+    if name in UNSUPPORTED or name not in DESTINATIONS:
+        raise ReportFormatUnsupported(name)
+    seen = Survey(name)
+    if name == "STIX_JSON":
+        gathered = []
+        for item in items:
+            seen.see(item)
+            if seen.threat(item):
+                gathered.append(item)
+        seen.graph = Graph.of(gathered)
+        return seen
+    for item in items:
+        seen.see(item)
+    return seen
+
+
+def _origin(url: str) -> str:
+    """The scheme and host of a URL, the URL itself if it has none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url or _NO_TARGET
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else url or _NO_TARGET

@@ -1,0 +1,292 @@
+"""Imports one report: two readings, and one transaction for all that it says."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mesh.contract.catalogue import Catalogue
+from mesh.errors import Refusal
+from mesh.records.moments import Clock
+from mesh.sql.store import Store
+from secmesh.security.v1.record_pb2 import Record
+from services.security.import_fill import fill
+from services.security.import_projects import Projects
+from services.security.import_scans import Scans
+from services.security.import_store import Draft, Fate, ReportStore
+from services.security.import_survey import Survey, survey
+from services.security.importing import formats
+from services.security.importing.mapping import DESTINATIONS, Mapper
+from services.security.importing.mapping_code import rule_key
+from services.security.importing.model import Finding, Item, Problem, Rejected, Rule, Tool
+from services.security.importing.rows import Context, Row
+from services.security.importing.rows import time as report_time
+from services.security.importing.spool import Spool
+
+_BATCH = 500
+"""Items of a report read and written at once."""
+MAX_REJECTIONS = 100
+DEFAULT_BRANCH = "main"
+_SHARED = ("sast_rules", "cloud_accounts", "cloud_assets")
+"""What findings refer to, in the order in which it is written."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a caller says of a report."""
+
+    tenant: str
+    project: str = ""
+    branch: str = ""
+    format_name: str = ""
+    close_absent: bool = True
+    keep: bool = True
+
+
+@dataclass
+class Result:
+    """What became of a report; `unchanged` if it was imported before."""
+
+    format_name: str
+    sha256: str
+    problem: str
+    unchanged: bool = False
+    scans: list[str] = field(default_factory=list)
+    records: ReportStore | None = None
+    rejections: list[Rejected] = field(default_factory=list)
+    rejected: int = 0
+    absent_closed: bool = False
+
+    def reject(self, rejected: Rejected) -> None:
+        """Count what could not be stored; the first are named."""
+        self.rejected += 1
+        if len(self.rejections) < MAX_REJECTIONS:
+            self.rejections.append(rejected)
+
+
+class _Undone(Exception):
+    """Ends the transaction of what is not to be kept."""
+
+
+class Importer:
+    """Imports reports into the records of a catalogue."""
+
+    def __init__(self, catalogue: Catalogue, store: Store, clock: Clock) -> None:
+        self._catalogue = catalogue
+        self._store = store
+        self._clock = clock
+
+    async def run(self, wanted: Wanted, spool: Spool) -> Result:
+        """Import a report; all of it that can be stored, or on a refusal nothing.
+
+        Raises ReportFormatUnknown, ReportFormatUnsupported, FieldInvalid and ResourceNotFound.
+        """
+        seen = await asyncio.to_thread(survey, spool, wanted.format_name)
+        result = Result(seen.format_name, spool.sha256, seen.problem)
+        records = ReportStore(self._store, self._catalogue, wanted.tenant, self._clock())
+        result.records = records
+        report = _Report(wanted, seen, records, result, spool)
+        try:
+            async with self._store.shared_transaction(wanted.tenant) as connection:
+                await report.store(connection)
+        except _Undone:
+            pass
+        return result
+
+
+@dataclass
+class _Report:
+    """One report on its way into the store."""
+
+    wanted: Wanted
+    seen: Survey
+    records: ReportStore
+    result: Result
+    spool: Spool
+    _names: dict[tuple[str, str], str] = field(default_factory=dict)
+    _invented: set[tuple[str, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        said = next((tool.branch for tool in self.seen.tools.values() if tool.branch), "")
+        self._branch = self.wanted.branch or said or DEFAULT_BRANCH
+        moment = datetime.fromtimestamp(self.records.micros / 1_000_000, UTC).isoformat()
+        self._time = moment.replace("+00:00", "Z")
+        self._projects = Projects(self.records, self.wanted.project, self._branch, self.seen.target)
+        self._mapper = Mapper(
+            self.seen.format_name, self._context(0), self.result.sha256, self.seen.graph
+        )
+        self._scans = Scans(self.records, self._projects)
+
+    async def store(self, connection: AsyncConnection) -> None:
+        """Store everything, then close what is absent. Raises _Undone if nothing is to be kept."""
+        if not await self._begin_scans(connection):
+            self.result.unchanged = True
+            raise _Undone
+        items = formats.items(self.spool, self.seen.format_name)
+        while batch := await asyncio.to_thread(self._rows, items):
+            await self._write(connection, batch)
+        if self.wanted.close_absent and not self.result.problem and not self.result.rejected:
+            self.result.absent_closed = await self._scans.close_absent(connection)
+        await self._scans.finish(connection)
+        if not self.wanted.keep:
+            raise _Undone
+
+    async def _begin_scans(self, connection: AsyncConnection) -> bool:
+        """Store the scans; tell whether this report was not imported before."""
+        for run, tool in self.seen.tools.items():
+            self._mapper.context = self._context(run)
+            for row in self._mapper.rows(tool):
+                if isinstance(row, Row):
+                    values = {**row.values, "branch": self._branch}
+                    if values.get("target_url") == "unknown":
+                        values["target_url"] = self.seen.target
+                    if self.seen.problem:
+                        values |= {"status": "FAILED", "error_message": self.seen.problem}
+                    if not await self._scans.begin(connection, run, row.collection, values):
+                        self.result.scans = self._scans.names
+                        return False
+        self.result.scans = self._scans.names
+        return True
+
+    def _context(self, run: int, seen_time: str = "") -> Context:
+        tool = self.seen.tools.get(run)
+        return Context(
+            (tool.name if tool else "") or self.seen.format_name,
+            seen_time or self._time,
+            DESTINATIONS[self.seen.format_name].security_tool,
+        )
+
+    def _rows(self, items: Iterator[Item]) -> list[tuple[Item, Row | Rejected]]:
+        """Map the next items; none at the end of the report."""
+        mapped: list[tuple[Item, Row | Rejected]] = []
+        while not mapped:
+            read = list(islice(items, _BATCH))
+            if not read:
+                break
+            for item in read:
+                if isinstance(item, Tool):
+                    continue
+                if isinstance(item, Finding | Rule):
+                    self._mapper.context = self._context(item.run, self._seen_time(item))
+                mapped += [
+                    (item, row) for row in self._mapper.rows(item) if not isinstance(row, Problem)
+                ]
+        return mapped
+
+    def _seen_time(self, item: Finding | Rule) -> str:
+        """When a tool without scans saw a finding: sent again, the report then changes nothing."""
+        if isinstance(item, Rule) or DESTINATIONS[self.seen.format_name].scans:
+            return ""
+        return report_time(item.seen_time) or ""
+
+    async def _write(
+        self, connection: AsyncConnection, batch: Sequence[tuple[Item, Row | Rejected]]
+    ) -> None:
+        waiting: dict[str, list[tuple[Item, Row]]] = {}
+        for item, row in batch:
+            if isinstance(row, Rejected):
+                self.result.reject(row)
+            else:
+                waiting.setdefault(row.collection, []).append((item, row))
+                self._invent_rule(item, row, waiting)
+        for collection in _in_order(waiting):
+            await self._write_rows(connection, collection, waiting[collection])
+
+    def _invent_rule(
+        self, item: Item, row: Row, waiting: dict[str, list[tuple[Item, Row]]]
+    ) -> None:
+        """Make the rule of an issue that the report does not describe, or not yet."""
+        if row.collection != "sast_issues" or not isinstance(item, Finding):
+            return
+        context = self._context(item.run)
+        key = rule_key(context, item.rule_key)
+        values = {
+            "key": key,
+            "repository": context.tool,
+            "name": item.rule_key,
+            "rule_type": row.values["issue_type"],
+            "severity": row.values["severity"],
+            "status": "READY",
+            "is_external": True,
+        }
+        # Behind the rules that the report describes: the first of a key is taken.
+        waiting.setdefault("sast_rules", []).append((item, Row("sast_rules", key, values)))
+
+    async def _write_rows(
+        self, connection: AsyncConnection, collection: str, rows: Sequence[tuple[Item, Row]]
+    ) -> None:
+        drafts: list[tuple[Draft, Item, Row]] = []
+        for item, row in self._first_of_each(collection, rows):
+            draft = Draft(Record(), getattr(item, "index", -1), getattr(item, "pointer", ""))
+            try:
+                await self._fill(connection, draft, item, row)
+            except Refusal as refused:
+                self.records.count(collection, Fate.REJECTED)
+                self.result.reject(Rejected(draft.index, draft.pointer, refused.message))
+                continue
+            if self._is_invented(item, row):
+                # A rule that is known is left as another report described it.
+                draft.name = await self.records.known(connection, collection, draft.record)
+            if draft.name:
+                self._names[(collection, row.key)] = draft.name
+            else:
+                drafts.append((draft, item, row))
+        await self.records.write(connection, collection, [draft for draft, _, _ in drafts])
+        for draft, item, row in drafts:
+            self._done(draft, item, row)
+
+    def _first_of_each(
+        self, collection: str, rows: Sequence[tuple[Item, Row]]
+    ) -> Iterator[tuple[Item, Row]]:
+        """Pass over what was written before; a rule that is described replaces an invented one."""
+        if collection not in _SHARED:
+            yield from rows
+            return
+        fresh: set[str] = set()
+        # By key, so that imports side by side lock shared records in one order.
+        for item, row in sorted(rows, key=lambda each: (self._is_invented(*each), each[1].key)):
+            key = (collection, row.key)
+            replaces = key in self._invented and not self._is_invented(item, row)
+            if row.key not in fresh and (replaces or key not in self._names):
+                fresh.add(row.key)
+                yield item, row
+
+    @staticmethod
+    def _is_invented(item: Item, row: Row) -> bool:
+        return row.collection == "sast_rules" and not isinstance(item, Rule)
+
+    def _done(self, draft: Draft, item: Item, row: Row) -> None:
+        key = (row.collection, row.key)
+        if draft.error is not None:
+            self.result.reject(Rejected(draft.index, draft.pointer, draft.error.message))
+        elif row.collection in _SHARED:
+            self._names[key] = draft.name
+            (self._invented.add if self._is_invented(item, row) else self._invented.discard)(key)
+        elif isinstance(item, Finding):
+            self._scans.count(item.run, draft.fate, item.severity.value)
+
+    async def _fill(self, connection: AsyncConnection, draft: Draft, item: Item, row: Row) -> None:
+        kind = self.records.store.target(row.collection).kind
+        values = dict(row.values)
+        for name, refers in row.refers.items():
+            values[name] = self._names.get(refers, "")
+        fields: Any = kind.descriptor.fields_by_name
+        if "project_id" in fields:
+            values["project_id"] = await self._projects.name(
+                connection, kind.references["project_id"].text.split("/")[2]
+            )
+        if "branch" in fields:
+            values["branch"] = self._branch
+        if scan := self._scans.name(getattr(item, "run", 0)):
+            values |= {name: scan for name in ("scan_id", "first_scan_id") if name in fields}
+        fill(kind, draft.record, {name: value for name, value in values.items() if value != ""})
+
+
+def _in_order(collections: Iterable[str]) -> list[str]:
+    """Put what is referred to before what refers to it."""
+    waiting = set(collections)
+    return [*(each for each in _SHARED if each in waiting), *sorted(waiting - set(_SHARED))]
