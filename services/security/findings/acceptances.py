@@ -1,12 +1,13 @@
 """Accepted risks whose time is over are reopened."""
 
 import asyncio
+import contextlib
 import logging
 from datetime import timedelta
 
 import sqlalchemy as sa
 
-from mesh.errors import Refusal
+from mesh.errors import Refusal, ResourceExists
 from mesh.records.moments import Clock, now
 from mesh.sql.store import Store
 from mesh.sql.tenancy import acting_for
@@ -48,7 +49,8 @@ class Acceptances:
         reopened, moment = 0, self._clock()
         while found := await self._life.events.expired(moment, BATCH):
             for tenant, name in found:
-                with acting_for(tenant):
+                # Where there is no row to wait at, another process may note the same first.
+                with acting_for(tenant), contextlib.suppress(ResourceExists):
                     async with self._store.transaction() as connection:
                         reopened += await self._life.end_acceptance(connection, name, moment)
         return reopened

@@ -56,8 +56,8 @@ class FindingEvents:
             .limit(limit)
         )
         async with self._store.whole() as connection:
-            rows = await self._store.fetch(statement, connection)
-        return [(str(tenant), str(name)) for tenant, name in rows]
+            rows: Sequence[Any] = await self._store.fetch(statement, connection)
+        return [(row[0], row[1]) for row in rows]
 
     async def has_expired(self, connection: AsyncConnection, finding: str, moment: int) -> bool:
         """Tell whether the last decision about a finding was an acceptance that ended."""
