@@ -56,7 +56,7 @@ def history(
 ) -> None:
     """List the steps in the life of a finding, oldest first."""
     connection = connection_of(context)
-    request = finding_service_pb2.ListFindingHistoryRequest(name=_full(name, connection))
+    request = finding_service_pb2.ListFindingHistoryRequest(parent=_full(name, connection))
     with connection.channel() as channel:
         stub = finding_service_pb2_grpc.FindingServiceStub(channel)
         steps = items(stub.ListFindingHistory, request, lambda page: page.events, limit)

@@ -75,13 +75,13 @@ class FindingServicer(FindingServiceServicer):
     async def ListFindingHistory(
         self, request: pb.ListFindingHistoryRequest, _context: object
     ) -> pb.ListFindingHistoryResponse:
-        """Give one page of steps; ResourceNotFound if there never was such a finding."""
-        self._life.machine(request.name)
-        page = await self._life.events.page(request.name, request.page_size, request.page_token)
+        """Give one page of steps; ResourceNotFound if there is no such finding."""
+        self._life.machine(request.parent)
+        page = await self._life.events.page(request)
         if not page.items and not request.page_token:
             # No steps yet is an answer about what exists alone.
-            kind = self._kind(request.name)
-            await self._store.get(kind.collection, request.name, columns=["etag"])
+            kind = self._kind(request.parent)
+            await self._store.get(kind.collection, request.parent, columns=["etag"])
         events: Any = page.items
         return pb.ListFindingHistoryResponse(events=events, next_page_token=page.next_page_token)
 

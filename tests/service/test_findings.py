@@ -82,7 +82,7 @@ class Life:
         return self.stub.TransitionFinding(request)
 
     def history(self, record: Any, **fields: Any) -> list[FindingEvent]:
-        request = pb.ListFindingHistoryRequest(name=record.name, **fields)
+        request = pb.ListFindingHistoryRequest(parent=record.name, **fields)
         return list(self.stub.ListFindingHistory(request).events)
 
     def read(self, record: Any) -> Any:
@@ -160,10 +160,14 @@ def test_a_life_is_told_from_beginning_to_end(life: Life) -> None:
     assert not events[1].fields[0].HasField("new_value")
     assert {each.field for each in events[4].fields} >= {"status", "due_time", "resolve_time"}
     pages = life.stub.ListFindingHistory(
-        pb.ListFindingHistoryRequest(name=record.name, page_size=2)
+        pb.ListFindingHistoryRequest(parent=record.name, page_size=2)
     )
     rest = life.history(record, page_size=3, page_token=pages.next_page_token)
     assert [*pages.events, *rest] == events
+    assert life.history(record, filter='justification == "left"') == events[1:2]
+    life.move(life.issue(), CONFIRMED)
+    escape = pb.ListFindingHistoryRequest(parent=record.name, filter="true) || (true")
+    assert refused(life.stub.ListFindingHistory, escape).reason == "FILTER_INVALID"
 
 
 def test_what_is_refused_changes_and_tells_nothing(life: Life) -> None:
@@ -194,7 +198,7 @@ def test_what_is_no_finding_or_not_there_is_told(life: Life) -> None:
     name = "tenants/acme/project_issues/none"
     move = pb.TransitionFindingRequest(name=name, status=OPEN)
     assert refused(life.stub.TransitionFinding, move).reason == "RESOURCE_NOT_FOUND"
-    history = pb.ListFindingHistoryRequest(name=name)
+    history = pb.ListFindingHistoryRequest(parent=name)
     assert refused(life.stub.ListFindingHistory, history).reason == "RESOURCE_NOT_FOUND"
 
 
@@ -203,7 +207,7 @@ def test_another_tenants_finding_does_not_exist(life: Life) -> None:
     strange = life.stub_of("beta", "admin")
     move = pb.TransitionFindingRequest(name=record.name, status=CONFIRMED)
     assert refused(strange.TransitionFinding, move).reason == "RESOURCE_NOT_FOUND"
-    history = pb.ListFindingHistoryRequest(name=record.name)
+    history = pb.ListFindingHistoryRequest(parent=record.name)
     assert refused(strange.ListFindingHistory, history).reason == "RESOURCE_NOT_FOUND"
     assign = pb.AssignFindingRequest(name=record.name, assignee="tenants/beta/users/any")
     assert refused(life.stub.AssignFinding, assign).reason in (

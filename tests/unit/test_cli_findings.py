@@ -106,6 +106,6 @@ def test_a_history_is_read_to_its_end(operator: FindingOperator) -> None:
     request = operator.answer("FindingService", "ListFindingHistory", last)
     result = done.result(SECONDS)
     assert result.exit_code == 0, result.output
-    assert (request.name, request.page_token) == (FULL, "more")
+    assert (request.parent, request.page_token) == (FULL, "more")
     assert "ann" in result.stdout
     assert "bob" in result.stdout

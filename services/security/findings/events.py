@@ -11,6 +11,7 @@ from mesh.identifiers import new_uuid
 from mesh.sql.paging import Page
 from mesh.sql.store import TENANT, Store
 from secmesh.security.v1.finding_event_pb2 import FindingEvent
+from secmesh.security.v1.finding_service_pb2 import ListFindingHistoryRequest
 
 EVENTS = "finding_events"
 _BY_PLACE = "sequence"
@@ -34,16 +35,22 @@ class FindingEvents:
         event.name = f"tenants/{tenant}/{EVENTS}/{new_uuid()}"
         await self._store.insert(connection, EVENTS, [event])
 
-    async def page(self, finding: str, page_size: int, page_token: str) -> Page:
-        """Give steps of a finding, oldest first; PageTokenInvalid."""
+    async def page(self, request: ListFindingHistoryRequest) -> Page:
+        """Give steps of a finding, oldest first; FilterInvalid, PageTokenInvalid."""
+        finding = request.parent
+        # A name holds nothing that CEL would read as more than text.
+        condition = f'finding == "{finding}"'
+        if request.filter:
+            # It must be a whole by itself, so that it cannot end the brackets around it.
+            self._store.condition(self._store.target(EVENTS), request.filter)
+            condition = f"{condition} && ({request.filter}\n)"
         return await self._store.page(
             EVENTS,
             f"tenants/{tenant_of(finding)}",
-            # A name holds nothing that CEL would read as more than text.
-            filter=f'finding == "{finding}"',
+            filter=condition,
             order_by=_BY_PLACE,
-            page_size=page_size,
-            page_token=page_token,
+            page_size=request.page_size,
+            page_token=request.page_token,
         )
 
     async def expired(self, moment: int, limit: int) -> Sequence[tuple[str, str]]:
