@@ -14,7 +14,7 @@ from mesh.records.ingest_item import Item, identify
 from mesh.records.ingest_keys import Keys
 from mesh.records.ingest_stream import Inbox
 from mesh.records.moments import Clock
-from mesh.records.writing import RecordWriter
+from mesh.records.writing import Guard, RecordWriter
 from mesh.server.call import current_call
 from mesh.sql.store import Store
 from mesh.sql.tables import KindTable
@@ -27,11 +27,13 @@ _VERBS = ("create", "update")
 class IngestServicer:
     """Answers IngestRecords of a RecordService; see docs/RECORDS.md for its promises."""
 
-    def __init__(self, catalogue: Catalogue, store: Store, clock: Clock) -> None:
+    def __init__(
+        self, catalogue: Catalogue, store: Store, clock: Clock, guard: Guard | None = None
+    ) -> None:
         """Write the record kinds of a catalogue."""
         self._catalogue = catalogue
         self._store = store
-        self._writer = RecordWriter(store, catalogue.record_kinds, clock)
+        self._writer = RecordWriter(store, catalogue.record_kinds, clock, guard)
 
     async def IngestRecords(  # noqa: N802  # the contract's name
         self, requests: AsyncIterator[Any], _context: object

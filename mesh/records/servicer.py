@@ -17,6 +17,7 @@ from mesh.records.kinds import describe_kinds
 from mesh.records.mask import ReadMask
 from mesh.records.moments import Clock, now, past_moment
 from mesh.records.write_servicer import WRITES, WriteServicer
+from mesh.records.writing import Guard
 from mesh.sql.aggregate import aggregate
 from mesh.sql.history import History
 from mesh.sql.moments import READ_TIME
@@ -43,15 +44,20 @@ class RecordServicer:
     Tenant and permission were checked before a call arrives here.
     """
 
-    def __init__(self, catalogue: Catalogue, store: Store, clock: Clock = now) -> None:
-        """Serve the record kinds of a catalogue whose package has a RecordService."""
+    def __init__(
+        self, catalogue: Catalogue, store: Store, clock: Clock = now, guard: Guard | None = None
+    ) -> None:
+        """Serve the record kinds of a catalogue whose package has a RecordService.
+
+        ``guard`` has a say in each write.
+        """
         self._clock = clock
         self._catalogue = catalogue
         self._store = store
         self._page = _list_response(catalogue)
         self._description = describe_kinds(catalogue)
-        self._writes = WriteServicer(catalogue, store, clock)
-        self._ingest = IngestServicer(catalogue, store, clock)
+        self._writes = WriteServicer(catalogue, store, clock, guard)
+        self._ingest = IngestServicer(catalogue, store, clock, guard)
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the methods under the package's own RecordService."""

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from mesh.contract.catalogue import Catalogue
 from mesh.records.batch import write_batch
 from mesh.records.moments import Clock
-from mesh.records.writing import RecordWriter
+from mesh.records.writing import Guard, RecordWriter
 from mesh.server.call import find_current_call
 from mesh.sql.store import Store
 from secmesh.records.v1 import write_requests_pb2
@@ -26,11 +26,13 @@ class WriteServicer:
 
     # ruff: noqa: N802 - methods have the names of the contract
 
-    def __init__(self, catalogue: Catalogue, store: Store, clock: Clock) -> None:
+    def __init__(
+        self, catalogue: Catalogue, store: Store, clock: Clock, guard: Guard | None = None
+    ) -> None:
         """Write the record kinds of a catalogue."""
         self._catalogue = catalogue
         self._store = store
-        self._writer = RecordWriter(store, catalogue.record_kinds, clock)
+        self._writer = RecordWriter(store, catalogue.record_kinds, clock, guard)
 
     async def CreateRecord(self, request: Any, _context: object) -> Message:
         """Give the new record; ResourceExists, FieldInvalid, KindReadOnly, ReferenceNotFound."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest
@@ -36,6 +36,13 @@ RECORD = "record"
 """The request field that holds a record."""
 
 
+class Guard(Protocol):
+    """Rules of a service about its records, beside those of the contract."""
+
+    def settle(self, kind: Kind, old: Message | None, new: Message) -> None:
+        """Complete a record that is about to be written, or refuse it; ``old`` is None if new."""
+
+
 class RecordWriter:
     """Creates, updates and deletes records within a transaction of the caller.
 
@@ -44,7 +51,15 @@ class RecordWriter:
     records that others wrote meanwhile (EtagMismatch); nothing is written then.
     """
 
-    def __init__(self, store: Store, record_kinds: Mapping[str, Kind], clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        record_kinds: Mapping[str, Kind],
+        clock: Clock,
+        guard: Guard | None = None,
+    ) -> None:
+        """Write kinds of records; ``guard`` has a say in each write."""
+        self._guard = guard
         self._store = store
         self._rows = Rows(store)
         self._kinds = record_kinds
@@ -102,6 +117,8 @@ class RecordWriter:
         new = updated(kind, old, given, paths)
         settle_output_only(old, new)
         settle_stored(kind, old, new)
+        if self._guard is not None:
+            self._guard.settle(kind, old, new)
         plain = self.hashed.plain(kind, old, new)
         self.hashed.apply(kind, old, new, salted)
         self._check(kind, old, new, plain)
@@ -153,6 +170,8 @@ class RecordWriter:
             raise FieldInvalid.of(f"{RECORD}.name", "is no name of a record", "NAME_INVALID")
         settle_output_only(None, record)
         settle_stored(kind, None, record)
+        if self._guard is not None:
+            self._guard.settle(kind, None, record)
         self._check(kind, None, record, record)
         self.hashed.apply(kind, None, record, salted)
         return self.stamp(kind, record)

@@ -11,7 +11,10 @@ from mesh.records.watch_servicer import WatchServicer
 from mesh.server.deployable import Deployable, Probe, close_store, end_process, open_store
 from mesh.server.serve import Server
 from mesh.sql.answers import Answers
-from secmesh.security.v1 import import_service_pb2_grpc
+from secmesh.security.v1 import finding_service_pb2_grpc, import_service_pb2_grpc
+from services.security.finding_servicer import FindingServicer
+from services.security.findings.guard import FindingGuard
+from services.security.findings.life import FindingLife
 from services.security.import_servicer import ImportServicer
 from services.security.settings import SecuritySettings
 from services.security.upkeep import Upkeep
@@ -24,16 +27,19 @@ async def build_server(settings: SecuritySettings) -> Server:
     catalogue = load_catalogue(PACKAGE)
     verifier = TokenVerifier(settings.key_set, settings.issuer, settings.audience)
     store = await open_store(settings, catalogue, isolated=True)
-    upkeep = Upkeep(store, timedelta(days=settings.change_days))
+    life = FindingLife(store, catalogue)
+    upkeep = Upkeep(store, timedelta(days=settings.change_days), life)
     upkeep.start()
     probe = Probe(settings)
 
     def register(target: grpc.aio.Server) -> None:
-        RecordServicer(catalogue, store).add_to(target)
+        RecordServicer(catalogue, store, guard=FindingGuard(catalogue)).add_to(target)
         import_service_pb2_grpc.add_ImportServiceServicer_to_server(
             ImportServicer(catalogue, store), target
         )
         WatchServicer(catalogue, store, server.draining).add_to(target)
+        findings = FindingServicer(catalogue, store, life)
+        finding_service_pb2_grpc.add_FindingServiceServicer_to_server(findings, target)
 
     async def dispose() -> None:
         await upkeep.close()

@@ -1,5 +1,7 @@
 """What the security service refuses, beside the refusals every service shares."""
 
+from collections.abc import Iterable
+
 from mesh.errors import Reason, Refusal
 from secmesh.security.v1 import error_reason_pb2
 
@@ -25,3 +27,28 @@ class ReportFormatUnsupported(Refusal):
             f"reports of the format {format_name} cannot be imported",
             metadata={"format": format_name},
         )
+
+
+class TransitionRefused(Refusal):
+    """The declared life of a finding has no such step, or not by this way."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_TRANSITION_REFUSED)
+
+    def __init__(
+        self, current: str, wanted: str, allowed: Iterable[str], problem: str = "is no step"
+    ) -> None:
+        listed = ",".join(allowed)
+        start = current or "a new record"
+        super().__init__(
+            f"from {start} to {wanted} {problem}; allowed: {listed or 'nothing'}",
+            metadata={"from": current, "to": wanted, "allowed": listed},
+        )
+
+
+class FindingExpected(Refusal):
+    """A record of a kind that has no declared life."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_FINDING_EXPECTED)
+
+    def __init__(self, collection: str) -> None:
+        super().__init__(f"{collection} are no findings", metadata={"collection": collection})

@@ -1,4 +1,7 @@
-"""What time does to the store: parts of logs are made and dropped, old changes forgotten."""
+"""What time does to the store: parts of logs are made and dropped, old changes forgotten.
+
+Risks whose acceptance ended are reopened.
+"""
 
 import logging
 from datetime import timedelta
@@ -7,6 +10,8 @@ from mesh.sql.changes import ChangeFeed
 from mesh.sql.forgetting import Forgetting
 from mesh.sql.partition_schedule import PartitionSchedule
 from mesh.sql.store import Store
+from services.security.findings.acceptances import Acceptances
+from services.security.findings.life import FindingLife
 
 _LOG = logging.getLogger(__name__)
 
@@ -14,10 +19,11 @@ _LOG = logging.getLogger(__name__)
 class Upkeep:
     """Looks after the store of one process, as the owner of its tables."""
 
-    def __init__(self, store: Store, keep_changes: timedelta) -> None:
+    def __init__(self, store: Store, keep_changes: timedelta, life: FindingLife) -> None:
         self._store = store
         self._parts = PartitionSchedule(store)
         self._forgetting = Forgetting(ChangeFeed(store), keep_changes)
+        self._acceptances = Acceptances(store, life)
 
     def start(self) -> None:
         """Begin; a process that knows no owner leaves it to one that does, and says so."""
@@ -26,8 +32,10 @@ class Upkeep:
             return
         self._parts.start()
         self._forgetting.start()
+        self._acceptances.start()
 
     async def close(self) -> None:
         """Stop; what one transaction has not committed is not done."""
         await self._parts.close()
         await self._forgetting.close()
+        await self._acceptances.close()

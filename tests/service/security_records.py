@@ -15,9 +15,10 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from buf.validate import validate_pb2
-from mesh.contract.catalogue import Kind, field_option, is_map
+from mesh.contract.catalogue import Kind, field_option, is_map, load_catalogue
 from mesh.records.fields import behaves
 from mesh.server.interceptors.validation import violations_of
+from services.security.findings.machine import finding_machines
 from tests.service.security_texts import text_of
 
 START = 1_767_225_600
@@ -31,6 +32,15 @@ _WHOLES = {
     FieldDescriptor.TYPE_INT64: "int64",
     FieldDescriptor.TYPE_UINT32: "uint32",
 }
+
+_CATALOGUE = load_catalogue("secmesh.security.v1")
+_LATER = {
+    f"{_CATALOGUE.kinds[collection].descriptor.full_name}.status": {
+        state.number for state in machine.states.values() if not state.first
+    }
+    for collection, machine in finding_machines(_CATALOGUE).items()
+}
+"""Statuses that no new finding can have, by field."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +193,7 @@ def _value(field: FieldDescriptor, tag: Tag, depth: int) -> Any:
     rules = rules_of(field).repeated.items if field.is_repeated else rules_of(field)
     digits = tag.digits(field)
     if field.enum_type is not None:
-        forbidden = {0, *rules.enum.not_in}
+        forbidden = {0, *rules.enum.not_in, *_LATER.get(field.full_name, ())}
         numbers = [each.number for each in field.enum_type.values if each.number not in forbidden]
         return numbers[int(digits[:4], 16) % len(numbers)]
     if field.type == _TEXT:

@@ -1,0 +1,86 @@
+"""The steps in the lives of findings, as they are kept."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mesh.contract.names import tenant_of
+from mesh.identifiers import new_uuid
+from mesh.sql.paging import Page
+from mesh.sql.store import TENANT, Store
+from secmesh.security.v1.finding_event_pb2 import FindingEvent
+from secmesh.security.v1.finding_service_pb2 import ListFindingHistoryRequest
+
+EVENTS = "finding_events"
+_BY_PLACE = "sequence"
+
+
+class FindingEvents:
+    """Adds and reads steps; none is ever changed or removed."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._table = store.target(EVENTS).table
+
+    async def add(self, connection: AsyncConnection, event: FindingEvent) -> None:
+        """Add the next step of a finding, which the transaction has to itself; names it."""
+        tenant = tenant_of(event.finding) or ""
+        columns = self._table.c
+        steps = self._store.select(EVENTS, tenant, [_BY_PLACE])
+        last = steps.where(columns.finding == event.finding).order_by(columns.sequence.desc())
+        rows = await self._store.fetch(last.limit(1), connection)
+        event.sequence = (rows[0][0] if rows else 0) + 1
+        event.name = f"tenants/{tenant}/{EVENTS}/{new_uuid()}"
+        await self._store.insert(connection, EVENTS, [event])
+
+    async def page(self, request: ListFindingHistoryRequest) -> Page:
+        """Give steps of a finding, oldest first; FilterInvalid, PageTokenInvalid."""
+        finding = request.parent
+        # A name holds nothing that CEL would read as more than text.
+        condition = f'finding == "{finding}"'
+        if request.filter:
+            # It must be a whole by itself, so that it cannot end the brackets around it.
+            self._store.condition(self._store.target(EVENTS), request.filter)
+            condition = f"{condition} && ({request.filter}\n)"
+        return await self._store.page(
+            EVENTS,
+            f"tenants/{tenant_of(finding)}",
+            filter=condition,
+            order_by=_BY_PLACE,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+
+    async def expired(self, moment: int, limit: int) -> Sequence[tuple[str, str]]:
+        """Give some findings of any tenant whose acceptance ended, as tenant and name."""
+        columns = self._table.c
+        statement: sa.Select[Any] = (
+            sa.select(columns[TENANT], columns.finding)
+            .where(self._has_expired(moment))
+            .order_by(columns.expire_time)
+            .limit(limit)
+        )
+        async with self._store.whole() as connection:
+            rows: Sequence[Any] = await self._store.fetch(statement, connection)
+        return [(row[0], row[1]) for row in rows]
+
+    async def has_expired(self, connection: AsyncConnection, finding: str, moment: int) -> bool:
+        """Tell whether the last decision about a finding was an acceptance that ended."""
+        columns = self._table.c
+        steps = self._store.select(EVENTS, tenant_of(finding) or "", [_BY_PLACE])
+        found = steps.where(columns.finding == finding, self._has_expired(moment))
+        return bool(await self._store.fetch(found.limit(1), connection))
+
+    def _has_expired(self, moment: int) -> sa.ColumnElement[bool]:
+        """Condition that a step accepted until a moment that is over, and none decided since."""
+        columns: Any = self._table.c
+        later = self._table.alias("later")
+        decided = sa.exists().where(
+            later.c[TENANT] == columns[TENANT],
+            later.c.finding == columns.finding,
+            later.c.sequence > columns.sequence,
+            later.c.change != FindingEvent.CHANGE_ASSIGNMENT,
+        )
+        return sa.and_(columns.expire_time <= moment, ~decided)
