@@ -104,7 +104,7 @@ class ReportStore:
         self.counts.setdefault(collection, Counter())[fate] += 1
 
     def _item(self, target: KindTable, record: Any) -> Item:
-        keys = self._keys.setdefault(target.kind.collection, Keys(target.kind))
+        keys = self._keys.setdefault(target.kind.collection, Keys(target.kind, self._writer.hashed))
         self._sequence += 1
         item = Item(self._sequence, record, target)
         identify(item, keys, self.tenant)
