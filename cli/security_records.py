@@ -18,7 +18,7 @@ from secmesh.security.v1.record_ingest_pb2 import IngestRecordsRequest
 from secmesh.security.v1.record_pb2 import Record
 from secmesh.security.v1.record_write_pb2 import CreateRecordRequest, UpdateRecordRequest
 from secmesh_client import ingest as send
-from secmesh_client.refusal import refusal_in
+from secmesh_client import refusal_in
 
 app = typer.Typer()
 

@@ -9,7 +9,7 @@ from secmesh_client.channel import connect, over
 from secmesh_client.ingest import ingest
 from secmesh_client.outgoing import Token
 from secmesh_client.paging import items, pages
-from secmesh_client.refusal import CallRefused, StreamCut, Violation, refusal_of
+from secmesh_client.refusal import CallRefused, StreamCut, Violation, refusal_in, refusal_of
 from secmesh_client.streams import watch, whole
 from secmesh_client.target import Tls
 from secmesh_client.token_file import TokenFile
@@ -27,6 +27,7 @@ __all__ = [
     "items",
     "over",
     "pages",
+    "refusal_in",
     "refusal_of",
     "watch",
     "whole",

@@ -3,9 +3,8 @@
 import subprocess
 from pathlib import Path
 
-from openapi_spec_validator import OpenAPIV31SpecValidator
-
-from gateway.openapi.document import committed_bytes
+from gateway.contracts import select
+from gateway.openapi.document import document_bytes
 from mesh.contract.image import image_bytes
 from tests.mesh.gateway_fixtures import ENVOY, Gateway, configuration
 
@@ -25,8 +24,7 @@ def test_documents_need_no_token(gateway: Gateway) -> None:
     response = gateway.client.get("/openapi.json")
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
-    assert response.content == committed_bytes()
-    OpenAPIV31SpecValidator(response.json()).validate()
+    assert response.content == document_bytes(select(["inventory"]))
     health = gateway.client.get("/healthz")
     assert health.json() == {"status": "SERVING", "services": {"inventory": "SERVING"}}
 

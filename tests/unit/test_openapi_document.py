@@ -27,6 +27,8 @@ def test_committed_document_is_the_one_the_contracts_give() -> None:
     assert COMMITTED.read_bytes() == committed_bytes(), "run: python -m gateway openapi --write"
 
 
+# It goes through all references of all kinds.
+@pytest.mark.timeout(300)
 def test_document_is_valid_openapi() -> None:
     OpenAPIV31SpecValidator(DOCUMENT).validate()
     OpenAPIV31SpecValidator(document([trial()])).validate()

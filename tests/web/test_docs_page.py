@@ -11,11 +11,12 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from gateway.openapi.document import committed_bytes
+from gateway.contracts import select
+from gateway.openapi.document import document_bytes
 from tests.mesh.gateway_fixtures import Gateway, running_gateway
 from tests.mesh.upstream import Upstream, running_upstream
 
-DOCUMENT = json.loads(committed_bytes())
+DOCUMENT = json.loads(document_bytes(select(["inventory"])))
 OPERATIONS = sum(len(verbs) for verbs in DOCUMENT["paths"].values())
 WAIT_SECONDS = 15
 
