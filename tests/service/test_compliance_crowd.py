@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mesh.identity.keys import create_signing_key
+from mesh.server import deployable
 from mesh.sql.engine import Pool, open_engine
 from secmesh.inventory.v1 import compliance_service_pb2 as api
 from services.inventory import __main__ as service
@@ -60,7 +61,7 @@ async def test_a_service_whose_connections_are_all_in_use_stays_healthy(
         engines.append(open_engine(url, pool))
         return engines[-1]
 
-    monkeypatch.setattr(service, "open_engine", open_and_remember)
+    monkeypatch.setattr(deployable, "open_engine", open_and_remember)
     create_signing_key(tmp_path / "keys")
     settings = InventorySettings(home=tmp_path, readiness_seconds=0.1, drain_seconds=0)
     server = await service.build_server(settings)
