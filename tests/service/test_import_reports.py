@@ -17,12 +17,13 @@ from mesh.identity.keys import sign_token
 from secmesh.records.v1.record_requests_pb2 import ListRecordsRequest
 from secmesh.security.v1 import (
     app_security_issue_pb2,
+    finding_service_pb2,
+    finding_service_pb2_grpc,
     import_service_pb2_grpc,
     sast_issue_pb2,
     vocabulary_pb2,
 )
 from secmesh.security.v1.import_service_pb2 import ImportReportRequest, ImportReportResponse
-from secmesh.security.v1.record_write_pb2 import UpdateRecordRequest
 from secmesh_client import CallRefused, connect
 from tests.databases import isolated_database
 from tests.service.security_world import TENANT, World, served
@@ -202,10 +203,15 @@ def test_what_people_decided_stays(imports: Imports, project: str) -> None:
     (record,) = [
         each for each in imports.records("sast_issues") if each.sast_issue.scan_id == first.scans[0]
     ]
-    request = UpdateRecordRequest(record=record)
-    request.record.sast_issue.status = sast_issue_pb2.SAST_ISSUE_STATUS_RESOLVED
-    request.record.sast_issue.resolution = sast_issue_pb2.SAST_RESOLUTION_FALSE_POSITIVE
-    imports.world.stub.UpdateRecord(request)
+    findings = finding_service_pb2_grpc.FindingServiceStub(imports.world.channels[-1])
+    findings.TransitionFinding(
+        finding_service_pb2.TransitionFindingRequest(
+            name=record.name,
+            status="SAST_ISSUE_STATUS_RESOLVED",
+            resolution="SAST_RESOLUTION_FALSE_POSITIVE",
+            justification="the rule takes a test for code",
+        )
+    )
     for number, results in enumerate([[issue()], []]):
         last = imports.send(sarif(*results, properties={"n": number}), project)
         assert not {"closed", "reopened"} & counts(last, "sast_issues").keys()
