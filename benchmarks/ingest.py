@@ -7,8 +7,6 @@ of the contract. Rounds alternate and the best of each counts.
 """
 
 import asyncio
-import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +17,9 @@ from typing import Any
 import grpc
 import psycopg
 import sqlalchemy as sa
+from psycopg.sql import SQL, Composed, Identifier
 
+from benchmarks.account.processes import started
 from mesh.embedded.postgres import PostgresServer
 from mesh.identity.keys import create_signing_key, sign_token
 from mesh.sql.postgres import open_postgres
@@ -57,7 +57,7 @@ def records(count: int, round_: str) -> Iterator[Any]:
 
 async def through_grpc(method: Any, given: list[Any]) -> float:
     """Send records; give the seconds until the last is stored."""
-    started = time.perf_counter()
+    began = time.perf_counter()
     request = message("IngestRecordsRequest", parent="tenants/acme")
     count = 0
     async for result in ingest(method, request, given):
@@ -65,7 +65,7 @@ async def through_grpc(method: Any, given: list[Any]) -> float:
             raise RuntimeError(result.error.message)
         count += 1
     assert count == len(given)
-    return time.perf_counter() - started
+    return time.perf_counter() - began
 
 
 def rows_of(store: Store, given: list[Any]) -> tuple[list[str], list[list[Any]]]:
@@ -80,8 +80,9 @@ def rows_of(store: Store, given: list[Any]) -> tuple[list[str], list[list[Any]]]
         record.etag = f"{number:032x}"
         made.append(target.codec.row(record))
     names = list(made[0])
-    moments = {name: target.table.c[name].type.bind_processor(dialect) for name in names}
-    convert = {name: moments[name] for name in ("create_time", "update_time")}
+    processors = {name: target.table.c[name].type.bind_processor(dialect) for name in names}
+    moments = {"create_time", "update_time"}
+    convert = {name: each for name, each in processors.items() if each and name in moments}
     return names, [
         [convert[name](value) if name in convert else value for name, value in row.items()]
         for row in made
@@ -90,45 +91,45 @@ def rows_of(store: Store, given: list[Any]) -> tuple[list[str], list[list[Any]]]
 
 def peer(url: str, names: list[str], rows: list[list[Any]]) -> float:
     """Write rows by COPY and upsert; give the seconds."""
-    columns = ", ".join(names)
     kept = {"tenant_id", "id", "serial", "create_time", "update_time", "etag"}
     changed = [name for name in names if name not in kept]
-    sets = ", ".join(f"{name} = excluded.{name}" for name in changed)
-    old = ", ".join(f"items.{name}" for name in changed)
-    new = ", ".join(f"excluded.{name}" for name in changed)
-    upsert = (
-        f"INSERT INTO items ({columns}) SELECT {columns} FROM peer ON CONFLICT (tenant_id, serial) "  # noqa: S608 - names of columns
-        f"DO UPDATE SET {sets} WHERE ({old}) IS DISTINCT FROM ({new})"
+    columns = _listed(names)
+    upsert = SQL(
+        "INSERT INTO items ({columns}) SELECT {columns} FROM peer ON CONFLICT (tenant_id, serial) "
+        "DO UPDATE SET ({changed}) = ({new}) WHERE ({old}) IS DISTINCT FROM ({new})"
+    ).format(
+        columns=columns,
+        changed=_listed(changed),
+        old=_listed(changed, "items"),
+        new=_listed(changed, "excluded"),
     )
     with psycopg.connect(url) as connection:
-        started = time.perf_counter()
+        began = time.perf_counter()
         for first in range(0, len(rows), PEER_ROWS):
             with connection.transaction(), connection.cursor() as cursor:
                 cursor.execute("CREATE TEMP TABLE peer (LIKE items) ON COMMIT DROP")
-                with cursor.copy(f"COPY peer ({columns}) FROM STDIN") as copy:
+                with cursor.copy(SQL("COPY peer ({}) FROM STDIN").format(columns)) as copy:
                     for row in rows[first : first + PEER_ROWS]:
                         copy.write_row(row)
-                cursor.execute(upsert)  # type: ignore[call-overload]  # made of names of columns
-        return time.perf_counter() - started
+                cursor.execute(upsert)
+        return time.perf_counter() - began
+
+
+def _listed(names: list[str], *table: str) -> Composed:
+    return SQL(", ").join(Identifier(*table, name) for name in names)
 
 
 async def main(count: int) -> int:
     """Print rows per second of both, and the ratio."""
-    with tempfile.TemporaryDirectory() as folder:
-        keys = Path(folder) / "keys"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        keys = folder / "keys"
         create_signing_key(keys)
-        with PostgresServer(Path(folder) / "data") as postgres:
+        with PostgresServer(folder / "data") as postgres:
             url = postgres.create_database("bench")
-            command = [sys.executable, "-m", "tests.service.record_server", url, str(keys)]
-            with subprocess.Popen(  # noqa: ASYNC220  # nothing else runs yet
-                command, stdout=subprocess.PIPE, text=True
-            ) as server:
-                try:
-                    assert server.stdout is not None
-                    line = server.stdout.readline().removeprefix("LISTENING ")
-                    return await measure(json.loads(line)["address"], keys, url, count)
-                finally:
-                    server.kill()
+            arguments = ["tests.service.record_server", url, str(keys)]
+            async with started("server", arguments, {}, folder) as (told, _):
+                return await measure(told["address"], keys, url, count)
 
 
 async def measure(address: str, keys: Path, url: str, count: int) -> int:

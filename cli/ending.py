@@ -2,6 +2,7 @@
 
 import os
 import sys
+from io import TextIOWrapper
 from typing import Any
 
 import typer
@@ -20,8 +21,9 @@ class Root(TyperGroup):
         if sys.stdout is None or sys.stderr is None:
             raise typer.Exit(ExitCode.REFUSED)  # closed by the caller: nowhere to say why
         for stream in (sys.stdout, sys.stderr):
-            # Characters that the terminal's encoding lacks are shown by their numbers.
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text files
+            if isinstance(stream, TextIOWrapper):
+                # Characters that the terminal's encoding lacks are shown by their numbers.
+                stream.reconfigure(errors="backslashreplace")
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()  # a full disk is told here, not after the last word

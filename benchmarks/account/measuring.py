@@ -1,10 +1,10 @@
 """What a process spends, read from the kernel (Linux), and what an endpoint was called."""
 
-import json
 import os
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 from mesh.embedded.aws_faults import CALLS_PATH
 
@@ -34,6 +34,5 @@ def usage(pid: int) -> Usage:
 
 def calls(endpoint_url: str) -> dict[str, int]:
     """Ask the embedded endpoint how often each operation was called."""
-    with urllib.request.urlopen(f"{endpoint_url}{CALLS_PATH}") as answer:  # noqa: S310  # loopback
-        counted: dict[str, int] = json.load(answer)
+    counted: dict[str, int] = httpx.get(f"{endpoint_url}{CALLS_PATH}").raise_for_status().json()
     return counted

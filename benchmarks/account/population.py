@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from cli.sample.account import PASSWORD
 from cli.sample.clients import ACCOUNT, Clients
 
 USERS, CONSOLE_USERS, MFA_USERS, KEY_USERS = 200, 100, 50, 67
@@ -13,7 +14,6 @@ BUCKETS, KEYS, TABLES = 300, 50, 30
 SECURITY_GROUPS, ATTACHED_GROUPS = 100, 80
 PUBLIC_BUCKETS = 10
 _THREADS = 8
-_PASSWORD = "Correct-Horse-7-Battery"  # noqa: S105  # of users that exist in memory only
 
 
 def populate(endpoint_url: str, region: str) -> None:
@@ -43,7 +43,7 @@ def _users(iam: Any) -> Callable[[int], None]:
         iam.create_user(UserName=name, Tags=[{"Key": "team", "Value": f"team-{number % 7}"}])
         iam.add_user_to_group(UserName=name, GroupName=f"group-{number % GROUPS:02}")
         if number < CONSOLE_USERS:
-            iam.create_login_profile(UserName=name, Password=_PASSWORD)
+            iam.create_login_profile(UserName=name, Password=PASSWORD)
         if number < MFA_USERS:
             device = iam.create_virtual_mfa_device(VirtualMFADeviceName=name)["VirtualMFADevice"]
             iam.enable_mfa_device(

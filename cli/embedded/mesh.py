@@ -121,7 +121,7 @@ class EmbeddedMesh:
         try:
             await self._reaper.start()
             await self._start_all()
-        except BaseException:
+        except BaseException:  # a user who leaves now too must leave no process behind
             await self._stop_all()
             raise
         return self
