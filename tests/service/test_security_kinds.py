@@ -32,7 +32,7 @@ from secmesh.security.v1.record_write_pb2 import (
     UpdateRecordRequest,
 )
 from secmesh_client import CallRefused
-from tests.databases import isolated_database
+from tests.databases import security_database
 from tests.service.security_records import (
     Tag,
     is_given,
@@ -50,7 +50,7 @@ _FILTERED = 6
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with (
-        isolated_database(18) as access,
+        security_database() as access,
         served(access, tmp_path_factory.mktemp("home")) as made,
     ):
         yield made
