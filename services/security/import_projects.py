@@ -32,6 +32,7 @@ class Projects:
         """Give the name of the project in a collection. Raises FieldInvalid, ResourceNotFound."""
         if collection not in self._found:
             self._found[collection] = await self._name(connection, collection)
+            await self.records.learn_days(connection, self._found[collection])
         return self._found[collection]
 
     async def _name(self, connection: AsyncConnection, collection: str) -> str:

@@ -14,6 +14,7 @@ from mesh.errors import Refusal
 from mesh.records.moments import Clock
 from mesh.sql.store import Store
 from secmesh.security.v1.record_pb2 import Record
+from services.security.findings.life import FindingLife
 from services.security.import_fill import fill
 from services.security.import_projects import Projects
 from services.security.import_scans import Scans
@@ -75,9 +76,10 @@ class _Undone(Exception):
 class Importer:
     """Imports reports into the records of a catalogue."""
 
-    def __init__(self, catalogue: Catalogue, store: Store, clock: Clock) -> None:
+    def __init__(self, catalogue: Catalogue, store: Store, life: FindingLife, clock: Clock) -> None:
         self._catalogue = catalogue
         self._store = store
+        self._life = life
         self._clock = clock
 
     async def run(self, wanted: Wanted, spool: Spool) -> Result:
@@ -87,7 +89,9 @@ class Importer:
         """
         seen = await asyncio.to_thread(survey, spool, wanted.format_name)
         result = Result(seen.format_name, spool.sha256, seen.problem)
-        records = ReportStore(self._store, self._catalogue, wanted.tenant, self._clock())
+        records = ReportStore(
+            self._store, self._catalogue, self._life, wanted.tenant, self._clock(), spool.sha256
+        )
         result.records = records
         report = _Report(wanted, seen, records, result, spool)
         try:
