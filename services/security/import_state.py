@@ -11,7 +11,8 @@ from typing import Any
 
 from secmesh.security.v1 import sast_issue_pb2, vocabulary_pb2
 
-SEEN = ("last_seen_time", "scan_id", "baseline_state")
+_SEEN_LAST, _JUDGED = "last_seen_time", "assess_time"
+SEEN = (_SEEN_LAST, "scan_id", "baseline_state")
 """What changes of a finding that is only seen again."""
 _KEPT = ("first_seen_time", "first_scan_id")
 """What stays as it was when the finding was new."""
@@ -114,11 +115,13 @@ def settle(life: Life | None, old: Any, given: Any) -> Change:
     for name in _KEPT:
         if name in known and old.HasField(name):
             given.ClearField(name)
-    if "last_seen_time" in known and _micros(old) > _micros(given):
+    if _SEEN_LAST in known and _micros(old, _SEEN_LAST) > _micros(given, _SEEN_LAST):
         # An older report says nothing of what was seen since.
-        given.ClearField("last_seen_time")
+        given.ClearField(_SEEN_LAST)
     if life is None:
-        return Change(frozenset(_set(given)))
+        # Of judgements, the latest stays.
+        is_older = _JUDGED in known and _micros(old, _JUDGED) > _micros(given, _JUDGED)
+        return Change(frozenset() if is_older else frozenset(_set(given)))
     move = _move(life, old, given)
     for name in ("status", life.resolution):
         if name:
@@ -139,8 +142,8 @@ def _move(life: Life, old: Any, given: Any) -> Move | None:
     )
 
 
-def _micros(body: Any) -> int:
-    return int(body.last_seen_time.ToMicroseconds()) if body.HasField("last_seen_time") else 0
+def _micros(body: Any, name: str) -> int:
+    return int(getattr(body, name).ToMicroseconds()) if body.HasField(name) else 0
 
 
 def _set(body: Any) -> Iterator[str]:

@@ -162,7 +162,9 @@ class ReportStore:
         for item, old in (await self._find(connection, target, items)).items():
             change = settle(life, getattr(old, body), getattr(item.given, body))
             envelope = (each.name for each, _ in item.given.ListFields() if each.name != body)
-            item.paths = [*(f"{body}.{name}" for name in sorted(change.fields)), *envelope]
+            # No path at all would stand for every field.
+            fields = change.fields or target.kind.option.natural_key
+            item.paths = [*(f"{body}.{name}" for name in sorted(fields)), *envelope]
             fates[item] = _fate(change, target, old, item), change.move
         return fates
 

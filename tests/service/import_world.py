@@ -67,7 +67,7 @@ class Imports:
 
     def records(self, collection: str, filter_: str = "", tenant: str = "acme") -> list[Any]:
         """All records of a collection, whatever other tests wrote: filter by what is your own."""
-        stub = self._records(tenant)
+        stub = self.record_stub(tenant)
         request = ListRecordsRequest(
             parent=f"tenants/{tenant}/{collection}", filter=filter_, page_size=1000
         )
@@ -80,7 +80,7 @@ class Imports:
             request.page_token = page.next_page_token
 
     def record(self, name: str) -> Any:
-        return self._records(name.split("/")[1]).GetRecord(GetRecordRequest(name=name))
+        return self.record_stub(name.split("/")[1]).GetRecord(GetRecordRequest(name=name))
 
     def scans(self, answer: ImportReportResponse) -> list[Any]:
         """The bodies of the scans that a report told of."""
@@ -101,7 +101,8 @@ class Imports:
         request = finding_service_pb2.ListFindingHistoryRequest(parent=name)
         return list(self.findings.ListFindingHistory(request).events)
 
-    def _records(self, tenant: str) -> Any:
+    def record_stub(self, tenant: str = "acme") -> Any:
+        """The RecordService, called by an admin."""
         channel = self.channel(tenant, roles=["admin"])
         return record_service_pb2_grpc.RecordServiceStub(channel)
 

@@ -73,8 +73,13 @@ def test_a_project_can_be_named_by_its_record(imports: Imports, project: str) ->
     [
         (b"hello", "p", {}, "REPORT_FORMAT_UNKNOWN"),
         (b"", "p", {}, "REPORT_FORMAT_UNKNOWN"),
-        (b"{}", "p", {"format": vocabulary_pb2.IMPORT_FORMAT_MANUAL}, "REPORT_FORMAT_UNKNOWN"),
-        ({"assessment-results": {}}, "p", {}, "REPORT_FORMAT_UNSUPPORTED"),
+        (b"{}", "p", {"format": vocabulary_pb2.IMPORT_FORMAT_MANUAL}, "REPORT_FORMAT_UNSUPPORTED"),
+        (
+            b"{}",
+            "p",
+            {"format": vocabulary_pb2.IMPORT_FORMAT_SPDX_JSON},
+            "REPORT_FORMAT_UNSUPPORTED",
+        ),
         (sarif(issue()), "", {}, "FIELD_INVALID"),
         (sarif(issue()), f"{TENANT}/users/x", {}, "FIELD_INVALID"),
         (sarif(issue()), "tenants/beta/projects/x", {}, "FIELD_INVALID"),

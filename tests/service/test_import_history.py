@@ -6,8 +6,9 @@ import pytest
 
 from secmesh.security.v1 import (
     finding_service_pb2,
-    record_service_pb2_grpc,
+    project_pb2,
     sast_issue_pb2,
+    vocabulary_pb2,
 )
 from secmesh.security.v1.finding_event_pb2 import FindingEvent
 from secmesh.security.v1.import_service_pb2 import ImportReportResponse
@@ -127,8 +128,8 @@ def test_due_times_follow_from_the_severity(imports: Imports, project: str) -> N
 
 
 def create(imports: Imports, collection: str, record: Record) -> Any:
-    stub = record_service_pb2_grpc.RecordServiceStub(imports.channel(roles=["admin"]))
-    return stub.CreateRecord(CreateRecordRequest(parent=f"{TENANT}/{collection}", record=record))
+    request = CreateRecordRequest(parent=f"{TENANT}/{collection}", record=record)
+    return imports.record_stub().CreateRecord(request)
 
 
 def test_settings_of_a_project_decide_its_due_times(imports: Imports, project: str) -> None:
@@ -152,8 +153,12 @@ def test_settings_of_a_project_decide_its_due_times(imports: Imports, project: s
 
 @pytest.mark.parametrize("days", [None, 2])
 def test_a_project_with_days_of_its_own(imports: Imports, project: str, days: int | None) -> None:
-    body = Project(name=project, key=project, status="PROJECT_STATUS_ACTIVE")
-    body.criticality = 1
+    body = Project(
+        name=project,
+        key=project,
+        status=project_pb2.PROJECT_STATUS_ACTIVE,
+        criticality=vocabulary_pb2.CRITICALITY_HIGH,
+    )
     if days is not None:
         body.sla_days.high = days
     create(imports, "projects", Record(project=body))

@@ -19,6 +19,7 @@ GOLDEN = {
     "trivy_issue_9170.json": ("app_security_issues", 37),
     "prowler_aws.ocsf.json": ("misconfigurations", 5),
     "stix_apt1.json": ("threat_intelligence", None),
+    "oscal_assessment_results.json": ("compliance_assessments", None),
 }
 
 
