@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import cached_property
 from types import MappingProxyType
 
-from google.api import annotations_pb2, resource_pb2
+from google.api import annotations_pb2, field_behavior_pb2, resource_pb2
 from google.protobuf.descriptor import (
     Descriptor,
     FieldDescriptor,
@@ -85,6 +85,20 @@ class Kind:
 
     def permission(self, verb: str) -> str:
         return f"{self.option.module}.{self.option.collection}.{verb}"
+
+    @cached_property
+    def key_needs(self) -> str:
+        """The last field of the natural key, if a record may lack it and then has no such key.
+
+        Empty where the key always holds. Of the other parts, absence is a value.
+        """
+        if not self.option.natural_key:
+            return ""
+        last = self.option.natural_key[-1]
+        known = {field.name: field for field in (*self.envelope_fields, *self.descriptor.fields)}
+        behaviour = known[last].GetOptions().Extensions[field_behavior_pb2.field_behavior]
+        required = field_behavior_pb2.REQUIRED in behaviour
+        return last if known[last].has_presence and not required else ""
 
     @cached_property
     def envelope_fields(self) -> tuple[FieldDescriptor, ...]:

@@ -38,7 +38,9 @@ class Keys:
     def of(self, record: Any, tenant: str) -> tuple[Sequence[str], Key] | None:
         """Give the fields and the values of an unnamed record's key; None if it has none."""
         if self._natural is not None:
-            return self._natural_fields, self._natural(record, tenant)
+            key = self._natural(record, tenant)
+            if key[-1] is not None or not self._kind.key_needs:
+                return self._natural_fields, key
         for name, read in self._unique:
             key = read(record, tenant)
             if key[0] is not None:

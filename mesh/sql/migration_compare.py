@@ -163,9 +163,9 @@ class _Comparison:
             return
         for operation in found:
             yield from self._step(operation)
-        checks, indexes = differing(self.connection, self.declared, self.present)
+        checks, indexes, missing = differing(self.connection, self.declared, self.present)
         yield from self._check_steps(checks)
-        yield from self._index_steps(indexes, found)
+        yield from self._index_steps(indexes, missing, found)
 
     def _key_step(self) -> Step | None:
         ours, theirs = (
@@ -207,8 +207,8 @@ class _Comparison:
             case ops.CreateForeignKeyOp():
                 yield self._add_reference(operation)
             case ops.CreateIndexOp():
-                name = str(operation.index_name)
-                yield self._add_index(next(i for i in self._indexes if i.name == name))
+                # By name, Alembic sees one of two that are written differently for each database.
+                return
             case ops.DropIndexOp():
                 yield self._drop_index(operation)
             case ops.DropConstraintOp():
@@ -375,12 +375,16 @@ class _Comparison:
         return _blocked(step, number, "rows break it")
 
     def _index_steps(
-        self, changed: frozenset[str], found: Iterable[ops.MigrateOperation]
+        self,
+        changed: frozenset[str],
+        missing: frozenset[str],
+        found: Iterable[ops.MigrateOperation],
     ) -> Iterator[Step]:
-        known = {each.index_name for each in found if isinstance(each, ops.DropIndexOp)}
-        for index in self._indexes:
-            if index.name in changed - known:
+        dropped = {each.index_name for each in found if isinstance(each, ops.DropIndexOp)}
+        for index in sorted(self._indexes, key=lambda each: str(each.name)):
+            if index.name in changed - dropped:
                 yield self._drop_index(ops.DropIndexOp.from_index(index))
+            if index.name in changed | missing | dropped:
                 yield self._add_index(index)
 
 

@@ -64,14 +64,18 @@ def check_text(check: sa.CheckConstraint, dialect: sa.Dialect) -> str:
 
 def differing(
     connection: sa.Connection, declared: sa.Table, present: sa.Table
-) -> tuple[frozenset[str], frozenset[str]]:
-    """Give the names of CHECKs and of indexes that both have, with another meaning."""
+) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """Give the names of CHECKs and of indexes that both have, with another meaning.
+
+    And those of indexes that are missing.
+    """
     read = _read_postgres if connection.dialect.name == POSTGRESQL else _read_sqlite
     ours, theirs = read(connection, declared, present)
-    return tuple(  # type: ignore[return-value]  # two of each
+    checks, indexes = (
         frozenset(name for name in one.keys() & other.keys() if one[name] != other[name])
         for one, other in zip(ours, theirs, strict=True)
     )
+    return checks, indexes, frozenset(ours[1].keys() - theirs[1].keys())
 
 
 def _read_sqlite(

@@ -6,6 +6,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.sql import visitors
 
+from mesh.sql.tables import NEEDED
+
 
 def nulls(connection: sa.Connection, column: sa.Column[Any]) -> int:
     """Count the rows without a value."""
@@ -29,12 +31,16 @@ def breaking(
 
 
 def repeated(connection: sa.Connection, index: sa.Index, where: Any) -> int:
-    """Count the values that a unique index would hold twice; rows with NULL are never equal."""
-    columns = list(index.columns)
+    """Count the values that a unique index would hold twice.
+
+    Rows that lack what the index needs (``mesh.sql.tables.NEEDED``) are never equal.
+    """
+    columns = list(dict.fromkeys(index.columns))
+    needed = index.info.get(NEEDED, [column.name for column in columns])
     groups = (
         sa.select(sa.literal(1))
         .select_from(columns[0].table)
-        .where(*(column.is_not(None) for column in columns))
+        .where(*(column.is_not(None) for column in columns if column.name in needed))
         .group_by(*columns)
         .having(sa.func.count() > 1)
     )

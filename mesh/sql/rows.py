@@ -11,7 +11,7 @@ from mesh.errors import ReferenceNotFound, ResourceExists, ResourceNotFound, Res
 from mesh.sql import engine as dialect
 from mesh.sql.references import ID, referrers
 from mesh.sql.store import Store, refusal
-from mesh.sql.tables import NULLS_EQUAL, UNIQUE_FIELDS, VALID_FROM, VALID_TO, KindTable
+from mesh.sql.tables import NEEDED, UNIQUE_FIELDS, VALID_FROM, VALID_TO, KindTable
 from mesh.sql.values import timestamp_parts
 
 
@@ -219,7 +219,5 @@ def _unique_fields(target: KindTable, row: dict[str, Any]) -> Iterator[tuple[str
     yield target.kind.pattern.columns
     for index in target.table.indexes:
         fields = index.info.get(UNIQUE_FIELDS, ())
-        if fields and (
-            index.info.get(NULLS_EQUAL) or all(row[each] is not None for each in fields)
-        ):
+        if fields and all(row[each] is not None for each in index.info[NEEDED]):
             yield fields

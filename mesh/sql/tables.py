@@ -30,8 +30,8 @@ VALID_FROM, VALID_TO = "valid_from", "valid_to"
 """Fields of the envelope that every kind with history has."""
 FIELD, RULE = "field", "rule"
 """What a CHECK remembers of the bound it states."""
-UNIQUE_FIELDS, NULLS_EQUAL = "unique_fields", "nulls_equal"
-"""What a unique index remembers of the fields it is over, and whether absence is a value there."""
+UNIQUE_FIELDS, NEEDED = "unique_fields", "needed"
+"""What a unique index remembers of the fields it is over, and which of them a row must have."""
 _LONGEST_NAME = 63
 """Bytes of an identifier in PostgreSQL."""
 
@@ -219,22 +219,28 @@ def _add_indexes(table: sa.Table, kind: Kind) -> None:
 
 
 def _natural_key(table: sa.Table, kind: Kind, fields: tuple[str, ...]) -> None:
-    """Add the unique index of a natural key, to which an absent part is a value like others.
+    """Add the unique index of a natural key: an absent part is a value like others, but the last.
 
+    Where that may be absent, a row without it has no key, and the index leaves it out.
     SQLite, where NULL never equals NULL, has it over expressions that are not NULL.
     """
     name = _identifier("uq", table.name, *fields)
     tenant = table.c[kind.pattern.columns[0]]
     columns = [table.c[field] for field in fields]
-    optional = [column for column in columns if column.nullable]
-    if not optional:
+    optional = [column for column in columns if column.nullable and column.name != kind.key_needs]
+    if not optional and not kind.key_needs:
         _index(table, kind, fields, unique=True)
         return
-    current = _is_current(table) if kind.option.history else None
-    info: dict[str, Any] = {UNIQUE_FIELDS: fields, NULLS_EQUAL: True}
+    needed = (kind.key_needs,) if kind.key_needs else ()
+    conditions: list[sa.ColumnElement[bool]] = [table.c[each].is_not(None) for each in needed]
+    if kind.option.history:
+        conditions.append(_is_current(table))
+    where = sa.and_(*conditions) if conditions else None
+    info: dict[str, Any] = {UNIQUE_FIELDS: fields, NEEDED: needed}
+    plain = [_never_null(each) if each in optional else each for each in columns]
     for database, parts in (
         ("postgresql", columns),
-        ("sqlite", [*map(_never_null, columns), *(each.is_(None) for each in optional)]),
+        ("sqlite", [*plain, *(each.is_(None) for each in optional)]),
     ):
         index = sa.Index(
             name,
@@ -242,15 +248,15 @@ def _natural_key(table: sa.Table, kind: Kind, fields: tuple[str, ...]) -> None:
             *parts,
             unique=True,
             info=info | {DATABASE: database},
-            sqlite_where=current,
-            postgresql_where=current,
+            sqlite_where=where,
+            postgresql_where=where,
             postgresql_nulls_not_distinct=True,
         )
         index.ddl_if(dialect=database)
 
 
 def _never_null(column: "sa.Column[Any]") -> "sa.ColumnElement[Any]":
-    return sa.func.ifnull(column, sa.literal_column("''")) if column.nullable else column
+    return sa.func.ifnull(column, sa.literal_column("''"))
 
 
 def _index(table: sa.Table, kind: Kind, fields: tuple[str, ...], *, unique: bool) -> None:
@@ -262,7 +268,7 @@ def _index(table: sa.Table, kind: Kind, fields: tuple[str, ...], *, unique: bool
         table.c[kind.pattern.columns[0]],
         *(table.c[field] for field in fields),
         unique=unique,
-        info={UNIQUE_FIELDS: fields} if unique else None,
+        info={UNIQUE_FIELDS: fields, NEEDED: fields} if unique else None,
         sqlite_where=current,
         postgresql_where=current,
     )

@@ -35,7 +35,7 @@ async def build_server(settings: SecuritySettings) -> Server:
     def register(target: grpc.aio.Server) -> None:
         RecordServicer(catalogue, store, guard=FindingGuard(catalogue)).add_to(target)
         import_service_pb2_grpc.add_ImportServiceServicer_to_server(
-            ImportServicer(catalogue, store), target
+            ImportServicer(catalogue, store, life), target
         )
         WatchServicer(catalogue, store, server.draining).add_to(target)
         findings = FindingServicer(catalogue, store, life)

@@ -32,14 +32,13 @@ class Projects:
         """Give the name of the project in a collection. Raises FieldInvalid, ResourceNotFound."""
         if collection not in self._found:
             self._found[collection] = await self._name(connection, collection)
+            await self.records.learn_days(connection, self._found[collection])
         return self._found[collection]
 
     async def _name(self, connection: AsyncConnection, collection: str) -> str:
         if not self.wanted:
             raise FieldInvalid.of("project", "is needed for the findings of this format")
-        key = self.wanted
-        if key.startswith("tenants/"):
-            key = await self._key(connection)
+        key = await self.key(connection)
         record = Record()
         fill(self.records.store.target(collection).kind, record, self._values(collection, key))
         name = await self.records.known(connection, collection, record)
@@ -51,8 +50,10 @@ class Projects:
             raise FieldInvalid.of("project", draft.error.message) from draft.error
         return draft.name
 
-    async def _key(self, connection: AsyncConnection) -> str:
-        """Give by what the named project is known."""
+    async def key(self, connection: AsyncConnection) -> str:
+        """Give by what the wanted project is known. Raises FieldInvalid, ResourceNotFound."""
+        if not self.wanted.startswith("tenants/"):
+            return self.wanted
         collection = collection_of(self.wanted) or ""
         field_name = _NAMED_BY.get(collection)
         if field_name is None:

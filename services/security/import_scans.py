@@ -99,7 +99,7 @@ class Scans:
             )
             for collection in self._findings(scan.collection):
                 closed = await self.records.close_absent(
-                    connection, collection, scan.project, scopes - own
+                    connection, collection, scan.project, scopes - own, scan.name
                 )
                 scan.fates[Fate.CLOSED] += closed
         return bool(own)

@@ -11,6 +11,7 @@ from mesh.sql.store import Store
 from secmesh.security.v1 import import_service_pb2 as api
 from secmesh.security.v1 import import_service_pb2_grpc
 from secmesh.security.v1.vocabulary_pb2 import ImportFormat
+from services.security.findings.life import FindingLife
 from services.security.import_store import Fate
 from services.security.importer import Importer, Result, Wanted
 from services.security.importing.spool import CHUNK, Spool
@@ -21,9 +22,11 @@ _PREFIX = "IMPORT_FORMAT_"
 class ImportServicer(import_service_pb2_grpc.ImportServiceServicer):
     """Answers ImportService; see docs/IMPORTING.md for its promises."""
 
-    def __init__(self, catalogue: Catalogue, store: Store, clock: Clock = now) -> None:
+    def __init__(
+        self, catalogue: Catalogue, store: Store, life: FindingLife, clock: Clock = now
+    ) -> None:
         """Import into the record kinds of a catalogue."""
-        self._importer = Importer(catalogue, store, clock)
+        self._importer = Importer(catalogue, store, life, clock)
         self._uploads = Uploads()
 
     async def ImportReport(  # noqa: N802  # the contract's name

@@ -1,29 +1,47 @@
 """What a new report changes of a finding that is known, and what people decided stays.
 
 A finding is open, closed because reports no longer show it, or decided by a person. Reports close
-and reopen; they never touch a decision.
+and reopen; they never touch a decision. The status itself changes by a step of its declared life.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from secmesh.security.v1 import sast_issue_pb2, vocabulary_pb2
 
-SEEN = ("last_seen_time", "scan_id", "baseline_state")
+_SEEN_LAST, _JUDGED = "last_seen_time", "assess_time"
+SEEN = (_SEEN_LAST, "scan_id", "baseline_state")
 """What changes of a finding that is only seen again."""
 _KEPT = ("first_seen_time", "first_scan_id")
 """What stays as it was when the finding was new."""
 
 
+class Way(StrEnum):
+    """How a report moves a known finding."""
+
+    CLOSED = "closed"
+    REOPENED = "reopened"
+    SILENCED = "silenced"
+
+
+@dataclass(frozen=True)
+class Move:
+    """A step that a report makes a finding take: to a status, and with a resolution or 0."""
+
+    way: Way
+    status: int
+    resolution: int = 0
+
+
 @dataclass(frozen=True)
 class Life:
-    """The states of one kind of finding, as numbers of its enum; times by the field's name."""
+    """The states of one kind of finding, as numbers of its enum."""
 
     open: frozenset[int]
     closed: int
     reopened: int
-    end_time: str
     resolution: str = ""
     ends: frozenset[int] = frozenset()
     """Resolutions that come from reports, where a kind has resolutions."""
@@ -44,12 +62,9 @@ class Life:
             and getattr(body, self.resolution) in self.ends
         )
 
-    def close(self, body: Any, micros: int) -> None:
+    def closing(self) -> Move:
         """End a finding that reports do not show any more."""
-        body.status = self.closed
-        if self.resolution:
-            setattr(body, self.resolution, self.fixed)
-        getattr(body, self.end_time).FromMicroseconds(micros)
+        return Move(Way.CLOSED, self.closed, self.fixed)
 
 
 _STATUS, _SAST = vocabulary_pb2, sast_issue_pb2
@@ -63,7 +78,6 @@ FINDING = Life(
     ),
     closed=_STATUS.FINDING_STATUS_RESOLVED,
     reopened=_STATUS.FINDING_STATUS_REOPENED,
-    end_time="resolve_time",
 )
 ISSUE = Life(
     open=frozenset(
@@ -74,7 +88,6 @@ ISSUE = Life(
     ),
     closed=_SAST.SAST_ISSUE_STATUS_CLOSED,
     reopened=_SAST.SAST_ISSUE_STATUS_REOPENED,
-    end_time="close_time",
     resolution="resolution",
     ends=frozenset({_SAST.SAST_RESOLUTION_FIXED, _SAST.SAST_RESOLUTION_REMOVED}),
     fixed=_SAST.SAST_RESOLUTION_FIXED,
@@ -90,47 +103,47 @@ LIVES = {
 
 @dataclass(frozen=True)
 class Change:
-    """What an update of a known finding writes, by the names of fields, and what that is."""
+    """What an update of a known finding writes, by the names of fields, and how it moves."""
 
     fields: frozenset[str]
-    reopened: bool = False
-    closed: bool = False
+    move: Move | None = None
 
 
-def settle(life: Life | None, old: Any, given: Any, micros: int) -> Change:
+def settle(life: Life | None, old: Any, given: Any) -> Change:
     """Take from a new body what a known one keeps; tell which fields then change."""
     known = given.DESCRIPTOR.fields_by_name
     for name in _KEPT:
         if name in known and old.HasField(name):
             given.ClearField(name)
-    if "last_seen_time" in known and _micros(old) > _micros(given):
+    if _SEEN_LAST in known and _micros(old, _SEEN_LAST) > _micros(given, _SEEN_LAST):
         # An older report says nothing of what was seen since.
-        given.ClearField("last_seen_time")
+        given.ClearField(_SEEN_LAST)
     if life is None:
-        return Change(frozenset(_set(given)))
-    return _settle_state(life, old, given, micros)
-
-
-def _settle_state(life: Life, old: Any, given: Any, micros: int) -> Change:
-    state = {"status", *([life.resolution] if life.resolution else ()), life.end_time}
-    if life.is_open(given) and life.is_closed(old):
-        given.status = life.reopened
-        for name in state - {"status"}:
+        # Of judgements, the latest stays.
+        is_older = _JUDGED in known and _micros(old, _JUDGED) > _micros(given, _JUDGED)
+        return Change(frozenset() if is_older else frozenset(_set(given)))
+    move = _move(life, old, given)
+    for name in ("status", life.resolution):
+        if name:
             given.ClearField(name)
-        return Change(frozenset({*_set(given), *state}), reopened=True)
-    if life.is_open(old) and life.is_closed(given):
-        life.close(given, micros)
-        return Change(frozenset({*_set(given), *state}), closed=True)
-    if life.is_open(old) and not life.is_open(given):
-        # Silenced where it was found: nobody has decided otherwise.
-        return Change(frozenset({*_set(given), *state}))
-    for name in state:
-        given.ClearField(name)
-    return Change(frozenset(_set(given)))
+    return Change(frozenset(_set(given)), move)
 
 
-def _micros(body: Any) -> int:
-    return int(body.last_seen_time.ToMicroseconds()) if body.HasField("last_seen_time") else 0
+def _move(life: Life, old: Any, given: Any) -> Move | None:
+    if life.is_open(given):
+        return Move(Way.REOPENED, life.reopened) if life.is_closed(old) else None
+    if not life.is_open(old):
+        return None
+    if life.is_closed(given):
+        return life.closing()
+    # Silenced where it was found: nobody has decided otherwise.
+    return Move(
+        Way.SILENCED, given.status, getattr(given, life.resolution) if life.resolution else 0
+    )
+
+
+def _micros(body: Any, name: str) -> int:
+    return int(getattr(body, name).ToMicroseconds()) if body.HasField(name) else 0
 
 
 def _set(body: Any) -> Iterator[str]:

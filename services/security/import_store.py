@@ -22,8 +22,12 @@ from mesh.sql.bulk import BulkRows
 from mesh.sql.references import ID
 from mesh.sql.store import Store
 from mesh.sql.tables import KindTable
+from services.security.findings.guard import FindingGuard
+from services.security.findings.life import FindingLife
+from services.security.findings.project_days import Days
 from services.security.import_fill import plain
-from services.security.import_state import LIVES, SEEN, Change, Life, settle
+from services.security.import_state import LIVES, SEEN, Change, Move, Way, settle
+from services.security.import_steps import ImportSteps
 
 _BATCH = 500
 """Findings closed by one statement."""
@@ -38,6 +42,13 @@ class Fate(StrEnum):
     CLOSED = "closed"
     REOPENED = "reopened"
     REJECTED = "rejected"
+
+
+_FATES = {
+    Way.CLOSED: Fate.CLOSED,
+    Way.REOPENED: Fate.REOPENED,
+    Way.SILENCED: Fate.UPDATED,
+}
 
 
 @dataclass(slots=True, eq=False)
@@ -58,12 +69,18 @@ class ReportStore:
 
     store: Store
     catalogue: Catalogue
+    life: FindingLife
     tenant: str
     micros: int
+    report_sha256: str
     counts: dict[str, Counter[Fate]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._writer = RecordWriter(self.store, self.catalogue.record_kinds, lambda: self.micros)
+        kinds = self.catalogue.record_kinds
+        self._own_days: dict[str, Days | None] = {}
+        guard = FindingGuard(self.catalogue, self._own_days)
+        self._writer = RecordWriter(self.store, kinds, lambda: self.micros, guard)
+        self._steps = ImportSteps(self.life, kinds, self.report_sha256)
         self._chunks = ChunkWriter(self.store, self._writer, self.tenant, new_uuid())
         self._bulk = BulkRows(self.store)
         self._keys: dict[str, Keys] = {}
@@ -89,8 +106,11 @@ class ReportStore:
                 items[self._item(target, draft.record)] = draft
             except Refusal as refused:
                 draft.error = refused
-        fates = await self._settle(connection, target, list(items))
+        changes = await self._settle(connection, target, list(items))
         await self._chunks.write(list(items))
+        fates = {item: fate for item, (fate, _) in changes.items()}
+        moves = {item.name: move for item, (_, move) in changes.items() if move and not item.error}
+        await self._steps.take(connection, moves)
         counted = self.counts.setdefault(collection, Counter())
         for item, draft in items.items():
             draft.name, draft.error = item.name, item.error
@@ -98,6 +118,13 @@ class ReportStore:
                 known = fates.get(item, Fate.UPDATED)
                 draft.fate = Fate.CREATED if item.outcome == NEW else known
         counted.update(draft.fate for draft in drafts)
+        if collection in LIVES:
+            new = [item.record for item in items if item.outcome == NEW]
+            await self._steps.found(connection, new)
+
+    async def learn_days(self, connection: AsyncConnection, project: str) -> None:
+        """Learn within how many days a project wants its findings closed, by its name."""
+        self._own_days[project] = await self.life.days.of(connection, project)
 
     def count(self, collection: str, fate: Fate) -> None:
         """Count a record that was never written."""
@@ -128,16 +155,17 @@ class ReportStore:
 
     async def _settle(
         self, connection: AsyncConnection, target: KindTable, items: Sequence[Item]
-    ) -> dict[Item, Fate]:
+    ) -> dict[Item, tuple[Fate, Move | None]]:
         """Keep what is known of records as it must stay; tell what the others become."""
         fates = {}
         body, life = target.kind.body_field or "", LIVES.get(target.kind.collection)
         for item, old in (await self._find(connection, target, items)).items():
-            given = getattr(item.given, body)
-            change = settle(life, getattr(old, body), given, self.micros)
+            change = settle(life, getattr(old, body), getattr(item.given, body))
             envelope = (each.name for each, _ in item.given.ListFields() if each.name != body)
-            item.paths = [*(f"{body}.{name}" for name in sorted(change.fields)), *envelope]
-            fates[item] = _fate(change, target, old, item)
+            # No path at all would stand for every field.
+            fields = change.fields or target.kind.option.natural_key
+            item.paths = [*(f"{body}.{name}" for name in sorted(fields)), *envelope]
+            fates[item] = _fate(change, target, old, item), change.move
         return fates
 
     async def scopes(
@@ -165,9 +193,17 @@ class ReportStore:
         return found
 
     async def close_absent(
-        self, connection: AsyncConnection, collection: str, project: str, scans: set[str]
+        self,
+        connection: AsyncConnection,
+        collection: str,
+        project: str,
+        scans: set[str],
+        scan: str,
     ) -> int:
-        """Close a project's open findings that were last seen by these scans; give how many."""
+        """Close a project's open findings that were last seen by these scans; give how many.
+
+        ``scan`` is the one that does not show them any more.
+        """
         target, life = self.store.target(collection), LIVES[collection]
         table = target.table
         statement = self.store.select(collection, self.tenant, [ID, "scan_id"]).where(
@@ -177,26 +213,14 @@ class ReportStore:
         )
         rows = await self.store.fetch(statement, connection)
         pairs: list[list[Any]] = [list(row) for row in rows]
-        ids = sorted(str(found) for found, scan in pairs if str(scan) in scans)
+        ids = sorted(str(found) for found, seen_by in pairs if str(seen_by) in scans)
         closed = 0
         for start in range(0, len(ids), _BATCH):
-            closed += await self._close(connection, target, life, ids[start : start + _BATCH])
+            names = (target.kind.pattern.format(self.tenant, each) for each in ids[start:][:_BATCH])
+            moves = dict.fromkeys(names, life.closing())
+            closed += len(await self._steps.take(connection, moves, scan))
         self.counts.setdefault(collection, Counter())[Fate.CLOSED] += closed
         return closed
-
-    async def _close(
-        self, connection: AsyncConnection, target: KindTable, life: Life, ids: Sequence[str]
-    ) -> int:
-        found = await self._bulk.load(connection, target, self.tenant, ids)
-        changed = []
-        for record in found.values():
-            body = getattr(record, target.kind.body_field or "")
-            # A person may have decided between the two reads.
-            if life.is_open(body):
-                life.close(body, self.micros)
-                changed.append(record)
-        await self._replace(connection, target, changed)
-        return len(changed)
 
     async def tell(
         self, connection: AsyncConnection, name: str, told: dict[str, dict[str, int]]
@@ -230,10 +254,8 @@ def _category(name: str, value: Any) -> Any:
 
 
 def _fate(change: Change, target: KindTable, old: Any, item: Item) -> Fate:
-    if change.reopened:
-        return Fate.REOPENED
-    if change.closed:
-        return Fate.CLOSED
+    if change.move is not None:
+        return _FATES[change.move.way]
     kind, body = target.kind, target.kind.body_field or ""
     new: Any = updated(kind, old, item.given, item.paths) if item.paths else old
     before, after = type(old)(), type(old)()

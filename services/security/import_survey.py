@@ -3,15 +3,18 @@
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from secmesh.security.v1.vocabulary_pb2 import ImportFormat
 from services.security.errors import ReportFormatUnknown, ReportFormatUnsupported
 from services.security.importing import formats
-from services.security.importing.mapping import DESTINATIONS
 from services.security.importing.mapping_threat import TYPES, Graph
 from services.security.importing.model import Finding, Item, Problem, ThreatObject, Tool
 from services.security.importing.spool import Spool
 
-UNSUPPORTED = frozenset({"OSCAL_JSON"})
-"""Results of OSCAL are of a framework and a scope, which a report does not name."""
+_PREFIX = "IMPORT_FORMAT_"
+UNREADABLE = frozenset(
+    name.removeprefix(_PREFIX) for name, number in ImportFormat.items() if number
+) - set(formats.BY_NAME)
+"""Formats that the contract names, and that nothing here reads."""
 _NO_TARGET = "unknown"
 
 
@@ -46,13 +49,13 @@ class Survey:
 
 def survey(spool: Spool, wanted: str = "") -> Survey:
     """Read a report once. Raises ReportFormatUnknown and ReportFormatUnsupported."""
+    if wanted in UNREADABLE:
+        raise ReportFormatUnsupported(wanted)
     try:
         name = wanted or formats.detect(spool).name
         items = formats.items(spool, name)
     except formats.FormatUnknown as error:
         raise ReportFormatUnknown(str(error)) from error
-    if name in UNSUPPORTED or name not in DESTINATIONS:
-        raise ReportFormatUnsupported(name)
     seen = Survey(name)
     if name == "STIX_JSON":
         gathered = []

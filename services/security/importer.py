@@ -7,13 +7,16 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
+from google.api.field_behavior_pb2 import REQUIRED
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.contract.catalogue import Catalogue
 from mesh.errors import Refusal
+from mesh.records.fields import behaves
 from mesh.records.moments import Clock
 from mesh.sql.store import Store
 from secmesh.security.v1.record_pb2 import Record
+from services.security.findings.life import FindingLife
 from services.security.import_fill import fill
 from services.security.import_projects import Projects
 from services.security.import_scans import Scans
@@ -31,8 +34,14 @@ _BATCH = 500
 """Items of a report read and written at once."""
 MAX_REJECTIONS = 100
 DEFAULT_BRANCH = "main"
-_SHARED = ("sast_rules", "cloud_accounts", "cloud_assets")
-"""What findings refer to, in the order in which it is written."""
+_SHARED = (
+    "sast_rules",
+    "cloud_accounts",
+    "cloud_assets",
+    "compliance_frameworks",
+    "compliance_assessments",
+)
+"""What other records refer to, in the order in which it is written."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +84,10 @@ class _Undone(Exception):
 class Importer:
     """Imports reports into the records of a catalogue."""
 
-    def __init__(self, catalogue: Catalogue, store: Store, clock: Clock) -> None:
+    def __init__(self, catalogue: Catalogue, store: Store, life: FindingLife, clock: Clock) -> None:
         self._catalogue = catalogue
         self._store = store
+        self._life = life
         self._clock = clock
 
     async def run(self, wanted: Wanted, spool: Spool) -> Result:
@@ -87,7 +97,9 @@ class Importer:
         """
         seen = await asyncio.to_thread(survey, spool, wanted.format_name)
         result = Result(seen.format_name, spool.sha256, seen.problem)
-        records = ReportStore(self._store, self._catalogue, wanted.tenant, self._clock())
+        records = ReportStore(
+            self._store, self._catalogue, self._life, wanted.tenant, self._clock(), spool.sha256
+        )
         result.records = records
         report = _Report(wanted, seen, records, result, spool)
         try:
@@ -229,7 +241,7 @@ class _Report:
                 self.result.reject(Rejected(draft.index, draft.pointer, refused.message))
                 continue
             if self._is_invented(item, row):
-                # A rule that is known is left as another report described it.
+                # What is known is left as it was described elsewhere.
                 draft.name = await self.records.known(connection, collection, draft.record)
             if draft.name:
                 self._names[(collection, row.key)] = draft.name
@@ -257,7 +269,10 @@ class _Report:
 
     @staticmethod
     def _is_invented(item: Item, row: Row) -> bool:
-        return row.collection == "sast_rules" and not isinstance(item, Rule)
+        """Tell whether a record stands in for what the report only names."""
+        if row.collection == "sast_rules":
+            return not isinstance(item, Rule)
+        return row.collection == "compliance_frameworks"
 
     def _done(self, draft: Draft, item: Item, row: Row) -> None:
         key = (row.collection, row.key)
@@ -275,10 +290,15 @@ class _Report:
         for name, refers in row.refers.items():
             values[name] = self._names.get(refers, "")
         fields: Any = kind.descriptor.fields_by_name
-        if "project_id" in fields:
+        if row.record_id:
+            draft.record.name = kind.pattern.format(self.wanted.tenant, row.record_id)
+        project = fields.get("project_id")
+        if project is not None and (self.wanted.project or behaves(project, REQUIRED)):
             values["project_id"] = await self._projects.name(
                 connection, kind.references["project_id"].text.split("/")[2]
             )
+        if "scope_ref" in fields and self.wanted.project:
+            values["scope_ref"] = await self._projects.key(connection)
         if "branch" in fields:
             values["branch"] = self._branch
         if scan := self._scans.name(getattr(item, "run", 0)):

@@ -89,11 +89,12 @@ message Door {
 
 message Shelf {
   option (secmesh.options.v1.kind) = {
-    module: "store" collection: "shelves" natural_key: ["room", "place"]
+    module: "store" collection: "shelves" natural_key: ["room", "wall", "place"]
   };
 
   string room = 1;
   optional int32 place = 2;
+  optional string wall = 3;
 }
 
 message Tale {

@@ -6,6 +6,7 @@ import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from mesh.contract.catalogue import load_catalogue
+from secmesh.security.v1.vocabulary_pb2 import ImportFormat
 from services.security.importing import formats
 from services.security.importing.mapping import DESTINATIONS, Mapper
 from services.security.importing.mapping_threat import Graph
@@ -121,8 +122,10 @@ def test_rows_have_fields_and_values_that_the_contract_has(name: str) -> None:
         assert set(row.refers) <= set(kind.descriptor.fields_by_name)
 
 
-def test_every_format_has_a_destination() -> None:
-    assert set(DESTINATIONS) == {each.name for each in formats.FORMATS}
+def test_every_format_has_a_destination_and_a_name_in_the_contract() -> None:
+    read_here = {each.name for each in formats.FORMATS}
+    assert set(DESTINATIONS) == read_here
+    assert {f"IMPORT_FORMAT_{name}" for name in read_here} <= set(ImportFormat.keys())
 
 
 def test_a_sarif_result_is_an_issue_of_its_rule() -> None:

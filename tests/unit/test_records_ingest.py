@@ -40,7 +40,7 @@ def told(result: Any) -> tuple[str, list[str]]:
 
 async def test_each_record_is_new_then_unchanged_then_updated(records: Records) -> None:
     shelves = [record_of(SHELVES, room="r", place=place) for place in (1, 2)]
-    shelves.append(record_of(SHELVES, room="r"))
+    shelves.append(record_of(SHELVES, room="r", wall="w", place=1))
     first = await ingest(records, shelves)
     assert outcomes(first) == ["NEW"] * 3
     assert [each.sequence for each in first] == [1, 2, 3]
@@ -160,6 +160,16 @@ async def test_an_etag_is_asked_for(records: Records) -> None:
     results = await ingest(records, [stale, fresh, absent])
     assert outcomes(results) == ["REJECTED", "UPDATED", "REJECTED"]
     assert told(results[0])[0] == told(results[2])[0] == "ETAG_MISMATCH"
+
+
+async def test_without_the_end_of_its_key_each_record_is_new(records: Records) -> None:
+    given = [record_of(SHELVES, room="r", wall="w") for _ in range(3)]
+    # Of the parts before the end, absence is a value.
+    keyed = [record_of(SHELVES, room="r", place=1)]
+    assert outcomes(await ingest(records, [*given, *keyed])) == ["NEW"] * 4
+    again = await ingest(records, [*given, *keyed], first=10)
+    assert outcomes(again) == ["NEW", "NEW", "NEW", "UNCHANGED"]
+    assert len(await records.names(SHELVES)) == 7
 
 
 async def test_one_record_twice_is_written_in_order(records: Records) -> None:

@@ -252,14 +252,21 @@ async def test_a_write_to_a_kind_with_history_makes_a_version(records: Records) 
 
 async def test_a_natural_key_is_one_records(records: Records) -> None:
     first = await records.create(SHELVES, "first", room="r", place=1)
-    bare = await records.create(SHELVES, "bare", room="r")
+    walled = await records.create(SHELVES, "walled", room="r", wall="w", place=1)
     await records.create(SHELVES, "zero", room="r", place=0)
     await records.create(SHELVES, "other", room="q", place=1)
-    twins: list[tuple[dict[str, Any], Any]] = [({"place": 1}, first), ({}, bare)]
+    twins: list[tuple[dict[str, Any], Any]] = [({}, first), ({"wall": "w"}, walled)]
     for body, existing in twins:
         with pytest.raises(ResourceExists) as refused:
-            await records.create(SHELVES, room="r", **body)
+            await records.create(SHELVES, room="r", place=1, **body)
         assert refused.value.metadata == {"resource": existing.name}
+
+
+async def test_without_the_end_of_its_key_a_record_has_none(records: Records) -> None:
+    first = await records.create(SHELVES, "first", room="r", place=1)
+    bare = await records.create(SHELVES, "bare", room="r")
+    twin = await records.create(SHELVES, "twin", room="r")
+    assert bare.shelf == twin.shelf
     with pytest.raises(ResourceExists) as refused:
         await records.update(record_of(bare.name, place=1))
     assert refused.value.metadata == {"resource": first.name}

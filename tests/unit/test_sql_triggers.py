@@ -15,7 +15,7 @@ from tests.unit.record_contract import CONTRACT
 from tests.unit.sql_contract import compile_contract
 
 # Without what the comparison of schemas does not read: keys over expressions, SET NULL of a column.
-NEW = CONTRACT.replace(' natural_key: ["room", "place"]', "").replace(
+NEW = CONTRACT.replace(' natural_key: ["room", "wall", "place"]', "").replace(
     " on_delete: ON_DELETE_SET_NULL", ""
 )
 SHELF = (

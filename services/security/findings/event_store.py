@@ -1,5 +1,6 @@
 """The steps in the lives of findings, as they are kept."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,8 +8,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.contract.names import tenant_of
+from mesh.errors import ResourceExists
 from mesh.identifiers import new_uuid
+from mesh.sql.bulk import BulkRows
 from mesh.sql.paging import Page
+from mesh.sql.references import ID
 from mesh.sql.store import TENANT, Store
 from secmesh.security.v1.finding_event_pb2 import FindingEvent
 from secmesh.security.v1.finding_service_pb2 import ListFindingHistoryRequest
@@ -22,7 +26,9 @@ class FindingEvents:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._table = store.target(EVENTS).table
+        self._bulk = BulkRows(store)
+        self._target = store.target(EVENTS)
+        self._table = self._target.table
 
     async def add(self, connection: AsyncConnection, event: FindingEvent) -> None:
         """Add the next step of a finding, which the transaction has to itself; names it."""
@@ -34,6 +40,33 @@ class FindingEvents:
         event.sequence = (rows[0][0] if rows else 0) + 1
         event.name = f"tenants/{tenant}/{EVENTS}/{new_uuid()}"
         await self._store.insert(connection, EVENTS, [event])
+
+    async def add_all(
+        self, connection: AsyncConnection, tenant: str, events: Sequence[FindingEvent]
+    ) -> None:
+        """Add the next steps of findings, which the transaction has to itself; names them."""
+        if not events:
+            return
+        last = await self._last(connection, tenant, {event.finding for event in events})
+        for event in events:
+            last[event.finding] += 1
+            event.sequence = last[event.finding]
+            event.name = f"tenants/{tenant}/{EVENTS}/{new_uuid()}"
+        rows = [self._target.codec.row(event) for event in events]
+        added = await self._bulk.add(connection, self._target, rows)
+        if missed := [row["finding"] for row in rows if row[ID] not in added]:
+            raise ResourceExists(missed[0])
+
+    async def _last(
+        self, connection: AsyncConnection, tenant: str, findings: set[str]
+    ) -> Counter[str]:
+        """Give the place of the last step of each finding that has any."""
+        columns = self._table.c
+        steps = self._store.select(EVENTS, tenant, ["finding"])
+        steps = steps.where(columns.finding.in_(sorted(findings)))
+        highest = steps.add_columns(sa.func.max(columns.sequence)).group_by(columns.finding)
+        rows = await self._store.fetch(highest, connection)
+        return Counter({str(finding): int(place) for finding, place in map(tuple, rows)})
 
     async def page(self, request: ListFindingHistoryRequest) -> Page:
         """Give steps of a finding, oldest first; FilterInvalid, PageTokenInvalid."""

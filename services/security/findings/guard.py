@@ -11,6 +11,7 @@ from mesh.records.writing import RECORD
 from services.security.errors import TransitionRefused
 from services.security.findings import due
 from services.security.findings.machine import RESOLUTION, STATUS, Machine, finding_machines
+from services.security.findings.project_days import Days, project_of
 
 _ELSEWHERE = "is not done by writing the record: see FindingService"
 
@@ -18,8 +19,12 @@ _ELSEWHERE = "is not done by writing the record: see FindingService"
 class FindingGuard:
     """Lets writes of records neither skip a step of a finding's life nor leave it undated."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(
+        self, catalogue: Catalogue, own_days: Mapping[str, Days | None] | None = None
+    ) -> None:
+        """Guard all findings; ``own_days`` are those of projects, by name, as far as known."""
         self._machines: Mapping[str, Machine] = finding_machines(catalogue)
+        self._own_days = {} if own_days is None else own_days
 
     def settle(self, kind: Kind, old: Message | None, new: Message) -> None:
         """Date what is new or changed its severity.
@@ -34,11 +39,11 @@ class FindingGuard:
         body = getattr(new, body_field)
         if old is None:
             self._check_first(machine, body)
-            _date(None, body)
+            _date(None, body, self._own_days.get(project_of(body)))
             return
         before = getattr(old, body_field)
         self._check_same(machine, before, body, f"{RECORD}.{body_field}")
-        _date(before, body)
+        _date(before, body, self._own_days.get(project_of(body)))
 
     @staticmethod
     def _check_first(machine: Machine, body: Any) -> None:
@@ -57,13 +62,13 @@ class FindingGuard:
             )
 
 
-def _date(old: Any, body: Any) -> None:
+def _date(old: Any, body: Any, own: Days | None) -> None:
     """Set the time to be closed by, unless the writer did."""
     if not due.has_due_time(body):
         return
     if old is None:
         if not body.HasField(due.DUE_TIME) and body.HasField(due.FIRST_SEEN):
             # Not from now: the same record sent again is the same.
-            due.set_due(body, due.moment_of(body, due.FIRST_SEEN))
+            due.set_due(body, due.moment_of(body, due.FIRST_SEEN), own)
     elif old.severity != body.severity and old.due_time == body.due_time:
-        due.moved_due(old, body)
+        due.moved_due(old, body, own)

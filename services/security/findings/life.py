@@ -1,6 +1,6 @@
 """Steps in the life of a finding: checked, written and told in the history at once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +9,11 @@ from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.contract.catalogue import Catalogue, Kind
-from mesh.contract.names import collection_of
+from mesh.contract.names import collection_of, tenant_of
 from mesh.errors import EtagMismatch, FieldInvalid, ResourceNotFound
 from mesh.records.moments import Clock, now
 from mesh.records.writing import RecordWriter
+from mesh.sql.bulk import BulkRows
 from mesh.sql.rows import Rows
 from mesh.sql.store import Store
 from mesh.sql.tables import KindTable
@@ -28,11 +29,12 @@ from services.security.findings.machine import (
     Step,
     finding_machines,
 )
+from services.security.findings.project_days import Days, ProjectDays, project_of
 
 ASSIGNEE = "assignee_user_id"
 SYSTEM = "system"
 """Who takes the steps that nobody asked for."""
-_RESOLVED, _BREACHED = "resolve_time", "sla_breached"
+_ENDED, _BREACHED = ("resolve_time", "close_time"), "sla_breached"
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,10 @@ class FindingLife:
         self.machines: Mapping[str, Machine] = finding_machines(catalogue)
         """By collection."""
         self.events = FindingEvents(store)
+        self.days = ProjectDays(store, catalogue)
         self._store = store
         self._rows = Rows(store)
+        self._bulk = BulkRows(store)
         self._writer = RecordWriter(store, catalogue.record_kinds, clock)
         self._clock = clock
 
@@ -72,13 +76,76 @@ class FindingLife:
         """Change the status and give the record; TransitionRefused, FieldInvalid."""
         machine = self.machine(name)
         target, old = await self._find(connection, name, actor)
-        new, body = _copy(target.kind, old)
+        body = getattr(old, target.kind.body_field or "")
+        own = await self.days.of(connection, project_of(body))
+        new, event = self._taken(machine, target.kind, old, step, own)
+        return await self._write(connection, target, (old, new), event, actor)
+
+    async def move_all(
+        self,
+        connection: AsyncConnection,
+        names: Sequence[str],
+        step_of: Callable[[Any], Step | None],
+        actor: Actor,
+    ) -> list[str]:
+        """Take a step of each finding of one kind for which there is one, all at once.
+
+        ``step_of`` is asked for the step of a record that is the transaction's own by then; None
+        leaves it as it is. Gives the names of those that moved. TransitionRefused, FieldInvalid.
+        """
+        if not names:
+            return []
+        machine = self.machine(names[0])
+        target = self._store.target(collection_of(names[0]) or "")
+        tenant, field = tenant_of(names[0]) or "", target.kind.body_field or ""
+        ids = [name.rpartition("/")[2] for name in names]
+        found: Sequence[Any] = [*(await self._bulk.load(connection, target, tenant, ids)).values()]
+        days = await self.days.of_findings(connection, (getattr(old, field) for old in found))
+        moved, events = [], []
+        for old in found:
+            step = step_of(old)
+            if step is None:
+                continue
+            own = days.get(project_of(getattr(old, field)))
+            new, event = self._taken(machine, target.kind, old, step, own)
+            _tell(event, getattr(old, field), getattr(new, field))
+            self._writer.stamp(target.kind, new)
+            moved.append(new)
+            events.append(self._signed(event, new.name, actor))
+        if moved:
+            rows = [target.codec.row(new) for new in moved]
+            await self._bulk.replace(connection, target, tenant, rows)
+            await self.events.add_all(connection, tenant, events)
+        return [new.name for new in moved]
+
+    async def note_found(
+        self, connection: AsyncConnection, records: Iterable[Any], reason: str, actor: Actor
+    ) -> None:
+        """Begin the histories of findings of one kind that were just stored."""
+        events = []
+        for record in records:
+            machine = self.machine(record.name)
+            state = machine.state(getattr(record, record.WhichOneof("body")).status)
+            event = FindingEvent(
+                change=FindingEvent.CHANGE_DISCOVERY,
+                to_status=state.name if state is not None else "",
+                justification=reason,
+            )
+            events.append(self._signed(event, record.name, actor))
+        if events:
+            await self.events.add_all(connection, tenant_of(events[0].finding) or "", events)
+
+    def _taken(
+        self, machine: Machine, kind: Kind, old: Any, step: Step, own: Days | None
+    ) -> tuple[Any, FindingEvent]:
+        """Give a finding as it is after a step, and what its history says of that."""
+        new, body = _copy(kind, old)
         current = machine.state(body.status)
         if current is None:
             raise FieldInvalid.of(STATUS, "of the record is no state that is known", "ENUM")
         moment = self._clock()
         wanted = machine.step(current, step, moment)
-        self._enter(body, wanted, step, moment)
+        self._enter(body, wanted, step, moment, own)
         event = FindingEvent(
             change=FindingEvent.CHANGE_TRANSITION,
             from_status=current.name,
@@ -87,7 +154,7 @@ class FindingLife:
         )
         if step.expire_time is not None:
             due.set_moment(event, "expire_time", step.expire_time)
-        return await self._write(connection, target, (old, new), event, actor)
+        return new, event
 
     async def assign(
         self,
@@ -153,17 +220,19 @@ class FindingLife:
         return target, old
 
     @staticmethod
-    def _enter(body: Any, state: State, step: Step, moment: int) -> None:
+    def _enter(body: Any, state: State, step: Step, moment: int, own: Days | None) -> None:
         """Set what follows from a new status."""
         fields = body.DESCRIPTOR.fields_by_name
         body.status = state.number
-        if _RESOLVED in fields:
+        for name in _ENDED:
+            if name not in fields:
+                continue
             if state.closed:
-                due.set_moment(body, _RESOLVED, moment)
+                due.set_moment(body, name, moment)
             else:
-                body.ClearField(_RESOLVED)
+                body.ClearField(name)
         if state.reopens and due.has_due_time(body):
-            due.set_due(body, moment)
+            due.set_due(body, moment, own)
         if RESOLUTION in fields:
             _resolve(body, fields[RESOLUTION], step.resolution)
         if _BREACHED in fields:
@@ -190,9 +259,12 @@ class FindingLife:
     async def _note(
         self, connection: AsyncConnection, name: str, event: FindingEvent, actor: Actor
     ) -> None:
+        await self.events.add(connection, self._signed(event, name, actor))
+
+    def _signed(self, event: FindingEvent, name: str, actor: Actor) -> FindingEvent:
         event.finding, event.actor = name, actor.subject
         due.set_moment(event, "event_time", self._clock())
-        await self.events.add(connection, event)
+        return event
 
 
 def _copy(kind: Kind, old: Any) -> tuple[Any, Any]:

@@ -21,7 +21,7 @@ STATUS, RESOLUTION = "status", "resolution"
 """Fields of a finding that only its machine changes."""
 JUSTIFICATION, EXPIRE_TIME = "justification", "expire_time"
 _FIELDS = frozenset({JUSTIFICATION, EXPIRE_TIME, RESOLUTION})
-_KEYS = frozenset({"first", "closed", "requires", "verb", "reopens", "to"})
+_KEYS = frozenset({"first", "closed", "requires", "takes", "verb", "reopens", "to"})
 _UNSPECIFIED = "UNSPECIFIED"
 
 
@@ -36,6 +36,8 @@ class State:
     first: bool = False
     closed: bool = False
     requires: frozenset[str] = frozenset()
+    takes: frozenset[str] = frozenset()
+    """What the step into it may have beside."""
     verb: str = ""
     reopens: bool = False
 
@@ -93,11 +95,12 @@ class Machine:
             EXPIRE_TIME: wanted.expire_time is not None,
             RESOLUTION: bool(wanted.resolution),
         }
+        # A reason can always be given.
+        allowed = {JUSTIFICATION} | target.requires | target.takes
         for field in sorted(_FIELDS):
             if field in target.requires and not given[field]:
                 raise FieldInvalid.of(field, f"must be set for {target.name}", "REQUIRED")
-            # A reason can always be given.
-            if field != JUSTIFICATION and given[field] and field not in target.requires:
+            if given[field] and field not in allowed:
                 raise FieldInvalid.of(field, f"is not of {target.name}", "NOT_ALLOWED")
         if wanted.expire_time is not None and wanted.expire_time <= moment:
             raise FieldInvalid.of(EXPIRE_TIME, "must lie in the future", "PAST")
@@ -109,8 +112,8 @@ def _state(name: str, prefix: str, rules: Mapping[str, Any], known: Mapping[str,
     for each in (name, *to):
         if each not in known:
             raise ValueError(f"{each} is no value of its enum")
-    requires = frozenset(rules.get("requires", ()))
-    if unknown := (rules.keys() - _KEYS) | (requires - _FIELDS):
+    requires, takes = (frozenset(rules.get(key, ())) for key in ("requires", "takes"))
+    if unknown := (rules.keys() - _KEYS) | ((requires | takes) - _FIELDS):
         raise ValueError(f"{name}: {min(unknown)!r} is nothing that a state has")
     return State(
         name=name,
@@ -119,6 +122,7 @@ def _state(name: str, prefix: str, rules: Mapping[str, Any], known: Mapping[str,
         first=rules.get("first", False),
         closed=rules.get("closed", False),
         requires=requires,
+        takes=takes,
         verb=rules.get("verb", ""),
         reopens=rules.get("reopens", False),
     )

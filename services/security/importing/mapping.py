@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from services.security.importing import (
     mapping_cloud,
     mapping_code,
+    mapping_compliance,
     mapping_findings,
     mapping_threat,
 )
 from services.security.importing.fingerprint import Fingerprint, Fingerprints
 from services.security.importing.model import (
+    Assessment,
     ControlFinding,
     Finding,
     Item,
@@ -39,12 +41,11 @@ _FINDINGS: dict[Subject, _Mapping] = {
 @dataclass(frozen=True, slots=True)
 class Destination:
     """Where the scan of a format is filed (none for what is no scan), as what type, and whether
-    the format reports weaknesses only. `declared` is false for a format that ImportFormat lacks."""
+    the format reports weaknesses only."""
 
     scans: str = ""
     scan_type: str = "IMPORT"
     security_tool: bool = False
-    declared: bool = True
 
 
 DESTINATIONS = {
@@ -58,8 +59,8 @@ DESTINATIONS = {
     "TRIVY_JSON": Destination("app_security_scans", "SCA"),
     "CYCLONEDX_JSON": Destination("app_security_scans", "SCA"),
     "CYCLONEDX_XML": Destination("app_security_scans", "SCA"),
-    "NPM_AUDIT_JSON": Destination("app_security_scans", "SCA", declared=False),
-    "OPENVAS_XML": Destination("app_security_scans", "DAST", declared=False),
+    "NPM_AUDIT_JSON": Destination("app_security_scans", "SCA"),
+    "OPENVAS_XML": Destination("app_security_scans", "DAST"),
     "OCSF_JSON": Destination(),
     "ASFF_JSON": Destination(),
     "STIX_JSON": Destination(),
@@ -78,6 +79,9 @@ class Mapper:
     report_sha256: str = ""
     graph: mapping_threat.Graph = field(default_factory=mapping_threat.Graph)
     _fingerprints: Fingerprints = field(default_factory=Fingerprints)
+    _judgements: mapping_compliance.Judgements = field(
+        default_factory=mapping_compliance.Judgements
+    )
 
     def rows(self, item: Item) -> Iterator[Row | Rejected | Problem]:
         """What an item becomes; a component of an SBOM has no kind, and becomes nothing."""
@@ -90,7 +94,9 @@ class Mapper:
         elif isinstance(item, ThreatObject):
             yield from self._threat(item)
         elif isinstance(item, ControlFinding):
-            yield control(item)
+            self._judgements.add(item)
+        elif isinstance(item, Assessment):
+            yield from self._judgements.rows(item)
         elif isinstance(item, Rejected | Problem):
             yield item
 
@@ -110,7 +116,7 @@ class Mapper:
             "tool_name": tool.name or self.context.tool,
             "tool_version": tool.version,
             "status": "COMPLETED",
-            "import_format": self.format_name if destination.declared else None,
+            "import_format": self.format_name,
             "report_sha256": self.report_sha256,
             "start_time": time(tool.start_time),
             "end_time": time(tool.end_time),
@@ -133,19 +139,3 @@ _OF_SCANS: dict[str, Callable[[Tool], dict[str, object]]] = {
         "trigger": "IMPORT",
     },
 }
-
-
-def control(finding: ControlFinding) -> Row:
-    """An OSCAL finding as `security_compliance`; its framework and scope are the importer's."""
-    values = {
-        "requirement_id": finding.target,
-        "title": finding.title,
-        "status": "COMPLIANT" if finding.satisfied else "NON_COMPLIANT",
-        "gap": "" if finding.satisfied else finding.description,
-        "evidence": [
-            {"observation_uuid": each, "description": finding.title}
-            for each in finding.observations
-        ],
-        "assess_time": time(finding.collected_time),
-    }
-    return Row("security_compliance", finding.target, present(values))

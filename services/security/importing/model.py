@@ -220,6 +220,34 @@ class ControlFinding:
 
 
 @dataclass(frozen=True, slots=True)
+class Observation:
+    """An OSCAL observation: what was seen, how, and on what."""
+
+    uuid: str
+    methods: tuple[str, ...] = ()
+    description: str = ""
+    subjects: tuple[str, ...] = ()
+    collected_time: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """An OSCAL result, after its findings. `plan` and `document` are of the whole report."""
+
+    uuid: str
+    title: str = ""
+    description: str = ""
+    plan: str = ""
+    document: str = ""
+    control_ids: tuple[str, ...] = ()
+    excluded_control_ids: tuple[str, ...] = ()
+    observations: tuple[Observation, ...] = ()
+    start_time: str = ""
+    end_time: str = ""
+    run: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """A result that cannot be read; the others of the report still are.
 
@@ -240,4 +268,14 @@ class Problem:
     offset: int = 0
 
 
-Item = Tool | Rule | Finding | Component | ThreatObject | ControlFinding | Rejected | Problem
+Item = (
+    Tool
+    | Rule
+    | Finding
+    | Component
+    | ThreatObject
+    | ControlFinding
+    | Assessment
+    | Rejected
+    | Problem
+)

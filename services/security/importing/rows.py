@@ -47,12 +47,16 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One record. `key` is its natural key in the collection; `refers` names other rows' keys."""
+    """One record. `key` is its natural key in the collection; `refers` names other rows' keys.
+
+    `record_id` is the record's own, where the report gives it one that lasts.
+    """
 
     collection: str
     key: str
     values: dict[str, object]
     refers: dict[str, tuple[str, str]] = field(default_factory=dict)
+    record_id: str = ""
 
 
 def present(values: Mapping[str, object]) -> dict[str, object]:
