@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Protocol
 
+from google.api import field_behavior_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mesh.contract.catalogue import Kind
+from mesh.contract.catalogue import NAME, Kind
 from mesh.contract.names import collection_of, tenant_of
 from mesh.errors import (
     EtagMismatch,
@@ -16,12 +19,28 @@ from mesh.errors import (
     KindAppendOnly,
     KindReadOnly,
     KindUnknown,
+    Refusal,
     ResourceExists,
     ResourceNotFound,
 )
 from mesh.identifiers import new_uuid
-from mesh.records.etag import CREATED, ETAG, WRITTEN, content_of, etag_of, settle_stored
-from mesh.records.fields import changed_immutables, missing_fields, settle_output_only
+from mesh.records.etag import (
+    CREATED,
+    ETAG,
+    WRITTEN,
+    content_of,
+    etag_of,
+    etag_of_new,
+    settle_stored,
+    stored_fields,
+)
+from mesh.records.fields import (
+    behaves,
+    changed_immutables,
+    is_set,
+    missing_fields,
+    settle_output_only,
+)
 from mesh.records.hashed import NONE, HashedFields, Salted
 from mesh.records.moments import Clock
 from mesh.records.update import updated
@@ -168,13 +187,29 @@ class RecordWriter:
         ids = kind.pattern.parse(record.name)
         if ids is None or not _ID.fullmatch(ids[-1]):
             raise FieldInvalid.of(f"{RECORD}.name", "is no name of a record", "NAME_INVALID")
+        self._settle_new(kind, record)
+        self._check(kind, None, record, record)
+        self.hashed.apply(kind, None, record, salted)
+        etag = etag_of_new(kind, record, self._store.etag_key)
+        return self._stamp(kind, record, etag)
+
+    def is_alike(self, kind: Kind, record: Any, etag: str) -> bool:
+        """Tell whether a named record holds what the stored one of this etag does.
+
+        It is settled on the way. What is stored kept the rules, so they are not checked.
+        """
+        try:
+            self._settle_new(kind, record)
+            self.hashed.apply(kind, None, record, NONE)
+        except Refusal:
+            return False
+        return etag_of_new(kind, record, self._store.etag_key) == etag
+
+    def _settle_new(self, kind: Kind, record: Any) -> None:
         settle_output_only(None, record)
         settle_stored(kind, None, record)
         if self._guard is not None:
             self._guard.settle(kind, None, record)
-        self._check(kind, None, record, record)
-        self.hashed.apply(kind, None, record, salted)
-        return self.stamp(kind, record)
 
     def _check(self, kind: Kind, old: Message | None, new: Message, plain: Message) -> None:
         """Refuse what breaks the rules of the kind, and changes of what must stay.
@@ -188,24 +223,27 @@ class RecordWriter:
             raise FieldInvalid.of(changed, "cannot change", "IMMUTABLE")
         if missing := next(missing_fields(new, RECORD), None):
             raise FieldInvalid.of(missing, "must be set", "REQUIRED")
-        found = [
-            *_violations(_envelope(kind, plain), RECORD),
-            *_violations(getattr(plain, body_field), f"{RECORD}.{body_field}"),
-        ]
+        found = _violations(getattr(plain, body_field), f"{RECORD}.{body_field}")
+        # An envelope of many kinds takes long to check, and mostly nothing stands in it.
+        if any(is_set(plain, field) for field in _callers_fields(kind.message)):
+            found = [*_violations(_envelope(kind, plain), RECORD), *found]
         if found:
             raise FieldInvalid(*found)
 
     def stamp(self, kind: Kind, record: Any) -> int:
         """Fill in what the store says of a record; give the moment of the write."""
+        return self._stamp(kind, record, etag_of(kind, record, self._store.etag_key))
+
+    def _stamp(self, kind: Kind, record: Any, etag: str) -> int:
         moment = self._clock()
-        known = {field.name for field in kind.envelope_fields}
+        known = stored_fields(kind.envelope)
         for name in (CREATED, WRITTEN):
             if name in known and not (name == CREATED and record.HasField(CREATED)):
                 stamp = timestamp_parts(moment)
                 field = getattr(record, name)
                 field.seconds, field.nanos = stamp["seconds"], stamp["nanos"]
         if ETAG in known:
-            record.etag = etag_of(kind, record, self._store.etag_key)
+            record.etag = etag
         return moment
 
     @staticmethod
@@ -239,10 +277,19 @@ def _envelope(kind: Kind, record: Message) -> Message:
     return envelope
 
 
+@cache
+def _callers_fields(envelope: Descriptor) -> tuple[FieldDescriptor, ...]:
+    """Give the fields around the body, beside the name, that callers write."""
+    return tuple(
+        field
+        for field in envelope.fields
+        if (field.containing_oneof is None or field.containing_oneof.name != "body")
+        and field.name not in (NAME, *stored_fields(envelope))
+        and not behaves(field, field_behavior_pb2.OUTPUT_ONLY)
+    )
+
+
 def _violations(message: Message, path: str) -> list[BadRequest.FieldViolation]:
-    # An envelope of many kinds takes long to check, and mostly nothing stands in it.
-    if path == RECORD and not message.ListFields():
-        return []
     return [
         BadRequest.FieldViolation(
             field=f"{path}.{each.field}".removesuffix("."),
