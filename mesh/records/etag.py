@@ -3,17 +3,20 @@
 from functools import cache
 from hashlib import blake2b
 
+from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from mesh.contract.catalogue import Kind, field_option
-from mesh.records.fields import copy_field
+from mesh.contract.catalogue import NAME, Kind, field_option
+from mesh.records.fields import behaves, copy_field
 from mesh.sql.tables import VALID_FROM, VALID_TO
 
 ETAG, CREATED, WRITTEN = "etag", "create_time", "update_time"
 """Fields that the store fills, where an envelope has them."""
 _STORED = (ETAG, CREATED, WRITTEN, VALID_FROM, VALID_TO)
 _BYTES = 16
+_BODY = "body"
+"""The oneof of an envelope that holds its bodies."""
 
 
 @cache
@@ -21,6 +24,19 @@ def stored_fields(envelope: Descriptor | None) -> dict[str, FieldDescriptor]:
     """Give the fields of an envelope that the store fills, by name."""
     fields = envelope.fields if envelope is not None else ()
     return {field.name: field for field in fields if field.name in _STORED}
+
+
+@cache
+def callers_fields(envelope: Descriptor | None) -> tuple[FieldDescriptor, ...]:
+    """Give the fields around a body, beside the name, that callers write."""
+    fields = envelope.fields if envelope is not None else ()
+    return tuple(
+        field
+        for field in fields
+        if (field.containing_oneof is None or field.containing_oneof.name != _BODY)
+        and field.name not in (NAME, *stored_fields(envelope))
+        and not behaves(field, field_behavior_pb2.OUTPUT_ONLY)
+    )
 
 
 @cache

@@ -126,7 +126,7 @@ def changed_immutables(old: Message, new: Message, path: str) -> Iterator[str]:
 
 
 @cache
-def _required(
+def required_fields(
     message: Descriptor,
 ) -> tuple[tuple[FieldDescriptor, ...], frozenset[FieldDescriptor]]:
     """Give a message's own fields that can be missing, and the nested ones that hold such."""
@@ -142,7 +142,7 @@ def _required(
 
 def missing_fields(message: Message, path: str) -> Iterator[str]:
     """Give the paths of required fields that are not there."""
-    own, nested = _required(descriptor_of(message))
+    own, nested = required_fields(descriptor_of(message))
     for field in own:
         if not is_set(message, field):
             yield f"{path}.{field.name}"

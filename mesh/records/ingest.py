@@ -161,8 +161,8 @@ class ChunkWriter:
         if isinstance(item.as_new, Refusal):
             item.reject(item.as_new)
             return
-        item.take(item.as_new)
-        item.name = item.record.name
+        item.stored = item.as_new
+        item.name = item.stored.name
         fresh.append(item)
 
     def _made(self, item: Item) -> Prepared | Refusal:
@@ -170,12 +170,15 @@ class ChunkWriter:
         name = item.given.name
         if not name:
             name = kind.pattern.format(self._tenant, derived_uuid(self._stream, item.sequence))
-        record = _named(item.given, name)
+        ids = (self._tenant, name.rpartition("/")[2])
         try:
             if item.given.etag:
                 raise EtagMismatch(item.given.name or kind.collection)
+            if made := self._writer.fresh_row(item.target, item.given, name, ids):
+                return Prepared(name, *made)
+            record = _named(item.given, name)
             moment = self._writer.made(kind, record, item.salted)
-            return Prepared(record, item.target.codec.row(record), moment)
+            return Prepared(name, item.target.codec.row(record), moment, record)
         except Refusal as refused:
             return refused
 
@@ -211,7 +214,7 @@ class ChunkWriter:
             if target.kind.option.append_only:
                 raise KindAppendOnly(target.kind.collection)
             moment = self._writer.stamp(target.kind, new)
-            item.take(Prepared(new, target.codec.row(new), moment))
+            item.stored = Prepared(item.name, target.codec.row(new), moment, new)
 
         for number, item in enumerate(items):
             if number % _BREATH == _BREATH - 1:
@@ -237,7 +240,9 @@ class ChunkWriter:
         for field, pattern in target.kind.references.items():
             collection = pattern.text.split("/")[2]
             wanted = {
-                str(item.row[field]) for item in (*fresh, *changed) if item.row and item.row[field]
+                str(row[field])
+                for item in (*fresh, *changed)
+                if item.stored is not None and (row := item.stored.row)[field]
             }
             if wanted:
                 there = await self._bulk.present(connection, collection, self._tenant, wanted)
@@ -249,7 +254,7 @@ class ChunkWriter:
         left = []
         new = set(fresh)
         for item in sorted((*fresh, *changed), key=lambda each: each.sequence):
-            row = item.row or {}
+            row = item.stored.row if item.stored is not None else {}
             for field, ids in missing.items():
                 if row[field] in ids and not (field in within and row[field] in made):
                     name = target.kind.references[field].format(self._tenant, row[field])
@@ -288,7 +293,7 @@ class ChunkWriter:
             await self._store_all(connection, items[middle:], store, outcome)
 
     async def _add(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
-        rows = [item.row for item in items if item.row is not None]
+        rows = [item.stored.row for item in items if item.stored is not None]
         added = await self._bulk.add(connection, items[0].target, rows)
         for item, row in zip(items, rows, strict=True):
             if row[ID] in added:
@@ -300,16 +305,20 @@ class ChunkWriter:
                     item.fields, item.key = (ID,), (row[ID],)
 
     async def _replace(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
-        rows = [item.row for item in items if item.row is not None]
+        rows = [item.stored.row for item in items if item.stored is not None]
         await self._bulk.replace(connection, items[0].target, self._tenant, rows)
         for item in items:
             item.outcome = UPDATED
 
     async def _store_one(self, connection: AsyncConnection, item: Item, outcome: Any) -> None:
         """Write one item alone, so that what it breaks can be told."""
+        stored = item.stored
+        if stored is None:
+            return
         write = self._rows.add if outcome == NEW else self._rows.replace
+        record = stored.record or item.target.codec.message(stored.row, secrets=True)
         try:
-            await write(connection, item.target, item.record, item.moment)
+            await write(connection, item.target, record, stored.moment)
         except Refusal as refused:
             item.reject(refused)
         except sa.exc.DataError:

@@ -27,9 +27,11 @@ UNDECIDED = ingest_pb2.IngestResult.OUTCOME_UNSPECIFIED
 class Prepared:
     """What is to be stored of a record."""
 
-    record: Any
+    name: str
     row: Row
     moment: int
+    record: Any = None
+    """The same as a message, if one was made."""
 
 
 @dataclass(slots=True, eq=False)
@@ -49,10 +51,8 @@ class Item:
     """Fields of a known record that change, as of an update mask; all that are given if none."""
     outcome: "Outcome.ValueType" = UNDECIDED
     error: Refusal | None = None
-    record: Any = None
-    """What is to be stored, and below it as its row."""
-    row: Row | None = None
-    moment: int = 0
+    stored: Prepared | None = None
+    """What is to be stored."""
     salted: Salted = field(default_factory=lambda: NONE)
     """Hashes of what was given, made before it is prepared."""
     as_new: Prepared | Refusal | None = None
@@ -63,13 +63,9 @@ class Item:
     def reject(self, error: Refusal) -> None:
         self.outcome, self.error = REJECTED, error
 
-    def take(self, prepared: Prepared) -> None:
-        """Let this be stored."""
-        self.record, self.row, self.moment = prepared.record, prepared.row, prepared.moment
-
     def begin(self) -> None:
         """Forget what a transaction decided that was undone."""
-        self.outcome, self.error, self.record, self.row = UNDECIDED, None, None, None
+        self.outcome, self.error, self.stored = UNDECIDED, None, None
 
     @property
     def identity(self) -> tuple[str, Sequence[str], Key] | None:

@@ -2,16 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import partial
 from typing import Any, Protocol
 
-from google.api import field_behavior_pb2
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mesh.contract.catalogue import NAME, Kind
+from mesh.contract.catalogue import Kind
 from mesh.contract.names import collection_of, tenant_of
 from mesh.errors import (
     EtagMismatch,
@@ -28,19 +26,15 @@ from mesh.records.etag import (
     CREATED,
     ETAG,
     WRITTEN,
+    callers_fields,
     content_of,
     etag_of,
     etag_of_new,
     settle_stored,
     stored_fields,
 )
-from mesh.records.fields import (
-    behaves,
-    changed_immutables,
-    is_set,
-    missing_fields,
-    settle_output_only,
-)
+from mesh.records.fields import changed_immutables, is_set, missing_fields, settle_output_only
+from mesh.records.fresh import FreshRows
 from mesh.records.hashed import NONE, HashedFields, Salted
 from mesh.records.moments import Clock
 from mesh.records.update import updated
@@ -83,6 +77,7 @@ class RecordWriter:
         self._rows = Rows(store)
         self._kinds = record_kinds
         self._clock = clock
+        self._fresh: dict[str, FreshRows] = {}
         self.hashed = HashedFields(store.tables.keys)
         """Hashes what is kept so, of records that are to be written."""
 
@@ -193,6 +188,25 @@ class RecordWriter:
         etag = etag_of_new(kind, record, self._store.etag_key)
         return self._stamp(kind, record, etag)
 
+    def fresh_row(
+        self, target: KindTable, given: Any, name: str, ids: tuple[str, str]
+    ) -> tuple[Mapping[str, Any], int] | None:
+        """Give the row of a record that is new and the moment; None if ``made`` must decide.
+
+        Raises what the guard has against it.
+        """
+        kind = target.kind
+        fresh = self._fresh.get(kind.collection)
+        if fresh is None:
+            settle = None if self._guard is None else partial(self._guard.settle, kind, None)
+            fresh = FreshRows(kind, target.codec, self._store.etag_key, settle)
+            self._fresh[kind.collection] = fresh
+        if not fresh.applies or not _ID.fullmatch(ids[-1]):
+            return None
+        moment = self._clock()
+        row = fresh.row(given, name, ids, moment)
+        return None if row is None else (row, moment)
+
     def is_alike(self, kind: Kind, record: Any, etag: str) -> bool:
         """Tell whether a named record holds what the stored one of this etag does.
 
@@ -225,7 +239,7 @@ class RecordWriter:
             raise FieldInvalid.of(missing, "must be set", "REQUIRED")
         found = _violations(getattr(plain, body_field), f"{RECORD}.{body_field}")
         # An envelope of many kinds takes long to check, and mostly nothing stands in it.
-        if any(is_set(plain, field) for field in _callers_fields(kind.message)):
+        if any(is_set(plain, field) for field in callers_fields(kind.envelope)):
             found = [*_violations(_envelope(kind, plain), RECORD), *found]
         if found:
             raise FieldInvalid(*found)
@@ -275,18 +289,6 @@ def _envelope(kind: Kind, record: Message) -> Message:
     settle_stored(kind, None, envelope)
     envelope.ClearField("name")
     return envelope
-
-
-@cache
-def _callers_fields(envelope: Descriptor) -> tuple[FieldDescriptor, ...]:
-    """Give the fields around the body, beside the name, that callers write."""
-    return tuple(
-        field
-        for field in envelope.fields
-        if (field.containing_oneof is None or field.containing_oneof.name != "body")
-        and field.name not in (NAME, *stored_fields(envelope))
-        and not behaves(field, field_behavior_pb2.OUTPUT_ONLY)
-    )
 
 
 def _violations(message: Message, path: str) -> list[BadRequest.FieldViolation]:
