@@ -100,6 +100,14 @@ def settle_output_only(old: Message | None, new: Message) -> None:
         settle_output_only(getattr(old, field.name) if known else None, value)
 
 
+def says_output(message: Message) -> bool:
+    """Tell whether a message, or one in it, has a field set that callers may not say."""
+    own, nested = bearing(descriptor_of(message), field_behavior_pb2.OUTPUT_ONLY)
+    return any(is_set(message, field) for field in own) or any(
+        says_output(value) for _, value in _set_of(message, nested)
+    )
+
+
 def _set_of(
     message: Message, fields: frozenset[FieldDescriptor]
 ) -> list[tuple[FieldDescriptor, Any]]:

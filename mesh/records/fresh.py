@@ -20,6 +20,7 @@ from mesh.records.fields import (
     is_set,
     missing_fields,
     required_fields,
+    says_output,
     settle_output_only,
 )
 from mesh.records.verdicts import Affirms, Verdict, affirms_absence, has_own_rules, verdict
@@ -43,15 +44,15 @@ class FreshRows:
         ``key`` is that of etags. ``settle`` has a say in each record before it is judged; what
         it raises counts.
         """
-        self._key = key
-        self._settle = settle
         self._kind = kind
         self._codec = codec
+        self._key = key
+        self._settle = settle
         self._body: str = kind.body_field or ""
-        fields = kind.descriptor.fields
         self._timed = kind.option.HasField("partition")
         self._callers = callers_fields(kind.envelope)
         self._empty = codec.empty_row()
+        fields = kind.descriptor.fields
         own, nested = bearing(kind.descriptor, field_behavior_pb2.OUTPUT_ONLY)
         self._has_output = bool(own or nested)
         required, self._holding_required = required_fields(kind.descriptor)
@@ -61,14 +62,13 @@ class FreshRows:
             if field in required or not affirms_absence(field)
         ]
         self._asks = has_own_rules(kind.descriptor)
-        self._steps: dict[FieldDescriptor, Step] = {field: self._step(field) for field in fields}
         self._unknown = {field for field in fields if verdict(field) is Verdict.UNKNOWN}
-        stored = stored_fields(kind.envelope)
+        self._steps: dict[FieldDescriptor, Step] = {field: self._step(field) for field in fields}
         self.applies = (
             not kind.option.history
             and not needs_keys(kind)
             and kind.pattern.columns == (TENANT, ID)
-            and all(name in stored for name in _STAMPS)
+            and all(name in stored_fields(kind.envelope) for name in _STAMPS)
         )
         """Whether records of the kind can be made so at all."""
 
@@ -85,20 +85,13 @@ class FreshRows:
         """Give the row of a new record of this name; None if the long way must decide."""
         if self._timed and not is_uuid7(ids[-1]):
             return None
-        if any(is_set(given, field) for field in self._callers) or not given.HasField(self._body):
+        record = self._settled(given, name)
+        if record is None:
             return None
-        record = type(given)()
-        record.name = name
-        body = getattr(record, self._body)
-        body.CopyFrom(getattr(given, self._body))
-        if self._has_output:
-            settle_output_only(None, body)
-        if self._settle is not None:
-            self._settle(record)
         row = self._empty.copy()
         row[TENANT], row[ID] = ids
         try:
-            surely = self._fill(row, body)
+            surely = self._fill(row, getattr(record, self._body))
         except Refusal:
             return None
         if not surely:
@@ -106,6 +99,29 @@ class FreshRows:
         row[ETAG] = etag_of_new(self._kind, record, self._key)
         row[CREATED] = row[WRITTEN] = moment
         return row
+
+    def etag(self, given: Any, name: str) -> str | None:
+        """Give the etag that a record of this name would have, whether it is valid or not.
+
+        None if the long way must tell.
+        """
+        record = self._settled(given, name)
+        return None if record is None else etag_of_new(self._kind, record, self._key)
+
+    def _settled(self, given: Any, name: str) -> Any:
+        """Copy what a caller may say; None where more than a body is said."""
+        body = getattr(given, self._body)
+        if any(is_set(given, field) for field in self._callers) or not given.HasField(self._body):
+            return None
+        record = type(given)()
+        record.name = name
+        held = getattr(record, self._body)
+        held.CopyFrom(body)
+        if self._has_output and says_output(held):
+            settle_output_only(None, held)
+        if self._settle is not None:
+            self._settle(record)
+        return record
 
     def _fill(self, row: dict[str, Any], body: Message) -> bool:
         """Write the fields that are set; tell whether the record surely is valid."""
@@ -115,7 +131,7 @@ class FreshRows:
             column, affirms, convert = steps[field]
             if affirms is not None and not affirms(value):
                 return False
-            if field in unknown:
+            if unknown and field in unknown:
                 asks = True
             row[column] = value if convert is None else convert(value)
         for column, empty in self._needed:

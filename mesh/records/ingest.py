@@ -189,7 +189,7 @@ class ChunkWriter:
         if self._writer.hashed.has_salted(item.target.kind, item.given):
             # Another hash would be made of the same value: it is held against the stored one.
             return False
-        if not self._writer.is_alike(item.target.kind, _named(item.given, item.name), etag):
+        if not self._writer.is_alike(item.target, item.given, item.name, etag):
             return False
         item.outcome = UNCHANGED
         return True

@@ -52,6 +52,9 @@ RECORD = "record"
 class Guard(Protocol):
     """Rules of a service about its records, beside those of the contract."""
 
+    def concerns(self, kind: Kind) -> bool:
+        """Tell whether there are rules about records of a kind."""
+
     def settle(self, kind: Kind, old: Message | None, new: Message) -> None:
         """Complete a record that is about to be written, or refuse it; ``old`` is None if new."""
 
@@ -195,29 +198,42 @@ class RecordWriter:
 
         Raises what the guard has against it.
         """
-        kind = target.kind
-        fresh = self._fresh.get(kind.collection)
-        if fresh is None:
-            settle = None if self._guard is None else partial(self._guard.settle, kind, None)
-            fresh = FreshRows(kind, target.codec, self._store.etag_key, settle)
-            self._fresh[kind.collection] = fresh
+        fresh = self._fresh_rows(target)
         if not fresh.applies or not _ID.fullmatch(ids[-1]):
             return None
         moment = self._clock()
         row = fresh.row(given, name, ids, moment)
         return None if row is None else (row, moment)
 
-    def is_alike(self, kind: Kind, record: Any, etag: str) -> bool:
-        """Tell whether a named record holds what the stored one of this etag does.
+    def _fresh_rows(self, target: KindTable) -> FreshRows:
+        kind, guard = target.kind, self._guard
+        fresh = self._fresh.get(kind.collection)
+        if fresh is None:
+            settle = None
+            if guard is not None and guard.concerns(kind):
+                settle = partial(guard.settle, kind, None)
+            fresh = FreshRows(kind, target.codec, self._store.etag_key, settle)
+            self._fresh[kind.collection] = fresh
+        return fresh
 
-        It is settled on the way. What is stored kept the rules, so they are not checked.
+    def is_alike(self, target: KindTable, given: Any, name: str, etag: str) -> bool:
+        """Tell whether a record holds what the stored one of this name and etag does.
+
+        What is stored kept the rules, so they are not checked.
         """
+        fresh = self._fresh_rows(target)
         try:
-            self._settle_new(kind, record)
-            self.hashed.apply(kind, None, record, NONE)
+            made = fresh.etag(given, name) if fresh.applies else None
+            if made is None:
+                record = type(given)()
+                record.CopyFrom(given)
+                record.name = name
+                self._settle_new(target.kind, record)
+                self.hashed.apply(target.kind, None, record, NONE)
+                made = etag_of_new(target.kind, record, self._store.etag_key)
         except Refusal:
             return False
-        return etag_of_new(kind, record, self._store.etag_key) == etag
+        return made == etag
 
     def _settle_new(self, kind: Kind, record: Any) -> None:
         settle_output_only(None, record)

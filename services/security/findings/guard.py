@@ -21,6 +21,10 @@ class FindingGuard:
     def __init__(self, catalogue: Catalogue) -> None:
         self._machines: Mapping[str, Machine] = finding_machines(catalogue)
 
+    def concerns(self, kind: Kind) -> bool:
+        """Tell whether records of a kind are findings."""
+        return kind.collection in self._machines
+
     def settle(self, kind: Kind, old: Message | None, new: Message) -> None:
         """Date what is new or changed its severity.
 
