@@ -67,7 +67,7 @@ class Kind:
     references: Mapping[str, NamePattern] = dataclasses.field(default_factory=dict)
     """Names that its references hold, by field."""
 
-    @property
+    @cached_property
     def collection(self) -> str:
         return self.option.collection
 

@@ -147,6 +147,13 @@ class PostgresServer:
         process.wait()
         self._release(process.pid)
 
+    @property
+    def pid(self) -> int:
+        """The id of the server's first process, whose children serve the sessions."""
+        if self._process is None:
+            raise RuntimeError("the server is not running")
+        return self._process.pid
+
     def create_database(self, name: str) -> str:
         """Create an empty database and give its URL."""
         statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))

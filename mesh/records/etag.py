@@ -1,42 +1,83 @@
 """Etags (AIP-154): what a record holds, in a few characters."""
 
-import hmac
+from functools import cache
+from hashlib import blake2b
 
+from google.api import field_behavior_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from mesh.contract.catalogue import Kind, field_option
-from mesh.records.fields import copy_field
+from mesh.contract.catalogue import NAME, Kind, field_option
+from mesh.records.fields import behaves, copy_field
 from mesh.sql.tables import VALID_FROM, VALID_TO
 
 ETAG, CREATED, WRITTEN = "etag", "create_time", "update_time"
 """Fields that the store fills, where an envelope has them."""
 _STORED = (ETAG, CREATED, WRITTEN, VALID_FROM, VALID_TO)
 _BYTES = 16
+_BODY = "body"
+"""The oneof of an envelope that holds its bodies."""
+
+
+@cache
+def stored_fields(envelope: Descriptor | None) -> dict[str, FieldDescriptor]:
+    """Give the fields of an envelope that the store fills, by name."""
+    fields = envelope.fields if envelope is not None else ()
+    return {field.name: field for field in fields if field.name in _STORED}
+
+
+@cache
+def callers_fields(envelope: Descriptor | None) -> tuple[FieldDescriptor, ...]:
+    """Give the fields around a body, beside the name, that callers write."""
+    fields = envelope.fields if envelope is not None else ()
+    return tuple(
+        field
+        for field in fields
+        if (field.containing_oneof is None or field.containing_oneof.name != _BODY)
+        and field.name not in (NAME, *stored_fields(envelope))
+        and not behaves(field, field_behavior_pb2.OUTPUT_ONLY)
+    )
+
+
+@cache
+def _bookkeeping(envelope: Descriptor | None) -> tuple[str, ...]:
+    """Name the fields of an envelope that tell how a record was come by."""
+    fields = envelope.fields if envelope is not None else ()
+    return tuple(field.name for field in fields if field_option(field).bookkeeping)
 
 
 def content_of(kind: Kind, record: Message) -> Message:
     """Give a record without what describes its stored version alone."""
     content: Message = type(record)()
     content.CopyFrom(record)
-    for field in kind.envelope_fields:
-        if field.name in _STORED or field_option(field).bookkeeping:
-            content.ClearField(field.name)
+    for name in (*stored_fields(kind.envelope), *_bookkeeping(kind.envelope)):
+        content.ClearField(name)
     return content
 
 
 def settle_stored(kind: Kind, old: Message | None, new: Message) -> None:
     """Take from the old record what the store says of one, whatever a caller says."""
-    for field in kind.envelope_fields:
-        if field.name in _STORED:
-            new.ClearField(field.name)
-            if old is not None:
-                copy_field(old, new, field)
+    for name, field in stored_fields(kind.envelope).items():
+        new.ClearField(name)
+        if old is not None:
+            copy_field(old, new, field)
 
 
 def etag_of(kind: Kind, record: Message, key: bytes) -> str:
     """Give the etag of a record's content, its secrets included.
 
-    Keyed (HMAC-SHA256, RFC 2104), so that it cannot be used to try out secrets.
+    Keyed (BLAKE2b, RFC 7693), so that it cannot be used to try out secrets.
     """
-    content = content_of(kind, record).SerializeToString(deterministic=True)
-    return hmac.digest(key, content, "sha256")[:_BYTES].hex()
+    return _etag_of_content(content_of(kind, record), key)
+
+
+def etag_of_new(kind: Kind, record: Message, key: bytes) -> str:
+    """Give the etag of a record of which nothing is stored yet, without a copy of it."""
+    if _bookkeeping(kind.envelope):
+        return etag_of(kind, record, key)
+    return _etag_of_content(record, key)
+
+
+def _etag_of_content(content: Message, key: bytes) -> str:
+    written = content.SerializeToString(deterministic=True)
+    return blake2b(written, digest_size=_BYTES, key=key).hexdigest()

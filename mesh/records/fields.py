@@ -21,6 +21,8 @@ _NUMBERS = frozenset(
         *(FieldDescriptor.CPPTYPE_BOOL, FieldDescriptor.CPPTYPE_ENUM),
     }
 )
+_FEW = 3
+"""Fields that are asked for one by one; of more, those that are set are looked through."""
 
 
 @cache
@@ -98,12 +100,23 @@ def settle_output_only(old: Message | None, new: Message) -> None:
         settle_output_only(getattr(old, field.name) if known else None, value)
 
 
+def says_output(message: Message) -> bool:
+    """Tell whether a message, or one in it, has a field set that callers may not say."""
+    own, nested = bearing(descriptor_of(message), field_behavior_pb2.OUTPUT_ONLY)
+    return any(is_set(message, field) for field in own) or any(
+        says_output(value) for _, value in _set_of(message, nested)
+    )
+
+
 def _set_of(
     message: Message, fields: frozenset[FieldDescriptor]
 ) -> list[tuple[FieldDescriptor, Any]]:
     """Give those of some fields that are set: of a record's bodies, that is one."""
     if not fields:
         return []
+    if len(fields) <= _FEW:
+        names = ((field, field.name) for field in fields)
+        return [(field, getattr(message, name)) for field, name in names if message.HasField(name)]
     return [each for each in message.ListFields() if each[0] in fields]
 
 
@@ -120,13 +133,26 @@ def changed_immutables(old: Message, new: Message, path: str) -> Iterator[str]:
             yield from changed_immutables(getattr(old, field.name), value, f"{path}.{field.name}")
 
 
+@cache
+def required_fields(
+    message: Descriptor,
+) -> tuple[tuple[FieldDescriptor, ...], frozenset[FieldDescriptor]]:
+    """Give a message's own fields that can be missing, and the nested ones that hold such."""
+    own, nested = bearing(message, field_behavior_pb2.REQUIRED)
+    # A number without presence is always there.
+    always = {
+        field
+        for field in own
+        if not (field.has_presence or field.is_repeated) and field.cpp_type in _NUMBERS
+    }
+    return tuple(field for field in own if field not in always), nested
+
+
 def missing_fields(message: Message, path: str) -> Iterator[str]:
     """Give the paths of required fields that are not there."""
-    own, nested = bearing(descriptor_of(message), field_behavior_pb2.REQUIRED)
+    own, nested = required_fields(descriptor_of(message))
     for field in own:
-        # A number without presence is always there.
-        always = not (field.has_presence or field.is_repeated) and field.cpp_type in _NUMBERS
-        if not always and not is_set(message, field):
+        if not is_set(message, field):
             yield f"{path}.{field.name}"
     for field, value in _set_of(message, nested):
         yield from missing_fields(value, f"{path}.{field.name}")

@@ -22,7 +22,15 @@ from mesh.errors import (
 )
 from mesh.identifiers import derived_uuid
 from mesh.records.etag import ETAG
-from mesh.records.ingest_item import NEW, REJECTED, UNCHANGED, UNDECIDED, UPDATED, Item
+from mesh.records.ingest_item import (
+    NEW,
+    REJECTED,
+    UNCHANGED,
+    UNDECIDED,
+    UPDATED,
+    Item,
+    Prepared,
+)
 from mesh.records.writing import RECORD, RecordWriter
 from mesh.sql.bulk import BulkRows, Key
 from mesh.sql.postgres import sqlstate
@@ -90,10 +98,11 @@ class ChunkWriter:
     async def _try(self, wave: Sequence[Item], *, keep: bool) -> None:
         for item in wave:
             item.begin()
-        async with self._store.transaction() as connection, connection.begin_nested() as savepoint:
+        async with self._store.transaction() as connection:
+            savepoint = None if keep else await connection.begin_nested()
             for group in _groups(wave):
                 await self._write_group(connection, group)
-            if not keep:
+            if savepoint is not None:
                 await savepoint.rollback()
 
     async def _write_group(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
@@ -105,10 +114,9 @@ class ChunkWriter:
         for number, item in enumerate(items):
             if number % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)
-            at = found.get((*item.fields, item.key))
+            at = found.get((*item.fields, item.key)) if item.fields else None
             if at is None:
-                item.salted = await self._writer.hashed.salted(target.kind, item.given)
-                _attempt(self._prepare_new, item, fresh)
+                await self._be_new(item, fresh)
             else:
                 item.name = target.kind.pattern.format(self._tenant, at[0])
                 if not self._is_same(item, at[1]):
@@ -136,16 +144,43 @@ class ChunkWriter:
                 found[(*fields, key)] = (str(row[0]), str(row[1]) if has_etag else "")
         return found
 
-    def _prepare_new(self, item: Item) -> None:
-        """Make what is to be stored of a record that is not there."""
-        if item.given.etag:
-            raise EtagMismatch(item.given.name or item.target.kind.collection)
-        if not item.name:
-            new_id = derived_uuid(self._stream, item.sequence)
-            item.name = item.target.kind.pattern.format(self._tenant, new_id)
-        item.record = self._named(item)
-        item.moment = self._writer.made(item.target.kind, item.record, item.salted)
-        item.row = item.target.codec.row(item.record)
+    def prepare(self, item: Item) -> None:
+        """Make what is to be stored of a record if it is new; can be done ahead of its chunk.
+
+        Records with values that are hashed slowly are left to the chunk.
+        """
+        if item.as_new is None and not self._writer.hashed.has_salted(item.target.kind, item.given):
+            item.as_new = self._made(item)
+
+    async def _be_new(self, item: Item, fresh: list[Item]) -> None:
+        """Let a record that is not there be stored, or reject it."""
+        self.prepare(item)
+        if item.as_new is None:
+            item.salted = await self._writer.hashed.salted(item.target.kind, item.given)
+            item.as_new = self._made(item)
+        if isinstance(item.as_new, Refusal):
+            item.reject(item.as_new)
+            return
+        item.stored = item.as_new
+        item.name = item.stored.name
+        fresh.append(item)
+
+    def _made(self, item: Item) -> Prepared | Refusal:
+        kind = item.target.kind
+        name = item.given.name
+        if not name:
+            name = kind.pattern.format(self._tenant, derived_uuid(self._stream, item.sequence))
+        ids = (self._tenant, name.rpartition("/")[2])
+        try:
+            if item.given.etag:
+                raise EtagMismatch(item.given.name or kind.collection)
+            if made := self._writer.fresh_row(item.target, item.given, name, ids):
+                return Prepared(name, *made)
+            record = _named(item.given, name)
+            moment = self._writer.made(kind, record, item.salted)
+            return Prepared(name, item.target.codec.row(record), moment, record)
+        except Refusal as refused:
+            return refused
 
     def _is_same(self, item: Item, etag: str) -> bool:
         """Tell whether a record is there already, by its etag; else it must be looked at."""
@@ -154,23 +189,10 @@ class ChunkWriter:
         if self._writer.hashed.has_salted(item.target.kind, item.given):
             # Another hash would be made of the same value: it is held against the stored one.
             return False
-        record = self._named(item)
-        try:
-            self._writer.made(item.target.kind, record)
-        except FieldInvalid:
-            # The fields of a change alone are not a whole record.
-            return False
-        if record.etag != etag:
+        if not self._writer.is_alike(item.target, item.given, item.name, etag):
             return False
         item.outcome = UNCHANGED
         return True
-
-    @staticmethod
-    def _named(item: Item) -> Any:
-        record = type(item.given)()
-        record.CopyFrom(item.given)
-        record.name = item.name
-        return record
 
     async def _prepare_changed(
         self, connection: AsyncConnection, target: KindTable, items: Sequence[Item]
@@ -184,15 +206,15 @@ class ChunkWriter:
 
         def prepare(item: Item) -> None:
             old = stored[item.name.rpartition("/")[2]]
-            given = self._named(item)
+            given = _named(item.given, item.name)
             new: Any = self._writer.changed(target.kind, old, given, item.paths, item.salted)
             if new is None:
                 item.outcome = UNCHANGED
                 return
             if target.kind.option.append_only:
                 raise KindAppendOnly(target.kind.collection)
-            item.record, item.moment = new, self._writer.stamp(target.kind, new)
-            item.row = target.codec.row(new)
+            moment = self._writer.stamp(target.kind, new)
+            item.stored = Prepared(item.name, target.codec.row(new), moment, new)
 
         for number, item in enumerate(items):
             if number % _BREATH == _BREATH - 1:
@@ -218,7 +240,9 @@ class ChunkWriter:
         for field, pattern in target.kind.references.items():
             collection = pattern.text.split("/")[2]
             wanted = {
-                str(item.row[field]) for item in (*fresh, *changed) if item.row and item.row[field]
+                str(row[field])
+                for item in (*fresh, *changed)
+                if item.stored is not None and (row := item.stored.row)[field]
             }
             if wanted:
                 there = await self._bulk.present(connection, collection, self._tenant, wanted)
@@ -230,7 +254,7 @@ class ChunkWriter:
         left = []
         new = set(fresh)
         for item in sorted((*fresh, *changed), key=lambda each: each.sequence):
-            row = item.row or {}
+            row = item.stored.row if item.stored is not None else {}
             for field, ids in missing.items():
                 if row[field] in ids and not (field in within and row[field] in made):
                     name = target.kind.references[field].format(self._tenant, row[field])
@@ -269,7 +293,7 @@ class ChunkWriter:
             await self._store_all(connection, items[middle:], store, outcome)
 
     async def _add(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
-        rows = [item.row for item in items if item.row is not None]
+        rows = [item.stored.row for item in items if item.stored is not None]
         added = await self._bulk.add(connection, items[0].target, rows)
         for item, row in zip(items, rows, strict=True):
             if row[ID] in added:
@@ -281,22 +305,33 @@ class ChunkWriter:
                     item.fields, item.key = (ID,), (row[ID],)
 
     async def _replace(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
-        rows = [item.row for item in items if item.row is not None]
+        rows = [item.stored.row for item in items if item.stored is not None]
         await self._bulk.replace(connection, items[0].target, self._tenant, rows)
         for item in items:
             item.outcome = UPDATED
 
     async def _store_one(self, connection: AsyncConnection, item: Item, outcome: Any) -> None:
         """Write one item alone, so that what it breaks can be told."""
+        stored = item.stored
+        if stored is None:
+            return
         write = self._rows.add if outcome == NEW else self._rows.replace
+        record = stored.record or item.target.codec.message(stored.row, secrets=True)
         try:
-            await write(connection, item.target, item.record, item.moment)
+            await write(connection, item.target, record, stored.moment)
         except Refusal as refused:
             item.reject(refused)
         except sa.exc.DataError:
             item.reject(FieldInvalid.of(RECORD, "holds what the store cannot keep"))
         else:
             item.outcome = outcome
+
+
+def _named(given: Any, name: str) -> Any:
+    record = type(given)()
+    record.CopyFrom(given)
+    record.name = name
+    return record
 
 
 def _attempt(prepare: Callable[[Item], None], item: Item, prepared: list[Item]) -> None:

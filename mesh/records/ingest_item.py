@@ -10,6 +10,7 @@ from mesh.errors import FieldInvalid, Refusal
 from mesh.records.hashed import NONE, Salted
 from mesh.records.ingest_keys import Keys
 from mesh.records.writing import RECORD, require_body
+from mesh.server.call import current_call
 from mesh.sql.bulk import Key, Row
 from mesh.sql.references import ID
 from mesh.sql.tables import KindTable
@@ -20,6 +21,17 @@ NEW, UPDATED = ingest_pb2.IngestResult.OUTCOME_NEW, ingest_pb2.IngestResult.OUTC
 UNCHANGED = ingest_pb2.IngestResult.OUTCOME_UNCHANGED
 REJECTED = ingest_pb2.IngestResult.OUTCOME_REJECTED
 UNDECIDED = ingest_pb2.IngestResult.OUTCOME_UNSPECIFIED
+
+
+@dataclass(slots=True, eq=False)
+class Prepared:
+    """What is to be stored of a record."""
+
+    name: str
+    row: Row
+    moment: int
+    record: Any = None
+    """The same as a message, if one was made."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,12 +51,12 @@ class Item:
     """Fields of a known record that change, as of an update mask; all that are given if none."""
     outcome: "Outcome.ValueType" = UNDECIDED
     error: Refusal | None = None
-    record: Any = None
-    """What is to be stored, and below it as its row."""
-    row: Row | None = None
-    moment: int = 0
+    stored: Prepared | None = None
+    """What is to be stored."""
     salted: Salted = field(default_factory=lambda: NONE)
     """Hashes of what was given, made before it is prepared."""
+    as_new: Prepared | Refusal | None = None
+    """What is stored of it if it is new, or why it is not; None until that is looked at."""
     collided: int = 0
     """How often another row stood in its place when it was written."""
 
@@ -53,22 +65,20 @@ class Item:
 
     def begin(self) -> None:
         """Forget what a transaction decided that was undone."""
-        self.outcome, self.error, self.record, self.row = UNDECIDED, None, None, None
+        self.outcome, self.error, self.stored = UNDECIDED, None, None
 
     @property
     def identity(self) -> tuple[str, Sequence[str], Key] | None:
         """By which another item is seen to be of the same record; None if none can be."""
         return (self.target.kind.collection, self.fields, self.key) if self.fields else None
 
-    def result(self, request_id: str, *, durable: bool) -> ingest_pb2.IngestResult:
-        """Tell what became of it."""
+    def tell(self, answer: ingest_pb2.IngestRecordsResponse, *, durable: bool) -> None:
+        """Add to an answer what became of it."""
+        told = answer.results.add(sequence=self.sequence, outcome=self.outcome)
         if self.error is not None:
-            return ingest_pb2.IngestResult(
-                sequence=self.sequence, outcome=REJECTED, error=self.error.status(request_id)
-            )
-        return ingest_pb2.IngestResult(
-            sequence=self.sequence, outcome=self.outcome, name=self.name, durable=durable
-        )
+            told.error.CopyFrom(self.error.status(current_call().request_id))
+        else:
+            told.name, told.durable = self.name, durable
 
 
 def identify(item: Item, keys: Keys, tenant: str) -> None:

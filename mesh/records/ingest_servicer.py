@@ -10,7 +10,7 @@ from mesh.contract.names import collection_of, tenant_of
 from mesh.errors import FieldInvalid, PermissionMissing, Refusal
 from mesh.identifiers import MAX_SEQUENCE, new_uuid
 from mesh.records.ingest import ChunkWriter
-from mesh.records.ingest_item import Item, identify
+from mesh.records.ingest_item import NEW, Item, identify
 from mesh.records.ingest_keys import Keys
 from mesh.records.ingest_stream import Inbox
 from mesh.records.moments import Clock
@@ -48,13 +48,9 @@ class IngestServicer:
         if first is None or not first.parent:
             raise FieldInvalid.of("parent", "must be set in the first message", "REQUIRED")
         stream = _Stream(first, self._catalogue, self._writer, self._store)
-        async with Inbox(_all(first, requests)).reading() as chunks:
-            async for chunk in chunks:
-                items, problem = stream.admitted(chunk)
-                if items:
-                    yield await stream.write(items)
-                if problem is not None:
-                    raise problem
+        async with Inbox(_all(first, requests), stream.admit).reading() as chunks:
+            async for items in chunks:
+                yield await stream.write(items)
         yield ingest_pb2.IngestRecordsResponse(
             stream_id=stream.id, ended=status_pb2.Status(code=code_pb2.OK)
         )
@@ -87,31 +83,28 @@ class _Stream:
         self._chunks = ChunkWriter(store, writer, self._tenant, self.id)
         self._targets: dict[str, tuple[KindTable, Keys]] = {}
         self._last = 0
+        self._mostly_new = True
+        """Whether it is worth while to prepare records as new before they are looked for."""
         self._only = collection_of(first.parent) or ""
         if self._only:
             self._target(self._only)
 
-    def admitted(self, chunk: Sequence[Any]) -> tuple[list[Item], Refusal | None]:
-        """Give the items up to what ends the stream, and that if there is such."""
-        items: list[Item] = []
-        for each in chunk:
-            try:
-                items.append(self._item(each))
-            except Refusal as problem:
-                return items, problem
-        return items, None
-
     async def write(self, items: Sequence[Item]) -> ingest_pb2.IngestRecordsResponse:
         """Decide items, and tell what became of them."""
         await self._chunks.write(items, keep=self._keep)
-        request_id = current_call().request_id
-        return ingest_pb2.IngestRecordsResponse(
-            results=[item.result(request_id, durable=self._keep) for item in items],
-            durable_sequence=items[-1].sequence if self._keep else 0,
-            stream_id=self.id,
+        answer = ingest_pb2.IngestRecordsResponse(
+            durable_sequence=items[-1].sequence if self._keep else 0, stream_id=self.id
         )
+        for item in items:
+            item.tell(answer, durable=self._keep)
+        self._mostly_new = 2 * sum(item.outcome == NEW for item in items) > len(items)
+        return answer
 
-    def _item(self, each: Any) -> Item:
+    def admit(self, each: Any) -> Item:
+        """Take a record into the stream, and prepare it while others are written.
+
+        Raises what ends the stream.
+        """
         if not self._last < each.sequence < MAX_SEQUENCE:
             problem = f"must lie above {self._last} and below {MAX_SEQUENCE}"
             raise FieldInvalid.of("items.sequence", problem, "SEQUENCE")
@@ -123,6 +116,9 @@ class _Stream:
             identify(item, keys, self._tenant)
         except Refusal as refused:
             item.reject(refused)
+        else:
+            if self._mostly_new:
+                self._chunks.prepare(item)
         return item
 
     def _collection(self, record: Any) -> str:

@@ -2,33 +2,41 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-CHUNK_ROWS = 2000
+from mesh.records.ingest_item import Item
+
+CHUNK_ROWS = 4000
 """Most records of one chunk."""
 CHUNK_BYTES = 4 * 1024 * 1024
 """Bytes of records after which a chunk is closed."""
+_BREATH = 100
+"""Records admitted before others, the writer of the chunk before above all, are served."""
 
 
 class Inbox:
     """Holds what arrives while the chunk before is written: about one chunk, and one message.
 
-    The next message is read only when there is room again; gRPC's flow control then keeps the
+    Records are admitted, and so prepared, as they arrive: the database works meanwhile. The
+    next message is read only when there is room again; gRPC's flow control then keeps the
     client waiting.
     """
 
-    def __init__(self, requests: AsyncIterator[Any]) -> None:
+    def __init__(self, requests: AsyncIterator[Any], admit: Callable[[Any], Item]) -> None:
+        """Read messages; what ``admit`` raises ends the stream, after all that came before."""
         self._requests = requests
-        self._waiting: deque[tuple[Any, int]] = deque()
+        self._admit = admit
+        self._waiting: deque[tuple[Item, int]] = deque()
         self._bytes = 0
+        self._admitting = False
         self._ended = False
         self._error: Exception | None = None
         self._moved = asyncio.Condition()
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator["AsyncIterator[list[Any]]"]:
+    async def reading(self) -> AsyncIterator["AsyncIterator[list[Item]]"]:
         """Give the chunks; reading ends with the block."""
         reader = asyncio.create_task(self._read())
         try:
@@ -42,25 +50,40 @@ class Inbox:
             async for request in self._requests:
                 async with self._moved:
                     await self._moved.wait_for(lambda: not self._is_full())
-                    for item in request.items:
-                        size = item.ByteSize()
-                        self._waiting.append((item, size))
-                        self._bytes += size
-                    self._moved.notify_all()
+                if request.items:
+                    await self._take_in(request.items, request.ByteSize() // len(request.items))
         except Exception as error:  # noqa: BLE001 - told when all that came before is written
             self._error = error
         self._ended = True
         async with self._moved:
             self._moved.notify_all()
 
+    async def _take_in(self, records: Sequence[Any], size: int) -> None:
+        """Admit the records of one message, of so many bytes each."""
+        self._admitting = True
+        try:
+            for number, each in enumerate(records, start=1):
+                self._waiting.append((self._admit(each), size))
+                self._bytes += size
+                if number % _BREATH == 0:
+                    await asyncio.sleep(0)
+        finally:
+            self._admitting = False
+            async with self._moved:
+                self._moved.notify_all()
+
     def _is_full(self) -> bool:
         return len(self._waiting) >= CHUNK_ROWS or self._bytes >= CHUNK_BYTES
 
-    async def _chunks(self) -> AsyncIterator[list[Any]]:
+    def _has_chunk(self) -> bool:
+        """Tell whether to write: what has come, at once, but a message is not torn apart."""
+        return self._is_full() or self._ended or (bool(self._waiting) and not self._admitting)
+
+    async def _chunks(self) -> AsyncIterator[list[Item]]:
         """Give what has come, at once: who sends one record waits for no other."""
         while True:
             async with self._moved:
-                await self._moved.wait_for(lambda: bool(self._waiting) or self._ended)
+                await self._moved.wait_for(self._has_chunk)
                 chunk = self._take()
                 self._moved.notify_all()
             if chunk:
@@ -70,8 +93,8 @@ class Inbox:
             else:
                 return
 
-    def _take(self) -> list[Any]:
-        chunk: list[Any] = []
+    def _take(self) -> list[Item]:
+        chunk: list[Item] = []
         taken = 0
         while self._waiting and len(chunk) < CHUNK_ROWS and taken < CHUNK_BYTES:
             item, size = self._waiting.popleft()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
@@ -16,12 +17,24 @@ from mesh.errors import (
     KindAppendOnly,
     KindReadOnly,
     KindUnknown,
+    Refusal,
     ResourceExists,
     ResourceNotFound,
 )
 from mesh.identifiers import new_uuid
-from mesh.records.etag import CREATED, ETAG, WRITTEN, content_of, etag_of, settle_stored
-from mesh.records.fields import changed_immutables, missing_fields, settle_output_only
+from mesh.records.etag import (
+    CREATED,
+    ETAG,
+    WRITTEN,
+    callers_fields,
+    content_of,
+    etag_of,
+    etag_of_new,
+    settle_stored,
+    stored_fields,
+)
+from mesh.records.fields import changed_immutables, is_set, missing_fields, settle_output_only
+from mesh.records.fresh import FreshRows
 from mesh.records.hashed import NONE, HashedFields, Salted
 from mesh.records.moments import Clock
 from mesh.records.update import updated
@@ -38,6 +51,9 @@ RECORD = "record"
 
 class Guard(Protocol):
     """Rules of a service about its records, beside those of the contract."""
+
+    def concerns(self, kind: Kind) -> bool:
+        """Tell whether there are rules about records of a kind."""
 
     def settle(self, kind: Kind, old: Message | None, new: Message) -> None:
         """Complete a record that is about to be written, or refuse it; ``old`` is None if new."""
@@ -64,6 +80,7 @@ class RecordWriter:
         self._rows = Rows(store)
         self._kinds = record_kinds
         self._clock = clock
+        self._fresh: dict[str, FreshRows] = {}
         self.hashed = HashedFields(store.tables.keys)
         """Hashes what is kept so, of records that are to be written."""
 
@@ -168,13 +185,61 @@ class RecordWriter:
         ids = kind.pattern.parse(record.name)
         if ids is None or not _ID.fullmatch(ids[-1]):
             raise FieldInvalid.of(f"{RECORD}.name", "is no name of a record", "NAME_INVALID")
+        self._settle_new(kind, record)
+        self._check(kind, None, record, record)
+        self.hashed.apply(kind, None, record, salted)
+        etag = etag_of_new(kind, record, self._store.etag_key)
+        return self._stamp(kind, record, etag)
+
+    def fresh_row(
+        self, target: KindTable, given: Any, name: str, ids: tuple[str, str]
+    ) -> tuple[Mapping[str, Any], int] | None:
+        """Give the row of a record that is new and the moment; None if ``made`` must decide.
+
+        Raises what the guard has against it.
+        """
+        fresh = self._fresh_rows(target)
+        if not fresh.applies or not _ID.fullmatch(ids[-1]):
+            return None
+        moment = self._clock()
+        row = fresh.row(given, name, ids, moment)
+        return None if row is None else (row, moment)
+
+    def _fresh_rows(self, target: KindTable) -> FreshRows:
+        kind, guard = target.kind, self._guard
+        fresh = self._fresh.get(kind.collection)
+        if fresh is None:
+            settle = None
+            if guard is not None and guard.concerns(kind):
+                settle = partial(guard.settle, kind, None)
+            fresh = FreshRows(kind, target.codec, self._store.etag_key, settle)
+            self._fresh[kind.collection] = fresh
+        return fresh
+
+    def is_alike(self, target: KindTable, given: Any, name: str, etag: str) -> bool:
+        """Tell whether a record holds what the stored one of this name and etag does.
+
+        What is stored kept the rules, so they are not checked.
+        """
+        fresh = self._fresh_rows(target)
+        try:
+            made = fresh.etag(given, name) if fresh.applies else None
+            if made is None:
+                record = type(given)()
+                record.CopyFrom(given)
+                record.name = name
+                self._settle_new(target.kind, record)
+                self.hashed.apply(target.kind, None, record, NONE)
+                made = etag_of_new(target.kind, record, self._store.etag_key)
+        except Refusal:
+            return False
+        return made == etag
+
+    def _settle_new(self, kind: Kind, record: Any) -> None:
         settle_output_only(None, record)
         settle_stored(kind, None, record)
         if self._guard is not None:
             self._guard.settle(kind, None, record)
-        self._check(kind, None, record, record)
-        self.hashed.apply(kind, None, record, salted)
-        return self.stamp(kind, record)
 
     def _check(self, kind: Kind, old: Message | None, new: Message, plain: Message) -> None:
         """Refuse what breaks the rules of the kind, and changes of what must stay.
@@ -188,24 +253,27 @@ class RecordWriter:
             raise FieldInvalid.of(changed, "cannot change", "IMMUTABLE")
         if missing := next(missing_fields(new, RECORD), None):
             raise FieldInvalid.of(missing, "must be set", "REQUIRED")
-        found = [
-            *_violations(_envelope(kind, plain), RECORD),
-            *_violations(getattr(plain, body_field), f"{RECORD}.{body_field}"),
-        ]
+        found = _violations(getattr(plain, body_field), f"{RECORD}.{body_field}")
+        # An envelope of many kinds takes long to check, and mostly nothing stands in it.
+        if any(is_set(plain, field) for field in callers_fields(kind.envelope)):
+            found = [*_violations(_envelope(kind, plain), RECORD), *found]
         if found:
             raise FieldInvalid(*found)
 
     def stamp(self, kind: Kind, record: Any) -> int:
         """Fill in what the store says of a record; give the moment of the write."""
+        return self._stamp(kind, record, etag_of(kind, record, self._store.etag_key))
+
+    def _stamp(self, kind: Kind, record: Any, etag: str) -> int:
         moment = self._clock()
-        known = {field.name for field in kind.envelope_fields}
+        known = stored_fields(kind.envelope)
         for name in (CREATED, WRITTEN):
             if name in known and not (name == CREATED and record.HasField(CREATED)):
                 stamp = timestamp_parts(moment)
                 field = getattr(record, name)
                 field.seconds, field.nanos = stamp["seconds"], stamp["nanos"]
         if ETAG in known:
-            record.etag = etag_of(kind, record, self._store.etag_key)
+            record.etag = etag
         return moment
 
     @staticmethod
@@ -240,9 +308,6 @@ def _envelope(kind: Kind, record: Message) -> Message:
 
 
 def _violations(message: Message, path: str) -> list[BadRequest.FieldViolation]:
-    # An envelope of many kinds takes long to check, and mostly nothing stands in it.
-    if path == RECORD and not message.ListFields():
-        return []
     return [
         BadRequest.FieldViolation(
             field=f"{path}.{each.field}".removesuffix("."),

@@ -88,6 +88,14 @@ class Codec:
             raise FieldInvalid.of(NAME, f"must be of the form {self._kind.pattern.text}")
         return dict(zip(self._kind.pattern.columns, ids, strict=True))
 
+    def empty_row(self) -> dict[str, Any]:
+        """Give a row in which no field is set, and no id."""
+        return dict.fromkeys(self._kind.pattern.columns) | self._absent
+
+    def writer(self, field: FieldDescriptor) -> tuple[str, Convert | None]:
+        """Give a field's column and the way of its values there; references come as names."""
+        return self._writers[field]
+
     def row(self, message: Message) -> dict[str, Any]:
         """Give the row of a message.
 

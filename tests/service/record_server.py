@@ -22,6 +22,7 @@ from mesh.client import CallRefused, refusal_of
 from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE, create_signing_key, sign_token
 from mesh.identity.token import TokenVerifier
 from mesh.records.servicer import RecordServicer
+from mesh.server.garbage import kept_for_good
 from mesh.server.serve import Server
 from mesh.server.settings import ServerSettings
 from mesh.sql.answers import Answers, RequestKey
@@ -109,7 +110,8 @@ async def serving(
 
 async def main(url: str, keys: str, *options: str) -> None:
     """Serve until a signal, or until the first named request."""
-    server, _ = await build(url, Path(keys), DyingAnswers if "--die" in options else Answers)
+    with kept_for_good():
+        server, _ = await build(url, Path(keys), DyingAnswers if "--die" in options else Answers)
     await server.run_until_signal()
 
 

@@ -26,6 +26,10 @@ class FindingGuard:
         self._machines: Mapping[str, Machine] = finding_machines(catalogue)
         self._own_days = {} if own_days is None else own_days
 
+    def concerns(self, kind: Kind) -> bool:
+        """Tell whether records of a kind are findings."""
+        return kind.collection in self._machines
+
     def settle(self, kind: Kind, old: Message | None, new: Message) -> None:
         """Date what is new or changed its severity.
 

@@ -1,0 +1,147 @@
+"""New records of one kind turned into rows in one pass, as streams bring them by the thousand.
+
+The rules are those of ``RecordWriter.made`` and ``Codec.row``. This only spares their many steps
+where a record surely keeps all of them; of any other it makes nothing, and they decide.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from google.api import field_behavior_pb2
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from mesh.contract.catalogue import Kind
+from mesh.errors import Refusal
+from mesh.identifiers import is_uuid7
+from mesh.records.etag import CREATED, ETAG, WRITTEN, callers_fields, etag_of_new, stored_fields
+from mesh.records.fields import (
+    bearing,
+    is_set,
+    missing_fields,
+    required_fields,
+    says_output,
+    settle_output_only,
+)
+from mesh.records.verdicts import Affirms, Verdict, affirms_absence, has_own_rules, verdict
+from mesh.server.interceptors.validation import violations_of
+from mesh.sql.at_rest import needs_keys
+from mesh.sql.codec import Codec
+from mesh.sql.references import ID, TENANT, referred_id
+
+Step = tuple[str, Affirms | None, Callable[[Any], Any] | None]
+"""Column of a field, what affirms its value, and the way to what is stored."""
+Settle = Callable[[Message], None]
+_STAMPS = (ETAG, CREATED, WRITTEN)
+
+
+class FreshRows:
+    """Makes the rows of one kind's new records."""
+
+    def __init__(self, kind: Kind, codec: Codec, key: bytes, settle: Settle | None) -> None:
+        """Read the rules of a kind once.
+
+        ``key`` is that of etags. ``settle`` has a say in each record before it is judged; what
+        it raises counts.
+        """
+        self._kind = kind
+        self._codec = codec
+        self._key = key
+        self._settle = settle
+        self._body: str = kind.body_field or ""
+        self._timed = kind.option.HasField("partition")
+        self._callers = callers_fields(kind.envelope)
+        self._empty = codec.empty_row()
+        fields = kind.descriptor.fields
+        own, nested = bearing(kind.descriptor, field_behavior_pb2.OUTPUT_ONLY)
+        self._has_output = bool(own or nested)
+        required, self._holding_required = required_fields(kind.descriptor)
+        self._needed = [
+            (field.name, self._empty[field.name])
+            for field in fields
+            if field in required or not affirms_absence(field)
+        ]
+        self._asks = has_own_rules(kind.descriptor)
+        self._unknown = {field for field in fields if verdict(field) is Verdict.UNKNOWN}
+        self._steps: dict[FieldDescriptor, Step] = {field: self._step(field) for field in fields}
+        self.applies = (
+            not kind.option.history
+            and not needs_keys(kind)
+            and kind.pattern.columns == (TENANT, ID)
+            and all(name in stored_fields(kind.envelope) for name in _STAMPS)
+        )
+        """Whether records of the kind can be made so at all."""
+
+    def _step(self, field: FieldDescriptor) -> Step:
+        column, convert = self._codec.writer(field)
+        if field in self._holding_required:
+            return column, _has_all, convert
+        found = verdict(field)
+        return column, found if callable(found) else None, convert
+
+    def row(
+        self, given: Any, name: str, ids: tuple[str, str], moment: int
+    ) -> dict[str, Any] | None:
+        """Give the row of a new record of this name; None if the long way must decide."""
+        if self._timed and not is_uuid7(ids[-1]):
+            return None
+        record = self._settled(given, name)
+        if record is None:
+            return None
+        row = self._empty.copy()
+        row[TENANT], row[ID] = ids
+        try:
+            surely = self._fill(row, getattr(record, self._body))
+        except Refusal:
+            return None
+        if not surely:
+            return None
+        row[ETAG] = etag_of_new(self._kind, record, self._key)
+        row[CREATED] = row[WRITTEN] = moment
+        return row
+
+    def etag(self, given: Any, name: str) -> str | None:
+        """Give the etag that a record of this name would have, whether it is valid or not.
+
+        None if the long way must tell.
+        """
+        record = self._settled(given, name)
+        return None if record is None else etag_of_new(self._kind, record, self._key)
+
+    def _settled(self, given: Any, name: str) -> Any:
+        """Copy what a caller may say; None where more than a body is said."""
+        body = getattr(given, self._body)
+        if any(is_set(given, field) for field in self._callers) or not given.HasField(self._body):
+            return None
+        record = type(given)()
+        record.name = name
+        held = getattr(record, self._body)
+        held.CopyFrom(body)
+        if self._has_output and says_output(held):
+            settle_output_only(None, held)
+        if self._settle is not None:
+            self._settle(record)
+        return record
+
+    def _fill(self, row: dict[str, Any], body: Message) -> bool:
+        """Write the fields that are set; tell whether the record surely is valid."""
+        asks = self._asks
+        steps, unknown = self._steps, self._unknown
+        for field, value in body.ListFields():
+            column, affirms, convert = steps[field]
+            if affirms is not None and not affirms(value):
+                return False
+            if unknown and field in unknown:
+                asks = True
+            row[column] = value if convert is None else convert(value)
+        for column, empty in self._needed:
+            if row[column] == empty:
+                return False
+        for column, pattern in self._kind.references.items():
+            if row[column] is not None:
+                row[column] = referred_id(column, pattern, row[column], row[TENANT])
+        return not (asks and violations_of(body))
+
+
+def _has_all(value: Message) -> bool:
+    return next(missing_fields(value, ""), None) is None
