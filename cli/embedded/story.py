@@ -155,7 +155,6 @@ def _show_commands(mesh: EmbeddedMesh, assessment: assessment_pb2.Assessment) ->
         "secmesh security watch misconfigurations --existing",
         "secmesh security kinds",
         "secmesh security ls teams --filter 'team_type == TEAM_TYPE_SECURITY'",
-        "secmesh security watch teams --existing",
         f"curl -s {url}/openapi.json",
     ]
     talk.print("\nTry (programs of this project are in .venv/bin):", style="bold")

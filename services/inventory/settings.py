@@ -9,7 +9,7 @@ from pydantic_settings import SettingsConfigDict
 
 from mesh.aws.accounts import ACCOUNT_PLACEHOLDER, Access
 from mesh.server.service_settings import ServiceSettings
-from secmesh_client.target import Tls
+from secmesh_client import Tls
 from services.inventory.account_grants import AccountGrants
 
 PREFIX = "SECMESH_INVENTORY_"
