@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli import backups, compliance, inventory, keys, security, store
+from cli import backups, compliance, filing, inventory, keys, security, store
 from cli.connection import Connection
 from cli.ending import Root
 from cli.output import OutputFormat
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 inventory.app.add_typer(store.app)
 inventory.app.add_typer(backups.app)
+compliance.app.add_typer(filing.app)
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(security.app, name="security")
 app.add_typer(compliance.app, name="compliance")

@@ -198,7 +198,9 @@ class EmbeddedMesh:
         await self._database.start()
         security = await self._start_service("security", security_port, await self._security())
         self.aws_endpoint = (await aws.listening())["endpoint"]
-        inventory = await self._start_service("inventory", inventory_port, self._inventory())
+        inventory = await self._start_service(
+            "inventory", inventory_port, self._inventory(f"127.0.0.1:{security_port}")
+        )
         for child in (inventory, security):
             listening = await child.listening()
             self.services[child.name] = listening.pop("address")
@@ -218,13 +220,14 @@ class EmbeddedMesh:
         config = await self._render(await edge.listening())
         await self._start("envoy", envoy_command(config), {})
 
-    def _inventory(self) -> dict[str, str]:
+    def _inventory(self, security: str) -> dict[str, str]:
         """Give the settings of the inventory service that no other has."""
         return {
             **EMBEDDED_CREDENTIALS,
             "AWS_ENDPOINT_URL": self.aws_endpoint,
             "DATABASE_URL": f"sqlite:///{self.home / 'inventory.db'}",
             "SECMESH_INVENTORY_ACCOUNTS": f"{TENANT}={ACCOUNT}",
+            "SECMESH_INVENTORY_SECURITY_ADDRESS": security,
         }
 
     async def _security(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The main job, shown: an account collected, a plan checked against it, a record kept."""
+"""The main job, shown: an account collected, a plan checked, what it claims wrongly filed."""
 
 import shlex
 from importlib.resources import files
@@ -10,6 +10,7 @@ from rich.text import Text
 from cli.compliance import Stub as ComplianceStub
 from cli.compliance import list_verdicts, run_evaluation
 from cli.embedded.mesh import ACCOUNT, REGION, TENANT, EmbeddedMesh
+from cli.embedded.story_security import PROJECT, REPORT, file_claims, import_report
 from cli.inventory import follow
 from cli.output import enum_word, talk, visible
 from cli.sample.account import populate
@@ -55,6 +56,8 @@ def _tell(mesh: EmbeddedMesh) -> None:
         assessment = _check(channel)
         _show_verdicts(assessment)
         _show_contradictions(ComplianceStub(channel), assessment)
+        file_claims(channel, assessment)
+        import_report(channel, mesh.home)
         _keep_team(channel)
     _show_commands(mesh, assessment)
 
@@ -143,9 +146,15 @@ def _show_commands(mesh: EmbeddedMesh, assessment: assessment_pb2.Assessment) ->
         f"curl -s -H {token} '{url}/security/v1/{PARENT}/teams/{TEAM_ID}'",
         f"curl -s -H {token} {url}/security/v1/{PARENT}/teams "
         '-d \'{"team":{"name":"Network","teamType":"TEAM_TYPE_SECURITY"}}\'',
+        "secmesh security ls compliance_assessments",
+        "secmesh security ls misconfigurations "
+        "--filter 'severity >= SEVERITY_HIGH && check_status == CHECK_STATUS_FAIL'",
+        f"curl -s -H {token} --data-binary @{shlex.quote(str(mesh.home / REPORT))} "
+        f"'{url}/security/v1/{PARENT}/reports:import?project={PROJECT}&branch=feature'",
+        "secmesh security ls sast_issues --order-by 'severity desc'",
+        "secmesh security watch misconfigurations --existing",
         "secmesh security kinds",
         "secmesh security ls teams --filter 'team_type == TEAM_TYPE_SECURITY'",
-        "secmesh security watch teams --existing",
         f"curl -s {url}/openapi.json",
     ]
     talk.print("\nTry (programs of this project are in .venv/bin):", style="bold")

@@ -7,6 +7,8 @@ from datetime import timedelta
 import grpc
 
 from mesh.aws.accounts import Accounts
+from mesh.client import open_channel
+from mesh.client.passing import callers_token
 from mesh.contract.catalogue import Catalogue, load_catalogue
 from mesh.contract.digest import contract_digest
 from mesh.identity.token import TokenVerifier
@@ -35,6 +37,7 @@ from services.inventory.collect.run import Stores
 from services.inventory.collect.runner import Limits, SyncRunner
 from services.inventory.compliance.check_catalogue import load_checks
 from services.inventory.compliance_servicer import ComplianceServicer
+from services.inventory.filing.security import Security
 from services.inventory.history_servicer import HistoryServicer
 from services.inventory.load_store import LoadStore
 from services.inventory.loader import Loader
@@ -48,6 +51,22 @@ from services.inventory.unit_store import UnitStore
 __all__ = ["INVENTORY", "PACKAGE", "build_runner", "build_server", "main", "open_store"]
 
 PACKAGE = "secmesh.inventory.v1"
+SECURITY_PACKAGE = "secmesh.security.v1"
+
+
+def open_security(settings: InventorySettings) -> Security | None:
+    """Open the calls of the security service, in the name of each caller; None if it is unknown."""
+    if not settings.security_address:
+        return None
+    return Security(
+        open_channel(
+            settings.security_address,
+            package=SECURITY_PACKAGE,
+            token=callers_token,
+            credentials=settings.security_credentials(),
+            allow_plaintext=settings.allow_plaintext,
+        )
+    )
 
 
 def build_runner(settings: InventorySettings, catalogue: Catalogue, store: Store) -> SyncRunner:
@@ -70,6 +89,7 @@ async def build_server(settings: InventorySettings) -> Server:
     store = await open_store(settings, catalogue)
     runner = build_runner(settings, catalogue, store)
     checks = load_checks(catalogue)
+    security = open_security(settings)
     folder = BackupFolder(settings.backups)
     backups = Backups(store, folder, contract_digest(catalogue), settings.pg_programs)
     schedule = BackupSchedule(backups, timedelta(hours=settings.backup_hours), settings.backup_keep)
@@ -85,7 +105,8 @@ async def build_server(settings: InventorySettings) -> Server:
         add_SyncServiceServicer_to_server(syncs, target)
         histories = HistoryServicer(catalogue, store, SyncStore(store))
         add_HistoryServiceServicer_to_server(histories, target)
-        add_ComplianceServiceServicer_to_server(ComplianceServicer(store, checks), target)
+        compliance = ComplianceServicer(store, checks, security=security)
+        add_ComplianceServiceServicer_to_server(compliance, target)
         loader = Loader(catalogue, settings.grants, LoadStore(SyncStore(store)))
         accounts = AccountStore(SyncStore(store))
         upkeep = StoreServicer(catalogue, accounts, runner, schedule, loader)
@@ -99,6 +120,8 @@ async def build_server(settings: InventorySettings) -> Server:
         await schedule.close()
         await forgetting.close()
         await probe.close()
+        if security is not None:
+            await security.close()
         await store.engine.dispose()
 
     server = Server(

@@ -27,6 +27,9 @@ from services.inventory.compliance.controls import control_id
 from services.inventory.compliance.report import Report
 from services.inventory.compliance.report_forms import FORMS
 from services.inventory.compliance.ssp import read_plan
+from services.inventory.errors import FilingUnavailable
+from services.inventory.filing.filing import Filing
+from services.inventory.filing.security import Security
 
 NEWEST_FIRST = "evaluate_time desc"
 MAX_PAGE_BYTES = 3 * 1024 * 1024
@@ -43,8 +46,13 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
     """Imports plans, weighs them, and shows what came of it."""
 
     def __init__(
-        self, store: Store, checks: CheckCatalogue, clock: Callable[[], datetime] = _now
+        self,
+        store: Store,
+        checks: CheckCatalogue,
+        clock: Callable[[], datetime] = _now,
+        security: Security | None = None,
     ) -> None:
+        """File assessments in the security service, if it is known where that is."""
         self._store = store
         self._clock = clock
         self._assessor = Assessor(store, checks, clock)
@@ -53,6 +61,7 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         self._uploads = Uploads()
         self._reading = asyncio.Semaphore(1)
         self._coverage = CoverageReporter(store, checks, clock)
+        self._filing = Filing(store, checks, security) if security is not None else None
 
     async def ImportSsp(self, request: api.ImportSspRequest, _context: object) -> ssp_pb2.Ssp:  # noqa: N802  # the contract's name
         return await self._import(request, request.document)
@@ -159,6 +168,13 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         # A document of megabytes takes a second to write; other calls go on meanwhile.
         data = await asyncio.to_thread(form.write, report)
         return httpbody_pb2.HttpBody(content_type=form.content_type, data=data)
+
+    async def FileAssessment(  # noqa: N802  # the contract's name
+        self, request: api.FileAssessmentRequest, _context: object
+    ) -> api.FileAssessmentResponse:
+        if self._filing is None:
+            raise FilingUnavailable
+        return await self._filing.file(request.name, keep=not request.validate_only)
 
     async def ListChecks(  # noqa: N802  # the contract's name
         self, request: api.ListChecksRequest, _context: object

@@ -138,3 +138,21 @@ class BackupFailed(Refusal):
     """A backup could not be written or restored; the store is as it was."""
 
     reason = _reason(error_reason_pb2.ERROR_REASON_BACKUP_FAILED)
+
+
+class FilingUnavailable(Refusal):
+    """Nothing can be filed, because the operator has not said where."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_FILING_UNAVAILABLE)
+
+    def __init__(self) -> None:
+        super().__init__("the inventory service was not told where the security service is")
+
+
+class AssessmentSuperseded(Refusal):
+    """An assessment that is older than what is known of its accounts."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_ASSESSMENT_SUPERSEDED)
+
+    def __init__(self, newer: str) -> None:
+        super().__init__(f"{newer} is newer; file that one", metadata={"assessment": newer})

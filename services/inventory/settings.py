@@ -3,11 +3,13 @@
 from datetime import timedelta
 from pathlib import Path
 
+import grpc
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from mesh.aws.accounts import ACCOUNT_PLACEHOLDER, Access
 from mesh.server.service_settings import ServiceSettings
+from secmesh_client import Tls
 from services.inventory.account_grants import AccountGrants
 
 PREFIX = "SECMESH_INVENTORY_"
@@ -60,6 +62,15 @@ class InventorySettings(ServiceSettings):
         "production keeps the rest",
     )
 
+    security_address: str = Field(
+        "",
+        pattern=r"^$|^.+:[0-9]+$",
+        description="host:port of the security service, to file assessments in; empty for none",
+    )
+    security_ca: Path | None = Field(
+        None,
+        description="PEM file with the authorities of its certificate; this service shows its own",
+    )
     backup_folder: Path | None = Field(
         None,
         description="folder of backups, the same for every replica; otherwise backups in the home",
@@ -96,6 +107,12 @@ class InventorySettings(ServiceSettings):
             share=self.share,
             connections=self.units + self.reads,
         )
+
+    def security_credentials(self) -> grpc.ChannelCredentials | None:
+        """Give how the security service is met over TLS; None in the clear."""
+        if self.security_ca is None:
+            return None
+        return Tls(self.security_ca, self.tls_certificate, self.tls_key).credentials()
 
     @property
     def unit_limit(self) -> timedelta:

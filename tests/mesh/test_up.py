@@ -111,6 +111,38 @@ def gone(pid: int) -> bool:
         return True
 
 
+def claims_are_filed(up: Up) -> None:
+    """What the plan claims wrongly is in the security service, as the story says."""
+    kinds = {
+        "compliance_assessments": "complianceAssessment",
+        "misconfigurations": "misconfiguration",
+    }
+    found = {}
+    for collection, field in kinds.items():
+        (told,) = re.findall(rf"{collection}: (\d+) created", up.said)
+        listed = up.get(f"/security/v1/tenants/acme/{collection}?pageSize=1000").json()
+        found[collection] = [each[field] for each in listed["records"]]
+        assert len(found[collection]) == int(told)
+    assert {each["status"] for each in found["misconfigurations"]} == {"FINDING_STATUS_OPEN"}
+    newest = up.get("/inventory/v1/tenants/acme/assessments").json()["assessments"][0]
+    (count,) = (
+        each["count"] for each in newest["claimCounts"] if each["verdict"] == "VERDICT_CONTRADICTED"
+    )
+    assert len(found["compliance_assessments"]) == count
+
+
+def the_printed_upload_works(up: Up) -> None:
+    """The line is run by a shell as it stands, twice; the second time changes nothing."""
+    (line,) = (each for each in up.said.splitlines() if "reports:import" in each)
+    outcomes = []
+    for _ in range(2):
+        done = subprocess.run(
+            ["sh", "-c", line], capture_output=True, text=True, check=True, timeout=60
+        )
+        outcomes.append(json.loads(done.stdout)["outcome"])
+    assert outcomes == ["OUTCOME_IMPORTED", "OUTCOME_UNCHANGED"]
+
+
 def test_the_story_the_three_surfaces_and_a_second_run(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with running(home) as up:
@@ -121,6 +153,9 @@ def test_the_story_the_three_surfaces_and_a_second_run(tmp_path: Path) -> None:
         assert home.stat().st_mode & 0o077 == passed
         for path in home.rglob("*"):
             assert path.stat().st_mode & 0o077 == 0, f"{path} is open to others"
+
+        claims_are_filed(up)
+        the_printed_upload_works(up)
 
         team = up.get("/security/v1/tenants/acme/teams/cloud")
         assert team.json()["team"]["name"] == "Cloud security"
@@ -165,6 +200,10 @@ def test_the_story_the_three_surfaces_and_a_second_run(tmp_path: Path) -> None:
         kept = again.get("/inventory/v1/tenants/acme/s3_buckets")
         assert {record["name"] for record in kept.json()["records"]} == names
         assert again.get("/security/v1/tenants/acme/teams/cloud").json() == team.json()
+        filed = again.call("-o", "json", "compliance", "file", "--dry-run")
+        assert filed.returncode == 0, filed.stderr
+        counts = {each.pop("collection"): each for each in json.loads(filed.stdout)["counts"]}
+        assert {*counts["misconfigurations"], *counts["compliance_assessments"]} == {"unchanged"}
 
 
 @pytest.mark.parametrize(

@@ -167,3 +167,20 @@ def test_a_report_that_cannot_be_written(operator: Operator, tmp_path: Path) -> 
     assert result.exit_code == 1
     assert "No such file or directory" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_file_shows_what_became_of_the_newest_assessment(operator: Operator) -> None:
+    done = operator.run("compliance", "file", "--dry-run")
+    name = "tenants/acme/assessments/7"
+    page = compliance_service_pb2.ListAssessmentsResponse(
+        assessments=[assessment_pb2.Assessment(name=name)]
+    )
+    operator.answer("ComplianceService", "ListAssessments", page)
+    answer = compliance_service_pb2.FileAssessmentResponse()
+    answer.counts.add(collection="misconfigurations", created=3, rejected=1)
+    answer.rejections.add(collection="misconfigurations", subject="s3.x arn", reason="too long")
+    request = operator.answer("ComplianceService", "FileAssessment", answer)
+    result = done.result(SECONDS)
+    assert (request.name, request.validate_only) == (name, True)
+    assert "misconfigurations" in result.stdout
+    assert "misconfigurations, s3.x arn: too long" in result.stderr

@@ -77,6 +77,7 @@ def test_the_roles_fit_the_contract() -> None:
     assert granted["operator"] == granted["auditor"] | {
         "inventory.syncs.create",
         "inventory.syncs.cancel",
+        "inventory.assessments.file",
     }
     assert granted["admin"] == needed
 

@@ -116,3 +116,21 @@ class AssessmentStore:
             cast("ssp_pb2.Ssp | None", plan),
             cast("list[pb.ClaimVerdict]", judged),
         )
+
+    async def newer(self, assessment: pb.Assessment) -> str:
+        """Give the newest later assessment of the plan that shares an account; empty if none."""
+        table = self._store.target(ASSESSMENTS).table
+        columns = [*self._store.target(ASSESSMENTS).kind.pattern.columns, "cloud_account_ids"]
+        statement = (
+            self._store.select(ASSESSMENTS, tenant_of(assessment.name) or "", columns)
+            .where(
+                table.c.ssp == assessment.ssp,
+                table.c.evaluate_time > assessment.evaluate_time.ToMicroseconds(),
+            )
+            .order_by(table.c.evaluate_time.desc(), table.c.id.desc())
+        )
+        async with self._store.connection() as connection:
+            found = await self._store.messages(ASSESSMENTS, statement, connection=connection)
+        later = cast("list[pb.Assessment]", found)
+        accounts = {*assessment.cloud_account_ids}
+        return next((each.name for each in later if accounts & {*each.cloud_account_ids}), "")

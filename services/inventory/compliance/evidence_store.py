@@ -85,12 +85,22 @@ class Question:
 
 
 class EvidenceStore:
-    """Reads of one evaluation; every statement begins from the rows of one tenant."""
+    """Reads of one evaluation; every statement begins from the rows of one tenant.
 
-    def __init__(self, store: Store, connection: AsyncConnection, tenant: str) -> None:
+    With ``read_time`` (microseconds since 1970) they are of what was known then.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        connection: AsyncConnection,
+        tenant: str,
+        read_time: int | None = None,
+    ) -> None:
         self._store = store
         self._connection = connection
         self._tenant = tenant
+        self._read_time = read_time
 
     async def units(self, accounts: Collection[str]) -> list[Unit]:
         """Give each unit as the latest run that read it left it; all accounts if none is named."""
@@ -106,6 +116,8 @@ class EvidenceStore:
         )
         if accounts:
             ranked = ranked.where(entries.c[ACCOUNT].in_(accounts))
+        if self._read_time is not None:
+            ranked = ranked.where(entries.c.read_time <= self._read_time)
         rows = ranked.add_columns(latest.label("latest")).subquery()
         chosen = [rows.c[name] for name in target.codec.columns]
         found = await self._store.messages(
@@ -120,7 +132,7 @@ class EvidenceStore:
         """Count the outcomes of a check in each account and region, in one statement."""
         table = self._table(question)
         rows = (
-            self._store.select(question.check.kind.collection, self._tenant, (ACCOUNT, REGION))
+            self._rows(question, (ACCOUNT, REGION))
             .add_columns(_outcome(question, table, self._store.dialect).label("outcome"))
             .where(_within(table, question.reading))
             .subquery()
@@ -138,7 +150,7 @@ class EvidenceStore:
     ) -> list[record_pb2.Record]:
         """Give the first records with an outcome, in a stable order."""
         table = self._table(question)
-        statement = self._store.select(question.check.kind.collection, self._tenant).where(
+        statement = self._rows(question).where(
             _within(table, question.reading),
             _outcome(question, table, self._store.dialect) == outcome,
             sa.not_(_in_places(table, without)),
@@ -150,7 +162,7 @@ class EvidenceStore:
     ) -> list[record_pb2.Record]:
         """Give the first records of places, whatever they hold."""
         table = self._table(question)
-        statement = self._store.select(question.check.kind.collection, self._tenant).where(
+        statement = self._rows(question).where(
             _within(table, question.reading), _in_places(table, places)
         )
         return await self._records(statement, table, limit)
@@ -163,7 +175,7 @@ class EvidenceStore:
             return []
         table = self._table(question)
         columns = ReadColumns(table, question.check.kind, self._store.dialect)
-        statement = self._store.select(question.check.kind.collection, self._tenant, ("id",)).where(
+        statement = self._rows(question, ("id",)).where(
             _within(table, question.reading),
             _outcome(question, table, self._store.dialect) == UNREAD,
             sa.not_(_in_places(table, without)),
@@ -174,6 +186,10 @@ class EvidenceStore:
         ]
         row = (await self._connection.execute(sa.select(*needed))).one()
         return [action for action, found in zip(actions, row, strict=True) if found]
+
+    def _rows(self, question: Question, columns: Sequence[str] = ()) -> sa.Select[Any]:
+        collection = question.check.kind.collection
+        return self._store.select(collection, self._tenant, columns, read_time=self._read_time)
 
     def _table(self, question: Question) -> sa.Table:
         return self._store.target(question.check.kind.collection).table

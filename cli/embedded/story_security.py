@@ -1,0 +1,48 @@
+"""What the security service does in the story: contradicted claims filed, a report imported."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import grpc
+from google.api.httpbody_pb2 import HttpBody
+
+from cli.embedded.mesh import TENANT
+from cli.output import talk
+from secmesh.inventory.v1 import assessment_pb2
+from secmesh.inventory.v1 import compliance_service_pb2 as compliance
+from secmesh.inventory.v1.compliance_service_pb2_grpc import ComplianceServiceStub
+from secmesh.security.v1.import_service_pb2 import ImportReportRequest, ImportReportResponse
+from secmesh.security.v1.import_service_pb2_grpc import ImportServiceStub
+
+PROJECT = "storefront"
+REPORT = "report.sarif"
+"""In the mesh's folder: the sample report, for commands to try."""
+
+
+def file_claims(channel: grpc.Channel, assessment: assessment_pb2.Assessment) -> None:
+    """File what the assessment found, and say what that made of it."""
+    request = compliance.FileAssessmentRequest(name=assessment.name)
+    answer = ComplianceServiceStub(channel).FileAssessment(request)
+    talk.print("\nFiled in the security service:", style="bold")
+    for each in answer.counts:
+        told = [
+            f"{value} {field.name}"
+            for field, value in each.ListFields()
+            if field.name != "collection"
+        ]
+        talk.print(f"  {each.collection}: {', '.join(told)}", markup=False, highlight=False)
+
+
+def import_report(channel: grpc.Channel, home: Path) -> None:
+    """Import the sample report of a code scanner; a second time it changes nothing."""
+    report = (files("cli.sample") / REPORT).read_bytes()
+    (home / REPORT).write_bytes(report)
+    first = ImportReportRequest(
+        parent=f"tenants/{TENANT}", project=PROJECT, file=HttpBody(data=report)
+    )
+    answer = ImportServiceStub(channel).ImportReport(iter([first]))
+    if answer.outcome == ImportReportResponse.OUTCOME_UNCHANGED:
+        talk.print(f"The sample {answer.format} report of {PROJECT} is known already.")
+        return
+    issues = sum(each.created for each in answer.counts if each.collection == "sast_issues")
+    talk.print(f"Imported a sample {answer.format} report of {PROJECT}: {issues} issues.")

@@ -1,0 +1,1 @@
+"""Files what assessments found as records of the security service."""
