@@ -14,6 +14,7 @@ from mesh.sql.answers import Answers
 from secmesh.security.v1 import (
     finding_service_pb2_grpc,
     import_service_pb2_grpc,
+    posture_service_pb2_grpc,
     quality_gate_service_pb2_grpc,
 )
 from services.security.finding_servicer import FindingServicer
@@ -21,6 +22,8 @@ from services.security.findings.guard import FindingGuard
 from services.security.findings.life import FindingLife
 from services.security.gates.gates import Gates
 from services.security.import_servicer import ImportServicer
+from services.security.posture.frameworks import Frameworks
+from services.security.posture_servicer import PostureServicer
 from services.security.quality_gate_servicer import QualityGateServicer
 from services.security.settings import SecuritySettings
 from services.security.upkeep import Upkeep
@@ -48,6 +51,9 @@ async def build_server(settings: SecuritySettings) -> Server:
         finding_service_pb2_grpc.add_FindingServiceServicer_to_server(findings, target)
         quality_gate_service_pb2_grpc.add_QualityGateServiceServicer_to_server(
             QualityGateServicer(Gates(store, catalogue)), target
+        )
+        posture_service_pb2_grpc.add_PostureServiceServicer_to_server(
+            PostureServicer(catalogue, Frameworks(store, catalogue)), target
         )
 
     async def dispose() -> None:
