@@ -2,7 +2,7 @@
 
 import typer
 
-from cli import security_findings, security_import, security_records
+from cli import security_findings, security_gate, security_import, security_records
 from cli.record_service import SECURITY
 from cli.records import record_commands
 
@@ -11,3 +11,4 @@ app.add_typer(record_commands(SECURITY))
 app.add_typer(security_records.app)
 app.add_typer(security_import.app)
 security_findings.register(app)
+security_gate.register(app)

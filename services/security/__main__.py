@@ -11,11 +11,20 @@ from mesh.records.watch_servicer import WatchServicer
 from mesh.server.deployable import Deployable, Probe, close_store, end_process, open_store
 from mesh.server.serve import Server
 from mesh.sql.answers import Answers
-from secmesh.security.v1 import finding_service_pb2_grpc, import_service_pb2_grpc
+from secmesh.security.v1 import (
+    finding_service_pb2_grpc,
+    import_service_pb2_grpc,
+    posture_service_pb2_grpc,
+    quality_gate_service_pb2_grpc,
+)
 from services.security.finding_servicer import FindingServicer
 from services.security.findings.guard import FindingGuard
 from services.security.findings.life import FindingLife
+from services.security.gates.gates import Gates
 from services.security.import_servicer import ImportServicer
+from services.security.posture.frameworks import Frameworks
+from services.security.posture_servicer import PostureServicer
+from services.security.quality_gate_servicer import QualityGateServicer
 from services.security.settings import SecuritySettings
 from services.security.upkeep import Upkeep
 
@@ -40,6 +49,12 @@ async def build_server(settings: SecuritySettings) -> Server:
         WatchServicer(catalogue, store, server.draining).add_to(target)
         findings = FindingServicer(catalogue, store, life)
         finding_service_pb2_grpc.add_FindingServiceServicer_to_server(findings, target)
+        quality_gate_service_pb2_grpc.add_QualityGateServiceServicer_to_server(
+            QualityGateServicer(Gates(store, catalogue)), target
+        )
+        posture_service_pb2_grpc.add_PostureServiceServicer_to_server(
+            PostureServicer(catalogue, Frameworks(store, catalogue)), target
+        )
 
     async def dispose() -> None:
         await upkeep.close()

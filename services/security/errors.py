@@ -52,3 +52,28 @@ class FindingExpected(Refusal):
 
     def __init__(self, collection: str) -> None:
         super().__init__(f"{collection} are no findings", metadata={"collection": collection})
+
+
+class QualityGateUndecided(Refusal):
+    """A project without a gate, where the tenant has not exactly one default gate."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_QUALITY_GATE_UNDECIDED)
+
+    def __init__(self, project: str, defaults: int) -> None:
+        said = "no default one" if not defaults else "several default ones"
+        super().__init__(
+            f"{project} has no quality gate of its own, and there is {said}",
+            metadata={"project": project, "defaults": str(defaults)},
+        )
+
+
+class ScanNotCurrent(Refusal):
+    """A scan that records cannot tell about: it is not complete, or no longer the last."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_SCAN_NOT_CURRENT)
+
+    def __init__(self, scan: str) -> None:
+        super().__init__(
+            f"{scan} is not the last complete scan of its tool and branch",
+            metadata={"scan": scan},
+        )

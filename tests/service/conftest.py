@@ -9,12 +9,14 @@ import pytest
 from cli.sample.account import populate
 from mesh.embedded.aws import AwsEndpoint
 from mesh.embedded.aws_faults import Faults
-from tests.databases import NEWEST, SQLITE, empty_database
+from tests.databases import NEWEST, SQLITE, empty_database, security_database
 from tests.service.collect_world import World, world
 from tests.service.compliance_served import served
 from tests.service.import_world import imports, project
+from tests.service.security_world import World as SecurityWorld
+from tests.service.security_world import served as served_security
 
-__all__ = ["aws", "collecting", "database", "faults", "imports", "project", "served"]
+__all__ = ["analysis", "aws", "collecting", "database", "faults", "imports", "project", "served"]
 
 
 @pytest.fixture(params=[SQLITE, NEWEST])
@@ -43,6 +45,16 @@ def aws() -> Iterator[AwsEndpoint]:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ.update(saved)
+
+
+@pytest.fixture(scope="session")
+def analysis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecurityWorld]:
+    """A served security database that tests share, each file in a tenant of its own."""
+    with (
+        security_database() as access,
+        served_security(access, tmp_path_factory.mktemp("home")) as made,
+    ):
+        yield made
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Quality gates: a project's records measured, held against the conditions of its gate."""

@@ -1,0 +1,1 @@
+"""How well frameworks are met: all judgements of their controls, added up."""
