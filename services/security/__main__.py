@@ -11,11 +11,18 @@ from mesh.records.watch_servicer import WatchServicer
 from mesh.server.deployable import Deployable, Probe, close_store, end_process, open_store
 from mesh.server.serve import Server
 from mesh.sql.answers import Answers
-from secmesh.security.v1 import finding_service_pb2_grpc, import_service_pb2_grpc
+from secmesh.security.v1 import (
+    finding_service_pb2_grpc,
+    import_service_pb2_grpc,
+    mfa_service_pb2_grpc,
+)
 from services.security.finding_servicer import FindingServicer
 from services.security.findings.guard import FindingGuard
 from services.security.findings.life import FindingLife
+from services.security.guards import Guards
 from services.security.import_servicer import ImportServicer
+from services.security.mfa.guard import MfaGuard
+from services.security.mfa_servicer import MfaServicer
 from services.security.settings import SecuritySettings
 from services.security.upkeep import Upkeep
 
@@ -33,13 +40,16 @@ async def build_server(settings: SecuritySettings) -> Server:
     probe = Probe(settings)
 
     def register(target: grpc.aio.Server) -> None:
-        RecordServicer(catalogue, store, guard=FindingGuard(catalogue)).add_to(target)
+        guard = Guards([FindingGuard(catalogue), MfaGuard()])
+        RecordServicer(catalogue, store, guard=guard).add_to(target)
         import_service_pb2_grpc.add_ImportServiceServicer_to_server(
             ImportServicer(catalogue, store), target
         )
         WatchServicer(catalogue, store, server.draining).add_to(target)
         findings = FindingServicer(catalogue, store, life)
         finding_service_pb2_grpc.add_FindingServiceServicer_to_server(findings, target)
+        mfa = MfaServicer(catalogue, store)
+        mfa_service_pb2_grpc.add_MfaServiceServicer_to_server(mfa, target)
 
     async def dispose() -> None:
         await upkeep.close()

@@ -12,8 +12,9 @@ from mesh.embedded.aws_faults import Faults
 from tests.databases import NEWEST, SQLITE, empty_database
 from tests.service.collect_world import World, world
 from tests.service.compliance_served import served
+from tests.service.mfa_world import factors
 
-__all__ = ["aws", "collecting", "database", "faults", "served"]
+__all__ = ["aws", "collecting", "database", "factors", "faults", "served"]
 
 
 @pytest.fixture(params=[SQLITE, NEWEST])
