@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -30,6 +31,9 @@ _OPTIONS = "-c TimeZone=UTC -c DateStyle=ISO -c client_encoding=UTF8 -c jit=off"
 
 def open_postgres(url: sa.URL, pool: Pool) -> AsyncEngine:
     """Open a server; ``sslmode`` and the like are parameters of the URL, as libpq names them."""
+    if pool.shows_statements:
+        # By the logs of the process: SQLAlchemy's own echo writes to standard output.
+        logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO)
     engine = create_async_engine(
         url.set(drivername="postgresql+psycopg"),
         # Parameters hold tenants' data: they stay out of every error text.
@@ -40,7 +44,6 @@ def open_postgres(url: sa.URL, pool: Pool) -> AsyncEngine:
         max_overflow=pool.overflow,
         pool_timeout=pool.wait_seconds,
         pool_recycle=pool.recycle_seconds,
-        echo=pool.shows_statements,
         # A server that was restarted costs a look at each connection, never a call.
         pool_pre_ping=True,
         # JSON passes as text in both directions.

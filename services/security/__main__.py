@@ -14,6 +14,7 @@ from mesh.sql.answers import Answers
 from secmesh.security.v1 import (
     finding_service_pb2_grpc,
     import_service_pb2_grpc,
+    mfa_service_pb2_grpc,
     posture_service_pb2_grpc,
     quality_gate_service_pb2_grpc,
 )
@@ -21,7 +22,10 @@ from services.security.finding_servicer import FindingServicer
 from services.security.findings.guard import FindingGuard
 from services.security.findings.life import FindingLife
 from services.security.gates.gates import Gates
+from services.security.guards import Guards
 from services.security.import_servicer import ImportServicer
+from services.security.mfa.guard import MfaGuard
+from services.security.mfa_servicer import MfaServicer
 from services.security.posture.frameworks import Frameworks
 from services.security.posture_servicer import PostureServicer
 from services.security.quality_gate_servicer import QualityGateServicer
@@ -42,7 +46,8 @@ async def build_server(settings: SecuritySettings) -> Server:
     probe = Probe(settings)
 
     def register(target: grpc.aio.Server) -> None:
-        RecordServicer(catalogue, store, guard=FindingGuard(catalogue)).add_to(target)
+        guard = Guards([FindingGuard(catalogue), MfaGuard()])
+        RecordServicer(catalogue, store, guard=guard).add_to(target)
         import_service_pb2_grpc.add_ImportServiceServicer_to_server(
             ImportServicer(catalogue, store, life), target
         )
@@ -55,6 +60,8 @@ async def build_server(settings: SecuritySettings) -> Server:
         posture_service_pb2_grpc.add_PostureServiceServicer_to_server(
             PostureServicer(catalogue, Frameworks(store, catalogue)), target
         )
+        mfa = MfaServicer(catalogue, store)
+        mfa_service_pb2_grpc.add_MfaServiceServicer_to_server(mfa, target)
 
     async def dispose() -> None:
         await upkeep.close()

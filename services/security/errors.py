@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import RetryInfo
+
 from mesh.errors import Reason, Refusal
 from secmesh.security.v1 import error_reason_pb2
 
@@ -77,3 +80,35 @@ class ScanNotCurrent(Refusal):
             f"{scan} is not the last complete scan of its tool and branch",
             metadata={"scan": scan},
         )
+
+
+class MfaCodeRefused(Refusal):
+    """A code that is wrong, too old, or was taken before: nobody is told which."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_MFA_CODE_REFUSED)
+
+    def __init__(self, locked_seconds: int = 0) -> None:
+        details = [_retry_after(locked_seconds)] if locked_seconds else []
+        super().__init__("the code is refused", details=details)
+
+
+class MfaLocked(Refusal):
+    """The second factors of a user are locked for a while; no code is looked at."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_MFA_LOCKED)
+
+    def __init__(self, locked_seconds: int) -> None:
+        super().__init__("too many wrong codes; wait", details=[_retry_after(locked_seconds)])
+
+
+class MfaDeviceState(Refusal):
+    """A device that is not yet confirmed, or no longer in use."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_MFA_DEVICE_STATE)
+
+    def __init__(self, name: str, status: str) -> None:
+        super().__init__(f"{name} cannot do this: it is {status}", metadata={"status": status})
+
+
+def _retry_after(seconds: int) -> RetryInfo:
+    return RetryInfo(retry_delay=Duration(seconds=seconds))

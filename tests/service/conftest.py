@@ -13,10 +13,21 @@ from tests.databases import NEWEST, SQLITE, empty_database, security_database
 from tests.service.collect_world import World, world
 from tests.service.compliance_served import served
 from tests.service.import_world import imports, project
+from tests.service.mfa_world import factors
 from tests.service.security_world import World as SecurityWorld
 from tests.service.security_world import served as served_security
 
-__all__ = ["analysis", "aws", "collecting", "database", "faults", "imports", "project", "served"]
+__all__ = [
+    "analysis",
+    "aws",
+    "collecting",
+    "database",
+    "factors",
+    "faults",
+    "imports",
+    "project",
+    "served",
+]
 
 
 @pytest.fixture(params=[SQLITE, NEWEST])

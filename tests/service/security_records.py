@@ -19,6 +19,7 @@ from mesh.contract.catalogue import Kind, field_option, is_map, load_catalogue
 from mesh.records.fields import behaves
 from mesh.server.interceptors.validation import violations_of
 from services.security.findings.machine import finding_machines
+from services.security.mfa.guard import WITHHELD
 from tests.service.security_texts import text_of
 
 START = 1_767_225_600
@@ -39,8 +40,12 @@ _LATER = {
         state.number for state in machine.states.values() if not state.first
     }
     for collection, machine in finding_machines(_CATALOGUE).items()
+} | {
+    f"{_CATALOGUE.kinds[collection].descriptor.full_name}.{name}": values
+    for collection, fields in WITHHELD.items()
+    for name, values in fields.items()
 }
-"""Statuses that no new finding can have, by field."""
+"""Values that no new record can have, by field; none: the field cannot be set."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ def is_required(field: FieldDescriptor) -> bool:
 
 def is_given(field: FieldDescriptor) -> bool:
     """Tell whether callers may say what is in a field."""
-    return not behaves(field, field_behavior_pb2.OUTPUT_ONLY)
+    withheld = field.full_name in _LATER and not _LATER[field.full_name]
+    return not withheld and not behaves(field, field_behavior_pb2.OUTPUT_ONLY)
 
 
 def body_of(kind: Kind, tag: Tag, names: Mapping[str, str], *, whole: bool = True) -> Message:

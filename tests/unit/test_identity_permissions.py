@@ -82,14 +82,18 @@ def test_the_roles_fit_the_contract() -> None:
     assert granted["admin"] == needed
 
 
+SECOND_FACTORS = (".enroll", ".verify", ".revoke", ".issue", ".use")
+"""Verbs of MfaService."""
+
+
 def test_operators_write_security_records_and_viewers_read_them() -> None:
     needed = needed_by(SECURITY)
     reading = {each for each in needed if each.rpartition(".")[2] in ("get", "list")}
     for role, granted in {
         "viewer": reading,
         "auditor": reading,
-        # Whether a risk may stay is the admin's to say.
-        "operator": {each for each in needed if not each.endswith(".accept")},
+        # Whether a risk may stay is the admin's to say, and what passes for a person.
+        "operator": {each for each in needed if not each.endswith((".accept", *SECOND_FACTORS))},
         "admin": needed,
         "platform": set(),
     }.items():

@@ -1,0 +1,1 @@
+"""Second factors: one-time passwords, backup codes, and the pause after wrong ones."""
