@@ -11,11 +11,21 @@ from mesh.records.watch_servicer import WatchServicer
 from mesh.server.deployable import Deployable, Probe, close_store, end_process, open_store
 from mesh.server.serve import Server
 from mesh.sql.answers import Answers
-from secmesh.security.v1 import finding_service_pb2_grpc, import_service_pb2_grpc
+from secmesh.security.v1 import (
+    finding_service_pb2_grpc,
+    import_service_pb2_grpc,
+    incident_service_pb2_grpc,
+)
+from services.security.editing import RecordEditor
 from services.security.finding_servicer import FindingServicer
 from services.security.findings.guard import FindingGuard
 from services.security.findings.life import FindingLife
+from services.security.guards import Guards
 from services.security.import_servicer import ImportServicer
+from services.security.incident_servicer import IncidentServicer
+from services.security.incidents.guard import IncidentGuard
+from services.security.incidents.life import IncidentLife
+from services.security.incidents.overdue import OverdueIncidents
 from services.security.settings import SecuritySettings
 from services.security.upkeep import Upkeep
 
@@ -28,18 +38,25 @@ async def build_server(settings: SecuritySettings) -> Server:
     verifier = TokenVerifier(settings.key_set, settings.issuer, settings.audience)
     store = await open_store(settings, catalogue, isolated=True)
     life = FindingLife(store, catalogue)
-    upkeep = Upkeep(store, timedelta(days=settings.change_days), life)
+    editor = RecordEditor(store, catalogue)
+    incidents = IncidentLife(store, editor)
+    overdue = OverdueIncidents(store, editor, incidents)
+    upkeep = Upkeep(store, timedelta(days=settings.change_days), life, overdue)
     upkeep.start()
     probe = Probe(settings)
 
     def register(target: grpc.aio.Server) -> None:
-        RecordServicer(catalogue, store, guard=FindingGuard(catalogue)).add_to(target)
+        guard = Guards([FindingGuard(catalogue), IncidentGuard()])
+        RecordServicer(catalogue, store, guard=guard).add_to(target)
         import_service_pb2_grpc.add_ImportServiceServicer_to_server(
             ImportServicer(catalogue, store), target
         )
         WatchServicer(catalogue, store, server.draining).add_to(target)
         findings = FindingServicer(catalogue, store, life)
         finding_service_pb2_grpc.add_FindingServiceServicer_to_server(findings, target)
+        incident_service_pb2_grpc.add_IncidentServiceServicer_to_server(
+            IncidentServicer(store, incidents), target
+        )
 
     async def dispose() -> None:
         await upkeep.close()

@@ -52,3 +52,12 @@ class FindingExpected(Refusal):
 
     def __init__(self, collection: str) -> None:
         super().__init__(f"{collection} are no findings", metadata={"collection": collection})
+
+
+class EscalationExhausted(Refusal):
+    """An incident that nothing can make more urgent."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_ESCALATION_EXHAUSTED)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is as urgent as it can be", metadata={"resource": name})
