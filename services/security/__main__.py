@@ -14,16 +14,22 @@ from mesh.sql.answers import Answers
 from secmesh.security.v1 import (
     finding_service_pb2_grpc,
     import_service_pb2_grpc,
+    incident_service_pb2_grpc,
     mfa_service_pb2_grpc,
     posture_service_pb2_grpc,
     quality_gate_service_pb2_grpc,
 )
+from services.security.editing import RecordEditor
 from services.security.finding_servicer import FindingServicer
 from services.security.findings.guard import FindingGuard
 from services.security.findings.life import FindingLife
 from services.security.gates.gates import Gates
 from services.security.guards import Guards
 from services.security.import_servicer import ImportServicer
+from services.security.incident_servicer import IncidentServicer
+from services.security.incidents.guard import IncidentGuard
+from services.security.incidents.life import IncidentLife
+from services.security.incidents.overdue import OverdueIncidents
 from services.security.mfa.guard import MfaGuard
 from services.security.mfa_servicer import MfaServicer
 from services.security.posture.frameworks import Frameworks
@@ -41,12 +47,15 @@ async def build_server(settings: SecuritySettings) -> Server:
     verifier = TokenVerifier(settings.key_set, settings.issuer, settings.audience)
     store = await open_store(settings, catalogue, isolated=True)
     life = FindingLife(store, catalogue)
-    upkeep = Upkeep(store, timedelta(days=settings.change_days), life)
+    editor = RecordEditor(store, catalogue)
+    incidents = IncidentLife(store, editor)
+    overdue = OverdueIncidents(store, editor, incidents)
+    upkeep = Upkeep(store, timedelta(days=settings.change_days), life, overdue)
     upkeep.start()
     probe = Probe(settings)
 
     def register(target: grpc.aio.Server) -> None:
-        guard = Guards([FindingGuard(catalogue), MfaGuard()])
+        guard = Guards([FindingGuard(catalogue), IncidentGuard(), MfaGuard()])
         RecordServicer(catalogue, store, guard=guard).add_to(target)
         import_service_pb2_grpc.add_ImportServiceServicer_to_server(
             ImportServicer(catalogue, store, life), target
@@ -62,6 +71,9 @@ async def build_server(settings: SecuritySettings) -> Server:
         )
         mfa = MfaServicer(catalogue, store)
         mfa_service_pb2_grpc.add_MfaServiceServicer_to_server(mfa, target)
+        incident_service_pb2_grpc.add_IncidentServiceServicer_to_server(
+            IncidentServicer(store, incidents), target
+        )
 
     async def dispose() -> None:
         await upkeep.close()

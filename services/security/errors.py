@@ -112,3 +112,12 @@ class MfaDeviceState(Refusal):
 
 def _retry_after(seconds: int) -> RetryInfo:
     return RetryInfo(retry_delay=Duration(seconds=seconds))
+
+
+class EscalationExhausted(Refusal):
+    """An incident that nothing can make more urgent."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_ESCALATION_EXHAUSTED)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is as urgent as it can be", metadata={"resource": name})

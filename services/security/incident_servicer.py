@@ -1,0 +1,59 @@
+"""IncidentService: incidents, led through their declared life."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mesh.server.call import current_call
+from mesh.sql.store import Store
+from secmesh.security.v1 import incident_service_pb2 as pb
+from secmesh.security.v1.incident_service_pb2_grpc import IncidentServiceServicer
+from secmesh.security.v1.record_pb2 import Record
+from services.security.incidents.life import IncidentLife, Words
+
+_Work = Callable[[AsyncConnection], Awaitable[Any]]
+
+
+class IncidentServicer(IncidentServiceServicer):
+    """Takes each step in one transaction, with the entry in the history."""
+
+    # ruff: noqa: N802 - methods have the names of the contract
+
+    def __init__(self, store: Store, life: IncidentLife) -> None:
+        self._store = store
+        self._life = life
+
+    async def ChangeIncidentStatus(
+        self, request: pb.ChangeIncidentStatusRequest, _context: object
+    ) -> Record:
+        """Give the incident; TransitionRefused, FieldInvalid."""
+        return await self._run(
+            request,
+            lambda connection: self._life.move(
+                connection, request.name, request.status, _words(request), request.resolution
+            ),
+        )
+
+    async def EscalateIncident(
+        self, request: pb.EscalateIncidentRequest, _context: object
+    ) -> Record:
+        """Give the incident; FieldInvalid, EscalationExhausted."""
+        return await self._run(
+            request,
+            lambda connection: self._life.escalate(
+                connection, request.name, _words(request), request.priority, request.severity
+            ),
+        )
+
+    async def _run(self, request: Any, work: _Work) -> Record:
+        """Take a step; with ``validate_only`` as if."""
+        async with self._store.transaction() as connection, connection.begin_nested() as savepoint:
+            record: Record = await work(connection)
+            if request.validate_only:
+                await savepoint.rollback()
+            return record
+
+
+def _words(request: Any) -> Words:
+    return Words(current_call().caller.subject, request.reason, request.comment, request.etag)

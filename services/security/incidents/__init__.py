@@ -1,0 +1,1 @@
+"""Incidents: declared states, escalation by people and by time, playbooks."""

@@ -1,0 +1,24 @@
+"""What records of incidents keep to, whoever writes them: RecordService, batches and ingest."""
+
+from google.protobuf.message import Message
+
+from mesh.contract.catalogue import Kind
+from services.security.errors import TransitionRefused
+from services.security.incidents.life import INCIDENTS
+from services.security.incidents.machine import incident_machine
+
+_ELSEWHERE = "is not done by writing the record: see IncidentService"
+
+
+class IncidentGuard:
+    """Keeps the status of an incident from being written; a new one may come as it stands."""
+
+    def settle(self, kind: Kind, old: Message | None, new: Message) -> None:
+        """Raises TransitionRefused for a changed status."""
+        if kind.collection != INCIDENTS or old is None:
+            return
+        before, after = getattr(old, "incident").status, getattr(new, "incident").status  # noqa: B009
+        if after and before != after:
+            machine = incident_machine()
+            current, wanted = machine.state(before), machine.state(after)
+            raise TransitionRefused(current.name, wanted.name, current.to, _ELSEWHERE)
