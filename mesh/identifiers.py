@@ -18,7 +18,12 @@ MAX_SEQUENCE = 1 << 40
 
 def new_uuid() -> str:
     """Make a UUID of version 7 (RFC 9562, 5.7): sorted by time, else random."""
-    number = time.time_ns() // 1_000_000 << 80 | int.from_bytes(os.urandom(10))
+    return uuid7_of(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10)))
+
+
+def uuid7_of(milliseconds: int, bits: int) -> str:
+    """Give the UUID of version 7 of a moment since 1970 and 80 bits, of which 74 are taken."""
+    number = milliseconds << 80 | bits & ((1 << 80) - 1)
     number = number & ~(0xF000 << 64) | 0x7000 << 64
     number = number & ~(0xC000 << 48) | 0x8000 << 48
     return str(uuid.UUID(int=number))

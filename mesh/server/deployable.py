@@ -25,6 +25,7 @@ from mesh.server.serve import ListenError, Server
 from mesh.server.service_settings import ServiceSettings
 from mesh.server.workers import WorkerFailed, Workers, end_with_parent
 from mesh.sql.at_rest import needs_keys
+from mesh.sql.backup.errors import BackupProblem
 from mesh.sql.engine import EngineUrlError, open_engine
 from mesh.sql.migration_command import add_migrate_arguments, run_migrate
 from mesh.sql.schema import MigrationRefused, require_schema
@@ -35,7 +36,27 @@ from mesh.telemetry.tracing import enable_tracing, wants_tracing
 from mesh.tls import TlsInvalid
 
 _PROBE = Pool(name="probe", size=1)
+Settings = TypeVar("Settings", bound=ServiceSettings)
+
+
+class CommandFailed(Exception):
+    """A command did not do what it was asked for; the message says why, without data."""
+
+
+@dataclass(frozen=True)
+class Command(Generic[Settings]):
+    """A command of one service, beside those that all have."""
+
+    name: str
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[Settings, argparse.Namespace], Awaitable[None]]
+    """Does it; CommandFailed, and what else ends a command with one message."""
+
+
 _FAILURES = (
+    BackupProblem,
+    CommandFailed,
     EngineUrlError,
     JwksInvalid,
     KeyRingError,
@@ -46,8 +67,6 @@ _FAILURES = (
     WorkerFailed,
 )
 """What ends a command with one message."""
-
-Settings = TypeVar("Settings", bound=ServiceSettings)
 
 
 @dataclass(frozen=True)
@@ -65,11 +84,13 @@ class Deployable(Generic[Settings]):
     """Puts the service together, ready to start."""
     isolated: bool = False
     """Whether PostgreSQL itself keeps tenants apart (``mesh.sql.isolation``)."""
+    commands: Sequence[Command[Settings]] = ()
 
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Run a command and give its exit code: 0 done, 1 failed, 2 wrong usage."""
         arguments = self._parser().parse_args(argv)
-        command = {"serve": self._serve, "migrate": self._migrate}[arguments.command]
+        own = {each.name: each.run for each in self.commands}
+        command = {"serve": self._serve, "migrate": self._migrate, **own}[arguments.command]
         try:
             settings = self.settings()
         except ValidationError as error:
@@ -80,7 +101,7 @@ class Deployable(Generic[Settings]):
         if wants_tracing():
             enable_tracing(self.module.rpartition(".")[2])
         try:
-            asyncio.run(command(settings, arguments))
+            asyncio.run(_awaited(command(settings, arguments)))
         except (*_FAILURES, OSError) as error:
             sys.stderr.write(f"{error}\n")
             return 1
@@ -101,6 +122,8 @@ class Deployable(Generic[Settings]):
             "migrate", help="bring the database to what the contract says", **shown
         )
         add_migrate_arguments(schema)
+        for each in self.commands:
+            each.add_arguments(commands.add_parser(each.name, help=each.help, **shown))
         return parser
 
     async def _serve(self, settings: Settings, _arguments: argparse.Namespace) -> None:
@@ -139,6 +162,10 @@ class Deployable(Generic[Settings]):
         finally:
             await application.dispose()
             await engine.dispose()
+
+
+async def _awaited(work: Awaitable[None]) -> None:
+    await work
 
 
 def open_database(settings: ServiceSettings) -> AsyncEngine:

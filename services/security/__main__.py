@@ -1,4 +1,4 @@
-"""The security service: ``python -m services.security serve|migrate``."""
+"""The security service: ``python -m services.security serve|migrate|seed``."""
 
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ from mesh.contract.catalogue import load_catalogue
 from mesh.identity.token import TokenVerifier
 from mesh.records.servicer import RecordServicer
 from mesh.records.watch_servicer import WatchServicer
-from mesh.server.deployable import Deployable, Probe, close_store, end_process, open_store
+from mesh.server.deployable import Command, Deployable, Probe, close_store, end_process, open_store
 from mesh.server.serve import Server
 from mesh.sql.answers import Answers
 from secmesh.security.v1 import (
@@ -35,10 +35,9 @@ from services.security.mfa_servicer import MfaServicer
 from services.security.posture.frameworks import Frameworks
 from services.security.posture_servicer import PostureServicer
 from services.security.quality_gate_servicer import QualityGateServicer
-from services.security.settings import SecuritySettings
+from services.security.seeding.command import add_seed_arguments, run_seed
+from services.security.settings import PACKAGE, SecuritySettings
 from services.security.upkeep import Upkeep
-
-PACKAGE = "secmesh.security.v1"
 
 
 async def build_server(settings: SecuritySettings) -> Server:
@@ -93,6 +92,9 @@ SECURITY = Deployable(
     settings=SecuritySettings,
     build_server=build_server,
     isolated=True,
+    commands=[
+        Command("seed", "fill a tenant with made-up records", add_seed_arguments, run_seed),
+    ],
 )
 
 if __name__ == "__main__":

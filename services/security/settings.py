@@ -10,6 +10,7 @@ from pydantic_settings import SettingsConfigDict
 from mesh.server.service_settings import ServiceSettings
 from mesh.sql.settings import EngineUrlError, Pool
 
+PACKAGE = "secmesh.security.v1"
 PREFIX = "SECMESH_SECURITY_"
 
 
