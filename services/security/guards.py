@@ -14,7 +14,12 @@ class Guards:
     def __init__(self, guards: Sequence[Guard]) -> None:
         self._guards = tuple(guards)
 
+    def concerns(self, kind: Kind) -> bool:
+        """Tell whether one of them has rules about records of a kind."""
+        return any(guard.concerns(kind) for guard in self._guards)
+
     def settle(self, kind: Kind, old: Message | None, new: Message) -> None:
         """Complete a record that is about to be written, or refuse it."""
         for guard in self._guards:
-            guard.settle(kind, old, new)
+            if guard.concerns(kind):
+                guard.settle(kind, old, new)

@@ -119,7 +119,7 @@ class ReportStore:
                 draft.fate = Fate.CREATED if item.outcome == NEW else known
         counted.update(draft.fate for draft in drafts)
         if collection in LIVES:
-            new = [item.record for item in items if item.outcome == NEW]
+            new = [_written(item) for item in items if item.outcome == NEW]
             await self._steps.found(connection, new)
 
     async def learn_days(self, connection: AsyncConnection, project: str) -> None:
@@ -266,3 +266,11 @@ def _fate(change: Change, target: KindTable, old: Any, item: Item) -> Fate:
             if name in kind.descriptor.fields_by_name:
                 getattr(record, body).ClearField(name)
     return Fate.UNCHANGED if content_of(kind, before) == content_of(kind, after) else Fate.UPDATED
+
+
+def _written(item: Item) -> Any:
+    """Give a record as it was stored."""
+    stored = item.stored
+    if stored is None:
+        raise ValueError(f"{item.name} was not stored")
+    return item.target.codec.message(stored.row) if stored.record is None else stored.record

@@ -13,9 +13,13 @@ _ELSEWHERE = "is not done by writing the record: see IncidentService"
 class IncidentGuard:
     """Keeps the status of an incident from being written; a new one may come as it stands."""
 
-    def settle(self, kind: Kind, old: Message | None, new: Message) -> None:
+    def concerns(self, kind: Kind) -> bool:
+        """Tell whether records of a kind are incidents."""
+        return kind.collection == INCIDENTS
+
+    def settle(self, kind: Kind, old: Message | None, new: Message) -> None:  # noqa: ARG002  # the protocol's
         """Raises TransitionRefused for a changed status."""
-        if kind.collection != INCIDENTS or old is None:
+        if old is None:
             return
         before, after = getattr(old, "incident").status, getattr(new, "incident").status  # noqa: B009
         if after and before != after:

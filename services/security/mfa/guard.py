@@ -35,10 +35,14 @@ _FREE: Mapping[str, frozenset[str]] = {
 class MfaGuard:
     """Refuses, with FieldInvalid of the reason NOT_ALLOWED, what would break the custody."""
 
+    def concerns(self, kind: Kind) -> bool:
+        """Tell whether records of a kind are second factors."""
+        return kind.collection in WITHHELD
+
     def settle(self, kind: Kind, old: Message | None, new: Message) -> None:
         """Refuse new factors that would count, and changes of one that does."""
-        withheld, field = WITHHELD.get(kind.collection), kind.body_field or ""
-        if withheld is None or not new.HasField(field):
+        withheld, field = WITHHELD[kind.collection], kind.body_field or ""
+        if not new.HasField(field):
             return
         body = getattr(new, field)
         before = getattr(old, field) if old is not None else type(body)()
