@@ -160,5 +160,5 @@ def _repeated(rules: Any, field: FieldDescriptor) -> Affirms | Verdict:
         return each
     if each is Verdict.FREE:
         return lambda values: least <= len(values) <= most
-    affirms: Affirms = each  # type: ignore[assignment]  # neither of the verdicts
+    affirms: Affirms = each
     return lambda values: least <= len(values) <= most and all(map(affirms, values))
