@@ -138,6 +138,8 @@ class _Report:
         if not await self._begin_scans(connection):
             self.result.unchanged = True
             raise _Undone
+        if self.seen.moves:
+            await self._scans.find_moved(connection, frozenset(self.seen.shown))
         items = formats.items(self.spool, self.seen.format_name)
         while batch := await asyncio.to_thread(self._rows, items):
             await self._write(connection, batch)
