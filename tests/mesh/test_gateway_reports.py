@@ -29,7 +29,7 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 @pytest.fixture
 def project(request: pytest.FixtureRequest) -> str:
     """A project that no other test knows, as it stands in a URL."""
-    return request.node.name.partition("[")[0]
+    return str(request.node.name).partition("[")[0]
 
 
 def place(path: str) -> dict[str, object]:
