@@ -32,7 +32,7 @@ FORMATS = {
     if number
 }
 """Formats by the words of the command line."""
-_FATES = ("created", "updated", "unchanged", "closed", "reopened", "rejected")
+_FATES = ("created", "updated", "moved", "unchanged", "closed", "reopened", "rejected")
 
 
 @app.command("import")

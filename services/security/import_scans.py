@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mesh.contract.catalogue import Kind
 from secmesh.security.v1.record_pb2 import Record
 from services.security.import_fill import fill
+from services.security.import_moves import may_move
 from services.security.import_projects import Projects
 from services.security.import_state import LIVES
 from services.security.import_store import Draft, Fate, ReportStore
@@ -25,6 +26,7 @@ _TOLD = {
     Fate.REOPENED: ("reopened_issues",),
     Fate.UNCHANGED: ("unchanged_issues",),
     Fate.UPDATED: ("unchanged_issues",),
+    Fate.MOVED: ("unchanged_issues",),
 }
 """Fields of scans in which the fates of findings are counted."""
 
@@ -89,6 +91,23 @@ class Scans:
             raise draft.error
         self._by_run[run] = _Scan(collection, draft.name, str(values["project_id"]), record)
         return True
+
+    async def find_moved(self, connection: AsyncConnection, shown: frozenset[int]) -> None:
+        """Find the findings that may be somewhere else now; ``shown`` is where they are not."""
+        own = {name.rpartition("/")[2] for name in self.names}
+        for scan in self._each():
+            scopes = await self.records.scopes(
+                connection, scan.collection, _SCOPES[scan.collection], scan.record
+            )
+            for collection in self._findings(scan.collection):
+                if scopes - own and may_move(collection, self.records.store):
+                    where = {
+                        "project_id": scan.project.rpartition("/")[2],
+                        "branch": self.projects.branch,
+                    }
+                    await self.records.find_moved(
+                        connection, collection, where, (scopes - own, shown)
+                    )
 
     async def close_absent(self, connection: AsyncConnection) -> bool:
         """Close what the scans of this report do not show; tell whether there is a scan."""

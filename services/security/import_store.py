@@ -1,7 +1,7 @@
 """Writes the records of one report within its transaction, and closes what it no longer shows."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -26,6 +26,7 @@ from services.security.findings.guard import FindingGuard
 from services.security.findings.life import FindingLife
 from services.security.findings.project_days import Days
 from services.security.import_fill import plain
+from services.security.import_moves import Moves
 from services.security.import_state import LIVES, SEEN, Change, Move, Way, settle
 from services.security.import_steps import ImportSteps
 
@@ -38,6 +39,7 @@ class Fate(StrEnum):
 
     CREATED = "created"
     UPDATED = "updated"
+    MOVED = "moved"
     UNCHANGED = "unchanged"
     CLOSED = "closed"
     REOPENED = "reopened"
@@ -84,6 +86,7 @@ class ReportStore:
         self._chunks = ChunkWriter(self.store, self._writer, self.tenant, new_uuid())
         self._bulk = BulkRows(self.store)
         self._keys: dict[str, Keys] = {}
+        self._moved: dict[str, Moves] = {}
         self._sequence = 0
 
     async def known(self, connection: AsyncConnection, collection: str, record: Any) -> str:
@@ -122,6 +125,17 @@ class ReportStore:
             new = [_written(item) for item in items if item.outcome == NEW]
             await self._steps.found(connection, new)
 
+    async def find_moved(
+        self,
+        connection: AsyncConnection,
+        collection: str,
+        where: Mapping[str, object],
+        seen: tuple[set[str], frozenset[int]],
+    ) -> None:
+        """Find what may be somewhere else now; see `Moves.find`."""
+        moves = self._moved.setdefault(collection, Moves())
+        await moves.find(connection, self.store, (collection, self.tenant, where), seen)
+
     async def learn_days(self, connection: AsyncConnection, project: str) -> None:
         """Learn within how many days a project wants its findings closed, by its name."""
         self._own_days[project] = await self.life.days.of(connection, project)
@@ -140,18 +154,32 @@ class ReportStore:
     async def _find(
         self, connection: AsyncConnection, target: KindTable, items: Iterable[Item]
     ) -> dict[Item, Any]:
-        keyed = [item for item in items if item.fields]
-        if not keyed:
+        by_fields: dict[tuple[str, ...], list[Item]] = {}
+        for item in items:
+            if item.fields:
+                by_fields.setdefault(tuple(item.fields), []).append(item)
+        found: dict[Item, str] = {}
+        for fields, keyed in by_fields.items():
+            keys = {item.key for item in keyed}
+            ids = await self._bulk.find(connection, target, self.tenant, fields, keys, [ID])
+            found |= {item: str(ids[item.key][0]) for item in keyed if item.key in ids}
+        if not found:
             return {}
-        fields = keyed[0].fields
-        ids = await self._bulk.find(
-            connection, target, self.tenant, fields, {item.key for item in keyed}, [ID]
-        )
-        wanted = {str(row[0]) for row in ids.values()}
-        if not wanted:
-            return {}
-        records = await self._bulk.load(connection, target, self.tenant, wanted)
-        return {item: records[str(ids[item.key][0])] for item in keyed if item.key in ids}
+        records = await self._bulk.load(connection, target, self.tenant, set(found.values()))
+        return {item: records[each] for item, each in found.items()}
+
+    def _follow(self, target: KindTable, items: Iterable[Item]) -> list[Item]:
+        """Lead findings that are not where they were to their records; give those."""
+        moves = self._moved.get(target.kind.collection)
+        followed: list[Item] = []
+        if moves is None:
+            return followed
+        for item in items:
+            found = moves.take(getattr(item.given, target.kind.body_field or ""))
+            if found:
+                item.fields, item.key = (ID,), (found,)
+                followed.append(item)
+        return followed
 
     async def _settle(
         self, connection: AsyncConnection, target: KindTable, items: Sequence[Item]
@@ -159,13 +187,17 @@ class ReportStore:
         """Keep what is known of records as it must stay; tell what the others become."""
         fates = {}
         body, life = target.kind.body_field or "", LIVES.get(target.kind.collection)
-        for item, old in (await self._find(connection, target, items)).items():
+        found = await self._find(connection, target, items)
+        moved = self._follow(target, [item for item in items if item not in found])
+        found |= await self._find(connection, target, moved)
+        for item, old in found.items():
             change = settle(life, getattr(old, body), getattr(item.given, body))
             envelope = (each.name for each, _ in item.given.ListFields() if each.name != body)
             # No path at all would stand for every field.
             fields = change.fields or target.kind.option.natural_key
             item.paths = [*(f"{body}.{name}" for name in sorted(fields)), *envelope]
-            fates[item] = _fate(change, target, old, item), change.move
+            fate = Fate.MOVED if item in moved else _fate(change, target, old, item)
+            fates[item] = fate, change.move
         return fates
 
     async def scopes(

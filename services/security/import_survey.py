@@ -6,8 +6,18 @@ from urllib.parse import urlsplit
 from secmesh.security.v1.vocabulary_pb2 import ImportFormat
 from services.security.errors import ReportFormatUnknown, ReportFormatUnsupported
 from services.security.importing import formats
+from services.security.importing.fingerprint import Fingerprints, short
+from services.security.importing.limits import Limits
 from services.security.importing.mapping_threat import TYPES, Graph
-from services.security.importing.model import Finding, Item, Problem, ThreatObject, Tool
+from services.security.importing.model import (
+    Finding,
+    Item,
+    Problem,
+    Rejected,
+    Subject,
+    ThreatObject,
+    Tool,
+)
 from services.security.importing.spool import Spool
 
 _PREFIX = "IMPORT_FORMAT_"
@@ -27,6 +37,21 @@ class Survey:
     target: str = _NO_TARGET
     graph: Graph = field(default_factory=Graph)
     problem: str = ""
+    rejected: int = 0
+    most_findings: int = Limits().findings
+    shown: set[int] = field(default_factory=set)
+    """What the findings are known by, if their tool gives fingerprints; see `moves`."""
+    _fingerprinted: bool = False
+    _fingerprints: Fingerprints = field(default_factory=Fingerprints)
+
+    @property
+    def moves(self) -> bool:
+        """Whether it can be told what the report does not show, and what of that moved."""
+        return (
+            self._fingerprinted
+            and not (self.problem or self.rejected)
+            and len(self.shown) <= self.most_findings
+        )
 
     def see(self, item: Item) -> None:
         """Remember what an item tells of the report."""
@@ -36,9 +61,17 @@ class Survey:
         elif isinstance(item, Finding):
             if item.web is not None and self.target == _NO_TARGET:
                 self.target = _origin(item.web.url)
+            self._see_fingerprint(item)
+        elif isinstance(item, Rejected):
+            self.rejected += 1
         elif isinstance(item, Problem):
             place = f" at {item.pointer}" if item.pointer else ""
             self.problem = f"{item.reason}{place}, byte {item.offset}"
+
+    def _see_fingerprint(self, finding: Finding) -> None:
+        self._fingerprinted |= bool(finding.fingerprints)
+        if finding.subject is Subject.CODE and len(self.shown) <= self.most_findings:
+            self.shown.add(short(self._fingerprints.of(finding)[0].value))
 
     def threat(self, item: Item) -> bool:
         """Whether an item belongs into the graph of a bundle."""

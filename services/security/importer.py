@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
 
 from google.api.field_behavior_pb2 import REQUIRED
@@ -23,6 +22,7 @@ from services.security.import_scans import Scans
 from services.security.import_store import Draft, Fate, ReportStore
 from services.security.import_survey import Survey, survey
 from services.security.importing import formats
+from services.security.importing.limits import MIB
 from services.security.importing.mapping import DESTINATIONS, Mapper
 from services.security.importing.mapping_code import rule_key
 from services.security.importing.model import Finding, Item, Problem, Rejected, Rule, Tool
@@ -30,8 +30,8 @@ from services.security.importing.rows import Context, Row
 from services.security.importing.rows import time as report_time
 from services.security.importing.spool import Spool
 
-_BATCH = 500
-"""Items of a report read and written at once."""
+_BATCH, _BATCH_BYTES = 500, 4 * MIB
+"""Items of a report that are read and written at once, and bytes of it that they come from."""
 MAX_REJECTIONS = 100
 DEFAULT_BRANCH = "main"
 _SHARED = (
@@ -138,6 +138,8 @@ class _Report:
         if not await self._begin_scans(connection):
             self.result.unchanged = True
             raise _Undone
+        if self.seen.moves:
+            await self._scans.find_moved(connection, frozenset(self.seen.shown))
         items = formats.items(self.spool, self.seen.format_name)
         while batch := await asyncio.to_thread(self._rows, items):
             await self._write(connection, batch)
@@ -175,18 +177,18 @@ class _Report:
     def _rows(self, items: Iterator[Item]) -> list[tuple[Item, Row | Rejected]]:
         """Map the next items; none at the end of the report."""
         mapped: list[tuple[Item, Row | Rejected]] = []
-        while not mapped:
-            read = list(islice(items, _BATCH))
-            if not read:
+        began = self.spool.position
+        for taken, item in enumerate(items, 1):
+            if isinstance(item, Tool):
+                continue
+            if isinstance(item, Finding | Rule):
+                self._mapper.context = self._context(item.run, self._seen_time(item))
+            mapped += [
+                (item, row) for row in self._mapper.rows(item) if not isinstance(row, Problem)
+            ]
+            whole = taken >= _BATCH or self.spool.position - began >= _BATCH_BYTES
+            if mapped and whole:
                 break
-            for item in read:
-                if isinstance(item, Tool):
-                    continue
-                if isinstance(item, Finding | Rule):
-                    self._mapper.context = self._context(item.run, self._seen_time(item))
-                mapped += [
-                    (item, row) for row in self._mapper.rows(item) if not isinstance(row, Problem)
-                ]
         return mapped
 
     def _seen_time(self, item: Finding | Rule) -> str:

@@ -1,5 +1,6 @@
 """What imports open, close and reopen, and what stays as people decided."""
 
+import json
 from typing import Any
 
 import pytest
@@ -65,6 +66,67 @@ def test_runs_of_several_tools_are_scans_of_their_own(imports: Imports, project:
     tools = {each.tool_name for each in imports.scans(answer)}
     assert tools == {"Scanner", "Second"}
     assert {each.scan_id for each in imports.issues(answer)} == set(answer.scans)
+
+
+def told(path: str, line: str = "abc:1", rule: str = "js/xss", **more: str) -> dict[str, object]:
+    """An issue with a fingerprint of its tool, which does not know the file."""
+    return issue(rule, path, partialFingerprints={"primaryLocationLineHash": line, **more})
+
+
+def test_a_moved_finding_stays_the_same(imports: Imports, project: str) -> None:
+    first = imports.send(sarif(told("old.js"), told("stays.js", "def:1")), project)
+    before = {each.sast_issue.file_path: each for each in imports.issue_records(first)}
+    answer = imports.send(sarif(told("new.js"), told("stays.js", "def:1")), project)
+    assert counts(answer, "sast_issues") == {"moved": 1, "unchanged": 1}
+    after = {each.sast_issue.file_path: each for each in imports.issue_records(answer)}
+    assert after.keys() == {"new.js", "stays.js"}
+    assert after["new.js"].name == before["old.js"].name
+    assert after["new.js"].sast_issue.fingerprint != before["old.js"].sast_issue.fingerprint
+    again = imports.send(sarif(told("new.js"), told("stays.js", "def:1"), n=3), project)
+    assert counts(again, "sast_issues") == {"unchanged": 2}
+
+
+def test_what_people_decided_moves_along(imports: Imports, project: str) -> None:
+    first = imports.send(sarif(told("old.js")), project)
+    (record,) = imports.issue_records(first)
+    imports.findings.TransitionFinding(
+        finding_service_pb2.TransitionFindingRequest(
+            name=record.name,
+            status="SAST_ISSUE_STATUS_RESOLVED",
+            resolution="SAST_RESOLUTION_ACCEPTED",
+            justification="a test",
+        )
+    )
+    answer = imports.send(sarif(told("new.js")), project)
+    (left,) = imports.issues(answer)
+    assert (left.file_path, left.status) == ("new.js", sast_issue_pb2.SAST_ISSUE_STATUS_RESOLVED)
+
+
+def test_an_algorithm_more_or_less_is_no_new_finding(imports: Imports, project: str) -> None:
+    imports.send(sarif(told("a.js")), project)
+    more = imports.send(sarif(told("a.js", a_new_one="xyz")), project)
+    assert counts(more, "sast_issues") == {"moved": 1}
+    less = imports.send(
+        sarif(issue(path="a.js", partialFingerprints={"a_new_one": "xyz"})), project
+    )
+    assert counts(less, "sast_issues") == {"updated": 1}
+
+
+@pytest.mark.parametrize("why", ["shown", "several", "rule", "fixed", "cut"])
+def test_what_may_be_another_finding_is_not_followed(
+    imports: Imports, project: str, why: str
+) -> None:
+    known = [told("old.js"), told("other.js")] if why == "several" else [told("old.js")]
+    imports.send(sarif(*known), project)
+    results = [told("new.js", rule="other" if why == "rule" else "js/xss")]
+    if why == "shown":
+        results.append(told("old.js"))
+    if why == "fixed":
+        imports.send(sarif(), project)
+    content = json.dumps(sarif(*results, n=2)).encode()
+    answer = imports.send(content[:-3] if why == "cut" else content, project)
+    assert counts(answer, "sast_issues")["created"] == 1
+    assert "moved" not in counts(answer, "sast_issues")
 
 
 def test_what_people_decided_stays(imports: Imports, project: str) -> None:

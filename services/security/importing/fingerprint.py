@@ -103,6 +103,14 @@ def base(finding: Finding) -> str:
     return _digest(finding.rule_key, place(finding), _told_by(finding))
 
 
+def short(value: str) -> int:
+    """The first 64 bits of a fingerprint of ours; of any other text, some number."""
+    try:
+        return int(value[:16], 16)
+    except ValueError:
+        return -1
+
+
 class Fingerprints:
     """Fingerprints of one report's findings, in the order of the report.
 
@@ -115,9 +123,9 @@ class Fingerprints:
     def of(self, finding: Finding) -> tuple[Fingerprint, ...]:
         """Ours first, then the tool's own."""
         key = base(finding)
-        short = int(key[:16], 16)
-        ordinal = self._seen[short]
-        self._seen[short] += 1
+        seen = short(key)
+        ordinal = self._seen[seen]
+        self._seen[seen] += 1
         ours = Fingerprint(f"secmesh/v{VERSION}", _digest(key, str(ordinal)))
         return (ours, *(Fingerprint(name, value) for name, value in finding.fingerprints))
 

@@ -9,13 +9,15 @@ MIB = 1024 * 1024
 class Limits:
     """`report_bytes` bounds the upload, `element_bytes` one result, `depth` its nesting,
     `memory_bytes` what is kept in memory before the report goes to a temporary file,
-    `rules` the rules that are remembered while the results are read."""
+    `rules` the rules that are remembered while the results are read, `findings` those whose
+    fingerprints are remembered to tell which known ones moved (8 bytes each, and the set)."""
 
     report_bytes: int = 2048 * MIB
     element_bytes: int = 8 * MIB
     depth: int = 64
     memory_bytes: int = 8 * MIB
     rules: int = 100_000
+    findings: int = 200_000
 
 
 class ReportTooLarge(Exception):

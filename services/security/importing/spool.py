@@ -60,6 +60,11 @@ class Spool:
         """The digest of the bytes as uploaded, in hexadecimal."""
         return self._digest.hexdigest()
 
+    @property
+    def position(self) -> int:
+        """How many of the bytes the reader has taken."""
+        return self._file.tell()
+
     def head(self, size: int = 4) -> bytes:
         """The first bytes as uploaded."""
         self._file.seek(0)
