@@ -15,6 +15,7 @@ from secmesh.security.v1 import (
     finding_service_pb2_grpc,
     import_service_pb2_grpc,
     mfa_service_pb2_grpc,
+    phishing_service_pb2_grpc,
 )
 from services.security.finding_servicer import FindingServicer
 from services.security.findings.guard import FindingGuard
@@ -23,6 +24,8 @@ from services.security.guards import Guards
 from services.security.import_servicer import ImportServicer
 from services.security.mfa.guard import MfaGuard
 from services.security.mfa_servicer import MfaServicer
+from services.security.phishing.guard import PhishingGuard
+from services.security.phishing_servicer import PhishingServicer
 from services.security.settings import SecuritySettings
 from services.security.upkeep import Upkeep
 
@@ -40,7 +43,7 @@ async def build_server(settings: SecuritySettings) -> Server:
     probe = Probe(settings)
 
     def register(target: grpc.aio.Server) -> None:
-        guard = Guards([FindingGuard(catalogue), MfaGuard()])
+        guard = Guards([FindingGuard(catalogue), MfaGuard(), PhishingGuard()])
         RecordServicer(catalogue, store, guard=guard).add_to(target)
         import_service_pb2_grpc.add_ImportServiceServicer_to_server(
             ImportServicer(catalogue, store), target
@@ -50,6 +53,8 @@ async def build_server(settings: SecuritySettings) -> Server:
         finding_service_pb2_grpc.add_FindingServiceServicer_to_server(findings, target)
         mfa = MfaServicer(catalogue, store)
         mfa_service_pb2_grpc.add_MfaServiceServicer_to_server(mfa, target)
+        phishing = PhishingServicer(catalogue, store)
+        phishing_service_pb2_grpc.add_PhishingServiceServicer_to_server(phishing, target)
 
     async def dispose() -> None:
         await upkeep.close()
