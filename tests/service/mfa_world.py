@@ -123,10 +123,10 @@ class Factors:
         return self.world.stub.UpdateRecord(UpdateRecordRequest(record=record))
 
     def log(self, name: str) -> list[Any]:
-        """Give the entries of the audit log about a record, oldest first."""
+        """Give what MfaService wrote into the audit log about a record, oldest first."""
         request = ListRecordsRequest(
             parent=f"tenants/{tenant_of(name)}/iam_audit_logs",
-            filter=f'target_id == "{name.rpartition("/")[2]}"',
+            filter=f'target_id == "{name.rpartition("/")[2]}" && operation.startsWith("mfa.")',
             order_by="event_time",
             page_size=1000,
         )

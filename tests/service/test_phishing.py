@@ -1,7 +1,7 @@
 """Phishing campaigns over one real server on one real PostgreSQL, from launch to numbers."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -96,7 +96,7 @@ class Phishing:
 
 
 @pytest.fixture(scope="module")
-def phishing(factors: Factors) -> Iterator[Phishing]:
+def phishing(factors: Factors) -> Phishing:
     return Phishing(factors.world)
 
 
@@ -331,9 +331,9 @@ def test_no_writer_of_records_undoes_what_happened(
     assert kept.phishing_result.training_assigned
     led.phishing_campaign.status = STATUS.PHISH_CAMPAIGN_STATUS_CANCELED
     phishing.world.stub.UpdateRecord(UpdateRecordRequest(record=led))
-    with pytest.raises(CallRefused) as error:
+    with pytest.raises(CallRefused) as canceled:
         send(stub, record, [(keys[0], SUBMITTED)])
-    assert error.value.metadata["status"] == "PHISH_CAMPAIGN_STATUS_CANCELED"
+    assert canceled.value.metadata["status"] == "PHISH_CAMPAIGN_STATUS_CANCELED"
 
 
 def test_another_tenants_campaign_does_not_exist(phishing: Phishing, stub: Any, team: Any) -> None:

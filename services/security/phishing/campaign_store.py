@@ -1,5 +1,6 @@
 """Campaigns, the people they go to, and their results, as they are kept; all SQL is here."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from mesh.sql.bulk import BulkRows
 from mesh.sql.references import ID
 from mesh.sql.rows import Rows
 from mesh.sql.store import Store
+from mesh.sql.tables import KindTable
 from secmesh.security.v1 import phishing_campaign_pb2 as campaign
 from secmesh.security.v1.phishing_campaign_pb2 import PhishingResult
 from secmesh.security.v1.record_pb2 import Record
@@ -26,6 +28,8 @@ GROUPS = 1000
 """Groups that are counted."""
 _AT_ONCE = 2000
 """Results written at once."""
+_TURN = 100
+"""Results made before other tasks of the process have a turn."""
 _KEY = "recipient_key"
 
 
@@ -119,13 +123,12 @@ class CampaignStore:
         """Add results; people who have one of the same campaign keep it."""
         target = self._store.target(RESULTS)
         for start in range(0, len(bodies), _AT_ONCE):
-            rows = []
+            records = []
             for body in bodies[start : start + _AT_ONCE]:
                 record = Record(name=f"tenants/{tenant}/{RESULTS}/{new_uuid()}")
                 record.phishing_result.CopyFrom(body)
-                self._writer.made(target.kind, record)
-                rows.append(target.codec.row(record))
-            await self._bulk.add(connection, target, rows)
+                records.append(record)
+            await self._bulk.add(connection, target, await self._stamped(target, records))
 
     async def results(
         self, connection: AsyncConnection, name: str, keys: Iterable[str]
@@ -147,12 +150,21 @@ class CampaignStore:
         self, connection: AsyncConnection, name: str, records: Iterable[Any]
     ) -> None:
         """Write results that ``results`` gave anew."""
-        target, rows = self._store.target(RESULTS), []
-        for record in records:
-            self._writer.stamp(target.kind, record)
-            rows.append(target.codec.row(record))
+        target = self._store.target(RESULTS)
+        rows = await self._stamped(target, records)
         if rows:
             await self._bulk.replace(connection, target, tenant_of(name) or "", rows)
+
+    async def _stamped(self, target: KindTable, records: Iterable[Any]) -> list[dict[str, Any]]:
+        """Give the rows of records that are to be written."""
+        rows = []
+        for number, record in enumerate(records, 1):
+            self._writer.stamp(target.kind, record)
+            rows.append(target.codec.row(record))
+            if not number % _TURN:
+                # Other calls are served meanwhile.
+                await asyncio.sleep(0)
+        return rows
 
     async def count(self, connection: AsyncConnection, name: str) -> Any:
         """Count a campaign's results; a row with the fields of ``_counts``."""
