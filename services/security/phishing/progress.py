@@ -30,10 +30,12 @@ def record(result: Any, event: pb.PhishingEvent, moment: int) -> bool:
     if entry in result.timeline:
         return False
     if len(result.timeline) < TIMELINE:
-        entries = sorted([*result.timeline, entry], key=_place)
-        del result.timeline[:]
-        result.timeline.extend(entries)
-        _show_last(result)
+        late = bool(result.timeline) and _place(result.timeline[-1]) > _place(entry)
+        result.timeline.append(entry)
+        if late:
+            result.timeline.sort(key=_place)
+        if entry.source_ip:
+            _show_last(result)
     result.status = max(result.status, status)
     if event.type == pb.PHISHING_EVENT_TYPE_REPORTED:
         result.is_reported = True
