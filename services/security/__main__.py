@@ -16,6 +16,7 @@ from secmesh.security.v1 import (
     import_service_pb2_grpc,
     incident_service_pb2_grpc,
     mfa_service_pb2_grpc,
+    phishing_service_pb2_grpc,
     posture_service_pb2_grpc,
     quality_gate_service_pb2_grpc,
 )
@@ -32,6 +33,8 @@ from services.security.incidents.life import IncidentLife
 from services.security.incidents.overdue import OverdueIncidents
 from services.security.mfa.guard import MfaGuard
 from services.security.mfa_servicer import MfaServicer
+from services.security.phishing.guard import PhishingGuard
+from services.security.phishing_servicer import PhishingServicer
 from services.security.posture.frameworks import Frameworks
 from services.security.posture_servicer import PostureServicer
 from services.security.quality_gate_servicer import QualityGateServicer
@@ -54,7 +57,7 @@ async def build_server(settings: SecuritySettings) -> Server:
     probe = Probe(settings)
 
     def register(target: grpc.aio.Server) -> None:
-        guard = Guards([FindingGuard(catalogue), IncidentGuard(), MfaGuard()])
+        guard = Guards([FindingGuard(catalogue), IncidentGuard(), MfaGuard(), PhishingGuard()])
         RecordServicer(catalogue, store, guard=guard).add_to(target)
         import_service_pb2_grpc.add_ImportServiceServicer_to_server(
             ImportServicer(catalogue, store, life), target
@@ -73,6 +76,8 @@ async def build_server(settings: SecuritySettings) -> Server:
         incident_service_pb2_grpc.add_IncidentServiceServicer_to_server(
             IncidentServicer(store, incidents), target
         )
+        phishing = PhishingServicer(catalogue, store)
+        phishing_service_pb2_grpc.add_PhishingServiceServicer_to_server(phishing, target)
 
     async def dispose() -> None:
         await upkeep.close()

@@ -110,6 +110,25 @@ class MfaDeviceState(Refusal):
         super().__init__(f"{name} cannot do this: it is {status}", metadata={"status": status})
 
 
+class PhishingCampaignState(Refusal):
+    """A campaign that was not launched yet, or that has ended."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_PHISHING_CAMPAIGN_STATE)
+
+    def __init__(self, name: str, status: str) -> None:
+        super().__init__(f"{name} cannot do this: it is {status}", metadata={"status": status})
+
+
+class PhishingTargetsMissing(Refusal):
+    """A campaign that nobody would get; ``group`` is a name that leads nowhere, if that is why."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_PHISHING_TARGETS_MISSING)
+
+    def __init__(self, group: str = "") -> None:
+        problem = f"{group!r} is no team and no department" if group else "it goes to nobody"
+        super().__init__(problem, metadata={"group": group} if group else {})
+
+
 def _retry_after(seconds: int) -> RetryInfo:
     return RetryInfo(retry_delay=Duration(seconds=seconds))
 

@@ -15,6 +15,7 @@ from mesh.records.moments import now
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest, ListRecordsRequest
 from secmesh.security.v1 import mfa_service_pb2 as pb
 from secmesh.security.v1.mfa_service_pb2_grpc import MfaServiceStub
+from secmesh.security.v1.record_write_pb2 import UpdateRecordRequest
 from secmesh_client import connect
 from services.security.mfa import totp
 from tests.databases import security_database
@@ -118,11 +119,14 @@ class Factors:
     def read(self, name: str) -> Any:
         return self.world.stub.GetRecord(GetRecordRequest(name=name))
 
+    def change(self, record: Any) -> Any:
+        return self.world.stub.UpdateRecord(UpdateRecordRequest(record=record))
+
     def log(self, name: str) -> list[Any]:
-        """Give the entries of the audit log about a record, oldest first."""
+        """Give what MfaService wrote into the audit log about a record, oldest first."""
         request = ListRecordsRequest(
             parent=f"tenants/{tenant_of(name)}/iam_audit_logs",
-            filter=f'target_id == "{name.rpartition("/")[2]}"',
+            filter=f'target_id == "{name.rpartition("/")[2]}" && operation.startsWith("mfa.")',
             order_by="event_time",
             page_size=1000,
         )

@@ -22,7 +22,7 @@ from mesh.sql.engine import open_engine
 from mesh.sql.store import TENANT, Store
 from mesh.sql.tables import Tables, create_tables
 from secmesh.security.v1.record_pb2 import Record
-from tests.databases import isolated_database
+from tests.databases import security_database
 from tests.service.security_world import CATALOGUE, KINDS
 
 TABLES = Tables(CATALOGUE, isolated=True)
@@ -60,7 +60,7 @@ class Planner:
 
 @pytest.fixture(scope="module")
 def planner() -> Iterator[Planner]:
-    with isolated_database(18) as access, asyncio.Runner() as runner:
+    with security_database() as access, asyncio.Runner() as runner:
         owner, application = open_engine(access.owner), open_engine(access.application)
         store = Store(application, TABLES, page_key=KEY)
         sent: list[Any] = []
