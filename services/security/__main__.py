@@ -15,6 +15,7 @@ from secmesh.security.v1 import (
     finding_service_pb2_grpc,
     import_service_pb2_grpc,
     incident_service_pb2_grpc,
+    workflow_service_pb2_grpc,
 )
 from services.security.editing import RecordEditor
 from services.security.finding_servicer import FindingServicer
@@ -28,6 +29,9 @@ from services.security.incidents.life import IncidentLife
 from services.security.incidents.overdue import OverdueIncidents
 from services.security.settings import SecuritySettings
 from services.security.upkeep import Upkeep
+from services.security.workflow_servicer import WorkflowServicer
+from services.security.workflows.engine import Workflows
+from services.security.workflows.guard import WorkflowGuard
 
 PACKAGE = "secmesh.security.v1"
 
@@ -41,12 +45,21 @@ async def build_server(settings: SecuritySettings) -> Server:
     editor = RecordEditor(store, catalogue)
     incidents = IncidentLife(store, editor)
     overdue = OverdueIncidents(store, editor, incidents)
-    upkeep = Upkeep(store, timedelta(days=settings.change_days), life, overdue)
+    guard = Guards([FindingGuard(catalogue), IncidentGuard(), WorkflowGuard()])
+    workflows = Workflows(
+        store,
+        catalogue,
+        guard,
+        (life, incidents),
+        editor,
+        lease=timedelta(seconds=settings.workflow_lease_seconds),
+        hosts=settings.workflow_host_set,
+    )
+    upkeep = Upkeep(store, timedelta(days=settings.change_days), life, overdue, workflows)
     upkeep.start()
     probe = Probe(settings)
 
     def register(target: grpc.aio.Server) -> None:
-        guard = Guards([FindingGuard(catalogue), IncidentGuard()])
         RecordServicer(catalogue, store, guard=guard).add_to(target)
         import_service_pb2_grpc.add_ImportServiceServicer_to_server(
             ImportServicer(catalogue, store), target
@@ -56,6 +69,9 @@ async def build_server(settings: SecuritySettings) -> Server:
         finding_service_pb2_grpc.add_FindingServiceServicer_to_server(findings, target)
         incident_service_pb2_grpc.add_IncidentServiceServicer_to_server(
             IncidentServicer(store, incidents), target
+        )
+        workflow_service_pb2_grpc.add_WorkflowServiceServicer_to_server(
+            WorkflowServicer(catalogue, store, editor, workflows), target
         )
 
     async def dispose() -> None:

@@ -18,6 +18,7 @@ from buf.validate import validate_pb2
 from mesh.contract.catalogue import Kind, field_option, is_map, load_catalogue
 from mesh.records.fields import behaves
 from mesh.server.interceptors.validation import violations_of
+from secmesh.security.v1.vocabulary_operation_pb2 import DefinitionStatus
 from services.security.findings.machine import finding_machines
 from tests.service.security_texts import text_of
 
@@ -40,7 +41,8 @@ _LATER = {
     }
     for collection, machine in finding_machines(_CATALOGUE).items()
 }
-"""Statuses that no new finding can have, by field."""
+"""Statuses that no new record can have, by field."""
+_LATER["secmesh.security.v1.Workflow.status"] = {DefinitionStatus.DEFINITION_STATUS_ACTIVE}
 
 
 @dataclass(frozen=True)
