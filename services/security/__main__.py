@@ -19,6 +19,7 @@ from secmesh.security.v1 import (
     phishing_service_pb2_grpc,
     posture_service_pb2_grpc,
     quality_gate_service_pb2_grpc,
+    workflow_service_pb2_grpc,
 )
 from services.security.editing import RecordEditor
 from services.security.finding_servicer import FindingServicer
@@ -41,6 +42,9 @@ from services.security.quality_gate_servicer import QualityGateServicer
 from services.security.seeding.command import add_seed_arguments, run_seed
 from services.security.settings import PACKAGE, SecuritySettings
 from services.security.upkeep import Upkeep
+from services.security.workflow_servicer import WorkflowServicer
+from services.security.workflows.engine import Workflows
+from services.security.workflows.guard import WorkflowGuard
 
 
 async def build_server(settings: SecuritySettings) -> Server:
@@ -52,12 +56,29 @@ async def build_server(settings: SecuritySettings) -> Server:
     editor = RecordEditor(store, catalogue)
     incidents = IncidentLife(store, editor)
     overdue = OverdueIncidents(store, editor, incidents)
-    upkeep = Upkeep(store, timedelta(days=settings.change_days), life, overdue)
+    guard = Guards(
+        [
+            FindingGuard(catalogue),
+            IncidentGuard(),
+            MfaGuard(),
+            PhishingGuard(),
+            WorkflowGuard(),
+        ]
+    )
+    workflows = Workflows(
+        store,
+        catalogue,
+        guard,
+        (life, incidents),
+        editor,
+        lease=timedelta(seconds=settings.workflow_lease_seconds),
+        hosts=settings.workflow_host_set,
+    )
+    upkeep = Upkeep(store, timedelta(days=settings.change_days), life, overdue, workflows)
     upkeep.start()
     probe = Probe(settings)
 
     def register(target: grpc.aio.Server) -> None:
-        guard = Guards([FindingGuard(catalogue), IncidentGuard(), MfaGuard(), PhishingGuard()])
         RecordServicer(catalogue, store, guard=guard).add_to(target)
         import_service_pb2_grpc.add_ImportServiceServicer_to_server(
             ImportServicer(catalogue, store, life), target
@@ -78,6 +99,9 @@ async def build_server(settings: SecuritySettings) -> Server:
         )
         phishing = PhishingServicer(catalogue, store)
         phishing_service_pb2_grpc.add_PhishingServiceServicer_to_server(phishing, target)
+        workflow_service_pb2_grpc.add_WorkflowServiceServicer_to_server(
+            WorkflowServicer(catalogue, store, editor, workflows), target
+        )
 
     async def dispose() -> None:
         await upkeep.close()

@@ -140,3 +140,42 @@ class EscalationExhausted(Refusal):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} is as urgent as it can be", metadata={"resource": name})
+
+
+class WorkflowInvalid(Refusal):
+    """A workflow that cannot run as it is."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_WORKFLOW_INVALID)
+
+    def __init__(self, step: str, problem: str) -> None:
+        where = f"step {step}: " if step else ""
+        super().__init__(f"{where}{problem}", metadata={"step": step, "problem": problem})
+
+
+class WorkflowInactive(Refusal):
+    """A workflow that is not active."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_WORKFLOW_INACTIVE)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is not active", metadata={"resource": name})
+
+
+class ExecutionState(Refusal):
+    """A run of which something is asked that it is not ready for."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_EXECUTION_STATE)
+
+    def __init__(self, name: str, status: str, problem: str) -> None:
+        super().__init__(
+            f"{name} is {status}: {problem}", metadata={"resource": name, "status": status}
+        )
+
+
+class ApproverRefused(Refusal):
+    """Somebody who is not asked, or has answered."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_APPROVER_REFUSED)
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: the caller {problem}", metadata={"path": path})

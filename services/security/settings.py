@@ -53,6 +53,17 @@ class SecuritySettings(ServiceSettings):
         le=86_400,
         description="age at which a connection is replaced before its next use",
     )
+    workflow_lease_seconds: float = Field(
+        30,
+        ge=1,
+        le=600,
+        description="time after which another process goes on with a run whose process is gone",
+    )
+    workflow_hosts: str = Field(
+        "",
+        description="hosts as name:port, separated by commas, that steps of workflows may call "
+        "though they are not public, by http too",
+    )
     debug: bool = Field(
         False,
         validation_alias=AliasChoices("DEBUG", f"{PREFIX}DEBUG"),
@@ -67,6 +78,11 @@ class SecuritySettings(ServiceSettings):
             for name in ("debug", "DEBUG", f"{PREFIX}DEBUG")
         )
         return {"log_level": "DEBUG", **values} if debugs else values
+
+    @property
+    def workflow_host_set(self) -> frozenset[str]:
+        """The hosts of ``workflow_hosts``."""
+        return frozenset(filter(None, (each.strip() for each in self.workflow_hosts.split(","))))
 
     @property
     def pool(self) -> Pool:

@@ -1,6 +1,7 @@
 """What time does to the store: parts of logs are made and dropped, old changes forgotten.
 
-Risks whose acceptance ended are reopened, incidents that wait too long escalated.
+Risks whose acceptance ended are reopened, incidents that wait too long escalated, and
+workflows run.
 """
 
 import logging
@@ -14,6 +15,7 @@ from services.security.findings.acceptances import Acceptances
 from services.security.findings.life import FindingLife
 from services.security.incidents.overdue import OverdueIncidents
 from services.security.recurring import Recurring
+from services.security.workflows.engine import Workflows
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,11 +24,17 @@ class Upkeep:
     """Looks after the store of one process, as the owner of its tables."""
 
     def __init__(
-        self, store: Store, keep_changes: timedelta, life: FindingLife, overdue: OverdueIncidents
+        self,
+        store: Store,
+        keep_changes: timedelta,
+        life: FindingLife,
+        overdue: OverdueIncidents,
+        workflows: Workflows,
     ) -> None:
         self._store = store
         self._parts = PartitionSchedule(store)
         self._forgetting = Forgetting(ChangeFeed(store), keep_changes)
+        self._workflows = workflows
         self._acceptances = Acceptances(store, life)
         self._overdue = Recurring("incidents escalated", overdue.look, timedelta(minutes=1))
 
@@ -39,6 +47,7 @@ class Upkeep:
         self._forgetting.start()
         self._acceptances.start()
         self._overdue.start()
+        self._workflows.start()
 
     async def close(self) -> None:
         """Stop; what one transaction has not committed is not done."""
@@ -46,3 +55,4 @@ class Upkeep:
         await self._forgetting.close()
         await self._acceptances.close()
         await self._overdue.close()
+        await self._workflows.close()

@@ -18,6 +18,7 @@ from buf.validate import validate_pb2
 from mesh.contract.catalogue import Kind, field_option, is_map, load_catalogue
 from mesh.records.fields import behaves
 from mesh.server.interceptors.validation import violations_of
+from secmesh.security.v1.vocabulary_operation_pb2 import DefinitionStatus
 from services.security.findings.machine import finding_machines
 from services.security.mfa.guard import WITHHELD
 from tests.service.security_texts import text_of
@@ -45,6 +46,7 @@ _LATER = {
     for collection, fields in WITHHELD.items()
     for name, values in fields.items()
 }
+_LATER["secmesh.security.v1.Workflow.status"] = {DefinitionStatus.DEFINITION_STATUS_ACTIVE}
 """Values that no new record can have, by field; none: the field cannot be set."""
 
 

@@ -1,0 +1,1 @@
+"""Workflows that run: plans, the runs that follow them, what starts them."""

@@ -1,0 +1,135 @@
+"""One passage through a run: until it ends, or until nothing can be done for a while."""
+
+import contextlib
+from typing import Any
+
+from mesh.cel.expression import ExpressionFailed
+from mesh.errors import Refusal
+from secmesh.security.v1.vocabulary_operation_pb2 import ExecutionStatus
+from secmesh.security.v1.workflow_pb2 import WorkflowTrigger
+from secmesh.security.v1.workflow_run_pb2 import WorkflowRun, WorkflowStepRun
+from services.security.editing import RecordEditor, act_as
+from services.security.findings.due import moment_of
+from services.security.workflows.actions import Actions, Tools
+from services.security.workflows.closing import Ending, close_run, tell_others
+from services.security.workflows.interpreter import (
+    Interpreter,
+    StepFailed,
+    Suspended,
+    ended_operations,
+    sooner,
+)
+from services.security.workflows.journal import (
+    Journal,
+    RunCanceled,
+    RunTimedOut,
+)
+from services.security.workflows.json_values import from_struct
+from services.security.workflows.operations import OPERATIONS, Authority
+from services.security.workflows.plan import stored_plan
+from services.security.workflows.runs import EXECUTIONS, LeaseLost
+
+
+class Passage:
+    """Goes through runs that this process has leased."""
+
+    def __init__(self, tools: Tools, editor: RecordEditor) -> None:
+        self._tools = tools
+        self._runs = tools.runs
+        self._editor = editor
+
+    async def go(self, run: WorkflowRun) -> None:
+        """Carry on a run; LeaseLost if another process took it over."""
+        journal = Journal(self._runs, self._editor, run)
+        await journal.read()
+        stored = await self._runs.plan(None, run.plan)
+        plan = stored_plan(stored.content)
+        record: Any = await self._tools.records.store.get(EXECUTIONS, journal.execution)
+        body = record.workflow_execution
+        tenant = run.name.split("/")[1]
+        authority = Authority(tenant, journal.actor, frozenset(stored.permissions))
+        variables = {
+            "input": from_struct(body.input),
+            "execution": journal.execution,
+            "trigger": {
+                "type": WorkflowTrigger.Name(body.trigger_type).removeprefix("WORKFLOW_TRIGGER_"),
+                "ref": body.trigger_ref,
+                "incident": body.incident_id,
+            },
+        }
+        actions = Actions(self._tools, authority)
+        interpreter = Interpreter(journal, plan, variables, actions.act)
+        try:
+            await self._through(journal, interpreter)
+        except Suspended as waits:
+            deadline = moment_of(run, "deadline") if run.HasField("deadline") else None
+            await self._pause(journal, sooner(waits.wake, deadline))
+        except StepFailed as failure:
+            problem = str(failure)
+            if failure.compensate:
+                problem += await self._undo(interpreter, authority)
+            await self._finish(journal, ExecutionStatus.EXECUTION_STATUS_FAILED, problem)
+        except ExpressionFailed as error:
+            failed = ExecutionStatus.EXECUTION_STATUS_FAILED
+            await self._finish(journal, failed, f"output {error}")
+        except RunTimedOut:
+            late = ExecutionStatus.EXECUTION_STATUS_TIMED_OUT
+            await self._finish(journal, late, "it took longer than its workflow allows")
+        except RunCanceled:
+            await self._finish(journal, ExecutionStatus.EXECUTION_STATUS_CANCELED, "")
+
+    async def _through(self, journal: Journal, interpreter: Interpreter) -> None:
+        async with journal.writing():
+            # Whether it may go on at all.
+            pass
+        await interpreter.go()
+        output = interpreter.outputs()
+        await self._finish(journal, ExecutionStatus.EXECUTION_STATUS_SUCCEEDED, "", output)
+
+    async def leave(self, run: WorkflowRun) -> None:
+        """Give a run back to whichever process takes it next."""
+        with contextlib.suppress(LeaseLost, Refusal):
+            async with self._runs.store.transaction() as connection:
+                held = await self._runs.hold(connection, run.name)
+                self._runs.give_back(held, self._runs.clock())
+                await self._runs.save(connection, held)
+
+    async def _pause(self, journal: Journal, wake: int | None) -> None:
+        async with self._runs.store.transaction() as connection:
+            await act_as(connection, journal.actor)
+            held = await self._runs.hold(connection, journal.run.name)
+            self._runs.give_back(held, wake)
+            await self._runs.save(connection, held)
+            await journal.show(connection, status=ExecutionStatus.EXECUTION_STATUS_WAITING)
+
+    async def _finish(
+        self, journal: Journal, status: Any, problem: str, output: Any = None
+    ) -> None:
+        async with self._runs.store.transaction() as connection:
+            await act_as(connection, journal.actor)
+            held = await self._runs.hold(connection, journal.run.name)
+            await close_run(
+                self._tools, self._editor, connection, held, Ending(status, problem, output)
+            )
+        await tell_others(self._tools, journal.run)
+
+    async def _undo(self, interpreter: Interpreter, authority: Authority) -> str:
+        """Undo what was done, the last first; give what could not be, for the error."""
+        left = ""
+        for step in ended_operations(interpreter.journal.steps):
+            node = interpreter.plan.node_at(step.path)
+            operation = OPERATIONS.get(getattr(node.config, "operation", ""))
+            if operation is None or operation.undo is None:
+                continue
+            async with interpreter.journal.writing() as connection:
+                try:
+                    async with connection.begin_nested():
+                        await operation.undo(
+                            self._tools.records, connection, authority, from_struct(step.result)
+                        )
+                except Refusal as error:
+                    left += f"; {step.path} could not be undone: {error.message}"
+                else:
+                    state = WorkflowStepRun.STATE_COMPENSATED
+                    await interpreter.journal.write(connection, step, state)
+        return left
