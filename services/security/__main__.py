@@ -12,11 +12,16 @@ from mesh.server.deployable import Deployable, Probe, close_store, end_process, 
 from mesh.server.serve import Server
 from mesh.sql.answers import Answers
 from secmesh.security.v1 import (
+    analytics_service_pb2_grpc,
     finding_service_pb2_grpc,
     import_service_pb2_grpc,
     posture_service_pb2_grpc,
     quality_gate_service_pb2_grpc,
 )
+from services.security.analytics.dashboards import Dashboards
+from services.security.analytics.metrics import Metrics
+from services.security.analytics.widgets import Widgets
+from services.security.analytics_servicer import AnalyticsServicer
 from services.security.finding_servicer import FindingServicer
 from services.security.findings.guard import FindingGuard
 from services.security.findings.life import FindingLife
@@ -37,7 +42,8 @@ async def build_server(settings: SecuritySettings) -> Server:
     verifier = TokenVerifier(settings.key_set, settings.issuer, settings.audience)
     store = await open_store(settings, catalogue, isolated=True)
     life = FindingLife(store, catalogue)
-    upkeep = Upkeep(store, timedelta(days=settings.change_days), life)
+    metrics = Metrics(store, catalogue, Dashboards(store, Widgets(store, catalogue)))
+    upkeep = Upkeep(store, timedelta(days=settings.change_days), life, metrics)
     upkeep.start()
     probe = Probe(settings)
 
@@ -54,6 +60,9 @@ async def build_server(settings: SecuritySettings) -> Server:
         )
         posture_service_pb2_grpc.add_PostureServiceServicer_to_server(
             PostureServicer(catalogue, Frameworks(store, catalogue)), target
+        )
+        analytics_service_pb2_grpc.add_AnalyticsServiceServicer_to_server(
+            AnalyticsServicer(catalogue, store, metrics), target
         )
 
     async def dispose() -> None:

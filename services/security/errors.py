@@ -77,3 +77,24 @@ class ScanNotCurrent(Refusal):
             f"{scan} is not the last complete scan of its tool and branch",
             metadata={"scan": scan},
         )
+
+
+class ReportTooLarge(Refusal):
+    """A report that would not fit into a document."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_REPORT_TOO_LARGE)
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(f"the report would have more than {limit}", metadata={"limit": limit})
+
+
+class DocumentFormatUnsupported(Refusal):
+    """A format that the contract names and that cannot be made."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_DOCUMENT_FORMAT_UNSUPPORTED)
+
+    def __init__(self, format_name: str) -> None:
+        super().__init__(
+            f"documents of the format {format_name} cannot be made",
+            metadata={"format": format_name},
+        )

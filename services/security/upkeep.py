@@ -1,6 +1,6 @@
 """What time does to the store: parts of logs are made and dropped, old changes forgotten.
 
-Risks whose acceptance ended are reopened.
+Risks whose acceptance ended are reopened, and dashboards measured.
 """
 
 import logging
@@ -10,6 +10,8 @@ from mesh.sql.changes import ChangeFeed
 from mesh.sql.forgetting import Forgetting
 from mesh.sql.partition_schedule import PartitionSchedule
 from mesh.sql.store import Store
+from services.security.analytics.metric_schedule import MetricSchedule
+from services.security.analytics.metrics import Metrics
 from services.security.findings.acceptances import Acceptances
 from services.security.findings.life import FindingLife
 
@@ -19,11 +21,14 @@ _LOG = logging.getLogger(__name__)
 class Upkeep:
     """Looks after the store of one process, as the owner of its tables."""
 
-    def __init__(self, store: Store, keep_changes: timedelta, life: FindingLife) -> None:
+    def __init__(
+        self, store: Store, keep_changes: timedelta, life: FindingLife, metrics: Metrics
+    ) -> None:
         self._store = store
         self._parts = PartitionSchedule(store)
         self._forgetting = Forgetting(ChangeFeed(store), keep_changes)
         self._acceptances = Acceptances(store, life)
+        self._metrics = MetricSchedule(store, metrics)
 
     def start(self) -> None:
         """Begin; a process that knows no owner leaves it to one that does, and says so."""
@@ -33,9 +38,11 @@ class Upkeep:
         self._parts.start()
         self._forgetting.start()
         self._acceptances.start()
+        self._metrics.start()
 
     async def close(self) -> None:
         """Stop; what one transaction has not committed is not done."""
         await self._parts.close()
         await self._forgetting.close()
         await self._acceptances.close()
+        await self._metrics.close()

@@ -38,6 +38,7 @@ class World:
 
     address: str
     keys: Path
+    access: Access
     channels: list[grpc.Channel] = field(default_factory=list)
     _shared: dict[str, Any] = field(default_factory=dict)
 
@@ -182,7 +183,7 @@ def served(access: Access, home: Path) -> Iterator[World]:
         assert process.stdout is not None
         word, _, rest = process.stdout.readline().partition(" ")
         assert word == "LISTENING", (home / "log").read_text()
-        world = World(json.loads(rest)["address"], home / "keys")
+        world = World(json.loads(rest)["address"], home / "keys", access)
         yield world
         world.close()
     finally:
