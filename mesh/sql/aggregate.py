@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from google.protobuf.descriptor import FieldDescriptor
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.errors import FieldInvalid
 from mesh.sql.buckets import Unit, span_start
@@ -49,6 +50,8 @@ class Question:
     measures: Sequence[Measure]
     filter: str = ""
     read_time: int | None = None
+    conditions: Sequence[sa.ColumnElement[bool]] = ()
+    """What else rows must meet, beside the filter."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,16 @@ def check_measure(measure: Measure, path: str) -> None:
         raise FieldInvalid.of(path, f"{field.name} has no {measure.function.value}")
 
 
-async def aggregate(store: Store, collection: str, tenant: str, question: Question) -> list[Group]:
+async def aggregate(
+    store: Store,
+    collection: str,
+    tenant: str,
+    question: Question,
+    connection: AsyncConnection | None = None,
+) -> list[Group]:
     """Compute the groups, in the order of their keys, absent ones first.
 
+    With ``connection`` from what its snapshot shows.
     FieldInvalid if there are more than MAX_GROUPS; FilterInvalid.
     """
     target = store.target(collection)
@@ -93,6 +103,7 @@ async def aggregate(store: Store, collection: str, tenant: str, question: Questi
     statement = statement.with_only_columns(*keys, *labelled)
     if question.filter:
         statement = statement.where(store.condition(target, question.filter))
+    statement = statement.where(*question.conditions)
     if keys:
         # By place, so that no database has to see that two expressions are one.
         places: list[sa.ColumnElement[Any]] = [
@@ -100,7 +111,7 @@ async def aggregate(store: Store, collection: str, tenant: str, question: Questi
         ]
         statement = statement.group_by(*places)
         statement = statement.order_by(*(place.asc().nulls_first() for place in places))
-    rows = await store.fetch(statement.limit(MAX_GROUPS + 1))
+    rows = await store.fetch(statement.limit(MAX_GROUPS + 1), connection)
     if len(rows) > MAX_GROUPS:
         raise FieldInvalid.of("group_by", f"makes more than {MAX_GROUPS} groups")
     return [_group(row, len(keys), question.measures, parts) for row in rows]

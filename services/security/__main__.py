@@ -11,7 +11,11 @@ from mesh.records.watch_servicer import WatchServicer
 from mesh.server.deployable import Command, Deployable, Probe, close_store, end_process, open_store
 from mesh.server.serve import Server
 from mesh.sql.answers import Answers
+from mesh.sql.changes import ChangeFeed
+from mesh.sql.forgetting import Forgetting
+from mesh.sql.partition_schedule import PartitionSchedule
 from secmesh.security.v1 import (
+    analytics_service_pb2_grpc,
     finding_service_pb2_grpc,
     import_service_pb2_grpc,
     incident_service_pb2_grpc,
@@ -21,8 +25,14 @@ from secmesh.security.v1 import (
     quality_gate_service_pb2_grpc,
     workflow_service_pb2_grpc,
 )
+from services.security.analytics.dashboards import Dashboards
+from services.security.analytics.metric_schedule import MetricSchedule
+from services.security.analytics.metrics import Metrics
+from services.security.analytics.widgets import Widgets
+from services.security.analytics_servicer import AnalyticsServicer
 from services.security.editing import RecordEditor
 from services.security.finding_servicer import FindingServicer
+from services.security.findings.acceptances import Acceptances
 from services.security.findings.guard import FindingGuard
 from services.security.findings.life import FindingLife
 from services.security.gates.gates import Gates
@@ -39,6 +49,7 @@ from services.security.phishing_servicer import PhishingServicer
 from services.security.posture.frameworks import Frameworks
 from services.security.posture_servicer import PostureServicer
 from services.security.quality_gate_servicer import QualityGateServicer
+from services.security.recurring import Recurring
 from services.security.seeding.command import add_seed_arguments, run_seed
 from services.security.settings import PACKAGE, SecuritySettings
 from services.security.upkeep import Upkeep
@@ -74,7 +85,17 @@ async def build_server(settings: SecuritySettings) -> Server:
         lease=timedelta(seconds=settings.workflow_lease_seconds),
         hosts=settings.workflow_host_set,
     )
-    upkeep = Upkeep(store, timedelta(days=settings.change_days), life, overdue, workflows)
+    metrics = Metrics(store, catalogue, Dashboards(store, Widgets(store, catalogue)))
+    forgetting = Forgetting(ChangeFeed(store), timedelta(days=settings.change_days))
+    works = (
+        PartitionSchedule(store),
+        forgetting,
+        Acceptances(store, life),
+        Recurring("incidents escalated", overdue.look, timedelta(minutes=1)),
+        MetricSchedule(store, metrics),
+        workflows,
+    )
+    upkeep = Upkeep(store, works)
     upkeep.start()
     probe = Probe(settings)
 
@@ -101,6 +122,9 @@ async def build_server(settings: SecuritySettings) -> Server:
         phishing_service_pb2_grpc.add_PhishingServiceServicer_to_server(phishing, target)
         workflow_service_pb2_grpc.add_WorkflowServiceServicer_to_server(
             WorkflowServicer(catalogue, store, editor, workflows), target
+        )
+        analytics_service_pb2_grpc.add_AnalyticsServiceServicer_to_server(
+            AnalyticsServicer(catalogue, store, metrics), target
         )
 
     async def dispose() -> None:

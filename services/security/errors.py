@@ -179,3 +179,24 @@ class ApproverRefused(Refusal):
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path}: the caller {problem}", metadata={"path": path})
+
+
+class ReportTooLarge(Refusal):
+    """A report that would not fit into a document."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_REPORT_TOO_LARGE)
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(f"the report would have more than {limit}", metadata={"limit": limit})
+
+
+class DocumentFormatUnsupported(Refusal):
+    """A format that the contract names and that cannot be made."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_DOCUMENT_FORMAT_UNSUPPORTED)
+
+    def __init__(self, format_name: str) -> None:
+        super().__init__(
+            f"documents of the format {format_name} cannot be made",
+            metadata={"format": format_name},
+        )

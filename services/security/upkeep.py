@@ -1,58 +1,41 @@
-"""What time does to the store: parts of logs are made and dropped, old changes forgotten.
-
-Risks whose acceptance ended are reopened, incidents that wait too long escalated, and
-workflows run.
-"""
+"""What the service does by itself, without being called."""
 
 import logging
-from datetime import timedelta
+from collections.abc import Sequence
+from typing import Protocol
 
-from mesh.sql.changes import ChangeFeed
-from mesh.sql.forgetting import Forgetting
-from mesh.sql.partition_schedule import PartitionSchedule
 from mesh.sql.store import Store
-from services.security.findings.acceptances import Acceptances
-from services.security.findings.life import FindingLife
-from services.security.incidents.overdue import OverdueIncidents
-from services.security.recurring import Recurring
-from services.security.workflows.engine import Workflows
 
 _LOG = logging.getLogger(__name__)
+
+
+class Work(Protocol):
+    """Something done again and again until it is closed."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    async def close(self) -> None:
+        """Stop; what one transaction has not committed is not done."""
 
 
 class Upkeep:
     """Looks after the store of one process, as the owner of its tables."""
 
-    def __init__(
-        self,
-        store: Store,
-        keep_changes: timedelta,
-        life: FindingLife,
-        overdue: OverdueIncidents,
-        workflows: Workflows,
-    ) -> None:
+    def __init__(self, store: Store, works: Sequence[Work]) -> None:
         self._store = store
-        self._parts = PartitionSchedule(store)
-        self._forgetting = Forgetting(ChangeFeed(store), keep_changes)
-        self._workflows = workflows
-        self._acceptances = Acceptances(store, life)
-        self._overdue = Recurring("incidents escalated", overdue.look, timedelta(minutes=1))
+        self._works = tuple(works)
 
     def start(self) -> None:
         """Begin; a process that knows no owner leaves it to one that does, and says so."""
         if not self._store.has_owner:
             _LOG.warning("DATABASE_MIGRATE_URL is not set: another process must look after logs")
             return
-        self._parts.start()
-        self._forgetting.start()
-        self._acceptances.start()
-        self._overdue.start()
-        self._workflows.start()
+        for work in self._works:
+            work.start()
 
     async def close(self) -> None:
-        """Stop; what one transaction has not committed is not done."""
-        await self._parts.close()
-        await self._forgetting.close()
-        await self._acceptances.close()
-        await self._overdue.close()
-        await self._workflows.close()
+        """Stop all; what one transaction has not committed is not done."""
+        if self._store.has_owner:
+            for work in self._works:
+                await work.close()

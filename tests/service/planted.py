@@ -39,6 +39,8 @@ class Plants:
 
     def write(self) -> None:
         """Write what was planned, in its order."""
+        if not self._waiting:
+            return
         request = BatchWriteRecordsRequest(parent=self.parent)
         for create in self._waiting:
             request.writes.add(create=create)

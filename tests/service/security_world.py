@@ -38,6 +38,7 @@ class World:
 
     address: str
     keys: Path
+    access: Access
     pid: int = 0
     """Of the serving process."""
     channels: list[grpc.Channel] = field(default_factory=list)
@@ -184,7 +185,8 @@ def served(access: Access, home: Path) -> Iterator[World]:
         assert process.stdout is not None
         word, _, rest = process.stdout.readline().partition(" ")
         assert word == "LISTENING", (home / "log").read_text()
-        world = World(json.loads(rest)["address"], home / "keys", process.pid)
+        address = json.loads(rest)["address"]
+        world = World(address, home / "keys", access, process.pid)
         yield world
         world.close()
     finally:

@@ -23,7 +23,7 @@ from services.security.posture.roll_up import (
 
 MAX_POINTS = 100
 _ASSESSMENTS, _JUDGED, _WRONG = "compliance_assessments", "security_compliance", "misconfigurations"
-_FIRST_TWO: tuple[sa.ColumnElement[Any], ...] = (sa.literal_column("1"), sa.literal_column("2"))
+_FIRST_TWO: tuple[Any, ...] = (sa.literal_column("1"), sa.literal_column("2"))
 """Columns of a SELECT by their places: two parameters are never one expression."""
 _STATES = {
     ComplianceAssessment.TARGET_STATE_SATISFIED: COMPLIANT,

@@ -1,0 +1,1 @@
+"""Dashboards, metrics and reports, computed from records as they are."""

@@ -1,0 +1,143 @@
+"""Reports: documents made from records, and what is kept of them."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import Message
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mesh.contract.catalogue import Catalogue
+from mesh.contract.names import tenant_of
+from mesh.errors import FieldInvalid, ResourceNotFound
+from mesh.records.moments import Clock, now
+from mesh.records.writing import RecordWriter
+from mesh.sql.rows import Rows
+from mesh.sql.store import Store
+from secmesh.security.v1.vocabulary_pb2 import DocumentFormat, ReportStatus
+from services.security.analytics.dashboards import Dashboards
+from services.security.analytics.documents import FORMATS, Report, Table
+from services.security.analytics.limits import Limits
+from services.security.analytics.listing import Listing, scalar_value
+from services.security.analytics.widgets import COUNT, Widgets
+from services.security.errors import DocumentFormatUnsupported, ReportTooLarge
+from services.security.findings.due import moment_of, set_moment
+
+REPORTS = "analytics_reports"
+MAX_BYTES = 3 * 1024 * 1024
+_START, _END = "period_start_time", "period_end_time"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A document that was made, and the report as it is then."""
+
+    record: Message
+    document: bytes
+    media_type: str
+
+
+class Reports:
+    """Makes the documents of reports."""
+
+    def __init__(
+        self, store: Store, catalogue: Catalogue, widgets: Widgets, clock: Clock = now
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._dashboards = Dashboards(store, widgets, clock)
+        self._listing = Listing(store, widgets)
+        self._rows = Rows(store)
+        self._writer = RecordWriter(store, catalogue.record_kinds, clock)
+
+    async def generate(self, name: str, *, keep: bool) -> Made:
+        """Make a document, whole or not at all; without ``keep`` the report stays as it was.
+
+        DocumentFormatUnsupported, ReportTooLarge, ResourceNotFound, and what the report's
+        query or a widget of its dashboard is refused for.
+        """
+        async with self._store.connection() as connection:
+            record: Any = await self._store.get(REPORTS, name, connection=connection)
+            body, moment = record.analytics_report, self._clock()
+            form = FORMATS.get(body.format)
+            if form is None:
+                word = DocumentFormat.Name(body.format).removeprefix("DOCUMENT_FORMAT_")
+                raise DocumentFormatUnsupported(word)
+            report = await self._report(connection, tenant_of(name) or "", body)
+        document = form.write(report)
+        if len(document) > MAX_BYTES:
+            raise ReportTooLarge(f"{MAX_BYTES} bytes")
+        rows = sum(len(table.rows) for table in report.tables)
+        made = {"row_count": rows, "sha256": hashlib.sha256(document).hexdigest()}
+        if keep:
+            record = await self._keep(name, made, moment)
+        else:
+            _tell(record.analytics_report, made, moment)
+        return Made(record, document, form.media_type)
+
+    async def _report(self, connection: AsyncConnection, tenant: str, body: Any) -> Report:
+        limits = Limits(
+            since=moment_of(body, _START) if body.HasField(_START) else None,
+            until=moment_of(body, _END) if body.HasField(_END) else None,
+            parameters=dict(body.parameters),
+        )
+        title = _filled(body.name, limits)
+        tables = []
+        if body.query.record_type:
+            tables.append(await self._listing.table(connection, tenant, title, body.query, limits))
+        if body.dashboard_id:
+            tables += await self._printed(connection, body.dashboard_id, limits)
+        if not tables:
+            problem = "must be set, or a dashboard be named"
+            raise FieldInvalid.of("query.record_type", problem, "REQUIRED")
+        return Report(title, _shown(body, _START), _shown(body, _END), tables)
+
+    async def _printed(
+        self, connection: AsyncConnection, dashboard: str, limits: Limits
+    ) -> list[Table]:
+        """Give the widgets of a dashboard as tables; the first that is refused refuses all."""
+        body, tables = await self._dashboards.body(connection, dashboard), []
+        async for shown in self._dashboards.shown(connection, dashboard, body, limits):
+            if shown.refusal is not None:
+                raise shown.refusal
+            widget = shown.widget
+            rows = [
+                [scalar_value(each) for each in (*point.keys, point.value)]
+                for point in shown.points.points
+            ]
+            columns = [*widget.group_by, widget.metric or COUNT]
+            tables.append(Table(widget.title or widget.key, columns, rows))
+        return tables
+
+    async def _keep(self, name: str, made: dict[str, Any], moment: int) -> Message:
+        """Write what a report says of its document, and give it; ResourceNotFound."""
+        target = self._store.target(REPORTS)
+        async with self._store.transaction() as connection:
+            old: Any = await self._rows.find(connection, target, name)
+            if old is None:
+                raise ResourceNotFound(name)
+            new = type(old)()
+            new.CopyFrom(old)
+            _tell(new.analytics_report, made, moment)
+            await self._rows.replace(connection, target, new, self._writer.stamp(target.kind, new))
+            shown: Message = target.codec.message(target.codec.row(new))
+            return shown
+
+
+def _tell(body: Any, made: dict[str, Any], moment: int) -> None:
+    for field, value in made.items():
+        setattr(body, field, value)
+    body.status = ReportStatus.REPORT_STATUS_READY
+    body.ClearField("error_message")
+    set_moment(body, "generate_time", moment)
+
+
+def _filled(text: str, limits: Limits) -> str:
+    """Put parameters into a title, where `{name}` stands for one."""
+    for name, value in limits.parameters.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
+
+
+def _shown(body: Any, field: str) -> str:
+    return str(getattr(body, field).ToJsonString()) if body.HasField(field) else ""
