@@ -164,8 +164,8 @@ def test_runs_of_a_process_that_dies_are_carried_on_and_nothing_is_done_twice(
     executions = [world.run(name) for _ in range(3)]
     until(lambda: any(len(world.steps(each)) > 3 for each in executions))
     living = [each for each in world.processes if each.popen.poll() is None]
-    for each in living:
-        each.kill()
+    for process in living:
+        process.kill()
     world.begin()
     for each in executions:
         world.ended(each)

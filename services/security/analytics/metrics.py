@@ -1,7 +1,7 @@
 """Values of widgets, kept over time in `analytics_metrics`."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +10,12 @@ import orjson
 from mesh.contract.catalogue import Catalogue
 from mesh.contract.names import tenant_of
 from mesh.errors import FieldInvalid
+from mesh.identifiers import new_uuid
+from mesh.records.ingest import ChunkWriter
+from mesh.records.ingest_item import NEW, Item, identify
+from mesh.records.ingest_keys import Keys
 from mesh.records.moments import Clock, now
+from mesh.records.writing import RecordWriter
 from mesh.sql.store import Store
 from secmesh.records.v1.aggregate_pb2 import Scalar
 from secmesh.security.v1 import analytics_service_pb2 as pb
@@ -18,7 +23,6 @@ from secmesh.security.v1.record_pb2 import Record
 from secmesh.security.v1.vocabulary_pb2 import MetricType, SourceModule, TrendPeriod
 from services.security.analytics.dashboards import Dashboards, Shown, error_of
 from services.security.findings.due import set_moment
-from services.security.import_store import Draft, Fate, ReportStore
 
 METRICS = "analytics_metrics"
 _BLOCK = 100
@@ -73,7 +77,7 @@ class Metrics:
         """Measure a dashboard; ResourceNotFound."""
         moment = self._clock()
         period = period or TrendPeriod.TREND_PERIOD_DAY
-        answer, drafts = pb.RecordMetricsResponse(), []
+        answer, records = pb.RecordMetricsResponse(), list[Any]()
         start = period_start(period, moment)
         set_moment(answer, "period_start_time", start)
         async with self._store.connection(tenant_of(name)) as connection:
@@ -86,25 +90,29 @@ class Metrics:
                         break
                     record.analytics_metric.period = period
                     set_moment(record.analytics_metric, "period_start_time", start)
-                    drafts.append(Draft(record))
+                    records.append(record)
                 if problem:
                     answer.problems.add(widget=shown.widget.key, error=error_of(problem))
-        await self._write(name, moment, drafts, answer)
+        await self._write(name, moment, records, answer)
         return answer
 
     async def _write(
-        self, name: str, moment: int, drafts: list[Draft], answer: pb.RecordMetricsResponse
+        self, name: str, moment: int, records: Sequence[Any], answer: pb.RecordMetricsResponse
     ) -> None:
         """Write the values, found again by their natural key."""
-        tenant = tenant_of(name) or ""
-        records = ReportStore(self._store, self._catalogue, tenant, moment)
-        async with self._store.shared_transaction(tenant) as connection:
-            await records.write(connection, METRICS, drafts)
-        for draft in drafts:
-            if draft.error is not None:
-                raise draft.error
-        answer.created = sum(draft.fate is Fate.CREATED for draft in drafts)
-        answer.replaced = len(drafts) - answer.created
+        tenant, target = tenant_of(name) or "", self._store.target(METRICS)
+        writer = RecordWriter(self._store, self._catalogue.record_kinds, lambda: moment)
+        keys = Keys(target.kind, writer.hashed)
+        items = [Item(number, record, target) for number, record in enumerate(records, start=1)]
+        for item in items:
+            identify(item, keys, tenant)
+        async with self._store.shared_transaction(tenant):
+            await ChunkWriter(self._store, writer, tenant, new_uuid()).write(items)
+        for item in items:
+            if item.error is not None:
+                raise item.error
+        answer.created = sum(item.outcome == NEW for item in items)
+        answer.replaced = len(items) - answer.created
 
     def _records(self, body: Any, shown: Shown) -> Iterator[Any]:
         """Make a record of each point that has a value; None for what is no number."""

@@ -23,10 +23,14 @@ class PhishingGuard:
     New records may say anything: campaigns that ended elsewhere are brought along whole.
     """
 
+    def concerns(self, kind: Kind) -> bool:
+        """Tell whether records of a kind are campaigns or their results."""
+        return kind.collection in (CAMPAIGNS, RESULTS)
+
     def settle(self, kind: Kind, old: Message | None, new: Message) -> None:
         """Refuse a step back in a result, and another course of a launched campaign."""
         field = kind.body_field or ""
-        if old is None or kind.collection not in (CAMPAIGNS, RESULTS) or not new.HasField(field):
+        if old is None or not new.HasField(field):
             return
         before, body = getattr(old, field), getattr(new, field)
         changed = _led(before, body) if kind.collection == CAMPAIGNS else _undone(before, body)

@@ -19,6 +19,10 @@ _TOLD = ("status", "workflow_id", "execution_key", "workflow_version", "input", 
 class WorkflowGuard:
     """Lets no workflow become active unchecked, and nobody rewrite what a run did."""
 
+    def concerns(self, kind: Kind) -> bool:
+        """Tell whether records of a kind are workflows or their runs."""
+        return kind.collection in (WORKFLOWS, EXECUTIONS)
+
     def settle(self, kind: Kind, old: Message | None, new: Message) -> None:
         """Raises TransitionRefused, FieldInvalid."""
         if kind.collection == WORKFLOWS:
