@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
@@ -51,6 +51,18 @@ Settings = TypeVar("Settings", bound=ServiceSettings)
 
 
 @dataclass(frozen=True)
+class Command:
+    """A command of one service, beside those that all have."""
+
+    name: str
+    purpose: str
+    """What it does, in the list of commands."""
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[Any, argparse.Namespace], Coroutine[Any, Any, int]]
+    """Takes the settings and the arguments, and gives the exit code."""
+
+
+@dataclass(frozen=True)
 class Deployable(Generic[Settings]):
     """What makes one service differ from another on the command line."""
 
@@ -65,11 +77,17 @@ class Deployable(Generic[Settings]):
     """Puts the service together, ready to start."""
     isolated: bool = False
     """Whether PostgreSQL itself keeps tenants apart (``mesh.sql.isolation``)."""
+    commands: Sequence[Command] = ()
+    """What it can do beside serving."""
 
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Run a command and give its exit code: 0 done, 1 failed, 2 wrong usage."""
         arguments = self._parser().parse_args(argv)
-        command = {"serve": self._serve, "migrate": self._migrate}[arguments.command]
+        run: Mapping[str, Callable[[Any, argparse.Namespace], Coroutine[Any, Any, int]]] = {
+            "serve": self._serve,
+            "migrate": self._migrate,
+            **{command.name: command.run for command in self.commands},
+        }
         try:
             settings = self.settings()
         except ValidationError as error:
@@ -80,11 +98,10 @@ class Deployable(Generic[Settings]):
         if wants_tracing():
             enable_tracing(self.module.rpartition(".")[2])
         try:
-            asyncio.run(command(settings, arguments))
+            return asyncio.run(run[arguments.command](settings, arguments))
         except (*_FAILURES, OSError) as error:
             sys.stderr.write(f"{error}\n")
             return 1
-        return 0
 
     def _parser(self) -> argparse.ArgumentParser:
         """Make the command line, whose every --help lists the settings."""
@@ -101,18 +118,22 @@ class Deployable(Generic[Settings]):
             "migrate", help="bring the database to what the contract says", **shown
         )
         add_migrate_arguments(schema)
+        for command in self.commands:
+            own = commands.add_parser(command.name, help=command.purpose, **shown)
+            command.add_arguments(own)
         return parser
 
-    async def _serve(self, settings: Settings, _arguments: argparse.Namespace) -> None:
+    async def _serve(self, settings: Settings, _arguments: argparse.Namespace) -> int:
         """Serve until a signal, then drain."""
         if settings.workers > 1:
             await self._serve_by_workers(settings)
-            return
+            return 0
         with kept_for_good():
             server = await self.build_server(settings)
         if settings.share_port:
             end_with_parent()
         await server.run_until_signal()
+        return 0
 
     async def _serve_by_workers(self, settings: Settings) -> None:
         """Serve by several processes, which share the port and the key of page tokens."""
@@ -128,7 +149,7 @@ class Deployable(Generic[Settings]):
         workers = Workers(settings, command, prefix, {f"{prefix}PAGE_KEY": page_key})
         await workers.run_until_signal()
 
-    async def _migrate(self, settings: Settings, arguments: argparse.Namespace) -> None:
+    async def _migrate(self, settings: Settings, arguments: argparse.Namespace) -> int:
         """Bring the database to what the contract says, or show what that would take."""
         application = open_database(settings)
         engine = open_owner(settings) or application
@@ -139,6 +160,7 @@ class Deployable(Generic[Settings]):
         finally:
             await application.dispose()
             await engine.dispose()
+        return 0
 
 
 def open_database(settings: ServiceSettings) -> AsyncEngine:

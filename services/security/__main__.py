@@ -1,4 +1,4 @@
-"""The security service: ``python -m services.security serve|migrate``."""
+"""The security service: ``python -m services.security serve|migrate|verify-audit``."""
 
 from datetime import timedelta
 
@@ -12,6 +12,7 @@ from mesh.server.deployable import Deployable, Probe, close_store, end_process, 
 from mesh.server.serve import Server
 from mesh.sql.answers import Answers
 from secmesh.security.v1 import finding_service_pb2_grpc, import_service_pb2_grpc
+from services.security.audit.command import VERIFY_AUDIT
 from services.security.finding_servicer import FindingServicer
 from services.security.findings.guard import FindingGuard
 from services.security.findings.life import FindingLife
@@ -59,6 +60,7 @@ SECURITY = Deployable(
     settings=SecuritySettings,
     build_server=build_server,
     isolated=True,
+    commands=(VERIFY_AUDIT,),
 )
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What time does to the store: parts of logs are made and dropped, old changes forgotten.
 
-Risks whose acceptance ended are reopened.
+Risks whose acceptance ended are reopened, and changes get their entries in the audit log.
 """
 
 import logging
@@ -10,6 +10,9 @@ from mesh.sql.changes import ChangeFeed
 from mesh.sql.forgetting import Forgetting
 from mesh.sql.partition_schedule import PartitionSchedule
 from mesh.sql.store import Store
+from services.security.audit.chain import Chain
+from services.security.audit.leaving import Departures
+from services.security.audit.schedule import ChainSchedule
 from services.security.findings.acceptances import Acceptances
 from services.security.findings.life import FindingLife
 
@@ -21,8 +24,11 @@ class Upkeep:
 
     def __init__(self, store: Store, keep_changes: timedelta, life: FindingLife) -> None:
         self._store = store
+        Departures(store).attend()
         self._parts = PartitionSchedule(store)
-        self._forgetting = Forgetting(ChangeFeed(store), keep_changes)
+        chain = Chain(store)
+        self._chaining = ChainSchedule(chain)
+        self._forgetting = Forgetting(ChangeFeed(store), keep_changes, read=chain.place)
         self._acceptances = Acceptances(store, life)
 
     def start(self) -> None:
@@ -33,9 +39,11 @@ class Upkeep:
         self._parts.start()
         self._forgetting.start()
         self._acceptances.start()
+        self._chaining.start()
 
     async def close(self) -> None:
         """Stop; what one transaction has not committed is not done."""
         await self._parts.close()
         await self._forgetting.close()
         await self._acceptances.close()
+        await self._chaining.close()

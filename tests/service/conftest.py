@@ -9,11 +9,13 @@ import pytest
 from cli.sample.account import populate
 from mesh.embedded.aws import AwsEndpoint
 from mesh.embedded.aws_faults import Faults
+from mesh.embedded.postgres import Access
 from tests.databases import NEWEST, SQLITE, empty_database
+from tests.service.audit_world import prepared_database
 from tests.service.collect_world import World, world
 from tests.service.compliance_served import served
 
-__all__ = ["aws", "collecting", "database", "faults", "served"]
+__all__ = ["aws", "collecting", "database", "faults", "security_database", "served"]
 
 
 @pytest.fixture(params=[SQLITE, NEWEST])
@@ -23,6 +25,13 @@ def database(
     """The URL of an empty database: versions of PostgreSQL differ in the store's own tests."""
     with empty_database(request.param, tmp_path_factory) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def security_database() -> Iterator[Access]:
+    """A database with the tables of the security service: each test has a tenant of its own."""
+    with prepared_database() as access:
+        yield access
 
 
 @pytest.fixture(scope="session")
