@@ -249,13 +249,13 @@ class KindReadOnly(Refusal):
 
 
 class KindAppendOnly(Refusal):
-    """An update of what is a fact about a moment."""
+    """An update of what is a fact about a moment, or its deletion where it must stay."""
 
     reason = common(error_reason_pb2.ERROR_REASON_KIND_APPEND_ONLY)
 
-    def __init__(self, collection: str) -> None:
+    def __init__(self, collection: str, never: str = "updated") -> None:
         super().__init__(
-            f"{collection} are created and never updated", metadata={"collection": collection}
+            f"{collection} are created and never {never}", metadata={"collection": collection}
         )
 
 
@@ -300,6 +300,18 @@ class RevisionGone(Refusal):
         super().__init__(
             f"the changes after revision {revision} are not kept; list the records again",
             metadata={"revision": revision},
+        )
+
+
+class ReadTimeGone(Refusal):
+    """A moment in the past since which changes were forgotten."""
+
+    reason = common(error_reason_pb2.ERROR_REASON_READ_TIME_GONE)
+
+    def __init__(self, earliest: str) -> None:
+        super().__init__(
+            f"changes since that moment are not kept; the earliest that can be read is {earliest}",
+            metadata={"earliest": earliest},
         )
 
 

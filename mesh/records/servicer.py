@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from mesh.contract.catalogue import Catalogue, CatalogueError
 from mesh.contract.names import collection_of, tenant_of
-from mesh.errors import KindUnknown
+from mesh.errors import FieldInvalid, KindUnknown
 from mesh.records.aggregation import answer_of, question_of
 from mesh.records.expansion import Expansion
 from mesh.records.ingest_servicer import IngestServicer
@@ -111,6 +111,9 @@ class RecordServicer:
         """Give one page of records; see ``Store.page`` and ``Expansion`` for what is refused."""
         target = self._target(request.parent)
         mask = ReadMask(target, request.read_mask.paths)
+        read_time = self._read_time(request)
+        if request.expand and read_time is not None:
+            raise FieldInvalid.of("expand", "shows records as they are, not as they were")
         expansion = Expansion(self._store, target, request) if request.expand else None
         async with self._store.connection() as connection:
             page = await self._store.page(
@@ -121,7 +124,7 @@ class RecordServicer:
                 page_size=request.page_size,
                 page_token=request.page_token,
                 columns=mask.columns,
-                read_time=self._read_time(request),
+                read_time=read_time,
                 connection=connection,
             )
             expanded = await expansion.of(page.items, connection) if expansion else None

@@ -43,6 +43,7 @@ from mesh.sql.rows import Rows
 from mesh.sql.store import Store
 from mesh.sql.tables import KindTable
 from mesh.sql.values import timestamp_parts
+from secmesh.options.v1 import kind_pb2
 
 _ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 RECORD = "record"
@@ -142,8 +143,10 @@ class RecordWriter:
         return None if content_of(kind, new) == content_of(kind, old) else new
 
     async def delete(self, connection: AsyncConnection, request: Any) -> None:
-        """Delete a record; ResourceNotFound unless ``allow_missing``."""
+        """Delete a record; ResourceNotFound unless ``allow_missing``, KindAppendOnly."""
         target = self.writable(request.name)
+        if target.kind.option.rights != kind_pb2.RIGHTS_UNSPECIFIED:
+            raise KindAppendOnly(target.kind.collection, "deleted")
         old = await self._rows.find(connection, target, request.name)
         if old is not None:
             _require_etag(old, request.etag)

@@ -4,13 +4,14 @@ from enum import IntEnum
 
 import sqlalchemy as sa
 
+from mesh.sql.references import DATABASE
 from mesh.sql.types import Timestamp, id_type
 
 CHANGES, FLOORS = "record_changes", "record_change_floors"
 """No collection of a contract may have these names."""
 TENANT, TRANSACTION, SEQUENCE = "tenant_id", "transaction_id", "sequence"
 COLLECTION, RECORD, CHANGE, TIME = "collection", "record_id", "change", "change_time"
-ACTOR, BEFORE, AFTER = "actor", "before", "after"
+ACTOR, REQUEST, BEFORE, AFTER = "actor", "request_id", "before", "after"
 
 
 class Change(IntEnum):
@@ -41,16 +42,27 @@ def change_tables(metadata: sa.MetaData) -> tuple[sa.Table, sa.Table]:
         sa.Column(CHANGE, sa.SmallInteger(), nullable=False),
         sa.Column(TIME, Timestamp(), nullable=False),
         sa.Column(ACTOR, sa.Text()),
+        sa.Column(REQUEST, sa.Text()),
         sa.Column(BEFORE, sa.Text()),
         sa.Column(AFTER, sa.Text()),
         sa.PrimaryKeyConstraint(TENANT, TRANSACTION, SEQUENCE),
     )
+    # What was written since a moment is in few blocks; of any other index each write would pay.
+    since = sa.Index(
+        f"ix_{CHANGES}_{TIME}",
+        changes.c[TIME],
+        postgresql_using="brin",
+        info={DATABASE: "postgresql"},
+    )
+    since.ddl_if(dialect="postgresql")
     floors = sa.Table(
         FLOORS,
         metadata,
         sa.Column(TENANT, id_type(), nullable=False),
         sa.Column(TRANSACTION, sa.BigInteger(), nullable=False),
         sa.Column(SEQUENCE, sa.BigInteger(), nullable=False),
+        # The latest of what was forgotten: since then every change is known.
+        sa.Column(TIME, Timestamp()),
         sa.PrimaryKeyConstraint(TENANT),
     )
     return changes, floors

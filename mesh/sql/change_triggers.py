@@ -24,6 +24,7 @@ from mesh.sql.change_table import (
     COLLECTION,
     FLOORS,
     RECORD,
+    REQUEST,
     SEQUENCE,
     TENANT,
     TIME,
@@ -32,6 +33,7 @@ from mesh.sql.change_table import (
 )
 from mesh.sql.codec import Codec
 from mesh.sql.settings import ACTING, SILENT
+from mesh.sql.settings import REQUEST as CALLING
 from mesh.sql.triggers import Maker, Trigger
 
 CHANNEL = "secmesh_record_changes"
@@ -39,7 +41,7 @@ CHANNEL = "secmesh_record_changes"
 _NOW = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000"
 _TARGET = (
     f"INSERT INTO {CHANGES} ({TENANT}, {TRANSACTION}, {COLLECTION}, {RECORD}, "
-    f"{CHANGE}, {TIME}, {ACTOR}, {BEFORE}, {AFTER})"
+    f"{CHANGE}, {TIME}, {ACTOR}, {REQUEST}, {BEFORE}, {AFTER})"
 )
 Named = Callable[..., str]
 
@@ -144,7 +146,8 @@ END
         return (
             f"{_TARGET} SELECT {row}.tenant_id, pg_current_xact_id()::text::bigint, "
             f"'{self.kind.collection}', {row}.id, {change}, statement_timestamp(), "
-            f"NULLIF(current_setting('{ACTING}', true), ''), {before}, {after}"
+            f"NULLIF(current_setting('{ACTING}', true), ''), "
+            f"NULLIF(current_setting('{CALLING}', true), ''), {before}, {after}"
         )
 
     def _json(self, row: str) -> str:
@@ -199,7 +202,7 @@ class _Sqlite(_Text):
         text = (
             f'CREATE TRIGGER "{name}" AFTER {event} ON "{self.table.name}"{condition} BEGIN '
             f"{target} VALUES ({row}.tenant_id, 0, {_next(row)}, '{self.kind.collection}', "
-            f"{row}.id, {change}, {_NOW}, NULL, {before}, {after}); END"
+            f"{row}.id, {change}, {_NOW}, NULL, NULL, {before}, {after}); END"
         )
         return Trigger(name, self.table.name, text)
 

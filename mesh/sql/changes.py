@@ -146,10 +146,13 @@ class ChangeFeed:
                     return found
                 found.append(tenant)
 
-    async def forget(self, tenant: str, oldest: int, limit: int = FORGOTTEN) -> int:
+    async def forget(
+        self, tenant: str, oldest: int, limit: int = FORGOTTEN, last: Revision | None = None
+    ) -> int:
         """Remove a tenant's first changes as far as they are older than a moment, some at once.
 
-        Gives how many; the place after them is kept, before which no watch can begin.
+        ``last`` is the last change that may go. Gives how many went; the place after them is
+        kept, before which no watch can begin.
         """
         columns, floors = self._changes.c, self._floors
         first = (
@@ -159,19 +162,25 @@ class ChangeFeed:
             .limit(limit)
         )
         if self._store.database == dialect.POSTGRESQL:
-            first = first.where(columns[TRANSACTION] < _oldest_running())
+            first = first.where(columns[TRANSACTION] < oldest_running())
+        if last is not None:
+            first = first.where(sa.not_(after_place(self._changes, last)))
         async with self._store.transaction(tenant) as connection:
             rows = await self._store.fetch(first, connection)
             old = list(takewhile(lambda row: getattr(row, TIME) < oldest, rows))
             if not old:
                 return 0
-            last = _place(old[-1])
-            place = sa.tuple_(columns[TRANSACTION], columns[SEQUENCE])
+            end = _place(old[-1])
+            latest = max(getattr(row, TIME) for row in old)
             gone = sa.delete(self._changes).where(
-                columns[TENANT] == tenant,
-                place <= sa.tuple_(sa.literal(last.transaction), sa.literal(last.sequence)),
+                columns[TENANT] == tenant, sa.not_(after_place(self._changes, end))
             )
-            floor = {TENANT: tenant, TRANSACTION: last.transaction, SEQUENCE: last.sequence}
+            known = sa.select(floors.c[TIME]).where(floors.c[TENANT] == tenant)
+            for row in await self._store.fetch(known, connection):
+                # Changes are forgotten in the order of their commits, not of their times.
+                latest = max(latest, row[0] or 0)
+            floor = {TENANT: tenant, TRANSACTION: end.transaction, SEQUENCE: end.sequence}
+            floor[TIME] = latest
             await connection.execute(dialect.upsert(floors, self._store.database), floor)
             await connection.execute(gone)
         return len(old)
@@ -179,7 +188,7 @@ class ChangeFeed:
     def _end(self, tenant: str) -> Sequence[sa.Label[Any]]:
         """Give the place before which all is committed and nothing will come."""
         if self._store.database == dialect.POSTGRESQL:
-            return _oldest_running().label("end0"), sa.literal(0, sa.BigInteger()).label("end1")
+            return oldest_running().label("end0"), sa.literal(0, sa.BigInteger()).label("end1")
         columns = self._changes.c
         last = sa.select(sa.func.max(columns[SEQUENCE])).where(
             columns[TENANT] == tenant, columns[TRANSACTION] == 0
@@ -196,16 +205,12 @@ class ChangeFeed:
         chosen = (TRANSACTION, SEQUENCE, COLLECTION, RECORD, CHANGE, TIME, ACTOR, BEFORE, AFTER)
         later = (
             sa.select(*(columns[name] for name in chosen))
-            .where(columns[TENANT] == tenant)
-            .where(
-                sa.tuple_(columns[TRANSACTION], columns[SEQUENCE])
-                > sa.tuple_(sa.literal(after.transaction), sa.literal(after.sequence))
-            )
+            .where(columns[TENANT] == tenant, after_place(self._changes, after))
             .order_by(columns[TRANSACTION], columns[SEQUENCE])
             .limit(PAGE)
         )
         if self._store.database == dialect.POSTGRESQL:
-            later = later.where(columns[TRANSACTION] < _oldest_running())
+            later = later.where(columns[TRANSACTION] < oldest_running())
         if collections is not None:
             later = later.where(columns[COLLECTION].in_(sorted(collections)))
         rows = later.subquery("later")
@@ -276,7 +281,14 @@ def _place(row: Any) -> Revision:
     return Revision(getattr(row, TRANSACTION), getattr(row, SEQUENCE))
 
 
-def _oldest_running() -> sa.ColumnElement[int]:
+def after_place(changes: sa.Table, place: Revision) -> sa.ColumnElement[bool]:
+    """Give the condition that a change comes after a place."""
+    return sa.tuple_(changes.c[TRANSACTION], changes.c[SEQUENCE]) > sa.tuple_(
+        sa.literal(place.transaction), sa.literal(place.sequence)
+    )
+
+
+def oldest_running() -> sa.ColumnElement[int]:
     """Give the number of the oldest transaction that still runs; all below are over."""
     oldest = sa.func.pg_snapshot_xmin(sa.func.pg_current_snapshot())
     return sa.cast(sa.cast(oldest, sa.Text()), sa.BigInteger())

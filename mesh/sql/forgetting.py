@@ -3,17 +3,21 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from mesh.errors import DependencyUnavailable
-from mesh.sql.changes import ChangeFeed
+from mesh.sql.changes import ChangeFeed, Revision
 
 _LOG = logging.getLogger(__name__)
 _LOOKS, _LONGEST, _SHORTEST = 50, 3600.0, 1.0
 """Looks in the time that changes are kept for, and the seconds between them."""
 _PAUSE = 0.05
 """Seconds between batches, in which others write."""
+
+
+Read = Callable[[str], Awaitable[Revision]]
+"""Gives the last change of a tenant that nobody needs any more."""
 
 
 def _now() -> int:
@@ -24,8 +28,16 @@ def _now() -> int:
 class Forgetting:
     """Looks again and again; processes may do so at once."""
 
-    def __init__(self, feed: ChangeFeed, keep: timedelta, clock: Callable[[], int] = _now) -> None:
+    def __init__(
+        self,
+        feed: ChangeFeed,
+        keep: timedelta,
+        clock: Callable[[], int] = _now,
+        read: Read | None = None,
+    ) -> None:
+        """Keep changes for a time, and those that are still to be ``read`` beyond it."""
         self._feed = feed
+        self._read = read
         self._keep = keep
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
@@ -45,7 +57,8 @@ class Forgetting:
         oldest = self._clock() - self._keep // timedelta(microseconds=1)
         removed = 0
         for tenant in await self._feed.tenants():
-            while count := await self._feed.forget(tenant, oldest):
+            last = await self._read(tenant) if self._read is not None else None
+            while count := await self._feed.forget(tenant, oldest, last=last):
                 removed += count
                 await asyncio.sleep(_PAUSE)
         return removed

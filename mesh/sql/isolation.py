@@ -6,7 +6,7 @@ policy of every table with a tenant compares it with a setting of the transactio
 without that setting sees no row and writes none.
 """
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -16,12 +16,19 @@ from mesh.sql.migration_definitions import plain_dialect
 from mesh.sql.migration_history import HISTORY
 from mesh.sql.postgres import TENANT_SETTING
 from mesh.sql.references import TENANT
-from mesh.sql.settings import ISOLATED
+from mesh.sql.settings import ISOLATED, RIGHTS
+from secmesh.options.v1 import kind_pb2
 
 POLICY = "tenant"
 """What the policy of every table is called."""
 PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
-"""What the application may do with the contract's tables."""
+"""What the application may do with the contract's tables, unless a kind says less."""
+_LOCK = f"UPDATE ({TENANT})"
+"""Rows are locked by who may update some column: row-level security lets this one be as it is."""
+_RIGHTS: Mapping[int, tuple[str, ...]] = {
+    kind_pb2.RIGHTS_APPEND: ("SELECT", "INSERT", _LOCK),
+    kind_pb2.RIGHTS_READ: ("SELECT",),
+}
 # After a transaction that had one the setting is empty, not absent. The subquery is computed
 # once for each statement; a call in its place would be made for each row.
 _CONDITION = f"{TENANT} = (SELECT NULLIF(current_setting('{TENANT_SETTING}', true), ''))"
@@ -42,16 +49,21 @@ _POLICIES = sa.text(
     "FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid "
     "WHERE relnamespace = CAST(current_schema() AS regnamespace) ORDER BY polname"
 )
-_LACKED = sa.text(
+_HELD = sa.text(
     "SELECT relname, privilege FROM pg_class, unnest(CAST(:privileges AS text[])) AS privilege "
     "WHERE relnamespace = CAST(current_schema() AS regnamespace) AND relkind IN ('r', 'p') "
-    "AND NOT has_table_privilege(CAST(:role AS name), pg_class.oid, privilege)"
+    "AND has_table_privilege(CAST(:role AS name), pg_class.oid, privilege) "
+    "UNION ALL SELECT relname, :lock FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid "
+    "WHERE relnamespace = CAST(current_schema() AS regnamespace) AND relkind IN ('r', 'p') "
+    "AND attname = :column AND has_column_privilege("
+    "CAST(:role AS name), pg_class.oid, attname, 'UPDATE')"
 )
 _ROLE = sa.text(
     "SELECT rolsuper, rolbypassrls, has_schema_privilege(oid, current_schema(), 'CREATE') "
     "FROM pg_roles WHERE rolname = current_user"
 )
 _TEMPORARY = sa.text("SELECT has_database_privilege(current_database(), 'TEMPORARY')")
+_USER = sa.text("SELECT CAST(current_user AS text)")
 _SEQUENCES = sa.text(
     "SELECT CAST(CAST(objid AS regclass) AS text) FROM pg_depend "
     "JOIN pg_class ON pg_class.oid = objid WHERE relkind = 'S' AND deptype = 'a' "
@@ -115,17 +127,40 @@ def _policy_differences(
 def _grants(
     connection: sa.Connection, metadata: sa.MetaData, role: str, present: Container[str]
 ) -> Iterator[Difference]:
-    lacked: dict[str, list[str]] = {}
-    asked = {"role": role, "privileges": list(PRIVILEGES)}
-    for table, privilege in connection.execute(_LACKED, asked):
-        lacked.setdefault(table, []).append(privilege)
+    held = _held(connection, role)
     for each in metadata.sorted_tables:
-        missing = lacked.get(each.name, []) if each.name in present else PRIVILEGES
-        if missing:
+        has = held.get(each.name, set()) if each.name in present else set()
+        if excess := [name for name in beyond(each) if name in has]:
+            listed = ", ".join(excess)
+            words = f"keep {role} from what only the owner does to {each.name} ({listed.lower()})"
+            statement = f"REVOKE {listed} ON {_quoted(connection, each.name)} FROM "
+            yield Difference(each.name, words, statement + _quoted(connection, role))
+            # Rights on columns go with those on the table.
+            has -= {*excess, _LOCK} if "UPDATE" in excess else set(excess)
+        if missing := [name for name in rights_on(each) if name not in has]:
             listed = ", ".join(missing)
             words = f"let {role} use {each.name} ({listed.lower()})"
             statement = f"GRANT {listed} ON {_quoted(connection, each.name)} TO "
             yield Difference(each.name, words, statement + _quoted(connection, role))
+
+
+def _held(connection: sa.Connection, role: str) -> Mapping[str, set[str]]:
+    """Give the rights of a role by table."""
+    asked = {"role": role, "privileges": list(PRIVILEGES), "lock": _LOCK, "column": TENANT}
+    held: dict[str, set[str]] = {}
+    for table, privilege in connection.execute(_HELD, asked):
+        held.setdefault(table, set()).add(privilege)
+    return held
+
+
+def rights_on(table: sa.Table) -> Sequence[str]:
+    """Give what the application may do with a table."""
+    return _RIGHTS.get(table.info.get(RIGHTS, kind_pb2.RIGHTS_UNSPECIFIED), PRIVILEGES)
+
+
+def beyond(table: sa.Table) -> Sequence[str]:
+    """Give what the application must not be able to do with a table."""
+    return [name for name in PRIVILEGES if name not in rights_on(table)]
 
 
 def isolate(connection: sa.Connection, metadata: sa.MetaData, role: str | None) -> None:
@@ -188,6 +223,11 @@ def _power(connection: sa.Connection, metadata: sa.MetaData) -> str:
     for row in connection.execute(_TABLES):
         if row.relname in metadata.tables and (row.owned or row.truncated):
             return f"{'owns' if row.owned else 'may truncate'} the table {row.relname}"
+    held = _held(connection, connection.execute(_USER).scalar_one())
+    for table in metadata.sorted_tables:
+        for name in beyond(table):
+            if name in held.get(table.name, ()):
+                return f"may {name.lower()} rows of {table.name}"
     return ""
 
 

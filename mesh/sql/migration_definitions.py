@@ -138,6 +138,7 @@ def _bare(declared: sa.Table) -> sa.Table:
             *(bare.c[column.name] for column in index.columns),
             unique=index.unique,
             postgresql_where=where,
+            postgresql_using=index.dialect_options["postgresql"]["using"],
             postgresql_nulls_not_distinct=index.dialect_options["postgresql"]["nulls_not_distinct"],
         )
     return bare

@@ -72,7 +72,7 @@ def _bare(name: str, target: KindTable) -> str:
     return bare
 
 
-def order_clauses(table: sa.Table, keys: Iterable[OrderKey]) -> list[sa.ColumnElement[Any]]:
+def order_clauses(table: sa.FromClause, keys: Iterable[OrderKey]) -> list[sa.ColumnElement[Any]]:
     """Give the ORDER BY; states where NULL comes, because dialects differ."""
     return [
         table.c[key.column].desc().nulls_last()
@@ -83,7 +83,7 @@ def order_clauses(table: sa.Table, keys: Iterable[OrderKey]) -> list[sa.ColumnEl
 
 
 def after(
-    table: sa.Table, keys: Sequence[OrderKey], values: Sequence[Any]
+    table: sa.FromClause, keys: Sequence[OrderKey], values: Sequence[Any]
 ) -> sa.ColumnElement[bool]:
     """Give the condition that a row comes after the row with these key values."""
     alternatives: list[sa.ColumnElement[bool]] = []
@@ -100,7 +100,7 @@ def after(
     return anywhere_after if start is None else sa.and_(start, anywhere_after)
 
 
-def _start(table: sa.Table, key: OrderKey, value: object) -> sa.ColumnElement[bool] | None:
+def _start(table: sa.FromClause, key: OrderKey, value: object) -> sa.ColumnElement[bool] | None:
     """Give what the rest implies for the first column: an index can seek by it."""
     if value is None or (key.descending and key.optional):
         return None
@@ -110,7 +110,7 @@ def _start(table: sa.Table, key: OrderKey, value: object) -> sa.ColumnElement[bo
 
 
 def _beyond(
-    column: sa.Column[Any], key: OrderKey, value: sa.ColumnElement[Any] | None
+    column: sa.ColumnElement[Any], key: OrderKey, value: sa.ColumnElement[Any] | None
 ) -> sa.ColumnElement[bool] | None:
     """Give the condition that one column lies beyond a value; None if nothing can."""
     if key.descending:

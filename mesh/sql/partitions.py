@@ -10,7 +10,7 @@ too old are deleted in batches.
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -25,6 +25,10 @@ from secmesh.options.v1 import kind_pb2
 
 PARTITION = "partition"
 """Where a table keeps its Partition (``Table.info``)."""
+LEAVING = "leaving"
+"""Where a table keeps who is told, in the same transaction, which rows leave (``Leaving``)."""
+Leaving = Callable[[sa.Connection, sa.FromClause], None]
+"""Takes the rows that are about to leave, with all columns of the log."""
 AHEAD = 2
 """Parts made beyond the present one."""
 BATCH = 1000
@@ -303,6 +307,7 @@ def _drop(connection: sa.Connection, table: sa.Table, name: str) -> bool:
         statements.insert(0, f"DELETE FROM {quote(name)}")  # noqa: S608  # a name from the contract
     try:
         with connection.begin_nested():
+            _tell(connection, table, sa.select(*_part(table, name).c).subquery())
             for statement in statements:
                 connection.exec_driver_sql(statement)
     except sa.exc.IntegrityError:
@@ -314,11 +319,24 @@ def _drop(connection: sa.Connection, table: sa.Table, name: str) -> bool:
 def _delete_old(connection: sa.Connection, table: sa.Table, oldest: datetime) -> int:
     """Delete one batch of rows before a moment that no part takes with it."""
     postgres = connection.dialect.name == POSTGRESQL
-    stored = sa.table(
-        _part_name(table, "default") if postgres else table.name,
-        sa.column(ID, table.c[ID].type),
-    )
+    name = _part_name(table, "default") if postgres else table.name
+    stored = _part(table, name)
     place: sa.ColumnElement[object] = sa.literal_column("ctid" if postgres else "rowid")
     old = stored.c[ID] < first_of(oldest)
-    batch = sa.select(place).select_from(stored).where(old).limit(BATCH)
+    # In an order, so that those who are told of the batch are told of what goes.
+    batch = sa.select(place).select_from(stored).where(old).order_by(stored.c[ID], place)
+    batch = batch.limit(BATCH)
+    if connection.scalar(sa.select(sa.exists(batch))):
+        _tell(connection, table, sa.select(*stored.c).where(place.in_(batch)).subquery())
     return connection.execute(sa.delete(stored).where(place.in_(batch))).rowcount
+
+
+def _part(table: sa.Table, name: str) -> sa.TableClause:
+    """Give a part of a log, or a log itself, by its name."""
+    return sa.table(name, *(sa.column(each.name, each.type) for each in table.c))
+
+
+def _tell(connection: sa.Connection, table: sa.Table, rows: sa.FromClause) -> None:
+    told: Leaving | None = table.info.get(LEAVING)
+    if told is not None:
+        told(connection, rows)

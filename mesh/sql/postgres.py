@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from mesh.server.call import find_current_call
 from mesh.sql.pool import MeasuredPool
-from mesh.sql.settings import ACTING, ACTING_FOR, WRITE, EngineUrlError, Pool
+from mesh.sql.settings import ACTING, ACTING_FOR, REQUEST, WRITE, EngineUrlError, Pool
 
 OLDEST = 15
 """The oldest major version that is supported."""
@@ -103,6 +103,7 @@ def _begin(connection: sa.Connection) -> None:
     if call is not None and call.caller.subject:
         # Who writes is asked by the triggers of the change feed.
         local[ACTING] = call.caller.subject
+        local[REQUEST] = call.request_id
     if tenant := connection.get_execution_options().get(ACTING_FOR):
         local[TENANT_SETTING] = tenant
     if local:

@@ -9,8 +9,12 @@ ACTING_FOR = "secmesh_acting_for"
 
 ISOLATED = "isolated"
 """What the tables of a contract remember together: rows are shown to their tenant alone."""
+RIGHTS = "rights"
+"""What a table remembers of what the application may do with its rows (``options.v1.Rights``)."""
 ACTING = "secmesh.actor"
 """Setting of a transaction in PostgreSQL: who writes, for the change feed."""
+REQUEST = "secmesh.request"
+"""Setting of a transaction in PostgreSQL: the id of the call that writes, for the change feed."""
 SILENT = "secmesh.silent"
 """Setting of a transaction in PostgreSQL whose writes are not announced (a restore)."""
 

@@ -1,7 +1,8 @@
 """The store of one service: every statement begins from the rows of one tenant."""
 
+import contextlib
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -22,6 +23,7 @@ from mesh.sql import engine as dialect
 from mesh.sql.moments import valid_at
 from mesh.sql.order import after, order_clauses, parse_order
 from mesh.sql.paging import Page, PageTokens, page_limit
+from mesh.sql.past import earliest, require_known, rows_at
 from mesh.sql.tables import KindTable, Tables, broken_bound
 from mesh.sql.tenancy import ACTING_FOR
 from mesh.sql.transactions import Transactions
@@ -126,7 +128,8 @@ class Store(Transactions):
     ) -> Message:
         """Give the resource of a name, in its current version; ResourceNotFound if none.
 
-        ``columns`` limits what is read, ``read_time`` (see ``select``) asks for the past.
+        ``columns`` limits what is read. ``read_time`` asks for the past (see ``select``): that
+        of kinds without history is read from the change feed, ReadTimeGone.
         Without ``secrets``, fields of SECRET sensitivity are left out.
         """
         target = self.target(collection)
@@ -135,10 +138,12 @@ class Store(Transactions):
             raise ResourceNotFound(name)
         codec = target.codec
         shown = codec.columns if secrets else codec.public_columns
-        statement = self._under(target, ids, columns or shown, read_time)
+        source = self._source(target, ids[0], read_time)
+        statement = self._under(target, source, ids, columns or shown, read_time)
         if connection is not None and dialect.locks_rows(connection):
             statement = statement.with_for_update()
-        found = await self.messages(collection, statement, connection=connection, secrets=secrets)
+        async with self._reader(source, ids[0], read_time, connection) as reader:
+            found = await self.messages(collection, statement, connection=reader, secrets=secrets)
         if not found:
             raise ResourceNotFound(name)
         return found[0]
@@ -161,8 +166,8 @@ class Store(Transactions):
         ``parent`` is the name before the collection (``tenants/t``, ``tenants/t/syncs/s``)
         or, for records, the collection itself (``tenants/t/iam_users``). Rows that were
         there when the first page was read come exactly once, whatever is added meanwhile.
-        ``read_time`` (see ``select``) lists the past; tokens are bound to it.
-        Raises FilterInvalid, OrderInvalid, PageTokenInvalid, FieldInvalid.
+        ``read_time`` (see ``get``) lists the past; tokens are bound to it.
+        Raises FilterInvalid, OrderInvalid, PageTokenInvalid, FieldInvalid, ReadTimeGone.
         """
         target = self.target(collection)
         ids = _parent_ids(target, parent)
@@ -172,14 +177,16 @@ class Store(Transactions):
         request = (collection, *ids, filter, order_by, moment)
         chosen = list(columns or target.codec.public_columns)
         fetched = [*chosen, *(key.column for key in keys if key.column not in chosen)]
-        statement = self._under(target, ids, fetched, read_time)
+        source = self._source(target, ids[0], read_time)
+        statement = self._under(target, source, ids, fetched, read_time)
         if filter:
-            statement = statement.where(self.condition(target, filter))
+            statement = statement.where(self.condition(target, filter, source))
         if page_token:
             position = self.tokens.read(request, page_token)
-            statement = statement.where(after(target.table, keys, position))
-        statement = statement.order_by(*order_clauses(target.table, keys)).limit(limit + 1)
-        rows = await self.fetch(statement, connection)
+            statement = statement.where(after(source, keys, position))
+        statement = statement.order_by(*order_clauses(source, keys)).limit(limit + 1)
+        async with self._reader(source, ids[0], read_time, connection) as reader:
+            rows = await self.fetch(statement, reader)
         token = ""
         if len(rows) > limit:
             places = [fetched.index(key.column) for key in keys]
@@ -187,21 +194,56 @@ class Store(Transactions):
         decode = target.codec.decoder(chosen)
         return Page([decode(row) for row in rows[:limit]], token)
 
+    def _source(self, target: KindTable, tenant: str, read_time: int | None) -> sa.FromClause:
+        """Give what is read: the table of a kind, or its rows as the change feed tells them."""
+        changes, kind = self.tables.changes, target.kind
+        kept = read_time is None or kind.option.history
+        if kept or changes is None or kind.envelope is None or self.database != dialect.POSTGRESQL:
+            return target.table
+        return rows_at(target, changes[0], tenant, read_time or 0)
+
+    @contextlib.asynccontextmanager
+    async def _reader(
+        self,
+        source: sa.FromClause,
+        tenant: str,
+        read_time: int | None,
+        connection: AsyncConnection | None,
+    ) -> AsyncIterator[AsyncConnection | None]:
+        """Give what to read a source with; ReadTimeGone if changes since then were forgotten."""
+        changes = self.tables.changes
+        if isinstance(source, sa.Table) or changes is None:
+            yield connection
+            return
+        async with contextlib.AsyncExitStack() as stack:
+            # What is known and what is read are of one snapshot.
+            reader = connection or await stack.enter_async_context(self.connection(tenant))
+            for row in await self.fetch(earliest(changes[1], tenant), reader):
+                require_known(read_time or 0, row[0])
+            yield reader
+
     def _under(
         self,
         target: KindTable,
+        source: sa.FromClause,
         ids: Sequence[str],
         columns: Sequence[str],
         read_time: int | None = None,
     ) -> sa.Select[Any]:
         """Select the rows whose names begin with these ids, tenant first."""
-        statement = self.select(target.kind.collection, ids[0], columns, read_time=read_time)
-        return statement.where(*_equal(target.table, target.kind.pattern.columns, ids))
+        if source is target.table:
+            statement = self.select(target.kind.collection, ids[0], columns, read_time=read_time)
+        else:
+            statement = sa.select(*(source.c[name] for name in columns))
+        return statement.where(*_equal(source, target.kind.pattern.columns, ids))
 
-    def condition(self, target: KindTable, expression: str) -> sa.ColumnElement[bool]:
-        """Write a CEL condition over the rows of a kind; FilterInvalid."""
+    def condition(
+        self, target: KindTable, expression: str, source: sa.FromClause | None = None
+    ) -> sa.ColumnElement[bool]:
+        """Write a CEL condition over the rows of a kind, read from its table; FilterInvalid."""
         condition = Environment.of_kind(target.kind).compile(expression)
-        columns = TableColumns(target.table, target.kind, self.dialect)
+        rows = target.table if source is None else source
+        columns = TableColumns(rows, target.kind, self.dialect)
         return condition.to_sql(columns, dialect=self.dialect)
 
     async def insert(
@@ -258,7 +300,7 @@ class Store(Transactions):
 
 
 def _equal(
-    table: sa.Table, columns: Sequence[str], ids: Sequence[str]
+    table: sa.FromClause, columns: Sequence[str], ids: Sequence[str]
 ) -> list[sa.ColumnElement[bool]]:
     """Give the conditions that the first id columns have these values."""
     return [table.c[column] == value for column, value in zip(columns, ids, strict=False)]

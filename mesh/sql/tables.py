@@ -22,7 +22,7 @@ from mesh.sql.isolation import isolate
 from mesh.sql.members import add_members, is_indexed_list, keep_members
 from mesh.sql.partitions import PARTITION, PARTITION_KEY, partition_of, prepare_partitions
 from mesh.sql.references import DATABASE, add_foreign_keys
-from mesh.sql.settings import ISOLATED
+from mesh.sql.settings import ISOLATED, RIGHTS
 from mesh.sql.triggers import declare, prepare_triggers
 from mesh.sql.types import Timestamp, column_type, id_type, is_kept_plain, nullable
 
@@ -139,7 +139,7 @@ def _kind_table(kind: Kind, metadata: sa.MetaData, keys: KeyRing | None) -> Kind
         *(sa.Column(column, id_type(), nullable=False) for column in ids),
         *(_column(field, key=field.name in moments) for field in codec.fields.values()),
         sa.PrimaryKeyConstraint(*ids, *moments),
-        info={PARTITION: partition} if partition else {},
+        info={RIGHTS: kind.option.rights} | ({PARTITION: partition} if partition else {}),
         postgresql_partition_by=PARTITION_KEY if partition else None,
     )
     _add_checks(table, codec)

@@ -138,6 +138,15 @@ class Transactions:
             async with self.owner.connect() as connection:
                 yield connection
 
+    @contextlib.asynccontextmanager
+    async def upkeep(self) -> AsyncIterator[AsyncConnection]:
+        """Write the rows of any tenant in one transaction, as the owner; OwnerMissing."""
+        with dialect.translated():
+            async with self._writer, self.owner.connect() as connection:
+                await connection.execution_options(**{dialect.WRITE: True})
+                async with connection.begin():
+                    yield connection
+
     async def ready(self) -> bool:
         """Tell whether the database answers, for a health check."""
         try:

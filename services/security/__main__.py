@@ -1,4 +1,4 @@
-"""The security service: ``python -m services.security serve|migrate|seed``."""
+"""The security service: ``python -m services.security serve|migrate|seed|verify-audit``."""
 
 from datetime import timedelta
 
@@ -30,6 +30,10 @@ from services.security.analytics.metric_schedule import MetricSchedule
 from services.security.analytics.metrics import Metrics
 from services.security.analytics.widgets import Widgets
 from services.security.analytics_servicer import AnalyticsServicer
+from services.security.audit.chain import Chain
+from services.security.audit.command import VERIFY_AUDIT
+from services.security.audit.leaving import Departures
+from services.security.audit.schedule import ChainSchedule
 from services.security.editing import RecordEditor
 from services.security.finding_servicer import FindingServicer
 from services.security.findings.acceptances import Acceptances
@@ -86,9 +90,13 @@ async def build_server(settings: SecuritySettings) -> Server:
         hosts=settings.workflow_host_set,
     )
     metrics = Metrics(store, catalogue, Dashboards(store, Widgets(store, catalogue)))
-    forgetting = Forgetting(ChangeFeed(store), timedelta(days=settings.change_days))
+    Departures(store).attend()
+    chain = Chain(store)
+    keep_changes = timedelta(days=settings.change_days)
+    forgetting = Forgetting(ChangeFeed(store), keep_changes, read=chain.place)
     works = (
         PartitionSchedule(store),
+        ChainSchedule(chain),
         forgetting,
         Acceptances(store, life),
         Recurring("incidents escalated", overdue.look, timedelta(minutes=1)),
@@ -147,6 +155,7 @@ SECURITY = Deployable(
     isolated=True,
     commands=[
         Command("seed", "fill a tenant with made-up records", add_seed_arguments, run_seed),
+        VERIFY_AUDIT,
     ],
 )
 

@@ -9,6 +9,7 @@ import pytest
 from cli.sample.account import populate
 from mesh.embedded.aws import AwsEndpoint
 from mesh.embedded.aws_faults import Faults
+from mesh.embedded.postgres import Access
 from tests.databases import NEWEST, SQLITE, empty_database, security_database
 from tests.service.collect_world import World, world
 from tests.service.compliance_served import served
@@ -37,6 +38,13 @@ def database(
     """The URL of an empty database: versions of PostgreSQL differ in the store's own tests."""
     with empty_database(request.param, tmp_path_factory) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def audited_database() -> Iterator[Access]:
+    """A database with the tables of the security service: each test has a tenant of its own."""
+    with security_database() as access:
+        yield access
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,75 @@
+"""Entries of the audit log as rows, and the hash that binds each to the one before it.
+
+The hash is SHA-256 (FIPS 180-4) over parts, each after its length in 8 bytes, big-endian: the
+name of this form, the hash before, and the name and value of every column that holds something,
+in the order of the names. Columns without a value are left out, so that a contract may gain some.
+"""
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from mesh.contract.catalogue import field_option
+from mesh.sql.store import Store
+from mesh.sql.types import Json, column_type
+from secmesh.options.v1 import field_pb2
+
+ENTRIES = "iam_audit_logs"
+POSITION, PREVIOUS, HASH = "chain_position", "previous_hash", "entry_hash"
+LEAVE = "audit.leave"
+"""Operation of the entries that tell which others left by age."""
+SYSTEM = "system"
+"""Who did what nobody asked for."""
+_FORM = b"secmesh audit entry 1"
+_EMPTY = ("", "{}", "[]")
+
+
+class EntryForm:
+    """How rows of the audit log are hashed."""
+
+    def __init__(self, store: Store) -> None:
+        target = store.target(ENTRIES)
+        self.columns: Sequence[str] = target.codec.columns
+        """All columns, in the order that they are read in."""
+        self._hashed = sorted(
+            name
+            for name in self.columns
+            if name not in (PREVIOUS, HASH) and not self._may_be_emptied(target.codec.fields, name)
+        )
+        self._json = frozenset(
+            name
+            for name, field in target.codec.fields.items()
+            if isinstance(column_type(field), Json)
+        )
+
+    @staticmethod
+    def _may_be_emptied(fields: Mapping[str, Any], name: str) -> bool:
+        """Tell whether the database empties a column when what it refers to is deleted."""
+        field = fields.get(name)
+        empties = field_pb2.ON_DELETE_SET_NULL
+        return field is not None and field_option(field).on_delete == empties
+
+    def hash(self, previous: str, row: Mapping[str, Any]) -> str:
+        """Give the hash of a row that follows an entry with the hash ``previous``, in hex."""
+        parts = [_FORM, previous.encode()]
+        for name in self._hashed:
+            value = row[name]
+            if value is not None and value not in _EMPTY:
+                parts += (name.encode(), self._bytes(name, value))
+        digest = sha256()
+        for part in parts:
+            digest.update(len(part).to_bytes(8))
+            digest.update(part)
+        return digest.hexdigest()
+
+    def _bytes(self, name: str, value: Any) -> bytes:
+        if isinstance(value, bytes):
+            return b"bytes " + value
+        if name in self._json:
+            # A database writes the same value in its own order.
+            return b"json " + orjson.dumps(orjson.loads(value), option=orjson.OPT_SORT_KEYS)
+        if isinstance(value, str):
+            return b"text " + value.encode()
+        return b"number " + str(int(value)).encode()
