@@ -1,0 +1,151 @@
+"""The parts of the service, put together: what is served, and what is done without being called."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import grpc
+
+from mesh.contract.catalogue import Catalogue
+from mesh.sql.changes import ChangeFeed
+from mesh.sql.forgetting import Forgetting
+from mesh.sql.partition_schedule import PartitionSchedule
+from mesh.sql.store import Store
+from secmesh.security.v1 import (
+    analytics_service_pb2_grpc,
+    finding_service_pb2_grpc,
+    import_service_pb2_grpc,
+    incident_service_pb2_grpc,
+    mfa_service_pb2_grpc,
+    phishing_service_pb2_grpc,
+    posture_service_pb2_grpc,
+    quality_gate_service_pb2_grpc,
+    workflow_service_pb2_grpc,
+)
+from services.security.analytics.dashboards import Dashboards
+from services.security.analytics.metric_schedule import MetricSchedule
+from services.security.analytics.metrics import Metrics
+from services.security.analytics.widgets import Widgets
+from services.security.analytics_servicer import AnalyticsServicer
+from services.security.audit.chain import Chain
+from services.security.audit.leaving import Departures
+from services.security.audit.schedule import ChainSchedule
+from services.security.editing import RecordEditor
+from services.security.finding_servicer import FindingServicer
+from services.security.findings.acceptances import Acceptances
+from services.security.findings.guard import FindingGuard
+from services.security.findings.life import FindingLife
+from services.security.gates.gates import Gates
+from services.security.guards import Guards
+from services.security.import_servicer import ImportServicer
+from services.security.incident_servicer import IncidentServicer
+from services.security.incidents.guard import IncidentGuard
+from services.security.incidents.life import IncidentLife
+from services.security.incidents.overdue import OverdueIncidents
+from services.security.mfa.guard import MfaGuard
+from services.security.mfa_servicer import MfaServicer
+from services.security.phishing.guard import PhishingGuard
+from services.security.phishing_servicer import PhishingServicer
+from services.security.posture.frameworks import Frameworks
+from services.security.posture_servicer import PostureServicer
+from services.security.quality_gate_servicer import QualityGateServicer
+from services.security.recurring import Recurring
+from services.security.settings import SecuritySettings
+from services.security.upkeep import Work
+from services.security.workflow_servicer import WorkflowServicer
+from services.security.workflows.engine import Workflows
+from services.security.workflows.guard import WorkflowGuard
+
+OVERDUE_EVERY = timedelta(minutes=1)
+Servicer = tuple[Callable[[Any, grpc.aio.Server], None], object]
+"""A servicer, and what adds it to a server."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What servicers and works of one process share."""
+
+    store: Store
+    catalogue: Catalogue
+    guard: Guards
+    """Has a say in each write of a record."""
+    editor: RecordEditor
+    findings: FindingLife
+    incidents: IncidentLife
+    workflows: Workflows
+    metrics: Metrics
+
+
+def assemble(settings: SecuritySettings, store: Store, catalogue: Catalogue) -> Parts:
+    """Make the parts of a process."""
+    guard = Guards(
+        [FindingGuard(catalogue), IncidentGuard(), MfaGuard(), PhishingGuard(), WorkflowGuard()]
+    )
+    editor, findings = RecordEditor(store, catalogue), FindingLife(store, catalogue)
+    incidents = IncidentLife(store, editor)
+    workflows = Workflows(
+        store,
+        catalogue,
+        guard,
+        (findings, incidents),
+        editor,
+        lease=timedelta(seconds=settings.workflow_lease_seconds),
+        hosts=settings.workflow_host_set,
+    )
+    metrics = Metrics(store, catalogue, Dashboards(store, Widgets(store, catalogue)))
+    return Parts(store, catalogue, guard, editor, findings, incidents, workflows, metrics)
+
+
+def servicers(parts: Parts) -> Iterator[Servicer]:
+    """Give the services beside RecordService."""
+    store, catalogue = parts.store, parts.catalogue
+    yield (
+        analytics_service_pb2_grpc.add_AnalyticsServiceServicer_to_server,
+        AnalyticsServicer(catalogue, store, parts.metrics),
+    )
+    yield (
+        finding_service_pb2_grpc.add_FindingServiceServicer_to_server,
+        FindingServicer(catalogue, store, parts.findings),
+    )
+    yield (
+        import_service_pb2_grpc.add_ImportServiceServicer_to_server,
+        ImportServicer(catalogue, store, parts.findings),
+    )
+    yield (
+        incident_service_pb2_grpc.add_IncidentServiceServicer_to_server,
+        IncidentServicer(store, parts.incidents),
+    )
+    yield mfa_service_pb2_grpc.add_MfaServiceServicer_to_server, MfaServicer(catalogue, store)
+    yield (
+        phishing_service_pb2_grpc.add_PhishingServiceServicer_to_server,
+        PhishingServicer(catalogue, store),
+    )
+    yield (
+        posture_service_pb2_grpc.add_PostureServiceServicer_to_server,
+        PostureServicer(catalogue, Frameworks(store, catalogue)),
+    )
+    yield (
+        quality_gate_service_pb2_grpc.add_QualityGateServiceServicer_to_server,
+        QualityGateServicer(Gates(store, catalogue)),
+    )
+    yield (
+        workflow_service_pb2_grpc.add_WorkflowServiceServicer_to_server,
+        WorkflowServicer(catalogue, store, parts.editor, parts.workflows),
+    )
+
+
+def works(settings: SecuritySettings, parts: Parts) -> Iterator[Work]:
+    """Give what the owner of the tables does again and again."""
+    store = parts.store
+    Departures(store).attend()
+    chain = Chain(store)
+    yield PartitionSchedule(store)
+    yield ChainSchedule(chain)
+    keep = timedelta(days=settings.change_days)
+    yield Forgetting(ChangeFeed(store), keep, read=chain.place)
+    yield Acceptances(store, parts.findings)
+    overdue = OverdueIncidents(store, parts.editor, parts.incidents)
+    yield Recurring("incidents escalated", overdue.look, OVERDUE_EVERY)
+    yield MetricSchedule(store, parts.metrics)
+    yield parts.workflows
