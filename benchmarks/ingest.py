@@ -21,8 +21,8 @@ import psycopg
 import sqlalchemy as sa
 from psycopg.sql import SQL, Composed, Identifier
 
+from benchmarks.account.cpu import cpu_seconds, family
 from benchmarks.account.processes import started
-from benchmarks.cpu import cpu_seconds, family
 from mesh.embedded.postgres import PostgresServer
 from mesh.identity.keys import create_signing_key, sign_token
 from mesh.sql.postgres import open_postgres

@@ -73,13 +73,18 @@ def _bare(name: str, target: KindTable) -> str:
 
 
 def order_clauses(table: sa.FromClause, keys: Iterable[OrderKey]) -> list[sa.ColumnElement[Any]]:
-    """Give the ORDER BY; states where NULL comes, because dialects differ."""
-    return [
-        table.c[key.column].desc().nulls_last()
-        if key.descending
-        else table.c[key.column].asc().nulls_first()
-        for key in keys
-    ]
+    """Give the ORDER BY; states where NULL comes, because dialects differ.
+
+    Not where there is none: PostgreSQL would not read an index in an order that says more.
+    """
+    return [_clause(table.c[key.column], key) for key in keys]
+
+
+def _clause(column: sa.ColumnElement[Any], key: OrderKey) -> sa.ColumnElement[Any]:
+    ordered = column.desc() if key.descending else column.asc()
+    if not key.optional:
+        return ordered
+    return ordered.nulls_last() if key.descending else ordered.nulls_first()
 
 
 def after(

@@ -163,11 +163,7 @@ def _put_list(name: str, values: list[Any], message: Any) -> None:
     getattr(message, name).extend(values)
 
 
-def _set_seconds(held: Callable[[Any], Any], seconds: int, message: Any) -> None:
-    held(message).seconds = seconds
-
-
-def _change_inner(held: Callable[[Any], Any], change: Callable[[Any], None], message: Any) -> None:
+def _put_within(held: Callable[[Any], Any], change: Callable[[Any], None], message: Any) -> None:
     change(held(message))
 
 
@@ -181,13 +177,13 @@ def _message_variants(field: FieldDescriptor) -> Iterator[Callable[[Any], None]]
 
     if inner.full_name == "google.protobuf.Timestamp":
         for seconds in (0, -(2**40), 2**40):
-            yield partial(_set_seconds, held, seconds)
+            yield partial(_put_within, held, partial(_put, "seconds", seconds))
     elif inner.full_name.startswith("secmesh."):
         yield lambda message: held(message).SetInParent()
         for each in inner.fields:
             if each.message_type is None:
                 for change in variants(each):
-                    yield partial(_change_inner, held, change)
+                    yield partial(_put_within, held, change)
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -53,6 +53,28 @@ async def explained(store: Store, condition: str) -> str:
     return told
 
 
+async def test_a_page_in_the_order_of_ids_is_read_from_the_index_and_not_sorted(
+    store: Store,
+) -> None:
+    sent: list[Any] = []
+
+    def note(_connection: Any, _cursor: Any, sql: str, parameters: Any, *_: Any) -> None:
+        sent.append((f"EXPLAIN {sql}", parameters))
+
+    async with store.connection("acme") as connection:
+        first = await store.page("findings", "tenants/acme", page_size=10, connection=connection)
+        sa.event.listen(connection.sync_connection, "before_cursor_execute", note)
+        token = first.next_page_token
+        await store.page(
+            "findings", "tenants/acme", page_size=10, page_token=token, connection=connection
+        )
+        told = "\n".join((await connection.exec_driver_sql(*sent[-1])).scalars())
+    await store.engine.dispose()
+    assert token
+    assert "findings_pkey" in told, told
+    assert "Sort" not in told, told
+
+
 def test_each_first_field_of_an_index_is_asked() -> None:
     assert first_fields(FINDINGS.table).keys() == FILTERS.keys()
 
