@@ -10,11 +10,15 @@ from cli.sample.account import populate
 from mesh.embedded.aws import AwsEndpoint
 from mesh.embedded.aws_faults import Faults
 from mesh.embedded.postgres import Access
+from mesh.sql.engine import open_engine
+from mesh.sql.store import Store
+from mesh.sql.tables import Tables
 from tests.databases import NEWEST, SQLITE, empty_database, security_database
 from tests.service.collect_world import World, world
 from tests.service.compliance_served import served
 from tests.service.import_world import imports, project
 from tests.service.mfa_world import factors
+from tests.service.security_world import CATALOGUE
 from tests.service.security_world import World as SecurityWorld
 from tests.service.security_world import served as served_security
 
@@ -74,6 +78,15 @@ def analysis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecurityWorld
         served_security(access, tmp_path_factory.mktemp("home")) as made,
     ):
         yield made
+
+
+@pytest.fixture
+async def analysis_store(analysis: SecurityWorld) -> AsyncIterator[Store]:
+    """The served database, as a process that looks after it has it."""
+    engine, owner = open_engine(analysis.access.application), open_engine(analysis.access.owner)
+    yield Store(engine, Tables(CATALOGUE, isolated=True), page_key=b"k" * 32, owner=owner)
+    await engine.dispose()
+    await owner.dispose()
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def test_operators_write_security_records_and_viewers_read_them() -> None:
     reading = {each for each in needed if each.rpartition(".")[2] in ("get", "list")}
     for role, granted in {
         "viewer": reading,
-        "auditor": reading,
+        "auditor": reading | {"security.compliance_frameworks.evaluate"},
         # Whether a risk may stay is the admin's to say, and what passes for a person.
         "operator": {each for each in needed if not each.endswith((".accept", *SECOND_FACTORS))},
         "admin": needed,

@@ -15,11 +15,11 @@ from mesh.server.call import find_current_call
 from mesh.sql.store import Store
 from mesh.sql.types import MICROSECONDS
 from secmesh.security.v1 import analytics_service_pb2 as pb
+from services.security.analytics.dashboard_store import DASHBOARDS
 from services.security.analytics.limits import Limits
 from services.security.analytics.widgets import COUNT, LINE, TYPES, Asked, Widgets
 from services.security.findings.due import set_moment
 
-DASHBOARDS = "analytics_dashboards"
 MAX_POINTS = 1000
 """Points of one widget: more are no picture any more."""
 _DAY = 86_400 * MICROSECONDS

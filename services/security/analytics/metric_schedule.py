@@ -3,18 +3,14 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
-import sqlalchemy as sa
-
+from mesh.contract.names import tenant_of
 from mesh.errors import Refusal, ResourceNotFound
-from mesh.sql.references import ID
-from mesh.sql.store import TENANT, Store
+from mesh.sql.store import Store
 from mesh.sql.tenancy import acting_for
 from secmesh.security.v1.vocabulary_pb2 import TrendPeriod
-from services.security.analytics.dashboards import DASHBOARDS
+from services.security.analytics.dashboard_store import labelled
 from services.security.analytics.metrics import Metrics
 
 LABEL = "record_metrics"
@@ -53,27 +49,14 @@ class MetricSchedule:
     async def look(self) -> int:
         """Measure every dashboard that wants it, of every tenant; give how many values."""
         measured = 0
-        for tenant, dashboard, word in await self._wanted():
-            name = f"tenants/{tenant}/{DASHBOARDS}/{dashboard}"
-            with acting_for(tenant), contextlib.suppress(ResourceNotFound):
+        for name, word in await labelled(self._store, LABEL, PERIODS):
+            with acting_for(tenant_of(name) or ""), contextlib.suppress(ResourceNotFound):
                 answer = await self._metrics.record(name, PERIODS[word])
                 measured += answer.created + answer.replaced
                 for problem in answer.problems:
                     _LOG.warning("%s: a widget was not measured", name)
                     _LOG.debug("%s: %s", problem.widget, problem.error.message)
         return measured
-
-    async def _wanted(self) -> list[tuple[str, str, str]]:
-        columns = self._store.target(DASHBOARDS).table.c
-        word = columns.labels.op("->>", return_type=sa.Text())(sa.literal(LABEL, sa.Text()))
-        statement: sa.Select[Any] = sa.select(columns[TENANT], columns[ID], word).where(
-            word.in_(sorted(PERIODS))
-        )
-        async with self._store.whole() as connection:
-            rows: Sequence[Any] = await self._store.fetch(
-                statement.order_by(columns[TENANT], columns[ID]), connection
-            )
-        return [(str(row[0]), str(row[1]), str(row[2])) for row in rows]
 
     async def _for_ever(self) -> None:
         while True:

@@ -19,9 +19,9 @@ from secmesh.security.v1.vocabulary_detection_pb2 import EnforcementMode
 from services.security.errors import ScanNotCurrent
 from services.security.findings.due import set_moment
 from services.security.findings.machine import finding_machines
-from services.security.gates.measures import Measures, period_of
+from services.security.gates.measure_store import Measures, period_of
 from services.security.gates.metrics import Facts, NotMeasured, value_of
-from services.security.gates.subject import Subject, Subjects
+from services.security.gates.subject_store import Subject, Subjects
 from services.security.gates.verdict import judge, status_of
 
 DEFAULT_BRANCH = "main"

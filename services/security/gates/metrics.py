@@ -1,7 +1,7 @@
 """What metrics of a project are worth, computed from what its records add up to.
 
 Names and formulas are SonarQube's where it has them; ratings count 1 for A to 5 for E. Nothing
-here reads records: see ``measures``.
+here reads records: see ``measure_store``.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -18,7 +18,7 @@ from secmesh.security.v1.record_write_pb2 import CreateRecordRequest
 from secmesh.security.v1.vocabulary_pb2 import ReportStatus, Severity
 from services.security.findings.due import set_moment
 from services.security.findings.machine import finding_machines
-from services.security.posture.judgements import Judgements, Scope
+from services.security.posture.judgement_store import Judgements, Scope
 from services.security.posture.roll_up import COMPLIANT, NOT_APPLICABLE, NOT_ASSESSED, RollUp
 
 REPORTS, POSTURES = "compliance_reports", "cloud_security_posture"

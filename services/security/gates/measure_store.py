@@ -15,7 +15,7 @@ from secmesh.security.v1.sast_settings_pb2 import NewCodePeriod
 from secmesh.security.v1.vocabulary_pb2 import HotspotStatus, ScanStatus
 from services.security.findings.machine import Machine
 from services.security.gates.metrics import NEW, Coverage, Facts, Found, Hotspots, Tally
-from services.security.gates.subject import Scan, Subject, Subjects
+from services.security.gates.subject_store import Scan, Subject, Subjects
 
 _REPORTS = "sast_maintainability_reports"
 _DAY = 86_400 * MICROSECONDS
