@@ -27,6 +27,7 @@ from services.security.incident_servicer import IncidentServicer
 from services.security.incidents.guard import IncidentGuard
 from services.security.incidents.life import IncidentLife
 from services.security.incidents.overdue import OverdueIncidents
+from services.security.incidents.playbooks import Playbooks
 from services.security.settings import SecuritySettings
 from services.security.upkeep import Upkeep
 from services.security.workflow_servicer import WorkflowServicer
@@ -55,6 +56,7 @@ async def build_server(settings: SecuritySettings) -> Server:
         lease=timedelta(seconds=settings.workflow_lease_seconds),
         hosts=settings.workflow_host_set,
     )
+    playbooks = Playbooks(store, editor, catalogue.record_kinds, workflows.starter)
     upkeep = Upkeep(store, timedelta(days=settings.change_days), life, overdue, workflows)
     upkeep.start()
     probe = Probe(settings)
@@ -68,7 +70,7 @@ async def build_server(settings: SecuritySettings) -> Server:
         findings = FindingServicer(catalogue, store, life)
         finding_service_pb2_grpc.add_FindingServiceServicer_to_server(findings, target)
         incident_service_pb2_grpc.add_IncidentServiceServicer_to_server(
-            IncidentServicer(store, incidents), target
+            IncidentServicer(store, incidents, playbooks), target
         )
         workflow_service_pb2_grpc.add_WorkflowServiceServicer_to_server(
             WorkflowServicer(catalogue, store, editor, workflows), target

@@ -100,3 +100,12 @@ class ApproverRefused(Refusal):
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path}: the caller {problem}", metadata={"path": path})
+
+
+class PlaybookRefused(Refusal):
+    """A playbook that cannot be followed in an incident."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_PLAYBOOK_REFUSED)
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name} {problem}", metadata={"resource": name, "problem": problem})

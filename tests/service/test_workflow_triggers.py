@@ -34,7 +34,7 @@ pytestmark = pytest.mark.timeout(180)
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with (
         isolated_database(18) as access,
-        shop(access, tmp_path_factory.mktemp("home")) as made,
+        shop(Shop(access, tmp_path_factory.mktemp("home"))) as made,
     ):
         yield made
 
@@ -167,10 +167,10 @@ def test_runs_of_a_process_that_dies_are_carried_on_and_nothing_is_done_twice(
     for each in living:
         each.kill()
     world.begin()
-    for each in executions:
-        world.ended(each)
-        assert world.status(each) == "SUCCEEDED", world.story(each)
-        assert set(world.states(each).values()) == {"SUCCEEDED"}
+    for execution in executions:
+        world.ended(execution)
+        assert world.status(execution) == "SUCCEEDED", world.story(execution)
+        assert set(world.states(execution).values()) == {"SUCCEEDED"}
     for item in range(count):
         found = world.found("incidents", f'title == "{title}{item}"')
         assert len(found) == len(executions), item

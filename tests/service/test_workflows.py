@@ -24,7 +24,7 @@ from tests.service.workflow_world import TENANT, Shop, noting, shop, until
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with (
         isolated_database(18) as access,
-        shop(access, tmp_path_factory.mktemp("home")) as made,
+        shop(Shop(access, tmp_path_factory.mktemp("home"))) as made,
     ):
         for each in ("ann", "bob"):
             made.create(
