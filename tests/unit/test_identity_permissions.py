@@ -87,8 +87,8 @@ def test_operators_write_security_records_and_viewers_read_them() -> None:
     for role, granted in {
         "viewer": reading,
         "auditor": reading,
-        # Whether a risk may stay is the admin's to say.
-        "operator": {each for each in needed if not each.endswith(".accept")},
+        # Whether a risk may stay is the admin's to say, and what a workflow may do by itself.
+        "operator": {each for each in needed if not each.endswith((".accept", ".activate"))},
         "admin": needed,
         "platform": set(),
     }.items():
