@@ -43,6 +43,7 @@ from services.security.incident_servicer import IncidentServicer
 from services.security.incidents.guard import IncidentGuard
 from services.security.incidents.life import IncidentLife
 from services.security.incidents.overdue import OverdueIncidents
+from services.security.incidents.playbooks import Playbooks
 from services.security.mfa.guard import MfaGuard
 from services.security.mfa_servicer import MfaServicer
 from services.security.phishing.guard import PhishingGuard
@@ -73,6 +74,7 @@ class Parts:
     editor: RecordEditor
     findings: FindingLife
     incidents: IncidentLife
+    playbooks: Playbooks
     workflows: Workflows
     metrics: Metrics
 
@@ -93,8 +95,11 @@ def assemble(settings: SecuritySettings, store: Store, catalogue: Catalogue) -> 
         lease=timedelta(seconds=settings.workflow_lease_seconds),
         hosts=settings.workflow_host_set,
     )
+    playbooks = Playbooks(store, editor, catalogue.record_kinds, workflows.starter)
     metrics = Metrics(store, catalogue, Dashboards(store, Widgets(store, catalogue)))
-    return Parts(store, catalogue, guard, editor, findings, incidents, workflows, metrics)
+    return Parts(
+        store, catalogue, guard, editor, findings, incidents, playbooks, workflows, metrics
+    )
 
 
 def servicers(parts: Parts) -> Iterator[Servicer]:
@@ -114,7 +119,7 @@ def servicers(parts: Parts) -> Iterator[Servicer]:
     )
     yield (
         incident_service_pb2_grpc.add_IncidentServiceServicer_to_server,
-        IncidentServicer(store, parts.incidents),
+        IncidentServicer(store, parts.incidents, parts.playbooks),
     )
     yield mfa_service_pb2_grpc.add_MfaServiceServicer_to_server, MfaServicer(catalogue, store)
     yield (

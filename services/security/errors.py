@@ -200,3 +200,12 @@ class DocumentFormatUnsupported(Refusal):
             f"documents of the format {format_name} cannot be made",
             metadata={"format": format_name},
         )
+
+
+class PlaybookRefused(Refusal):
+    """A playbook that cannot be followed in an incident."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_PLAYBOOK_REFUSED)
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name} {problem}", metadata={"resource": name, "problem": problem})

@@ -11,6 +11,7 @@ from secmesh.security.v1 import incident_service_pb2 as pb
 from secmesh.security.v1.incident_service_pb2_grpc import IncidentServiceServicer
 from secmesh.security.v1.record_pb2 import Record
 from services.security.incidents.life import IncidentLife, Words
+from services.security.incidents.playbooks import Playbooks
 
 _Work = Callable[[AsyncConnection], Awaitable[Any]]
 
@@ -20,9 +21,10 @@ class IncidentServicer(IncidentServiceServicer):
 
     # ruff: noqa: N802 - methods have the names of the contract
 
-    def __init__(self, store: Store, life: IncidentLife) -> None:
+    def __init__(self, store: Store, life: IncidentLife, playbooks: Playbooks) -> None:
         self._store = store
         self._life = life
+        self._playbooks = playbooks
 
     async def ChangeIncidentStatus(
         self, request: pb.ChangeIncidentStatusRequest, _context: object
@@ -44,6 +46,21 @@ class IncidentServicer(IncidentServiceServicer):
             lambda connection: self._life.escalate(
                 connection, request.name, _words(request), request.priority, request.severity
             ),
+        )
+
+    async def StartPlaybook(
+        self, request: pb.StartPlaybookRequest, _context: object
+    ) -> pb.StartPlaybookResponse:
+        """Give the tasks; PlaybookRefused, PermissionMissing where somebody must agree."""
+        caller = current_call().caller
+        async with self._store.transaction() as connection, connection.begin_nested() as savepoint:
+            followed = await self._playbooks.follow(
+                connection, request.name, request.playbook, request.etag, caller
+            )
+            if request.validate_only:
+                await savepoint.rollback()
+        return pb.StartPlaybookResponse(
+            tasks=followed.tasks, started=followed.started, execution=followed.execution
         )
 
     async def _run(self, request: Any, work: _Work) -> Record:

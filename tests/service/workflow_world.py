@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.json_format import ParseDict
 
@@ -57,6 +57,9 @@ class Process:
         self.popen.wait()
         if self.popen.stdout is not None:
             self.popen.stdout.close()
+
+
+S = TypeVar("S", bound="Shop")
 
 
 @dataclass
@@ -237,9 +240,8 @@ def noting(key: str, title: str, **rest: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def shop(access: Access, home: Path, hosts: str = "") -> Iterator[Shop]:
+def shop(made: S) -> Iterator[S]:
     """Serve a database by one process, more of which can be begun and killed."""
-    made = Shop(access, home, hosts)
     try:
         made.begin()
         yield made

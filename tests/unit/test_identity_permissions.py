@@ -92,8 +92,11 @@ def test_operators_write_security_records_and_viewers_read_them() -> None:
     for role, granted in {
         "viewer": reading,
         "auditor": reading | {"security.compliance_frameworks.evaluate"},
-        # Whether a risk may stay is the admin's to say, and what passes for a person.
-        "operator": {each for each in needed if not each.endswith((".accept", *SECOND_FACTORS))},
+        # Whether a risk may stay is the admin's to say, what a workflow may do by itself, and
+        # what passes for a person.
+        "operator": {
+            each for each in needed if not each.endswith((".accept", ".activate", *SECOND_FACTORS))
+        },
         "admin": needed,
         "platform": set(),
     }.items():

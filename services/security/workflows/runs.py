@@ -151,9 +151,13 @@ class RunStore:
         return await self.store.messages(RUNS, found.with_for_update(), connection=connection)
 
     async def plan(self, connection: AsyncConnection | None, name: str) -> WorkflowPlan:
-        """Give a plan."""
-        found: Any = await self.store.get(PLANS, name, connection=connection)
-        plan: WorkflowPlan = found
+        """Give a plan, unlocked: those who change plans lock the workflow first."""
+        found = self.store.select(PLANS, required_tenant(name))
+        found = found.where(self._plans.table.c.id == name.rpartition("/")[2])
+        plans: Any = await self.store.messages(PLANS, found, connection=connection)
+        if not plans:
+            raise ResourceNotFound(name)
+        plan: WorkflowPlan = plans[0]
         return plan
 
     async def current_plan(self, connection: AsyncConnection, workflow: str) -> Any:

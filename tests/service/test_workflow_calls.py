@@ -1,0 +1,201 @@
+"""Steps that call another system: what arrives there, what is kept, what a crash does to them."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from mesh.identifiers import new_uuid
+from secmesh.security.v1 import workflow_service_pb2 as pb
+from services.security.workflows.json_values import from_struct
+from tests.databases import security_database
+from tests.service.workflow_world import Shop, shop, until
+
+SECRET = "s3cret-" + new_uuid()
+pytestmark = pytest.mark.timeout(180)
+"""A process is started anew in the middle."""
+
+
+class Other(ThreadingHTTPServer):
+    """Another system, which answers as its paths say."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.seen: list[tuple[str, str, dict[str, str], Any]] = []
+        self.open = threading.Event()
+
+    @property
+    def host(self) -> str:
+        return f"localhost:{self.server_address[1]}"
+
+    def at(self, path: str) -> list[tuple[str, str, dict[str, str], Any]]:
+        return [each for each in self.seen if each[1] == path]
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:  # the library's name
+        server = self.server
+        assert isinstance(server, Other)
+        length = int(self.headers.get("Content-Length", 0))
+        body = json.loads(self.rfile.read(length) or b"null")
+        server.seen.append((self.command, self.path, dict(self.headers), body))
+        if self.path.startswith("/slow"):
+            server.open.wait(60)
+        first = len(server.at(self.path)) == 1
+        answer = json.dumps({"id": 7}).encode()
+        self.send_response(503 if self.path.startswith("/once") and first else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_GET = do_POST  # noqa: N815  # the library's name
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[Other]:
+    with Other() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.open.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, other: Other) -> Iterator[Shop]:
+    with (
+        security_database() as access,
+        shop(Shop(access, tmp_path_factory.mktemp("home"), other.host)) as made,
+    ):
+        yield made
+
+
+def integration(world: Shop, url: str, **values: Any) -> str:
+    return world.create(
+        "external_integrations",
+        "external_integration",
+        **{
+            "name": new_uuid(),
+            "provider": "tickets",
+            "integration_type": "INTEGRATION_TYPE_TICKETING",
+            "direction": "SYNC_DIRECTION_OUTBOUND",
+            "base_url": url,
+            "auth_type": "INTEGRATION_AUTH_TYPE_BEARER",
+            "credentials": {"token": SECRET},
+            "status": "INTEGRATION_STATUS_ACTIVE",
+            "is_enabled": True,
+            **values,
+        },
+    )
+
+
+def call(world: Shop, other: Other, method: str, path: str, **rest: Any) -> dict[str, Any]:
+    body = {"body": "{'n': input.n}"} if method == "POST" else {}
+    return {
+        "key": "call",
+        "integration_id": integration(world, f"http://{other.host}"),
+        "http": {"method": method, "path": path, **body},
+        **rest,
+    }
+
+
+PARAMETERS = {"definition": {"parameters": [{"key": "n", "type": "int"}]}}
+
+
+def test_a_call_proves_who_asks_and_keeps_no_secret(world: Shop, other: Other) -> None:
+    step = call(world, other, "POST", "/tickets")
+    tell = {
+        "key": "tell",
+        "integration_id": step["integration_id"],
+        "depends_on": ["call"],
+        "notification": {
+            "channel": "#soc",
+            "text": "'ticket ' + string(steps.call.result.body.id)",
+        },
+    }
+    execution = world.run(world.active(step, tell, **PARAMETERS), {"n": 3})
+    world.ended(execution)
+    assert world.status(execution) == "SUCCEEDED", world.story(execution)
+    [(method, _, headers, body)] = other.at("/tickets")
+    assert (method, body) == ("POST", {"n": 3})
+    assert headers["Authorization"] == f"Bearer {SECRET}"
+    assert headers["Host"] == other.host
+    told = [each for each in other.seen if each[3] == {"channel": "#soc", "text": "ticket 7"}]
+    assert len(told) == 1
+    kept = world.steps(execution)["call"]
+    assert from_struct(kept.result) == {"status": 200, "body": {"id": 7}}
+    assert SECRET not in world.story(execution)
+    assert SECRET not in (world.home / "log").read_text()
+
+
+def test_a_call_is_tried_again_under_the_same_key(world: Shop, other: Other) -> None:
+    retry = {"max_attempts": 3, "initial_delay_ms": 10}
+    step = call(world, other, "POST", "/once", retry_policy=retry)
+    execution = world.run(world.active(step, **PARAMETERS), {"n": 1})
+    world.ended(execution)
+    assert world.status(execution) == "SUCCEEDED", world.story(execution)
+    keys = [each[2]["Idempotency-Key"] for each in other.at("/once")]
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
+    assert "503" in world.steps(execution)["call"].attempts[0].error_message
+
+
+def test_a_call_ends_with_its_step_and_with_its_run(world: Shop, other: Other) -> None:
+    late = world.run(world.active(call(world, other, "GET", "/slow1", timeout_seconds=1)))
+    stopped = world.run(world.active(call(world, other, "GET", "/slow2")))
+    until(lambda: other.at("/slow2"))
+    world.stub().CancelExecution(pb.CancelExecutionRequest(name=stopped, reason="enough"))
+    assert "no answer within 1 s" in world.ended(late).error_message
+    began = time.monotonic()
+    world.ended(stopped)
+    assert world.status(stopped) == "CANCELED"
+    assert time.monotonic() - began < 30, "not only when the call is answered"
+
+
+def test_what_is_not_public_is_not_called(world: Shop) -> None:
+    for url in ("http://127.0.0.1:9", "https://169.254.169.254", "https://localhost:9"):
+        step = {
+            "key": "call",
+            "integration_id": integration(world, url),
+            "http": {"method": "GET", "path": "/"},
+        }
+        body = world.ended(world.run(world.active(step)))
+        assert "not public" in body.error_message or "only https" in body.error_message
+
+
+def test_a_call_that_a_crash_broke_off_is_repeated_only_if_it_may_be(
+    world: Shop, other: Other
+) -> None:
+    safe = world.run(world.active(call(world, other, "GET", "/slow-safe")))
+    unsafe = world.run(
+        world.active(call(world, other, "POST", "/slow-unsafe"), **PARAMETERS), {"n": 1}
+    )
+    allowed = call(world, other, "POST", "/slow-allowed", retry_policy={"max_attempts": 2})
+    repeated = world.run(world.active(allowed, **PARAMETERS), {"n": 1})
+    paths = ("/slow-safe", "/slow-unsafe", "/slow-allowed")
+    until(lambda: all(other.at(each) for each in paths))
+    world.processes[-1].kill()
+    other.open.set()
+    world.begin()
+    for each in (safe, unsafe, repeated):
+        world.ended(each)
+    assert [world.status(each) for each in (safe, unsafe, repeated)] == [
+        "SUCCEEDED",
+        "FAILED",
+        "SUCCEEDED",
+    ]
+    assert "may not be repeated" in world.body(unsafe).error_message
+    assert [len(other.at(each)) for each in paths] == [2, 1, 2]
+    keys = {each[2]["Idempotency-Key"] for each in other.at("/slow-allowed")}
+    assert len(keys) == 1
