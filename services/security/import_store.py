@@ -192,10 +192,11 @@ class ReportStore:
             before, given = getattr(old, body), getattr(item.given, body)
             change = settle(life, before, given)
             envelope = (each.name for each, _ in item.given.ListFields() if each.name != body)
+            differing = _differing(change, before, given)
             # No path at all would stand for every field.
-            fields = change.fields or target.kind.option.natural_key
+            fields = differing or target.kind.option.natural_key
             item.paths = [*(f"{body}.{name}" for name in sorted(fields)), *envelope]
-            fate = Fate.MOVED if item in moved else _fate(change, before, given)
+            fate = Fate.MOVED if item in moved else _fate(change, differing)
             fates[item] = fate, change.move
         return fates
 
@@ -284,14 +285,18 @@ def _category(name: str, value: Any) -> Any:
     return (value or "").rpartition("/")[0] if name == "automation_id" else value
 
 
-def _fate(change: Change, old: Any, given: Any) -> Fate:
-    """Tell what becomes of a known record, by the bodies that are stored and given."""
+def _differing(change: Change, old: Any, given: Any) -> frozenset[str]:
+    """Give the fields of a known record's body that a report changes."""
+    fields = given.DESCRIPTOR.fields_by_name
+    return frozenset(
+        name
+        for name in change.fields
+        if (fields[name].has_presence and not old.HasField(name))
+        or getattr(old, name) != getattr(given, name)
+    )
+
+
+def _fate(change: Change, differing: frozenset[str]) -> Fate:
     if change.move is not None:
         return _FATES[change.move.way]
-    fields = given.DESCRIPTOR.fields_by_name
-    differs = any(
-        (fields[name].has_presence and not old.HasField(name))
-        or getattr(old, name) != getattr(given, name)
-        for name in change.fields.difference(SEEN)
-    )
-    return Fate.UPDATED if differs else Fate.UNCHANGED
+    return Fate.UPDATED if differing.difference(SEEN) else Fate.UNCHANGED
