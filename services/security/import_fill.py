@@ -6,10 +6,11 @@ not allow is refused with the name of its field.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from google.protobuf import json_format
-from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from buf.validate import validate_pb2
@@ -27,21 +28,31 @@ def fill(kind: Kind, record: Any, values: Mapping[str, object]) -> None:
     """
     body = getattr(record, kind.body_field or "")
     body.SetInParent()
-    identifying = {
-        *kind.option.natural_key,
-        *(field.name for field in kind.descriptor.fields if field_option(field).unique),
-    }
+    identifying = _identifying(kind.descriptor, tuple(kind.option.natural_key))
     for name, value in values.items():
         inside = name in kind.descriptor.fields_by_name
         holder = body if inside else record
         _fill(holder, name, value, name, whole=name in identifying)
 
 
+@cache
+def _identifying(body: Descriptor, natural_key: tuple[str, ...]) -> frozenset[str]:
+    unique = (field.name for field in body.fields if field_option(field).unique)
+    return frozenset((*natural_key, *unique))
+
+
+@cache
+def _rules(field: FieldDescriptor) -> validate_pb2.FieldRules:
+    """Give the bounds of a field."""
+    rules: validate_pb2.FieldRules = field.GetOptions().Extensions[validate_pb2.field]
+    return rules
+
+
 def _fill(message: Any, name: str, value: Any, path: str, *, whole: bool = False) -> None:
     field = message.DESCRIPTOR.fields_by_name.get(name)
     if field is None:
         raise FieldInvalid.of(path, "is no field of the contract", "FIELD_UNKNOWN")
-    rules = field.GetOptions().Extensions[validate_pb2.field]
+    rules = _rules(field)
     try:
         if is_map(field):
             _fill_map(getattr(message, name), field, value, path)
@@ -65,7 +76,7 @@ def _fill_message(held: Any, value: Any, path: str) -> None:
 
 
 def _fill_list(held: Any, field: FieldDescriptor, values: Sequence[Any], path: str) -> None:
-    rules = field.GetOptions().Extensions[validate_pb2.field].repeated
+    rules = _rules(field).repeated
     kept = values[: rules.max_items] if rules.HasField("max_items") else values
     for place, value in enumerate(kept):
         if field.message_type is not None:
@@ -75,7 +86,7 @@ def _fill_list(held: Any, field: FieldDescriptor, values: Sequence[Any], path: s
 
 
 def _fill_map(held: Any, field: FieldDescriptor, values: Mapping[str, Any], path: str) -> None:
-    rules = field.GetOptions().Extensions[validate_pb2.field].map
+    rules = _rules(field).map
     entry = field.message_type
     if entry is None:
         return

@@ -1,8 +1,8 @@
 """Findings that are somewhere else now: told by a fingerprint that a tool, or an earlier version
 of ours, gave them.
 
-Only what a whole report does not show where it was can have moved. A fingerprint that several of
-these have tells none of them.
+Only what a whole report does not show where it was can have moved. What several of these could be
+is none of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,10 @@ from services.security.import_state import LIVES
 from services.security.importing.fingerprint import short
 
 FINGERPRINTS = "partial_fingerprints"
+_PARTIAL = "partialFingerprints/"
 _BATCH = 500
+_MOST_SHARED = 16
+"""Findings that may share a fingerprint which still tells anything."""
 _Key = tuple[str, str, str]
 """Rule, algorithm and value."""
 
@@ -26,8 +29,10 @@ class Moves:
     """The findings of one kind that may have moved."""
 
     def __init__(self) -> None:
-        self._by_key: dict[_Key, str] = {}
-        self._keys: dict[str, list[_Key]] = {}
+        self._by_key: dict[_Key, set[str]] = {}
+        self._told: dict[str, dict[str, str]] = {}
+        """Of each finding its fingerprints by algorithm."""
+        self._rules: dict[str, str] = {}
 
     async def find(
         self,
@@ -70,20 +75,28 @@ class Moves:
             body = getattr(record, target.kind.body_field or "")
             if LIVES[collection].is_closed(body):
                 continue
-            keys = list(keys_of(body))
-            self._keys[found] = keys
-            for key in keys:
-                # Empty stands for several.
-                self._by_key[key] = "" if key in self._by_key else found
+            self._told[found] = dict(getattr(body, FINGERPRINTS))
+            self._rules[found] = body.rule_id
+            for key in _keys(body.rule_id, self._told[found]):
+                self._by_key.setdefault(key, set()).add(found)
 
     def take(self, body: Any) -> str:
         """Give the id of the finding that this one is; empty if it is none. Given once."""
-        for key in keys_of(body):
-            if found := self._by_key.get(key, ""):
-                for each in self._keys.pop(found):
-                    self._by_key.pop(each, None)
-                return found
+        told = dict(getattr(body, FINGERPRINTS))
+        for key in _keys(body.rule_id, told):
+            shared = self._by_key.get(key, set())
+            if len(shared) > _MOST_SHARED:
+                # Such as the number of a column: it tells nothing.
+                continue
+            alike = [each for each in shared if _agree(key[1], told, self._told[each])]
+            if len(alike) == 1:
+                self._forget(alike[0])
+                return alike[0]
         return ""
+
+    def _forget(self, found: str) -> None:
+        for key in _keys(self._rules.pop(found), self._told.pop(found)):
+            self._by_key[key].discard(found)
 
 
 def may_move(collection: str, store: Store) -> bool:
@@ -91,7 +104,22 @@ def may_move(collection: str, store: Store) -> bool:
     return FINGERPRINTS in store.target(collection).kind.descriptor.fields_by_name
 
 
-def keys_of(body: Any) -> Iterator[_Key]:
-    """Give what a finding is known by: one rule's alone, the tool's own names sorted."""
-    for algorithm, value in sorted(getattr(body, FINGERPRINTS).items()):
-        yield body.rule_id, algorithm, value
+def _keys(rule: str, told: Mapping[str, str]) -> Iterator[_Key]:
+    """Give what a finding is known by: one rule's alone, by the names of the algorithms."""
+    for algorithm, value in sorted(told.items()):
+        yield rule, algorithm, value
+
+
+def _agree(equal: str, one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Tell whether two findings with one equal fingerprint are the same.
+
+    One that is whole is enough (SARIF 2.1.0, 3.27.16; ours are); of partial ones (3.27.17), all
+    that both have must be equal.
+    """
+    if not equal.startswith(_PARTIAL):
+        return True
+    return all(
+        value == other[name]
+        for name, value in one.items()
+        if name.startswith(_PARTIAL) and name in other
+    )

@@ -12,11 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mesh.contract.catalogue import Catalogue
 from mesh.errors import Refusal
 from mesh.identifiers import new_uuid
-from mesh.records.etag import content_of
 from mesh.records.ingest import ChunkWriter
 from mesh.records.ingest_item import NEW, REJECTED, Item, identify
 from mesh.records.ingest_keys import Keys
-from mesh.records.update import updated
 from mesh.records.writing import RecordWriter
 from mesh.sql.bulk import BulkRows
 from mesh.sql.references import ID
@@ -191,12 +189,14 @@ class ReportStore:
         moved = self._follow(target, [item for item in items if item not in found])
         found |= await self._find(connection, target, moved)
         for item, old in found.items():
-            change = settle(life, getattr(old, body), getattr(item.given, body))
+            before, given = getattr(old, body), getattr(item.given, body)
+            change = settle(life, before, given)
             envelope = (each.name for each, _ in item.given.ListFields() if each.name != body)
+            differing = _differing(change, before, given)
             # No path at all would stand for every field.
-            fields = change.fields or target.kind.option.natural_key
+            fields = differing or target.kind.option.natural_key
             item.paths = [*(f"{body}.{name}" for name in sorted(fields)), *envelope]
-            fate = Fate.MOVED if item in moved else _fate(change, target, old, item)
+            fate = Fate.MOVED if item in moved else _fate(change, differing)
             fates[item] = fate, change.move
         return fates
 
@@ -285,19 +285,21 @@ def _category(name: str, value: Any) -> Any:
     return (value or "").rpartition("/")[0] if name == "automation_id" else value
 
 
-def _fate(change: Change, target: KindTable, old: Any, item: Item) -> Fate:
+def _differing(change: Change, old: Any, given: Any) -> frozenset[str]:
+    """Give the fields of a known record's body that a report changes."""
+    fields = given.DESCRIPTOR.fields_by_name
+    return frozenset(
+        name
+        for name in change.fields
+        if (fields[name].has_presence and not old.HasField(name))
+        or getattr(old, name) != getattr(given, name)
+    )
+
+
+def _fate(change: Change, differing: frozenset[str]) -> Fate:
     if change.move is not None:
         return _FATES[change.move.way]
-    kind, body = target.kind, target.kind.body_field or ""
-    new: Any = updated(kind, old, item.given, item.paths) if item.paths else old
-    before, after = type(old)(), type(old)()
-    before.CopyFrom(old)
-    after.CopyFrom(new)
-    for record in (before, after):
-        for name in SEEN:
-            if name in kind.descriptor.fields_by_name:
-                getattr(record, body).ClearField(name)
-    return Fate.UNCHANGED if content_of(kind, before) == content_of(kind, after) else Fate.UPDATED
+    return Fate.UPDATED if differing.difference(SEEN) else Fate.UNCHANGED
 
 
 def _written(item: Item) -> Any:

@@ -18,7 +18,7 @@ _PLACES, _STEPS = 10, 3
 
 def _result(number: int) -> bytes:
     line = f"value_{number} = transform(value_{number}, option=None)  # and so on\n"
-    around = line * (RESULT // (_PLACES + _STEPS + 1) // len(line))
+    around = line * (RESULT * 9 // 10 // _PLACES // len(line))
     file = {"uri": f"src/module_{number}.py"}
     place = {"artifactLocation": file, "region": {"startLine": 7, "snippet": {"text": line}}}
     related = {
@@ -28,13 +28,14 @@ def _result(number: int) -> bytes:
             "contextRegion": {"startLine": 1, "snippet": {"text": around}},
         }
     }
+    step = {"physicalLocation": place}
     return json.dumps(
         {
             "ruleId": f"rule/{number % 50}",
             "message": {"text": f"flow {number}"},
             "locations": [{"physicalLocation": place}],
             "relatedLocations": [related] * _PLACES,
-            "codeFlows": [{"threadFlows": [{"locations": [{"location": related}] * _STEPS}]}],
+            "codeFlows": [{"threadFlows": [{"locations": [{"location": step}] * _STEPS}]}],
         }
     ).encode()
 

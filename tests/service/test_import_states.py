@@ -112,13 +112,17 @@ def test_an_algorithm_more_or_less_is_no_new_finding(imports: Imports, project: 
     assert counts(less, "sast_issues") == {"updated": 1}
 
 
-@pytest.mark.parametrize("why", ["shown", "several", "rule", "fixed", "cut"])
+@pytest.mark.parametrize("why", ["shown", "several", "rule", "partly", "fixed", "cut"])
 def test_what_may_be_another_finding_is_not_followed(
     imports: Imports, project: str, why: str
 ) -> None:
     known = [told("old.js"), told("other.js")] if why == "several" else [told("old.js")]
     imports.send(sarif(*known), project)
     results = [told("new.js", rule="other" if why == "rule" else "js/xss")]
+    if why == "partly":
+        # A column is equal in many; the line says that it is another.
+        imports.send(sarif(told("old.js", column="4")), project)
+        results = [told("new.js", line="xyz:1", column="4")]
     if why == "shown":
         results.append(told("old.js"))
     if why == "fixed":
