@@ -1,10 +1,12 @@
 """The databases that tests of the store run on, each empty when it is given out."""
 
+import asyncio
 import atexit
 import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from uuid import uuid4
@@ -12,10 +14,16 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from mesh.embedded.postgres import Access, PostgresServer
+from mesh.contract.catalogue import load_catalogue
+from mesh.embedded.postgres import APPLICATION, Access, PostgresServer
+from mesh.sql.engine import open_engine
+from mesh.sql.isolation import admit
+from mesh.sql.schema import require_schema
+from mesh.sql.tables import Tables
 
 SQLITE = "sqlite"
-NEWEST = "postgresql18"
+_NEWEST_VERSION = 18
+NEWEST = f"postgresql{_NEWEST_VERSION}"
 DATABASES = [SQLITE, "postgresql16", NEWEST]
 """Parameters of fixtures that give a database."""
 
@@ -54,6 +62,43 @@ def isolated_database(version: int) -> Iterator[Access]:
     name = f"test_{uuid4().hex}"
     yield host.create_isolated_database(name)
     host.drop_database(name)
+
+
+@contextlib.contextmanager
+def security_database() -> Iterator[Access]:
+    """Give a database with the empty tables of the security service; it is removed in the end."""
+    host = server(_NEWEST_VERSION)
+    name = f"test_{uuid4().hex}"
+    access = host.create_isolated_database(name, template=_security_template())
+    engine = open_sync_engine(access.owner)
+    with engine.begin() as connection:
+        # A copy has the tables with their rights, and none of the rights on the database.
+        admit(connection, _security_tables().metadata, APPLICATION)
+    engine.dispose()
+    yield access
+    host.drop_database(name)
+
+
+@cache
+def _security_tables() -> Tables:
+    return Tables(load_catalogue("secmesh.security.v1"), isolated=True)
+
+
+@cache
+def _security_template() -> str:
+    """Make the tables of the security service, once for each process of the tests."""
+    access = server(_NEWEST_VERSION).create_isolated_database("security_template")
+
+    async def fill() -> None:
+        owner, application = open_engine(access.owner), open_engine(access.application)
+        await require_schema(application, _security_tables(), owner=owner)
+        await owner.dispose()
+        await application.dispose()
+
+    with ThreadPoolExecutor(1) as thread:
+        # The test that asks first may have a loop of its own.
+        thread.submit(asyncio.run, fill()).result()
+    return "security_template"
 
 
 def open_sync_engine(url: str) -> sa.Engine:

@@ -71,7 +71,9 @@ def _roles(iam: Any) -> Callable[[int], None]:
 def _buckets(s3: Any) -> Callable[[int], None]:
     def make(number: int) -> None:
         name = f"bench-{number:03}"
-        s3.create_bucket(Bucket=name)
+        # As S3 does for new buckets since April 2023; ACLs count only where someone wanted them.
+        owner = "ObjectWriter" if number < PUBLIC_BUCKETS else "BucketOwnerEnforced"
+        s3.create_bucket(Bucket=name, ObjectOwnership=owner)
         if number % 5 < 3:
             rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
             s3.put_bucket_encryption(

@@ -154,21 +154,24 @@ class PostgresServer:
             connection.execute(statement)
         return self.url(name)
 
-    def create_isolated_database(self, name: str, *, may_exist: bool = False) -> Access:
-        """Create an empty database for two roles, which are made if they are missing.
+    def create_isolated_database(
+        self, name: str, *, may_exist: bool = False, template: str = ""
+    ) -> Access:
+        """Create a database for two roles, which are made if they are missing.
 
-        The owner makes the tables and sees all rows; the application has no rights but those
-        that the owner gives it (``mesh.sql.isolation``). A database that may exist is kept.
+        It is empty, or a copy of another that nobody has open. The owner makes the tables and
+        sees all rows; the application has no rights but those that the owner gives it
+        (``mesh.sql.isolation``). A database that may exist is kept.
         """
-        database = sql.Identifier(name)
+        database, copied = sql.Identifier(name), sql.Identifier(template or "template1")
         with psycopg.connect(self.url(), autocommit=True) as connection:
             for role, attribute in ((OWNER, "BYPASSRLS"), (APPLICATION, "NOBYPASSRLS")):
                 statement = sql.SQL("CREATE ROLE {} LOGIN {}")
                 with contextlib.suppress(psycopg.errors.DuplicateObject):
                     connection.execute(statement.format(sql.Identifier(role), sql.SQL(attribute)))
             with contextlib.suppress(*((psycopg.errors.DuplicateDatabase,) if may_exist else ())):
-                made = sql.SQL("CREATE DATABASE {} OWNER {}")
-                connection.execute(made.format(database, sql.Identifier(OWNER)))
+                made = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}")
+                connection.execute(made.format(database, sql.Identifier(OWNER), copied))
             for text in (
                 "REVOKE ALL ON DATABASE {database} FROM PUBLIC",
                 "GRANT CONNECT ON DATABASE {database} TO {application}",

@@ -51,6 +51,7 @@ _ROLE = sa.text(
     "SELECT rolsuper, rolbypassrls, has_schema_privilege(oid, current_schema(), 'CREATE') "
     "FROM pg_roles WHERE rolname = current_user"
 )
+_TEMPORARY = sa.text("SELECT has_database_privilege(current_database(), 'TEMPORARY')")
 _SEQUENCES = sa.text(
     "SELECT CAST(CAST(objid AS regclass) AS text) FROM pg_depend "
     "JOIN pg_class ON pg_class.oid = objid WHERE relkind = 'S' AND deptype = 'a' "
@@ -169,6 +170,9 @@ def isolation_problem(connection: sa.Connection, metadata: sa.MetaData) -> str:
             "serve as a role with rights on rows alone (DATABASE_URL), and keep the owner of the "
             "tables for migrations (DATABASE_MIGRATE_URL)"
         )
+    # Rights on a database itself are in no dump of it, so a restored one lacks them.
+    if not connection.scalar(_TEMPORARY):
+        return "run `migrate --apply` to let this role make temporary tables, for many rows at once"
     first = next(isolation_differences(connection, metadata, None), None)
     return "" if first is None else f"run `migrate` to {first.words}"
 

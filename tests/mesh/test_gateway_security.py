@@ -12,7 +12,7 @@ import pytest
 from gateway.contracts import deployables
 from mesh.identity.keys import JWKS_FILE, create_signing_key
 from mesh.sealing.keyring import create_keys
-from tests.databases import isolated_database
+from tests.databases import security_database
 from tests.mesh.gateway_fixtures import (
     Gateway,
     assert_refused,
@@ -37,7 +37,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterat
     create_signing_key(folder / "keys")
     create_keys(folder / "sealing.keys")
     log = folder / "security.log"
-    with isolated_database(18) as access:
+    with security_database() as access:
         settings = {
             "SECMESH_HOME": str(folder),
             "DATABASE_URL": access.application,

@@ -29,7 +29,7 @@ from secmesh_client import CallRefused, connect
 from services.security.findings.acceptances import Acceptances
 from services.security.findings.life import FindingLife
 from services.security.findings.machine import finding_machines
-from tests.databases import isolated_database
+from tests.databases import security_database
 from tests.service.security_world import CATALOGUE, KINDS, World, copy_of, refused, served
 
 ISSUES = KINDS["project_issues"]
@@ -92,7 +92,7 @@ class Life:
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     with (
-        isolated_database(18) as access,
+        security_database() as access,
         served(access, tmp_path_factory.mktemp("home")) as world,
     ):
         yield Life(world, access)

@@ -25,7 +25,7 @@ from secmesh.security.v1 import (
 )
 from secmesh.security.v1.import_service_pb2 import ImportReportRequest, ImportReportResponse
 from secmesh_client import CallRefused, connect
-from tests.databases import isolated_database
+from tests.databases import security_database
 from tests.service.security_world import TENANT, World, served
 from tests.unit.test_importing_cloud import ASFF, CYCLONE_VULNERABILITY, OCSF
 from tests.unit.test_importing_formats import ALERT, zap
@@ -75,7 +75,7 @@ class Imports:
 @pytest.fixture(scope="module")
 def imports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Imports]:
     with (
-        isolated_database(18) as access,
+        security_database() as access,
         served(access, tmp_path_factory.mktemp("home")) as world,
     ):
         yield Imports(world)

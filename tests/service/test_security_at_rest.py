@@ -19,7 +19,7 @@ from mesh.sql.at_rest import needs_keys
 from mesh.sql.types import is_kept_plain
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest
 from secmesh.security.v1.record_write_pb2 import UpdateRecordRequest
-from tests.databases import isolated_database, server
+from tests.databases import security_database, server
 from tests.service.security_world import KINDS, World, served
 
 DISGUISED = [kind for kind in KINDS.values() if needs_keys(kind)]
@@ -27,7 +27,7 @@ DISGUISED = [kind for kind in KINDS.values() if needs_keys(kind)]
 
 @pytest.fixture(scope="module")
 def access() -> Iterator[Access]:
-    with isolated_database(18) as made:
+    with security_database() as made:
         yield made
 
 

@@ -14,20 +14,25 @@ from google.protobuf import field_mask_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
 from mesh.contract.catalogue import Kind, field_option
+from mesh.identifiers import new_uuid
 from mesh.records.fields import behaves, copy_field
 from mesh.sql.document import is_secret
 from mesh.sql.secrets import drop_secrets
 from secmesh.options.v1 import field_pb2
+from secmesh.records.v1 import watch_pb2
 from secmesh.records.v1.aggregate_pb2 import AggregateRecordsRequest
+from secmesh.records.v1.ingest_pb2 import IngestResult
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest, ListRecordsRequest
+from secmesh.records.v1.watch_pb2 import WatchRecordsRequest
 from secmesh.records.v1.write_requests_pb2 import DeleteRecordRequest
+from secmesh.security.v1.record_ingest_pb2 import IngestRecordsRequest
 from secmesh.security.v1.record_write_pb2 import (
     BatchWriteRecordsRequest,
     CreateRecordRequest,
     UpdateRecordRequest,
 )
 from secmesh_client import CallRefused
-from tests.databases import isolated_database
+from tests.databases import security_database
 from tests.service.security_records import (
     Tag,
     is_given,
@@ -35,7 +40,7 @@ from tests.service.security_records import (
     other_value,
     wanted_references,
 )
-from tests.service.security_world import KINDS, World, copy_of, refused, served
+from tests.service.security_world import KINDS, TENANT, World, copy_of, refused, served
 
 _WHOLE = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
 _FILTERED = 6
@@ -45,7 +50,7 @@ _FILTERED = 6
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with (
-        isolated_database(18) as access,
+        security_database() as access,
         served(access, tmp_path_factory.mktemp("home")) as made,
     ):
         yield made
@@ -237,6 +242,48 @@ def test_records_are_counted_in_groups(world: World, kind: Kind) -> None:
         value = field.enum_type.values_by_number[value].name
     key = group.keys[0]
     assert (group.count, getattr(key, key.WhichOneof("value"))) == (1, value)
+
+
+@kinds()
+def test_what_is_ingested_is_watched(world: World, kind: Kind) -> None:
+    parent = f"{TENANT}/{kind.collection}"
+    watch = world.stub.WatchRecords(WatchRecordsRequest(parent=parent), timeout=30)
+    assert next(watch).HasField("bookmark")
+    request, *_ = world.create(kind, "ingest")
+    name = f"{request.parent}/{request.record_id}"
+    created = next(watch).changed
+    assert (created.type, created.name) == (watch_pb2.RECORD_CHANGE_TYPE_CREATED, name)
+    assert created.after == world.stub.GetRecord(GetRecordRequest(name=name))
+    world.stub.DeleteRecord(DeleteRecordRequest(name=name))
+    deleted = next(watch).changed
+    assert (deleted.type, deleted.before) == (
+        watch_pb2.RECORD_CHANGE_TYPE_DELETED,
+        created.after,
+    )
+    request.record.name = name
+    good, bad = copy_of(request.record), copy_of(request.record)
+    bad.name = f"{request.parent}/{new_uuid()}"
+    bad.ClearField(kind.body_field or "")
+    new, rejected = ingest(world, good, bad)
+    assert (new.outcome, new.name, new.durable) == (IngestResult.OUTCOME_NEW, name, True)
+    assert rejected.outcome == IngestResult.OUTCOME_REJECTED
+    assert rejected.error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    ingested = next(watch).changed
+    watch.cancel()
+    assert ingested.type == watch_pb2.RECORD_CHANGE_TYPE_CREATED
+    assert body(kind, ingested.after) == body(kind, created.after)
+    (again,) = ingest(world, good)
+    assert again.outcome == IngestResult.OUTCOME_UNCHANGED
+
+
+def ingest(world: World, *records: Any) -> list[IngestResult]:
+    """Send records by one stream; give what became of each."""
+    message = IngestRecordsRequest(parent=TENANT)
+    for sequence, record in enumerate(records, start=1):
+        message.items.add(sequence=sequence, record=record)
+    answers = [*world.stub.IngestRecords(iter([message]), timeout=30)]
+    assert answers[-1].ended.code == 0
+    return [result for answer in answers for result in answer.results]
 
 
 @kinds(lambda kind: [*wanted_references(kind, whole=True)])

@@ -14,6 +14,7 @@ from services.inventory.collect.derive import Source, data_events_logged
 from services.inventory.collect.draft import Draft, Truth, all_of, any_of, negate
 from services.inventory.collect.s3_account_settings import account_draft
 from services.inventory.collect.s3_buckets import (
+    ACLS_OFF,
     NEED_VERSIONING,
     NOT_VERSIONED,
     PARTS,
@@ -28,6 +29,10 @@ ANYONE = {"URI": "http://acs.amazonaws.com/groups/global/AllUsers", "Type": "Gro
 
 def gap(operation: str) -> Unread:
     return Unread.of(operation, Outcome.DENIED, "AccessDenied")
+
+
+def controls(ownership: str) -> dict[str, Any]:
+    return {"OwnershipControls": {"Rules": [{"ObjectOwnership": ownership}]}}
 
 
 def bucket(account: Draft[S3AccountSettings] | None = None, **answers: Answer) -> Draft[S3Bucket]:
@@ -271,4 +276,19 @@ def test_locks_and_replicas_are_asked_of_versioned_buckets_only(
     for operation in NEED_VERSIONING:
         found = implied_answer(operation, {VERSIONING: versioning})
         assert (found == Absent(NOT_VERSIONED)) is implied
-    assert implied_answer("s3:GetBucketAcl", {}) is None
+
+
+@pytest.mark.parametrize(
+    ("ownership", "implied"),
+    [
+        (controls("BucketOwnerEnforced"), True),
+        (controls("BucketOwnerPreferred"), False),
+        (controls("ObjectWriter"), False),
+        ({}, False),
+        (Absent("OwnershipControlsNotFoundError"), False),
+        (gap("s3:GetBucketOwnershipControls"), False),
+    ],
+)
+def test_acls_are_asked_only_where_they_count(ownership: Answer, implied: bool) -> None:
+    found = implied_answer("s3:GetBucketAcl", {"s3:GetBucketOwnershipControls": ownership})
+    assert (found == Absent(ACLS_OFF)) is implied

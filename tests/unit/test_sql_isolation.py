@@ -263,6 +263,17 @@ async def test_rights_that_were_taken_are_given_back(world: World) -> None:
     await fill(world.store)
 
 
+async def test_a_restored_database_lacks_a_right_that_migration_gives(world: World) -> None:
+    async with world.owner.begin() as connection:
+        name = await connection.scalar(sa.text("SELECT current_database()"))
+        revoke = f'REVOKE TEMPORARY ON DATABASE "{name}" FROM {APPLICATION}'
+        await connection.exec_driver_sql(revoke)
+    with pytest.raises(MigrationRefused, match="temporary tables"):
+        await require_schema(world.application, TABLES, owner=world.owner)
+    await migrate(world.owner, TABLES, application=APPLICATION)
+    await require_schema(world.application, TABLES, owner=world.owner)
+
+
 async def test_an_unprotected_database_is_brought_to_it(access: Access) -> None:
     owner, application = open_engine(access.owner), open_engine(access.application)
     try:

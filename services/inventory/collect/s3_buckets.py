@@ -26,6 +26,8 @@ from services.inventory.collect.s3_account_settings import (
 
 LIST = "s3:ListBuckets"
 LOCATION = "s3:GetBucketLocation"
+ACL = "s3:GetBucketAcl"
+OWNERSHIP = "s3:GetBucketOwnershipControls"
 POLICY = "s3:GetBucketPolicy"
 POLICY_STATUS = "s3:GetBucketPolicyStatus"
 VERSIONING = "s3:GetBucketVersioning"
@@ -35,6 +37,9 @@ REPLICATION = "s3:GetBucketReplication"
 # Source: Amazon S3 User Guide, "Locking objects with Object Lock", "Replication requirements".
 NEED_VERSIONING = (OBJECT_LOCK, REPLICATION)
 NOT_VERSIONED = "NotVersioned"
+# S3 turns ACLs off only where they grant nothing beyond the owner, and takes none afterwards.
+# Source: Amazon S3 User Guide, "Prerequisites for disabling ACLs".
+ACLS_OFF = "AclsOff"
 LISTINGS = (LIST,)
 PAGE = 1000
 # Grantees of ACLs that are not one account. Source: Amazon S3 User Guide, "ACL overview".
@@ -78,10 +83,14 @@ def _acl(body: S3Bucket, response: Response | None) -> None:
     )
 
 
-def _ownership(body: S3Bucket, response: Response | None) -> None:
+def _owned(response: Response | None) -> str:
     rules = (response or {}).get("OwnershipControls", {}).get("Rules", ())
     # Without controls of its own a bucket behaves as S3 always did.
-    body.ownership = next((rule["ObjectOwnership"] for rule in rules), "ObjectWriter")
+    return next((str(rule["ObjectOwnership"]) for rule in rules), "ObjectWriter")
+
+
+def _ownership(body: S3Bucket, response: Response | None) -> None:
+    body.ownership = _owned(response)
 
 
 def _versioning(body: S3Bucket, response: Response | None) -> None:
@@ -150,8 +159,8 @@ PARTS = (
     Part("s3:GetPublicAccessBlock", BLOCK_FIELDS, fill_block),
     Part(POLICY, ("policy",), _policy),
     Part(POLICY_STATUS, ("policy_is_public",), _policy_status),
-    Part("s3:GetBucketAcl", ("acl_grants_public",), _acl),
-    Part("s3:GetBucketOwnershipControls", ("ownership",), _ownership),
+    Part(OWNERSHIP, ("ownership",), _ownership),
+    Part(ACL, ("acl_grants_public",), _acl),
     Part(VERSIONING, ("versioning", "mfa_delete"), _versioning),
     Part("s3:GetBucketLogging", ("logging_target_bucket",), _logging),
     Part(OBJECT_LOCK, ("object_lock_mode", "retention_days"), _object_lock),
@@ -211,6 +220,11 @@ def implied_answer(operation: str, answers: dict[str, Answer]) -> Absent | None:
     if operation == POLICY_STATUS:
         policy = answers[POLICY]
         return policy if isinstance(policy, Absent) else None
+    if operation == ACL:
+        ownership = answers[OWNERSHIP]
+        if isinstance(ownership, (Absent, Unread)) or _owned(ownership) != _ACLS_OFF:
+            return None
+        return Absent(ACLS_OFF)
     if operation in NEED_VERSIONING:
         versioning = answers[VERSIONING]
         if isinstance(versioning, (Absent, Unread)) or versioning.get("Status") == "Enabled":

@@ -19,7 +19,7 @@ from mesh.sql.tables import KindTable
 from secmesh.security.v1.finding_event_pb2 import FindingEvent
 from services.security.errors import FindingExpected
 from services.security.findings import due
-from services.security.findings.events import FindingEvents
+from services.security.findings.event_store import FindingEvents
 from services.security.findings.machine import (
     RESOLUTION,
     STATUS,
