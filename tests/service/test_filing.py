@@ -20,7 +20,7 @@ from secmesh.security.v1.record_write_pb2 import UpdateRecordRequest
 from secmesh.security.v1.vocabulary_pb2 import FindingStatus
 from services.inventory.compliance_servicer import ComplianceServicer
 from services.inventory.filing.security import Security
-from tests.databases import isolated_database
+from tests.databases import security_database
 from tests.service.compliance_world import CATALOGUE, CHECKS, SSP, TENANT, document, requirement
 from tests.service.filing_world import ACCOUNT, World, counted, filing
 from tests.service.security_world import World as Records
@@ -36,7 +36,7 @@ STATE = claims.ComplianceAssessment
 @pytest.fixture(scope="module")
 def security(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Records]:
     with (
-        isolated_database(18) as access,
+        security_database() as access,
         served(access, tmp_path_factory.mktemp("home")) as made,
     ):
         yield made

@@ -27,7 +27,7 @@ from secmesh.security.v1.record_write_pb2 import BatchWriteRecordsRequest, Creat
 from secmesh_client import connect
 from services.inventory.__main__ import build_server
 from services.inventory.settings import InventorySettings
-from tests.databases import isolated_database
+from tests.databases import security_database
 from tests.service.security_records import Tag, body_of, filled, wanted_references
 from tests.service.security_world import CATALOGUE, KINDS, World, served
 from tests.service.tenant_swap import (
@@ -155,7 +155,7 @@ def refers(answer: Answered) -> bool:
 @pytest.fixture(scope="module")
 def security(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with (
-        isolated_database(18) as access,
+        security_database() as access,
         served(access, tmp_path_factory.mktemp("home")) as made,
     ):
         yield made
