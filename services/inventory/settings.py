@@ -4,12 +4,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import grpc
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from mesh.aws.accounts import ACCOUNT_PLACEHOLDER, Access
+from mesh.loopback import is_loopback
 from mesh.server.service_settings import ServiceSettings
-from secmesh_client import Tls
+from mesh.tls import KeyPair, client_credentials
 from services.inventory.account_grants import AccountGrants
 
 PREFIX = "SECMESH_INVENTORY_"
@@ -69,6 +70,7 @@ class InventorySettings(ServiceSettings):
     )
     security_ca: Path | None = Field(
         None,
+        validate_default=True,
         description="PEM file with the authorities of its certificate; this service shows its own",
     )
     backup_folder: Path | None = Field(
@@ -84,6 +86,14 @@ class InventorySettings(ServiceSettings):
         description="folder of pg_dump and pg_restore; empty to look on PATH, then in the "
         "embedded server",
     )
+
+    @field_validator("security_ca")
+    @classmethod
+    def _sends_no_token_in_the_clear(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        host = str(info.data.get("security_address", "")).rpartition(":")[0]
+        if host and value is None and not is_loopback(host) and not info.data["allow_plaintext"]:
+            raise ValueError("a security service that is not on loopback is met over TLS")
+        return value
 
     @field_validator("accounts")
     @classmethod
@@ -109,10 +119,13 @@ class InventorySettings(ServiceSettings):
         )
 
     def security_credentials(self) -> grpc.ChannelCredentials | None:
-        """Give how the security service is met over TLS; None in the clear."""
+        """Give how the security service is met over TLS; None in the clear. Raises TlsInvalid."""
         if self.security_ca is None:
             return None
-        return Tls(self.security_ca, self.tls_certificate, self.tls_key).credentials()
+        own = None
+        if self.tls_certificate is not None and self.tls_key is not None:
+            own = KeyPair(self.tls_certificate, self.tls_key)
+        return client_credentials(self.security_ca, own)
 
     @property
     def unit_limit(self) -> timedelta:

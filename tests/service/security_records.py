@@ -107,6 +107,23 @@ def body_of(kind: Kind, tag: Tag, names: Mapping[str, str], *, whole: bool = Tru
     return body
 
 
+def filled(descriptor: Descriptor, tag: Tag, mark: str = "") -> Message:
+    """Make any message within its bounds, its free texts being a mark if there is one."""
+    made: Message = message_factory.GetMessageClass(descriptor)()
+    for field in descriptor.fields:
+        _fill(made, field, tag, 0)
+        rules = rules_of(field).string
+        free = field.type == _TEXT and not field.is_repeated and not rules.HasField("pattern")
+        if mark and free and (not rules.max_len or rules.max_len >= len(mark)):
+            setattr(made, field.name, mark)
+    return made
+
+
+def sample_value(field: FieldDescriptor, tag: Tag) -> Any:
+    """Give a value of a plain field within its bounds."""
+    return _value(field, tag, 0)
+
+
 def other_value(field: FieldDescriptor, tag: Tag) -> Any:
     """Give another value of a plain field than the one that a record of this tag has."""
     for number in range(20):

@@ -1,7 +1,7 @@
 """Each index of each security kind serves its filter under row-level security.
 
 The kinds, their indexes and the filters come from the contract. Each table holds one row and
-statistics that tell of a million: what is asked is whether PostgreSQL may use the index for the
+statistics that tell of a great many: what is asked is whether PostgreSQL may use the index for the
 condition, which under row-level security it does for leakproof operators alone.
 """
 
@@ -16,11 +16,10 @@ from google.protobuf.descriptor import FieldDescriptor
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.contract.catalogue import Kind, field_option
-from mesh.embedded.postgres import APPLICATION
 from mesh.identifiers import new_uuid
 from mesh.sql.engine import open_engine
 from mesh.sql.store import TENANT, Store
-from mesh.sql.tables import Tables, create_tables
+from mesh.sql.tables import Tables
 from secmesh.security.v1.record_pb2 import Record
 from tests.databases import security_database
 from tests.service.security_world import CATALOGUE, KINDS
@@ -29,7 +28,7 @@ TABLES = Tables(CATALOGUE, isolated=True)
 KEY = b"k" * 32
 TELL = """
 SELECT pg_restore_relation_stats(
-  'schemaname', 'public', 'relname', relname::text, 'relpages', 1, 'reltuples', 1000000::real)
+  'schemaname', 'public', 'relname', relname::text, 'relpages', 1, 'reltuples', 1e12::real)
 FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
 """
 _REALS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
@@ -70,7 +69,6 @@ def planner() -> Iterator[Planner]:
                 sent.append((sql, parameters))
 
         async def prepare() -> Any:
-            await create_tables(owner, TABLES, application=APPLICATION)
             async with store.transaction("acme") as connection:
                 for kind in KINDS.values():
                     await store.insert(connection, kind.collection, [blank(kind)])
