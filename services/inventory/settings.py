@@ -1,7 +1,6 @@
 """Settings of the inventory service, from the environment."""
 
 from datetime import timedelta
-from pathlib import Path
 
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import SettingsConfigDict
@@ -60,20 +59,6 @@ class InventorySettings(ServiceSettings):
         "production keeps the rest",
     )
 
-    backup_folder: Path | None = Field(
-        None,
-        description="folder of backups, the same for every replica; otherwise backups in the home",
-    )
-    backup_hours: float = Field(
-        0, ge=0, le=8760, description="hours between scheduled backups; 0 for none"
-    )
-    backup_keep: int = Field(7, ge=1, le=10_000, description="scheduled backups that are kept")
-    pg_programs: str = Field(
-        "",
-        description="folder of pg_dump and pg_restore; empty to look on PATH, then in the "
-        "embedded server",
-    )
-
     @field_validator("accounts")
     @classmethod
     def _has_grants(cls, value: str) -> str:
@@ -111,8 +96,3 @@ class InventorySettings(ServiceSettings):
     def database(self) -> str:
         """The URL of the database."""
         return self.database_url or f"sqlite:///{self.home.absolute() / 'inventory.db'}"
-
-    @property
-    def backups(self) -> Path:
-        """The folder of backups."""
-        return self.backup_folder or self.home / "backups"

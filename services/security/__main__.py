@@ -1,17 +1,22 @@
-"""The security service: ``python -m services.security serve|migrate|seed``."""
+"""The security service: ``python -m services.security serve|migrate|seed|backup|restore``."""
 
 from datetime import timedelta
 
 import grpc
 
 from mesh.contract.catalogue import load_catalogue
+from mesh.contract.digest import contract_digest
 from mesh.identity.token import TokenVerifier
 from mesh.records.servicer import RecordServicer
 from mesh.records.watch_servicer import WatchServicer
 from mesh.server.deployable import Command, Deployable, Probe, close_store, end_process, open_store
 from mesh.server.serve import Server
 from mesh.sql.answers import Answers
+from mesh.sql.backup.backups import Backups
+from mesh.sql.backup.folder import BackupFolder
+from mesh.sql.backup.schedule import BackupSchedule
 from secmesh.security.v1 import finding_service_pb2_grpc, import_service_pb2_grpc
+from services.security.backup_commands import BACKUP_COMMANDS
 from services.security.finding_servicer import FindingServicer
 from services.security.findings.guard import FindingGuard
 from services.security.findings.life import FindingLife
@@ -27,7 +32,11 @@ async def build_server(settings: SecuritySettings) -> Server:
     verifier = TokenVerifier(settings.key_set, settings.issuer, settings.audience)
     store = await open_store(settings, catalogue, isolated=True)
     life = FindingLife(store, catalogue)
-    upkeep = Upkeep(store, timedelta(days=settings.change_days), life)
+    backups = Backups(
+        store, BackupFolder(settings.backups), contract_digest(catalogue), settings.pg_programs
+    )
+    schedule = BackupSchedule(backups, timedelta(hours=settings.backup_hours), settings.backup_keep)
+    upkeep = Upkeep(store, timedelta(days=settings.change_days), life, schedule)
     upkeep.start()
     probe = Probe(settings)
 
@@ -60,6 +69,7 @@ SECURITY = Deployable(
     isolated=True,
     commands=[
         Command("seed", "fill a tenant with made-up records", add_seed_arguments, run_seed),
+        *BACKUP_COMMANDS,
     ],
 )
 

@@ -1,6 +1,7 @@
 """Settings of the security service, from the environment."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -67,6 +68,12 @@ class SecuritySettings(ServiceSettings):
             for name in ("debug", "DEBUG", f"{PREFIX}DEBUG")
         )
         return {"log_level": "DEBUG", **values} if debugs else values
+
+    @property
+    def backups(self) -> Path:
+        """The folder of backups."""
+        # The inventory's lie in the same home.
+        return self.backup_folder or self.home / "security-backups"
 
     @property
     def pool(self) -> Pool:
