@@ -54,7 +54,7 @@ class Command(Generic[Settings]):
     """Does it; CommandFailed, and what else ends a command with one message."""
 
 
-_FAILURES = (
+FAILURES = (
     BackupProblem,
     CommandFailed,
     EngineUrlError,
@@ -101,8 +101,8 @@ class Deployable(Generic[Settings]):
         if wants_tracing():
             enable_tracing(self.module.rpartition(".")[2])
         try:
-            asyncio.run(_awaited(command(settings, arguments)))
-        except (*_FAILURES, OSError) as error:
+            asyncio.run(awaited(command(settings, arguments)))
+        except (*FAILURES, OSError) as error:
             sys.stderr.write(f"{error}\n")
             return 1
         return 0
@@ -164,7 +164,8 @@ class Deployable(Generic[Settings]):
             await engine.dispose()
 
 
-async def _awaited(work: Awaitable[None]) -> None:
+async def awaited(work: Awaitable[None]) -> None:
+    """Do the work of a command, which asyncio takes as a coroutine alone."""
     await work
 
 

@@ -65,6 +65,25 @@ class ServiceSettings(ServerSettings):
         "every replica; needed where the contract has such fields",
     )
 
+    backup_folder: Path | None = Field(
+        None,
+        description="folder of backups, the same for every replica; otherwise one in the home",
+    )
+    backup_hours: float = Field(
+        0, ge=0, le=8760, description="hours between scheduled backups; 0 for none"
+    )
+    backup_keep: int = Field(7, ge=1, le=10_000, description="scheduled backups that are kept")
+    pg_programs: str = Field(
+        "",
+        description="folder of pg_dump and pg_restore; empty to look on PATH, then in the "
+        "embedded server",
+    )
+
+    @property
+    def backups(self) -> Path:
+        """The folder of backups."""
+        return self.backup_folder or self.home / "backups"
+
     @property
     def pool(self) -> Pool:
         """The connections to the database."""

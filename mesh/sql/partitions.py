@@ -51,6 +51,7 @@ _SPLIT = sa.text("SELECT pg_get_partkeydef(to_regclass(:table))")
 _BOUNDS = re.compile(r"^FOR VALUES FROM \('([^']+)'\) TO \('([^']+)'\)$")
 PARTITION_KEY = f"RANGE ({ID})"
 """What PostgreSQL's PARTITION BY says of a log."""
+_END = re.compile(r"p[0-9]{8}")
 _LOG = logging.getLogger(__name__)
 
 
@@ -243,6 +244,12 @@ def _prepare(
 def _part_name(table: sa.Table, end: str) -> str:
     # PostgreSQL's identifiers have 63 bytes.
     return f"{table.name[:53]}_{end}"
+
+
+def is_part_name(table: sa.Table, name: str) -> bool:
+    """Tell whether a part of a log would be called so."""
+    start, _, end = name.rpartition("_")
+    return start == table.name[:53] and (end == "default" or _END.fullmatch(end) is not None)
 
 
 def _make_part(

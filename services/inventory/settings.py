@@ -73,19 +73,6 @@ class InventorySettings(ServiceSettings):
         validate_default=True,
         description="PEM file with the authorities of its certificate; this service shows its own",
     )
-    backup_folder: Path | None = Field(
-        None,
-        description="folder of backups, the same for every replica; otherwise backups in the home",
-    )
-    backup_hours: float = Field(
-        0, ge=0, le=8760, description="hours between scheduled backups; 0 for none"
-    )
-    backup_keep: int = Field(7, ge=1, le=10_000, description="scheduled backups that are kept")
-    pg_programs: str = Field(
-        "",
-        description="folder of pg_dump and pg_restore; empty to look on PATH, then in the "
-        "embedded server",
-    )
 
     @field_validator("security_ca")
     @classmethod
@@ -141,8 +128,3 @@ class InventorySettings(ServiceSettings):
     def database(self) -> str:
         """The URL of the database."""
         return self.database_url or f"sqlite:///{self.home.absolute() / 'inventory.db'}"
-
-    @property
-    def backups(self) -> Path:
-        """The folder of backups."""
-        return self.backup_folder or self.home / "backups"

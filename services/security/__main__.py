@@ -1,4 +1,4 @@
-"""The security service: ``python -m services.security serve|migrate|seed|verify-audit``."""
+"""The security service: ``python -m services.security serve|migrate|seed|backup|restore|...``."""
 
 import grpc
 
@@ -11,6 +11,7 @@ from mesh.server.serve import Server
 from mesh.sql.answers import Answers
 from services.security.assembly import assemble, servicers, works
 from services.security.audit.command import VERIFY_AUDIT
+from services.security.backup_commands import BACKUP_COMMANDS
 from services.security.seeding.command import add_seed_arguments, run_seed
 from services.security.settings import PACKAGE, SecuritySettings
 from services.security.upkeep import Upkeep
@@ -53,6 +54,7 @@ SECURITY = Deployable(
     commands=[
         Command("seed", "fill a tenant with made-up records", add_seed_arguments, run_seed),
         VERIFY_AUDIT,
+        *BACKUP_COMMANDS,
     ],
 )
 

@@ -8,8 +8,13 @@ from typing import Any
 import grpc
 
 from mesh.contract.catalogue import Catalogue
+from mesh.contract.digest import contract_digest
+from mesh.sql.backup.backups import Backups
+from mesh.sql.backup.folder import BackupFolder
+from mesh.sql.backup.schedule import BackupSchedule
 from mesh.sql.changes import ChangeFeed
 from mesh.sql.forgetting import Forgetting
+from mesh.sql.growth import Growth
 from mesh.sql.partition_schedule import PartitionSchedule
 from mesh.sql.store import Store
 from secmesh.security.v1 import (
@@ -154,3 +159,7 @@ def works(settings: SecuritySettings, parts: Parts) -> Iterator[Work]:
     yield Recurring("incidents escalated", overdue.look, OVERDUE_EVERY)
     yield MetricSchedule(store, parts.metrics)
     yield parts.workflows
+    folder, digest = BackupFolder(settings.backups), contract_digest(parts.catalogue)
+    backups = Backups(store, folder, digest, settings.pg_programs)
+    yield BackupSchedule(backups, timedelta(hours=settings.backup_hours), settings.backup_keep)
+    yield Growth(store)

@@ -1,6 +1,7 @@
 """Settings of the security service, from the environment."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -83,6 +84,12 @@ class SecuritySettings(ServiceSettings):
     def workflow_host_set(self) -> frozenset[str]:
         """The hosts of ``workflow_hosts``."""
         return frozenset(filter(None, (each.strip() for each in self.workflow_hosts.split(","))))
+
+    @property
+    def backups(self) -> Path:
+        """The folder of backups."""
+        # The inventory's lie in the same home.
+        return self.backup_folder or self.home / "security-backups"
 
     @property
     def pool(self) -> Pool:

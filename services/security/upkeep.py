@@ -29,7 +29,9 @@ class Upkeep:
     def start(self) -> None:
         """Begin; a process that knows no owner leaves it to one that does, and says so."""
         if not self._store.has_owner:
-            _LOG.warning("DATABASE_MIGRATE_URL is not set: another process must look after logs")
+            _LOG.warning(
+                "DATABASE_MIGRATE_URL is not set: another process must look after logs and backups"
+            )
             return
         for work in self._works:
             work.start()

@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
 
 from mesh.errors import DependencyUnavailable
 from mesh.sql.backup.backups import Backups
@@ -14,6 +17,8 @@ from mesh.sql.backup.folder import Failure, Manifest, Origin, now_micros
 from mesh.sql.backup.progress import Progress
 
 _LOG = logging.getLogger(__name__)
+_LAST: "dict[str, int]" = {}
+"""When the newest scheduled backup in a folder was made, in microseconds since 1970."""
 _LOOKS = 10
 """Looks at the folder in the time between two backups."""
 _SHORTEST, _LONGEST = 0.1, 600.0
@@ -98,4 +103,25 @@ class BackupSchedule:
                 await asyncio.to_thread(self._backups.folder.note_failure, self._failure)
             return None
         self._failure = None
+        await self._note_last()
         return made
+
+    async def _note_last(self) -> None:
+        found = await asyncio.to_thread(self._backups.folder.all)
+        last = next((each for each in found if each.origin is Origin.SCHEDULED), None)
+        if last is not None:
+            _LAST[str(self._backups.folder.path)] = last.created
+
+
+def _last(_options: CallbackOptions) -> Iterable[Observation]:
+    # Without a schedule nothing is told, and no alert is raised.
+    for created in _LAST.values():
+        yield Observation(created / 1e6)
+
+
+metrics.get_meter("mesh.sql").create_observable_gauge(
+    "backup.last.time",
+    [_last],
+    unit="s",
+    description="when the newest scheduled backup was made, since 1970",
+)

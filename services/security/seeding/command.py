@@ -4,12 +4,9 @@ import argparse
 import sys
 from datetime import UTC, datetime
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from mesh.contract.catalogue import load_catalogue
-from mesh.contract.names import tenant_of
 from mesh.server.deployable import CommandFailed, close_store, open_store
+from services.security.command_arguments import tenant_argument
 from services.security.seeding.records import Chance, SeedProblem
 from services.security.seeding.seeder import Report, Seeder
 from services.security.settings import PACKAGE, SecuritySettings
@@ -19,7 +16,9 @@ _MOST = 100_000_000
 
 def add_seed_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("--tenant", required=True, type=_tenant, help="whose records they are")
+    parser.add_argument(
+        "--tenant", required=True, type=tenant_argument, help="whose records they are"
+    )
     parser.add_argument(
         "--records",
         type=_count,
@@ -58,25 +57,23 @@ async def run_seed(settings: SecuritySettings, arguments: argparse.Namespace) ->
 
 
 async def _with_bar(seeder: Seeder) -> Report:
+    # A process that serves never shows a bar.
+    from rich import progress
+    from rich.console import Console
+
     columns = (
-        TextColumn("{task.description:<32}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        progress.TextColumn("{task.description:<32}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=sum(seeder.shares.values()))
 
         def told(collection: str, count: int) -> None:
             bar.update(task, description=collection, advance=count)
 
         return await seeder.run(told)
-
-
-def _tenant(text: str) -> str:
-    if tenant_of(f"tenants/{text}") != text:
-        raise argparse.ArgumentTypeError("this is the name of no tenant")
-    return text
 
 
 def _count(text: str) -> int:
