@@ -220,6 +220,8 @@ class Store(Transactions):
             reader = connection or await stack.enter_async_context(self.connection(tenant))
             for row in await self.fetch(earliest(changes[1], tenant), reader):
                 require_known(read_time or 0, row[0])
+            # Without statistics of a fresh table, rows and changes would be compared one by one.
+            await reader.execute(sa.select(sa.func.set_config("enable_nestloop", "off", True)))
             yield reader
 
     def _under(

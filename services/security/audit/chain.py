@@ -7,8 +7,8 @@ leaves no gap and nothing twice. One process at a time does it in a database (ad
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -51,24 +51,31 @@ _COPIED = 100
 _LOCK = 0x5ECA0D17
 """The advisory lock of who chains."""
 _LONGEST_ACTOR = 256
-_ACTS = {
+_ACTS: Mapping[int, tuple[int, str]] = {
     Change.CREATED: (IamActivity.IAM_ACTIVITY_CREATE, "create"),
     Change.UPDATED: (IamActivity.IAM_ACTIVITY_UPDATE, "update"),
     Change.DELETED: (IamActivity.IAM_ACTIVITY_DELETE, "delete"),
     Change.CLOSED: (IamActivity.IAM_ACTIVITY_DELETE, "delete"),
 }
-_CHOSEN = (
-    TRANSACTION,
-    SEQUENCE,
-    COLLECTION,
-    RECORD,
-    CHANGE,
-    TIME,
-    ACTOR,
-    REQUEST,
-    BEFORE,
-    AFTER,
-)
+
+
+class _Told(NamedTuple):
+    """A change as the feed keeps it."""
+
+    transaction: int
+    sequence: int
+    collection: str
+    record: str
+    change: int
+    time: int
+    actor: str | None
+    request: str | None
+    before: str | None
+    after: str | None
+
+
+_CHOSEN = (TRANSACTION, SEQUENCE, COLLECTION, RECORD, CHANGE, TIME, ACTOR, REQUEST, BEFORE, AFTER)
+"""The columns of these, in the same order."""
 
 
 class Chain:
@@ -143,8 +150,8 @@ class Chain:
             made, sealed = await self._entries(connection, tenant, head, changes)
             await self._write(connection, tenant, made, sealed)
             last = changes[-1]
-            head.change_transaction = getattr(last, TRANSACTION)
-            head.change_sequence = getattr(last, SEQUENCE)
+            head.change_transaction = last.transaction
+            head.change_sequence = last.sequence
             moment = timestamp_parts(self._clock())
             head.update_time.seconds, head.update_time.nanos = moment["seconds"], moment["nanos"]
             await self._store.upsert(connection, CHAINS, [head])
@@ -186,7 +193,7 @@ class Chain:
 
     async def _next(
         self, connection: AsyncConnection, tenant: str, place: Revision
-    ) -> Sequence[Any]:
+    ) -> Sequence[_Told]:
         columns = self.changes.c
         statement = (
             sa.select(*(columns[name] for name in _CHOSEN))
@@ -195,35 +202,35 @@ class Chain:
             .order_by(columns[TRANSACTION], columns[SEQUENCE])
             .limit(BATCH)
         )
-        return await self._store.fetch(statement, connection)
+        return [_Told(*row) for row in await self._store.fetch(statement, connection)]
 
     async def _entries(
-        self, connection: AsyncConnection, tenant: str, head: AuditChain, changes: Sequence[Any]
+        self, connection: AsyncConnection, tenant: str, head: AuditChain, changes: Sequence[_Told]
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Give the entries that tell of changes, and those that were written by others."""
         written = await self._written(connection, tenant, changes)
         made: list[dict[str, Any]] = []
         sealed: list[dict[str, Any]] = []
         for number, change in enumerate(changes, 1):
-            if getattr(change, COLLECTION) == ENTRIES:
+            if change.collection == ENTRIES:
                 # Its own rows start no entry: one that somebody else wrote is one.
-                row = written.pop(getattr(change, RECORD), None)
+                row = written.pop(change.record, None)
                 if row is not None:
                     sealed.append(self._linked(head, row))
-            elif getattr(change, COLLECTION) in self._states:
+            elif change.collection in self._states:
                 made.append(self._linked(head, self._entry(tenant, change)))
             if not number % _SLICE:
                 await asyncio.sleep(0)
         return made, sealed
 
     async def _written(
-        self, connection: AsyncConnection, tenant: str, changes: Sequence[Any]
+        self, connection: AsyncConnection, tenant: str, changes: Sequence[_Told]
     ) -> dict[str, dict[str, Any]]:
         """Give the entries that others wrote and that are not chained, by id."""
         ids = [
-            getattr(each, RECORD)
+            each.record
             for each in changes
-            if getattr(each, COLLECTION) == ENTRIES and getattr(each, CHANGE) == Change.CREATED
+            if each.collection == ENTRIES and each.change == Change.CREATED
         ]
         if not ids:
             return {}
@@ -234,30 +241,29 @@ class Chain:
         rows = await self._store.fetch(statement, connection)
         return {row.id: dict(zip(self._form.columns, row, strict=True)) for row in rows}
 
-    def _entry(self, tenant: str, change: Any) -> dict[str, Any]:
+    def _entry(self, tenant: str, change: _Told) -> dict[str, Any]:
         """Give the row that tells of a change."""
-        collection, record = getattr(change, COLLECTION), getattr(change, RECORD)
-        activity, verb = _ACTS[Change(getattr(change, CHANGE))]
-        states = self._states[collection]
-        before, after = states.of(tenant, getattr(change, BEFORE), getattr(change, AFTER))
-        request, moment = getattr(change, REQUEST), self._clock()
+        activity, verb = _ACTS[change.change]
+        states = self._states[change.collection]
+        before, after = states.of(tenant, change.before, change.after)
+        moment = self._clock()
         return {
             **self._empty,
             TENANT: tenant,
             "id": new_uuid(),
-            "etag": f"{getattr(change, TRANSACTION)}-{getattr(change, SEQUENCE)}",
+            "etag": f"{change.transaction}-{change.sequence}",
             "create_time": moment,
             "update_time": moment,
-            "labels": orjson.dumps({"request_id": request} if request else {}).decode(),
-            "actor_name": (getattr(change, ACTOR) or SYSTEM)[:_LONGEST_ACTOR],
+            "labels": _labels(change.request),
+            "actor_name": (change.actor or SYSTEM)[:_LONGEST_ACTOR],
             "activity": activity,
-            "operation": f"{collection}.{verb}",
-            "target_type": collection,
-            "target_id": record,
+            "operation": f"{change.collection}.{verb}",
+            "target_type": change.collection,
+            "target_id": change.record,
             "outcome": Outcome.OUTCOME_SUCCESS,
             "before_state": before,
             "after_state": after,
-            "event_time": getattr(change, TIME),
+            "event_time": change.time,
         }
 
     def _linked(self, head: AuditChain, row: dict[str, Any]) -> dict[str, Any]:
@@ -291,6 +297,10 @@ class Chain:
                 update.values(values),
                 [{"own_id": row["id"], **{f"new_{n}": row[n] for n in links}} for row in sealed],
             )
+
+
+def _labels(request: str | None) -> str:
+    return orjson.dumps({"request_id": request} if request else {}).decode()
 
 
 def _place_of(head: AuditChain) -> Revision:

@@ -33,16 +33,13 @@ class EntryForm:
         target = store.target(ENTRIES)
         self.columns: Sequence[str] = target.codec.columns
         """All columns, in the order that they are read in."""
-        self._hashed = sorted(
-            name
-            for name in self.columns
-            if name not in (PREVIOUS, HASH) and not self._may_be_emptied(target.codec.fields, name)
-        )
-        self._json = frozenset(
-            name
-            for name, field in target.codec.fields.items()
-            if isinstance(column_type(field), Json)
-        )
+        fields = target.codec.fields
+        json = {name for name, each in fields.items() if isinstance(column_type(each), Json)}
+        self._hashed = [
+            (name, _framed(name.encode()), name in json)
+            for name in sorted(self.columns)
+            if name not in (PREVIOUS, HASH) and not self._may_be_emptied(fields, name)
+        ]
 
     @staticmethod
     def _may_be_emptied(fields: Mapping[str, Any], name: str) -> bool:
@@ -53,23 +50,24 @@ class EntryForm:
 
     def hash(self, previous: str, row: Mapping[str, Any]) -> str:
         """Give the hash of a row that follows an entry with the hash ``previous``, in hex."""
-        parts = [_FORM, previous.encode()]
-        for name in self._hashed:
+        parts = [_framed(_FORM), _framed(previous.encode())]
+        for name, label, is_json in self._hashed:
             value = row[name]
             if value is not None and value not in _EMPTY:
-                parts += (name.encode(), self._bytes(name, value))
-        digest = sha256()
-        for part in parts:
-            digest.update(len(part).to_bytes(8))
-            digest.update(part)
-        return digest.hexdigest()
+                parts += (label, _framed(_bytes(value, is_json=is_json)))
+        return sha256(b"".join(parts)).hexdigest()
 
-    def _bytes(self, name: str, value: Any) -> bytes:
-        if isinstance(value, bytes):
-            return b"bytes " + value
-        if name in self._json:
-            # A database writes the same value in its own order.
-            return b"json " + orjson.dumps(orjson.loads(value), option=orjson.OPT_SORT_KEYS)
-        if isinstance(value, str):
-            return b"text " + value.encode()
-        return b"number " + str(int(value)).encode()
+
+def _framed(part: bytes) -> bytes:
+    return len(part).to_bytes(8) + part
+
+
+def _bytes(value: Any, *, is_json: bool) -> bytes:
+    if is_json:
+        # A database writes the same value in its own order.
+        return b"json " + orjson.dumps(orjson.loads(value), option=orjson.OPT_SORT_KEYS)
+    if isinstance(value, str):
+        return b"text " + value.encode()
+    if isinstance(value, bytes):
+        return b"bytes " + value
+    return b"number %d" % value
