@@ -217,7 +217,11 @@ class Store(Transactions):
             return
         async with contextlib.AsyncExitStack() as stack:
             # What is known and what is read are of one snapshot.
-            reader = connection or await stack.enter_async_context(self.connection(tenant))
+            reader = (
+                await stack.enter_async_context(self.connection(tenant))
+                if connection is None
+                else connection
+            )
             for row in await self.fetch(earliest(changes[1], tenant), reader):
                 require_known(read_time or 0, row[0])
             # Without statistics of a fresh table, rows and changes would be compared one by one.

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mesh.errors import DependencyUnavailable, OwnerMissing
 from mesh.sql import engine as dialect
+from mesh.sql.settings import ACTING
 from mesh.sql.tenancy import ACTING_FOR, tenant_in_charge
 
 
@@ -155,3 +156,8 @@ class Transactions:
         except DependencyUnavailable:
             return False
         return True
+
+
+async def act_as(connection: AsyncConnection, actor: str) -> None:
+    """Tell the change feed of PostgreSQL who writes in this transaction, where no call does."""
+    await connection.execute(sa.select(sa.func.set_config(ACTING, actor, True)))

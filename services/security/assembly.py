@@ -33,8 +33,8 @@ from services.security.analytics.metric_schedule import MetricSchedule
 from services.security.analytics.metrics import Metrics
 from services.security.analytics.widgets import Widgets
 from services.security.analytics_servicer import AnalyticsServicer
-from services.security.audit.chain import Chain
-from services.security.audit.leaving import Departures
+from services.security.audit.chain_store import Chain
+from services.security.audit.departure_store import Departures
 from services.security.audit.schedule import ChainSchedule
 from services.security.editing import RecordEditor
 from services.security.finding_servicer import FindingServicer
@@ -47,7 +47,7 @@ from services.security.import_servicer import ImportServicer
 from services.security.incident_servicer import IncidentServicer
 from services.security.incidents.guard import IncidentGuard
 from services.security.incidents.life import IncidentLife
-from services.security.incidents.overdue import OverdueIncidents
+from services.security.incidents.overdue_store import OverdueIncidents
 from services.security.incidents.playbooks import Playbooks
 from services.security.mfa.guard import MfaGuard
 from services.security.mfa_servicer import MfaServicer

@@ -13,7 +13,6 @@ from mesh.identifiers import new_uuid
 from mesh.records.moments import Clock, now
 from mesh.records.writing import RecordWriter
 from mesh.sql.rows import Rows
-from mesh.sql.settings import ACTING
 from mesh.sql.store import Store
 from secmesh.security.v1.record_pb2 import Record
 
@@ -67,11 +66,6 @@ class RecordEditor:
         )
         rows = await self._store.fetch(found.limit(1), connection)
         return f"tenants/{tenant}/{_USERS}/{rows[0][0]}" if rows else ""
-
-
-async def act_as(connection: AsyncConnection, actor: str) -> None:
-    """Tell the change feed who writes in this transaction, where no call does."""
-    await connection.execute(sa.select(sa.func.set_config(ACTING, actor, True)))
 
 
 def required_tenant(name: str) -> str:

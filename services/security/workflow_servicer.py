@@ -28,7 +28,7 @@ from services.security.workflows.engine import Workflows
 from services.security.workflows.journal import status_name
 from services.security.workflows.json_values import from_struct
 from services.security.workflows.plan import Plan, stored_plan
-from services.security.workflows.runs import EXECUTIONS, PLANS, run_of
+from services.security.workflows.run_store import EXECUTIONS, PLANS, run_of
 from services.security.workflows.schedule import Schedule
 from services.security.workflows.starting import Start
 

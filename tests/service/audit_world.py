@@ -21,7 +21,7 @@ from mesh.sql.tenancy import acting_for
 from secmesh.records.v1.write_requests_pb2 import DeleteRecordRequest
 from secmesh.security.v1.record_pb2 import Record
 from secmesh.security.v1.record_write_pb2 import CreateRecordRequest, UpdateRecordRequest
-from services.security.audit.chain import Chain
+from services.security.audit.chain_store import Chain
 from services.security.audit.entry import ENTRIES, POSITION
 from services.security.audit.verification import Verdict, Verification
 from tests.service.security_records import Tag, body_of

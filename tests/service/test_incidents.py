@@ -24,7 +24,7 @@ from secmesh.security.v1.vocabulary_pb2 import Severity
 from secmesh_client import CallRefused, connect
 from services.security.editing import RecordEditor
 from services.security.incidents.life import IncidentLife
-from services.security.incidents.overdue import LIMITS, OverdueIncidents
+from services.security.incidents.overdue_store import LIMITS, OverdueIncidents
 from tests.databases import security_database
 from tests.service.security_world import CATALOGUE, TENANT, World, copy_of, refused, served
 

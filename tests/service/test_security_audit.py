@@ -23,9 +23,9 @@ from mesh.sql.partitions import maintain_partitions, prepare_partitions
 from mesh.sql.tenancy import acting_for
 from secmesh.records.v1.write_requests_pb2 import DeleteRecordRequest
 from secmesh.security.v1.vocabulary_pb2 import FindingStatus
-from services.security.audit import chain as chaining
-from services.security.audit.chain import BATCH
-from services.security.audit.leaving import Departures
+from services.security.audit import chain_store as chaining
+from services.security.audit.chain_store import BATCH
+from services.security.audit.departure_store import Departures
 from services.security.audit.schedule import ChainSchedule
 from tests.service.audit_world import TABLES, Tenant, tenant_of
 

@@ -10,7 +10,7 @@ import orjson
 from mesh.contract.catalogue import load_catalogue
 from mesh.contract.names import tenant_of
 from mesh.server.deployable import Command, CommandFailed, close_store, open_store
-from services.security.audit.chain import Chain
+from services.security.audit.chain_store import Chain
 from services.security.audit.verification import Known, Verdict, Verification
 from services.security.settings import SecuritySettings
 

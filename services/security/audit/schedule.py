@@ -9,7 +9,7 @@ from opentelemetry import metrics
 
 from mesh.errors import Refusal
 from mesh.records.moments import Clock, now
-from services.security.audit.chain import Chain
+from services.security.audit.chain_store import Chain
 
 EVERY = timedelta(seconds=1)
 _SECOND = 1_000_000

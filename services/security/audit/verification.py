@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mesh.sql.change_table import COLLECTION, RECORD, TENANT
 from mesh.sql.changes import Revision, after_place
 from mesh.sql.store import Store
-from services.security.audit.chain import CHAINS, Chain
+from services.security.audit.chain_store import CHAINS, Chain
+from services.security.audit.departure_store import FIRST, LAST, RUNS
 from services.security.audit.entry import ENTRIES, HASH, LEAVE, POSITION, PREVIOUS, EntryForm
-from services.security.audit.leaving import FIRST, LAST, RUNS
 
 _AT_ONCE = 1000
 """Entries in memory."""
@@ -59,13 +59,10 @@ class Verification:
         self._chain = chain
         self._form = EntryForm(store)
         self._table = store.target(ENTRIES).table
-        self._chains = store.target(CHAINS).table
 
     async def tenants(self) -> Sequence[str]:
         """Give the tenants that have a chain, or changes that will begin one."""
-        async with self._store.whole() as connection:
-            rows = await self._store.fetch(sa.select(self._chains.c[TENANT]), connection)
-        return sorted({row[0] for row in rows} | set(await self._chain.waiting()))
+        return sorted({*await self._chain.tenants(), *await self._chain.waiting()})
 
     async def check(self, tenant: str, known: Sequence[Known] = ()) -> Verdict:
         """Check a chain from its first entry that is kept to its end.

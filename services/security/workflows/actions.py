@@ -18,7 +18,7 @@ from services.security.workflows.json_values import from_struct
 from services.security.workflows.operations import OPERATIONS, Authority, Records
 from services.security.workflows.plan import Node
 from services.security.workflows.requests import outgoing, told
-from services.security.workflows.runs import EXECUTIONS, RunStore, run_of
+from services.security.workflows.run_store import EXECUTIONS, RunStore, run_of
 from services.security.workflows.starting import Start, Starter
 
 INTEGRATIONS = "external_integrations"

@@ -14,7 +14,7 @@ from services.security.findings.due import moment_of, set_moment
 from services.security.workflows.actions import Tools
 from services.security.workflows.journal import ACTOR, ENDED
 from services.security.workflows.json_values import to_struct
-from services.security.workflows.runs import execution_of, run_of
+from services.security.workflows.run_store import execution_of, run_of
 
 RESPONSES = "incident_responses"
 _LEFT = "the run ended before it did"

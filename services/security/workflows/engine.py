@@ -14,9 +14,9 @@ from services.security.workflows.actions import Tools
 from services.security.workflows.egress import Egress
 from services.security.workflows.executor import Executor
 from services.security.workflows.operations import Records
-from services.security.workflows.runs import RunStore
+from services.security.workflows.run_store import RunStore
 from services.security.workflows.starting import Starter
-from services.security.workflows.triggers import Triggers
+from services.security.workflows.trigger_store import Triggers
 
 LEASE = timedelta(seconds=30)
 _EVERY = timedelta(seconds=1)

@@ -11,14 +11,15 @@ import sqlalchemy as sa
 
 from mesh.errors import Refusal, ResourceNotFound
 from mesh.sql.tenancy import acting_for
+from mesh.sql.transactions import act_as
 from secmesh.security.v1.vocabulary_operation_pb2 import ExecutionStatus
 from secmesh.security.v1.workflow_run_pb2 import WorkflowRun
-from services.security.editing import RecordEditor, act_as
+from services.security.editing import RecordEditor
 from services.security.findings.due import moment_of, set_moment
 from services.security.workflows.actions import Tools
 from services.security.workflows.journal import ACTOR
 from services.security.workflows.passage import Passage
-from services.security.workflows.runs import LeaseLost, execution_of
+from services.security.workflows.run_store import LeaseLost, execution_of
 
 AT_ONCE = 8
 """Runs that a process carries on at a time."""

@@ -8,7 +8,7 @@ from mesh.contract.catalogue import Kind
 from mesh.errors import FieldInvalid
 from secmesh.security.v1.vocabulary_operation_pb2 import DefinitionStatus
 from services.security.errors import TransitionRefused
-from services.security.workflows.runs import EXECUTIONS
+from services.security.workflows.run_store import EXECUTIONS
 
 WORKFLOWS = "workflows"
 _ELSEWHERE = "is not done by writing the record: see WorkflowService"

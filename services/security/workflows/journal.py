@@ -7,13 +7,14 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.errors import ReferenceNotFound
+from mesh.sql.transactions import act_as
 from secmesh.security.v1.vocabulary_operation_pb2 import ExecutionStatus
 from secmesh.security.v1.workflow_run_pb2 import WorkflowRun, WorkflowStepRun
-from services.security.editing import RecordEditor, act_as
+from services.security.editing import RecordEditor
 from services.security.findings.due import moment_of, set_moment
 from services.security.workflows.json_values import from_struct, to_value
 from services.security.workflows.plan import Node
-from services.security.workflows.runs import RunStore, execution_of
+from services.security.workflows.run_store import RunStore, execution_of
 
 State = WorkflowStepRun.State
 ENDED = frozenset(

@@ -5,10 +5,11 @@ from typing import Any
 
 from mesh.cel.expression import ExpressionFailed
 from mesh.errors import Refusal
+from mesh.sql.transactions import act_as
 from secmesh.security.v1.vocabulary_operation_pb2 import ExecutionStatus
 from secmesh.security.v1.workflow_pb2 import WorkflowTrigger
 from secmesh.security.v1.workflow_run_pb2 import WorkflowRun, WorkflowStepRun
-from services.security.editing import RecordEditor, act_as
+from services.security.editing import RecordEditor
 from services.security.findings.due import moment_of
 from services.security.workflows.actions import Actions, Tools
 from services.security.workflows.closing import Ending, close_run, tell_others
@@ -27,7 +28,7 @@ from services.security.workflows.journal import (
 from services.security.workflows.json_values import from_struct
 from services.security.workflows.operations import OPERATIONS, Authority
 from services.security.workflows.plan import stored_plan
-from services.security.workflows.runs import EXECUTIONS, LeaseLost
+from services.security.workflows.run_store import EXECUTIONS, LeaseLost
 
 
 class Passage:

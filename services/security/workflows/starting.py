@@ -18,7 +18,7 @@ from services.security.findings.due import set_moment
 from services.security.workflows.inputs import check_input
 from services.security.workflows.json_values import to_struct
 from services.security.workflows.plan import stored_plan
-from services.security.workflows.runs import EXECUTIONS, RunStore, run_of
+from services.security.workflows.run_store import EXECUTIONS, RunStore, run_of
 
 MAX_DEPTH = 8
 """Workflows that run one another."""

@@ -9,8 +9,9 @@ from mesh.errors import ResourceNotFound
 from mesh.records.moments import Clock, now
 from mesh.sql.store import TENANT, Store
 from mesh.sql.tenancy import acting_for
+from mesh.sql.transactions import act_as
 from secmesh.security.v1.incident_pb2 import IncidentStatus
-from services.security.editing import SYSTEM, RecordEditor, act_as
+from services.security.editing import SYSTEM, RecordEditor
 from services.security.incidents.life import INCIDENTS, PRIORITIES, STEPS, IncidentLife, Words
 
 BATCH = 100

@@ -103,6 +103,12 @@ class Chain:
         async with self._store.whole() as connection:
             return _place_of(await self._head(connection, tenant))
 
+    async def tenants(self) -> Sequence[str]:
+        """Give the tenants that have a chain."""
+        async with self._store.whole() as connection:
+            rows = await self._store.fetch(sa.select(self._chains.c[TENANT]), connection)
+        return [row[0] for row in rows]
+
     async def waiting(self) -> dict[str, int]:
         """Give the tenants with changes that have no entry yet, and when the first was made."""
         changes, chains = self.changes.c, self._chains.c
@@ -202,7 +208,8 @@ class Chain:
             .order_by(columns[TRANSACTION], columns[SEQUENCE])
             .limit(BATCH)
         )
-        return [_Told(*row) for row in await self._store.fetch(statement, connection)]
+        rows: Sequence[Any] = await self._store.fetch(statement, connection)
+        return [_Told(*row) for row in rows]
 
     async def _entries(
         self, connection: AsyncConnection, tenant: str, head: AuditChain, changes: Sequence[_Told]

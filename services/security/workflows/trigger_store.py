@@ -19,15 +19,16 @@ from mesh.sql.change_table import Change
 from mesh.sql.changes import ChangeFeed, ChangePage, RecordChange, Revision
 from mesh.sql.store import TENANT
 from mesh.sql.tenancy import acting_for
+from mesh.sql.transactions import act_as
 from secmesh.security.v1.workflow_pb2 import WorkflowTrigger
-from services.security.editing import RecordEditor, act_as
+from services.security.editing import RecordEditor
 from services.security.errors import WorkflowInactive
 from services.security.findings.due import moment_of, set_moment
 from services.security.incidents.life import INCIDENTS
 from services.security.workflows.actions import Tools
 from services.security.workflows.journal import ACTOR
 from services.security.workflows.plan import stored_plan
-from services.security.workflows.runs import PLANS
+from services.security.workflows.run_store import PLANS
 from services.security.workflows.schedule import Schedule
 from services.security.workflows.starting import Start
 
