@@ -139,7 +139,7 @@ def evaluate(
         show_counts(assessment, connection.output)
     found = {count.verdict for count in assessment.claim_counts if count.count}
     if any(VERDICTS[word] in found for word in fail_on or ()):
-        raise typer.Exit(ExitCode.CONTRADICTED)
+        raise typer.Exit(ExitCode.FAILED_VERDICT)
 
 
 def parse_age(text: str) -> Duration:

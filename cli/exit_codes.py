@@ -11,7 +11,7 @@ class ExitCode(IntEnum):
     """The command line is wrong."""
     UNREACHABLE = 3
     """Nothing answered at the endpoint."""
-    CONTRADICTED = 4
-    """`compliance evaluate --fail-on` found such a verdict."""
+    FAILED_VERDICT = 4
+    """The verdict is one to fail on: `compliance evaluate --fail-on`, `security gate`."""
     READER_LEFT = 141
     """The other end of the pipe was closed: 128 + SIGPIPE, as of any program."""

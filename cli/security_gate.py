@@ -31,7 +31,7 @@ def gate(
     dry_run: Annotated[bool, typer.Option(help="Judge, and keep no status.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The whole answer as JSON.")] = False,
 ) -> None:
-    """Judge a project by its quality gate; ends with 1 if a gate that blocks is not passed."""
+    """Judge a project by its quality gate; ends with 4 if a gate that blocks is not passed."""
     connection = connection_of(context)
     request = pb.EvaluateGateRequest(branch=branch, scan=scan, validate_only=dry_run)
     with connection.channel() as channel:
@@ -45,7 +45,7 @@ def gate(
         write_messages(answer.conditions, connection.output, _columns())
     talk.print(_verdict(answer), markup=False)
     if answer.blocking:
-        raise typer.Exit(ExitCode.REFUSED)
+        raise typer.Exit(ExitCode.FAILED_VERDICT)
 
 
 def _name(

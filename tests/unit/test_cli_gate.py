@@ -55,11 +55,11 @@ def verdict(status: str, *, blocking: bool) -> pb.EvaluateGateResponse:
     return answer
 
 
-def test_a_failed_gate_is_a_table_and_ends_with_one(operator: Operator) -> None:
+def test_a_failed_gate_is_a_table_and_ends_with_four(operator: Operator) -> None:
     done = operator.run("security", "gate", "sast_projects/7", "--branch", "topic")
     request = operator.answer("QualityGateService", "EvaluateGate", verdict("ERROR", blocking=True))
     result = done.result(SECONDS)
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert (request.project, request.branch, request.validate_only) == (PROJECT, "topic", False)
     for text in ("coverage", "79.5", "< 80", "error", "not-computed", "no scan of it is complete"):
         assert text in result.stdout
@@ -79,7 +79,7 @@ def test_what_could_not_be_computed_does_not_pass(operator: Operator) -> None:
     done = operator.run("security", "gate", PROJECT)
     operator.answer("QualityGateService", "EvaluateGate", verdict("NONE", blocking=True))
     result = done.result(SECONDS)
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert "quality gate not computed" in result.stderr
 
 
