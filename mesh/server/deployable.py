@@ -55,6 +55,7 @@ class Command(Generic[Settings]):
 
 
 FAILURES = (
+    OSError,
     BackupProblem,
     CommandFailed,
     EngineUrlError,
@@ -102,7 +103,7 @@ class Deployable(Generic[Settings]):
             enable_tracing(self.module.rpartition(".")[2])
         try:
             asyncio.run(awaited(command(settings, arguments)))
-        except (*FAILURES, OSError) as error:
+        except FAILURES as error:
             sys.stderr.write(f"{error}\n")
             return 1
         return 0

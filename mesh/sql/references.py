@@ -23,6 +23,8 @@ REFERENCE = "reference"
 
 DATABASE = "database"
 """What a foreign key remembers of the only database that has it."""
+PARTIAL = "partial"
+"""What an index remembers that leaves out the rows without a key."""
 
 
 def referred_id(field: str, pattern: NamePattern, name: str, tenant: str) -> str:
@@ -69,8 +71,9 @@ def add_foreign_keys(
 
 
 def _indexed(table: sa.Table, field: str) -> bool:
-    """Tell whether an index begins with a field, after the tenant."""
-    first = (list(index.columns)[1:2] for index in table.indexes)
+    """Tell whether an index of all rows begins with a field, after the tenant."""
+    whole = (index for index in table.indexes if not index.info.get(PARTIAL))
+    first = (list(index.columns)[1:2] for index in whole)
     return any(column is table.c[field] for columns in first for column in columns)
 
 

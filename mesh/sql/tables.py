@@ -21,7 +21,7 @@ from mesh.sql.engine import WRITE, lock_schema, translated
 from mesh.sql.isolation import isolate
 from mesh.sql.members import add_members, is_indexed_list, keep_members
 from mesh.sql.partitions import PARTITION, PARTITION_KEY, partition_of, prepare_partitions
-from mesh.sql.references import DATABASE, add_foreign_keys
+from mesh.sql.references import DATABASE, PARTIAL, add_foreign_keys
 from mesh.sql.settings import ISOLATED, RIGHTS
 from mesh.sql.triggers import declare, prepare_triggers
 from mesh.sql.types import Timestamp, column_type, id_type, is_kept_plain, nullable
@@ -236,7 +236,7 @@ def _natural_key(table: sa.Table, kind: Kind, fields: tuple[str, ...]) -> None:
     if kind.option.history:
         conditions.append(_is_current(table))
     where = sa.and_(*conditions) if conditions else None
-    info: dict[str, Any] = {UNIQUE_FIELDS: fields, NEEDED: needed}
+    info: dict[str, Any] = {UNIQUE_FIELDS: fields, NEEDED: needed, PARTIAL: bool(needed)}
     plain = [_never_null(each) if each in optional else each for each in columns]
     for database, parts in (
         ("postgresql", columns),

@@ -41,6 +41,7 @@ _LATER = {
         state.number for state in machine.states.values() if not state.first
     }
     for collection, machine in finding_machines(_CATALOGUE).items()
+    if not all(state.first for state in machine.states.values())
 } | {
     f"{_CATALOGUE.kinds[collection].descriptor.full_name}.{name}": values
     for collection, fields in WITHHELD.items()

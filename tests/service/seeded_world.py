@@ -24,6 +24,7 @@ from services.security.settings import SecuritySettings
 from tests.databases import security_database
 from tests.service.security_world import CATALOGUE, World, served
 
+AUDITED = {"audit_chains", "iam_audit_logs"}
 UNTIL = datetime(2026, 11, 1, tzinfo=UTC)
 TABLES = Tables(CATALOGUE, isolated=True)
 
@@ -68,10 +69,13 @@ class SeededWorld:
         )
 
     def content(self, tenant: str, access: Access | None = None) -> dict[str, tuple[int, str]]:
-        """Give number and digest of a tenant's rows, by table of records."""
+        """Give number and digest of a tenant's rows, by table of records.
+
+        Not of the audit log, which the service goes on to write.
+        """
         found = {}
         with owned(access or self.access) as connection:
-            for name in sorted(CATALOGUE.kinds):
+            for name in sorted(CATALOGUE.kinds.keys() - AUDITED):
                 row = connection.execute(
                     "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) "  # noqa: S608
                     f'FROM "{name}" t WHERE tenant_id = %s',

@@ -36,6 +36,7 @@ message Finding {
     natural_key: ["project_id", "fingerprint"]
     indexes: {fields: ["state", "score"]}
     indexes: {fields: ["seen", "state"]}
+    indexes: {fields: ["owner_id", "state"]}
   };
   string name = 1;
   optional string project_id = 2 [(secmesh.options.v1.field).references = "projects"];
