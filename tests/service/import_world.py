@@ -19,7 +19,7 @@ from secmesh.security.v1 import (
 from secmesh.security.v1.import_service_pb2 import ImportReportRequest, ImportReportResponse
 from secmesh_client import connect
 from tests.databases import security_database
-from tests.service.security_world import World, served
+from tests.service.security_world import LIFETIME, World, served
 from tests.unit.test_importing_sarif import report, result
 
 IMPORTED = ImportReportResponse.OUTCOME_IMPORTED
@@ -37,7 +37,9 @@ class Imports:
     def channel(self, tenant: str = "acme", **claims: Any) -> Any:
         key = f"{tenant} {claims}"
         if key not in self._channels:
-            token = sign_token(self.world.keys, subject="ann", tenant=tenant, **claims)
+            token = sign_token(
+                self.world.keys, subject="ann", tenant=tenant, **claims, lifetime=LIFETIME
+            )
             self._channels[key] = connect(self.world.address, token=token)
             self.world.channels.append(self._channels[key])
         return self._channels[key]

@@ -19,7 +19,7 @@ from secmesh.security.v1.record_write_pb2 import UpdateRecordRequest
 from secmesh_client import connect
 from services.security.mfa import totp
 from tests.databases import security_database
-from tests.service.security_world import KINDS, World, served
+from tests.service.security_world import KINDS, LIFETIME, World, served
 
 USERS = KINDS["users"]
 
@@ -75,7 +75,12 @@ class Factors:
         key = f"{tenant} {roles} {permissions}"
         if key not in self._stubs:
             token = sign_token(
-                self.world.keys, subject="ann", tenant=tenant, roles=roles, permissions=permissions
+                self.world.keys,
+                subject="ann",
+                tenant=tenant,
+                roles=roles,
+                permissions=permissions,
+                lifetime=LIFETIME,
             )
             channel = connect(self.world.address, token=token)
             self.world.channels.append(channel)

@@ -10,7 +10,7 @@ from secmesh.records.v1.record_requests_pb2 import GetRecordRequest
 from secmesh.security.v1.record_write_pb2 import BatchWriteRecordsRequest, CreateRecordRequest
 from secmesh_client import connect
 from tests.service.security_records import Tag, body_of
-from tests.service.security_world import KINDS, World
+from tests.service.security_world import KINDS, LIFETIME, World
 
 
 class Plants:
@@ -53,7 +53,9 @@ class Plants:
 
     def stub_of(self, service: Any, tenant: str, *roles: str) -> Any:
         """Give a service, called by somebody with these roles."""
-        token = sign_token(self.world.keys, subject="ann", tenant=tenant, roles=roles)
+        token = sign_token(
+            self.world.keys, subject="ann", tenant=tenant, roles=roles, lifetime=LIFETIME
+        )
         channel = connect(self.world.address, token=token)
         self.world.channels.append(channel)
         return service(channel)

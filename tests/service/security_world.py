@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ CATALOGUE = load_catalogue(PACKAGE)
 KINDS = CATALOGUE.record_kinds
 TENANT = "tenants/acme"
 _TRIES = 50
+LIFETIME = timedelta(hours=2)
+"""Of tokens: a served database is shared by all tests of a process."""
 
 
 @dataclass
@@ -55,7 +58,9 @@ class World:
         return self.stub_of("beta")
 
     def stub_of(self, tenant: str) -> Any:
-        token = sign_token(self.keys, subject="ann", tenant=tenant, roles=["admin"])
+        token = sign_token(
+            self.keys, subject="ann", tenant=tenant, roles=["admin"], lifetime=LIFETIME
+        )
         channel = connect(self.address, token=token)
         self.channels.append(channel)
         return record_service_pb2_grpc.RecordServiceStub(channel)

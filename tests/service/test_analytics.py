@@ -20,7 +20,7 @@ from services.security.analytics.metric_schedule import LABEL, MetricSchedule
 from services.security.analytics.metrics import Metrics
 from services.security.analytics.widgets import Widgets
 from tests.service.analytics_site import OPEN, TENANT, Site, only
-from tests.service.security_world import CATALOGUE, World, refused
+from tests.service.security_world import CATALOGUE, LIFETIME, World, refused
 
 
 def points(widget: pb.WidgetSeries) -> list[tuple[Any, ...]]:
@@ -172,6 +172,7 @@ def test_nothing_is_told_of_what_the_caller_may_not_list(site: Site) -> None:
         subject="bob",
         tenant=TENANT,
         permissions=["security.analytics_dashboards.get", "security.project_issues.list"],
+        lifetime=LIFETIME,
     )
     channel = connect(site.world.address, token=token)
     site.world.channels.append(channel)

@@ -30,7 +30,7 @@ from services.security.findings.acceptances import Acceptances
 from services.security.findings.life import FindingLife
 from services.security.findings.machine import finding_machines
 from tests.databases import security_database
-from tests.service.security_world import CATALOGUE, KINDS, World, copy_of, refused, served
+from tests.service.security_world import CATALOGUE, KINDS, LIFETIME, World, copy_of, refused, served
 
 ISSUES = KINDS["project_issues"]
 MACHINES = finding_machines(CATALOGUE)
@@ -58,7 +58,12 @@ class Life:
         key = f"{tenant} {roles} {permissions}"
         if key not in self._stubs:
             token = sign_token(
-                self.world.keys, subject="ann", tenant=tenant, roles=roles, permissions=permissions
+                self.world.keys,
+                subject="ann",
+                tenant=tenant,
+                roles=roles,
+                permissions=permissions,
+                lifetime=LIFETIME,
             )
             channel = connect(self.world.address, token=token)
             self.world.channels.append(channel)

@@ -18,7 +18,7 @@ from secmesh.security.v1 import (
 from secmesh.security.v1.import_service_pb2 import ImportReportRequest, ImportReportResponse
 from secmesh_client import CallRefused
 from tests.service.import_world import IMPORTED, UNCHANGED, Imports, counts, issue, sarif
-from tests.service.security_world import TENANT
+from tests.service.security_world import LIFETIME, TENANT
 from tests.unit.test_importing_formats import ALERT, zap
 
 
@@ -108,7 +108,9 @@ def test_importing_is_a_permission_of_its_own(imports: Imports) -> None:
 def test_the_command_imports_a_file(imports: Imports, project: str, tmp_path: Path) -> None:
     file = tmp_path / "report.sarif"
     file.write_text(json.dumps(sarif(issue(), issue(level="awful"))))
-    token = sign_token(imports.world.keys, subject="ann", tenant="acme", roles=["operator"])
+    token = sign_token(
+        imports.world.keys, subject="ann", tenant="acme", roles=["operator"], lifetime=LIFETIME
+    )
     base = ["--endpoint", imports.world.address, "--token", token, "-o", "json"]
     command = [*base, "security", "import", str(file), "--project", project]
     dry = CliRunner().invoke(app, [*command, "--dry-run"])

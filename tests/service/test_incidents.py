@@ -26,7 +26,15 @@ from services.security.editing import RecordEditor
 from services.security.incidents.life import IncidentLife
 from services.security.incidents.overdue_store import LIMITS, OverdueIncidents
 from tests.databases import security_database
-from tests.service.security_world import CATALOGUE, TENANT, World, copy_of, refused, served
+from tests.service.security_world import (
+    CATALOGUE,
+    LIFETIME,
+    TENANT,
+    World,
+    copy_of,
+    refused,
+    served,
+)
 
 MINUTE = 60_000_000
 NEW = IncidentStatus.INCIDENT_STATUS_NEW
@@ -52,7 +60,9 @@ class Desk:
         return self.stub_of("acme", "admin")
 
     def stub_of(self, tenant: str, *roles: str, subject: str = "ann") -> Any:
-        token = sign_token(self.world.keys, subject=subject, tenant=tenant, roles=roles)
+        token = sign_token(
+            self.world.keys, subject=subject, tenant=tenant, roles=roles, lifetime=LIFETIME
+        )
         channel = connect(self.world.address, token=token)
         self.world.channels.append(channel)
         return IncidentServiceStub(channel)

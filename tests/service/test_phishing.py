@@ -26,7 +26,7 @@ from secmesh.security.v1.user_pb2 import (
 )
 from secmesh_client import CallRefused, connect
 from tests.service.mfa_world import Factors
-from tests.service.security_world import KINDS, World, copy_of, refused
+from tests.service.security_world import KINDS, LIFETIME, World, copy_of, refused
 
 STATUS = campaign.PhishCampaignStatus
 RUNS, SENT_ALL = STATUS.PHISH_CAMPAIGN_STATUS_IN_PROGRESS, STATUS.PHISH_CAMPAIGN_STATUS_EMAILS_SENT
@@ -45,7 +45,9 @@ class Phishing:
     number: int = 0
 
     def stub_of(self, tenant: str, role: str) -> Any:
-        token = sign_token(self.world.keys, subject="ann", tenant=tenant, roles=[role])
+        token = sign_token(
+            self.world.keys, subject="ann", tenant=tenant, roles=[role], lifetime=LIFETIME
+        )
         channel = connect(self.world.address, token=token)
         self.world.channels.append(channel)
         return PhishingServiceStub(channel)

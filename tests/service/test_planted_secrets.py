@@ -26,7 +26,7 @@ from secmesh.security.v1.phishing_service_pb2_grpc import PhishingServiceStub
 from secmesh_client import connect
 from tests.databases import server
 from tests.service.mfa_world import Factors
-from tests.service.security_world import KINDS, refused
+from tests.service.security_world import KINDS, LIFETIME, refused
 
 COLLECTIONS = (
     *("users", "mfa_devices", "mfa_backup_codes", "iam_audit_logs"),
@@ -70,7 +70,9 @@ def second_factors(factors: Factors, told: list[Any]) -> Iterator[str]:
 
 def phishing(factors: Factors, told: list[Any]) -> Iterator[str]:
     """Run a campaign with somebody who types a password; give what must be nowhere."""
-    token = sign_token(factors.world.keys, subject="ann", tenant="acme", roles=["admin"])
+    token = sign_token(
+        factors.world.keys, subject="ann", tenant="acme", roles=["admin"], lifetime=LIFETIME
+    )
     channel = connect(factors.world.address, token=token)
     factors.world.channels.append(channel)
     stub: Any = PhishingServiceStub(channel)

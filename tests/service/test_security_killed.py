@@ -24,7 +24,7 @@ from secmesh.security.v1.record_service_pb2_grpc import RecordServiceStub
 from secmesh_client import aio
 from tests.service.audit_world import tenant_of
 from tests.service.security_records import Tag, body_of
-from tests.service.security_world import KINDS
+from tests.service.security_world import KINDS, LIFETIME
 
 KIND = KINDS["users"]
 PARENT = f"tenants/acme/{KIND.collection}"
@@ -69,7 +69,9 @@ class Service:
             self.process.communicate()
 
     def connect(self) -> Any:
-        token = sign_token(self._folder / "keys", subject="ann", tenant="acme", roles=["admin"])
+        token = sign_token(
+            self._folder / "keys", subject="ann", tenant="acme", roles=["admin"], lifetime=LIFETIME
+        )
         return aio.connect(self.address, token=token)
 
 

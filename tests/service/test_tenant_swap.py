@@ -29,7 +29,7 @@ from services.inventory.__main__ import build_server
 from services.inventory.settings import InventorySettings
 from tests.databases import security_database
 from tests.service.security_records import Tag, body_of, filled, wanted_references
-from tests.service.security_world import CATALOGUE, KINDS, World, served
+from tests.service.security_world import CATALOGUE, KINDS, LIFETIME, World, served
 from tests.service.tenant_swap import (
     MARK,
     OTHER,
@@ -110,7 +110,10 @@ def plant_security(world: World) -> Planted:
         name=names["project_issues"], assignee=names["users"], justification=MARK
     )
     channel = connect(
-        world.address, token=sign_token(world.keys, subject="ann", tenant=OTHER, roles=["admin"])
+        world.address,
+        token=sign_token(
+            world.keys, subject="ann", tenant=OTHER, roles=["admin"], lifetime=LIFETIME
+        ),
     )
     world.channels.append(channel)
     FindingServiceStub(channel).AssignFinding(finding)
@@ -167,7 +170,7 @@ async def test_no_call_of_the_security_service_reaches_another_tenant(security: 
     assert all(MARK in each[0].labels["mark"] for each in before.values())
     methods = await served_methods(security.address, CATALOGUE)
     assert {each.path for each in methods} == {*CATALOGUE.methods}
-    token = sign_token(security.keys, subject="eve", tenant=OWN, roles=["admin"])
+    token = sign_token(security.keys, subject="eve", tenant=OWN, roles=["admin"], lifetime=LIFETIME)
     calls = attacks(methods, CATALOGUE, planted, every=10)
     answers = await attacked(security.address, token, calls)
     judge(answers)
@@ -237,7 +240,9 @@ async def test_no_call_of_the_inventory_service_reaches_another_tenant(tmp_path:
         before = await rows_of(store, OTHER)
         assert all(before.values())
         methods = await served_methods(address, INVENTORY)
-        token = sign_token(tmp_path / "keys", subject="eve", tenant=OWN, roles=["admin"])
+        token = sign_token(
+            tmp_path / "keys", subject="eve", tenant=OWN, roles=["admin"], lifetime=LIFETIME
+        )
         planted = Planted(names, request_id=UNIQUE)
         answers = await attacked(address, token, attacks(methods, INVENTORY, planted, every=4))
         judge(answers)

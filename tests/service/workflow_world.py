@@ -26,6 +26,7 @@ from secmesh.security.v1.vocabulary_operation_pb2 import ExecutionStatus
 from secmesh.security.v1.workflow_run_pb2 import WorkflowStepRun
 from secmesh.security.v1.workflow_service_pb2_grpc import WorkflowServiceStub
 from secmesh_client import connect
+from tests.service.security_world import LIFETIME
 
 TENANT = "tenants/acme"
 SECONDS = 20.0
@@ -112,7 +113,9 @@ class Shop:
         key = f"{make.__name__} {tenant} {subject} {roles}"
         if key not in self._stubs:
             living = next(each for each in self.processes if each.popen.poll() is None)
-            token = sign_token(self.home / "keys", subject=subject, tenant=tenant, roles=roles)
+            token = sign_token(
+                self.home / "keys", subject=subject, tenant=tenant, roles=roles, lifetime=LIFETIME
+            )
             channel = connect(living.address, token=token)
             self._channels.append(channel)
             self._stubs[key] = make(channel)
