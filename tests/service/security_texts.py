@@ -68,6 +68,8 @@ class _Writer:
             return chr(argument)
         if kind is op.ANY:
             return "x"
+        if kind is op.NOT_LITERAL:
+            return "y" if chr(argument) == "x" else "x"
         if kind is op.IN:
             characters = _characters(argument)
             return characters[self._choice(len(characters))]
