@@ -42,6 +42,7 @@ from tests.service.tenant_swap import (
 )
 
 INVENTORY = load_catalogue("secmesh.inventory.v1")
+AUDIT_LOG = "iam_audit_logs"
 pytestmark = pytest.mark.timeout(240)
 UNIQUE = "7d6ed1a4-6a3c-4f0c-9a55-0c6f2f6f1b11"
 
