@@ -135,8 +135,8 @@ class Metrics:
             metric.value = getattr(point.value, which)
             for name, key in zip(widget.group_by, point.keys, strict=True):
                 metric.dimensions[name] = text_of(key)[:256]
-            if metric.dimensions:
-                metric.dimensions_key = _key(metric.dimensions)
+            # Of a value without dimensions too: a record without the key is always a new one.
+            metric.dimensions_key = _key(metric.dimensions)
             yield record
 
 
