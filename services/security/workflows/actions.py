@@ -189,6 +189,10 @@ class Actions:
         journal = interpreter.journal
         if not step.child and not await self._start(interpreter, scope, node, step):
             return
+        if not await self._tools.runs.is_known(step.child):
+            # A record that somebody created by its name is not what was started.
+            await interpreter.fail(node, step, f"{step.child} was deleted")
+            return
         child: Any = await self._tools.records.store.get(EXECUTIONS, step.child)
         body = child.workflow_execution
         if body.status == ExecutionStatus.EXECUTION_STATUS_SUCCEEDED:

@@ -4,9 +4,10 @@ The place of a trigger (next due time, revision of the feed) moves in the transa
 what is due, with the plan locked: of several processes one does it.
 """
 
+import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.cel import Environment
 from mesh.contract.catalogue import Kind
-from mesh.errors import ReferenceNotFound, Refusal, RevisionGone
+from mesh.errors import ReferenceNotFound, Refusal, ResourceNotFound, RevisionGone
 from mesh.sql.change_table import Change
 from mesh.sql.changes import ChangeFeed, ChangePage, RecordChange, Revision
 from mesh.sql.store import TENANT
@@ -59,10 +60,10 @@ class Triggers:
             self._editor.clock(), self._plans.c.next_time.type
         )
         for tenant, plan, workflow in await self._current(_SCHEDULE, due):
-            with acting_for(tenant):
+            with acting_for(tenant), _alone(workflow):
                 started += await self._keep_time(plan, workflow)
         for tenant, plan, workflow in await self._current(_EVENT, sa.true()):
-            with acting_for(tenant):
+            with acting_for(tenant), _alone(workflow):
                 started += await self._follow(tenant, plan, workflow)
         if started:
             self._tools.starter.poke()
@@ -85,9 +86,20 @@ class Triggers:
     async def _locked(self, connection: AsyncConnection, plan: str, workflow: str) -> Any:
         """Give a plan, locked after its workflow, as all do; None if it is replaced."""
         await act_as(connection, f"{ACTOR}{plan}")
-        await self._editor.find(connection, workflow)
+        try:
+            await self._editor.find(connection, workflow)
+        except ResourceNotFound:
+            await self._retire(connection, workflow)
+            return None
         found = await self._tools.runs.current_plan(connection, workflow)
         return found if found is not None and found.name == plan else None
+
+    async def _retire(self, connection: AsyncConnection, workflow: str) -> None:
+        """Let nothing start a workflow that somebody deleted."""
+        left = await self._tools.runs.current_plan(connection, workflow)
+        if left is not None:
+            left.current = False
+            await self._tools.runs.save_plan(connection, left)
 
     async def _keep_time(self, name: str, workflow: str) -> int:
         """Start a run for the last due time that has come; those missed before are one with it."""
@@ -170,6 +182,17 @@ class Triggers:
         else:
             return 1
         return 0
+
+
+@contextlib.contextmanager
+def _alone(workflow: str) -> Iterator[None]:
+    """Keep what is wrong with one workflow from the triggers of all others."""
+    try:
+        yield
+    except Refusal as error:
+        _LOG.error("a trigger could not be looked at: %s: %s", workflow, error.message)
+    except sa.exc.DBAPIError:
+        _LOG.exception("a trigger could not be looked at: %s", workflow)
 
 
 def _start_of(plan: Any, change: RecordChange) -> Start:
