@@ -35,6 +35,7 @@ from services.security.analytics.widgets import Widgets
 from services.security.analytics_servicer import AnalyticsServicer
 from services.security.audit.chain_store import Chain
 from services.security.audit.departure_store import Departures
+from services.security.audit.guard import AuditGuard
 from services.security.audit.schedule import ChainSchedule
 from services.security.editing import RecordEditor
 from services.security.finding_servicer import FindingServicer
@@ -62,6 +63,7 @@ from services.security.upkeep import Work
 from services.security.workflow_servicer import WorkflowServicer
 from services.security.workflows.engine import Workflows
 from services.security.workflows.guard import WorkflowGuard
+from services.security.workflows.integration_guard import IntegrationGuard
 
 OVERDUE_EVERY = timedelta(minutes=1)
 Servicer = tuple[Callable[[Any, grpc.aio.Server], None], object]
@@ -87,7 +89,15 @@ class Parts:
 def assemble(settings: SecuritySettings, store: Store, catalogue: Catalogue) -> Parts:
     """Make the parts of a process."""
     guard = Guards(
-        [FindingGuard(catalogue), IncidentGuard(), MfaGuard(), PhishingGuard(), WorkflowGuard()]
+        [
+            AuditGuard(),
+            FindingGuard(catalogue),
+            IncidentGuard(),
+            IntegrationGuard(),
+            MfaGuard(),
+            PhishingGuard(),
+            WorkflowGuard(),
+        ]
     )
     editor, findings = RecordEditor(store, catalogue), FindingLife(store, catalogue)
     incidents = IncidentLife(store, editor)

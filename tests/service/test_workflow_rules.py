@@ -190,6 +190,21 @@ def test_a_run_ends_with_its_record_and_another_record_of_its_name_is_none(world
     assert titled(world, title) == []
 
 
+def test_nobody_tells_the_audit_log_that_entries_left(world: Shop) -> None:
+    with pytest.raises(CallRefused) as error:
+        world.create(
+            "iam_audit_logs",
+            "iam_audit_log",
+            actor_name="system",
+            activity="IAM_ACTIVITY_DELETE",
+            operation="audit.leave",
+            outcome="OUTCOME_SUCCESS",
+            event_time="2026-01-01T00:00:00Z",
+            before_state={"runs": "none"},
+        )
+    assert (error.value.reason, "operation" in error.value.message) == ("FIELD_INVALID", True)
+
+
 def test_a_mere_record_does_not_pass_for_the_run_that_a_request_names(world: Shop) -> None:
     name = world.active({"key": "pause", "wait": {"seconds": 0}})
     forged = {

@@ -116,6 +116,7 @@ class Actions:
         attempt = self._attempt(interpreter, step)
         await interpreter.journal.begin(step, WorkflowStepRun.STATE_RUNNING)
         try:
+            self._authority.require(f"security.{INTEGRATIONS}.call")
             integration: Any = await self._tools.records.store.get(
                 INTEGRATIONS, node.step.integration_id, secrets=True
             )
