@@ -54,7 +54,7 @@ class Memory(Journal):
         step.state, step.error_message = state, error
         self.steps[step.path] = step
 
-    async def show(self, _: Any, **fields: Any) -> None:
+    async def show(self, connection: Any, **fields: Any) -> None:
         """Show nobody."""
 
 
