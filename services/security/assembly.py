@@ -57,7 +57,6 @@ from services.security.phishing_servicer import PhishingServicer
 from services.security.posture.frameworks import Frameworks
 from services.security.posture_servicer import PostureServicer
 from services.security.quality_gate_servicer import QualityGateServicer
-from services.security.recurring import Recurring
 from services.security.settings import SecuritySettings
 from services.security.upkeep import Work
 from services.security.workflow_servicer import WorkflowServicer
@@ -65,7 +64,6 @@ from services.security.workflows.engine import Workflows
 from services.security.workflows.guard import WorkflowGuard
 from services.security.workflows.integration_guard import IntegrationGuard
 
-OVERDUE_EVERY = timedelta(minutes=1)
 Servicer = tuple[Callable[[Any, grpc.aio.Server], None], object]
 """A servicer, and what adds it to a server."""
 
@@ -165,8 +163,7 @@ def works(settings: SecuritySettings, parts: Parts) -> Iterator[Work]:
     keep = timedelta(days=settings.change_days)
     yield Forgetting(ChangeFeed(store), keep, read=chain.place)
     yield Acceptances(store, parts.findings)
-    overdue = OverdueIncidents(store, parts.editor, parts.incidents)
-    yield Recurring("incidents escalated", overdue.look, OVERDUE_EVERY)
+    yield OverdueIncidents(store, parts.editor, parts.incidents)
     yield MetricSchedule(store, parts.metrics)
     yield parts.workflows
     folder, digest = BackupFolder(settings.backups), contract_digest(parts.catalogue)

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from mesh.contract.catalogue import Kind
 from mesh.errors import ReferenceNotFound, Refusal, ResourceNotFound, RevisionGone
 from mesh.sql.change_table import Change
 from mesh.sql.changes import ChangeFeed, ChangePage, RecordChange, Revision
+from mesh.sql.recurring import Recurring
 from mesh.sql.store import TENANT
 from mesh.sql.tenancy import acting_for
 from mesh.sql.transactions import act_as
@@ -35,6 +37,7 @@ from services.security.workflows.starting import Start
 
 _EVENT = WorkflowTrigger.WORKFLOW_TRIGGER_EVENT
 _SCHEDULE = WorkflowTrigger.WORKFLOW_TRIGGER_SCHEDULE
+EVERY = timedelta(seconds=1)
 _ADVANCE_SECONDS = 60.0
 """How often a place in the feed is kept while nothing happens, so that it is not forgotten."""
 _SECOND = 1_000_000
@@ -42,10 +45,11 @@ _BATCH = 500
 _LOG = logging.getLogger(__name__)
 
 
-class Triggers:
+class Triggers(Recurring):
     """Looks at the triggers of active workflows of all tenants; processes may do so at once."""
 
     def __init__(self, tools: Tools, editor: RecordEditor) -> None:
+        super().__init__(EVERY, "workflows could not be started", "workflows started: %d")
         self._tools = tools
         self._store = tools.runs.store
         self._editor = editor
