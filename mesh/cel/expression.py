@@ -19,6 +19,8 @@ MAX_RESULT = 262_144
 """Characters of a value, written as JSON."""
 Variables = Mapping[str, Any]
 """JSON values by the names of variables."""
+DEEPEST = 40
+"""Lists and maps within each other that a value may have."""
 _LONGEST_PROBLEM = 300
 
 
@@ -74,10 +76,12 @@ def _problem(error: object) -> str:
     return str(error).split("\n")[0][:_LONGEST_PROBLEM]
 
 
-def _json(value: Any) -> Any:
+def _json(value: Any, left: int = DEEPEST) -> Any:
     match value:
-        case None | bool() | int() | str():
+        case None | bool() | int():
             return value
+        case str():
+            return _text(value)
         case float():
             if not math.isfinite(value):
                 raise ExpressionFailed("a number is not finite")
@@ -87,13 +91,28 @@ def _json(value: Any) -> Any:
         case timedelta():
             return f"{value.total_seconds():g}s"
         case Mapping():
-            return {_key(key): _json(each) for key, each in value.items()}
+            deeper = _below(left)
+            return {_key(key): _json(each, deeper) for key, each in value.items()}
         case list() | tuple():
-            return [_json(each) for each in value]
+            deeper = _below(left)
+            return [_json(each, deeper) for each in value]
     raise ExpressionFailed(f"{type(value).__name__} is no JSON")
+
+
+def _below(left: int) -> int:
+    if not left:
+        raise ExpressionFailed(f"the value is deeper than {DEEPEST} lists and maps")
+    return left - 1
+
+
+def _text(text: str) -> str:
+    # No database keeps it in a text.
+    if "\0" in text:
+        raise ExpressionFailed("a text holds NUL")
+    return text
 
 
 def _key(key: object) -> str:
     if not isinstance(key, str):
         raise ExpressionFailed("a map has a key that is no text")
-    return key
+    return _text(key)

@@ -1,15 +1,13 @@
 """Removes changes that are older than they are kept for, and notes up to where."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from mesh.errors import DependencyUnavailable
 from mesh.sql.changes import ChangeFeed, Revision
+from mesh.sql.recurring import Recurring
 
-_LOG = logging.getLogger(__name__)
 _LOOKS, _LONGEST, _SHORTEST = 50, 3600.0, 1.0
 """Looks in the time that changes are kept for, and the seconds between them."""
 _PAUSE = 0.05
@@ -25,7 +23,7 @@ def _now() -> int:
     return time.time_ns() // 1000
 
 
-class Forgetting:
+class Forgetting(Recurring):
     """Looks again and again; processes may do so at once."""
 
     def __init__(
@@ -36,21 +34,12 @@ class Forgetting:
         read: Read | None = None,
     ) -> None:
         """Keep changes for a time, and those that are still to be ``read`` beyond it."""
+        pause = min(max(keep.total_seconds() / _LOOKS, _SHORTEST), _LONGEST)
+        super().__init__(timedelta(seconds=pause), "old changes were not removed")
         self._feed = feed
         self._read = read
         self._keep = keep
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Look at once and then again and again, until ``close``."""
-        self._task = asyncio.create_task(self._for_ever())
-
-    async def close(self) -> None:
-        """Stop; a batch that is being removed stays."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
 
     async def look(self) -> int:
         """Remove what is too old, of every tenant, and give how many changes."""
@@ -62,12 +51,3 @@ class Forgetting:
                 removed += count
                 await asyncio.sleep(_PAUSE)
         return removed
-
-    async def _for_ever(self) -> None:
-        pause = min(max(self._keep.total_seconds() / _LOOKS, _SHORTEST), _LONGEST)
-        while True:
-            try:
-                await self.look()
-            except DependencyUnavailable:
-                _LOG.exception("old changes were not removed")
-            await asyncio.sleep(pause)

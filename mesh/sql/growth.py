@@ -4,22 +4,19 @@ Read over the owner's connection every few minutes, not at each look of a collec
 not cost the database anything, nor fail with it.
 """
 
-import asyncio
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import sqlalchemy as sa
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from mesh.errors import DependencyUnavailable
 from mesh.sql import engine as dialect
+from mesh.sql.recurring import Recurring
 from mesh.sql.store import Store
 
-_LOG = logging.getLogger(__name__)
-_PAUSE = 300.0
-"""Seconds between two looks."""
+_EVERY = timedelta(minutes=5)
 # Parts of a log count as their table.
 _SIZES = sa.text(
     "SELECT COALESCE(whole.relname, own.relname), SUM(pg_total_relation_size(own.oid)) "
@@ -45,23 +42,17 @@ class _Seen:
 _SEEN = _Seen()
 
 
-class Growth:
+class Growth(Recurring):
     """Looks again and again at the size of a store on PostgreSQL."""
 
     def __init__(self, store: Store) -> None:
+        super().__init__(_EVERY, "the sizes of tables could not be read")
         self._store = store
-        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Look at once and then again and again, until ``close``."""
         if self._store.database == dialect.POSTGRESQL:
-            self._task = asyncio.create_task(self._for_ever())
-
-    async def close(self) -> None:
-        """Stop looking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            super().start()
 
     async def look(self) -> None:
         """Note the bytes of each table of the contract; DependencyUnavailable."""
@@ -71,14 +62,6 @@ class Growth:
         known = self._store.tables.metadata.tables
         _SEEN.bytes = {name: size for name, size in sizes.items() if name in known}
         _SEEN.connections = (int(used), int(most))
-
-    async def _for_ever(self) -> None:
-        while True:
-            try:
-                await self.look()
-            except DependencyUnavailable:
-                _LOG.warning("the sizes of tables could not be read")
-            await asyncio.sleep(_PAUSE)
 
 
 def _bytes(_options: CallbackOptions) -> Iterable[Observation]:

@@ -1,6 +1,5 @@
 """Logs that are looked after by a timer: their next parts made, their old rows removed."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,10 +9,12 @@ from opentelemetry import metrics
 
 from mesh.errors import Refusal
 from mesh.sql.partitions import PARTITION, Maintenance, maintain_partitions
+from mesh.sql.recurring import Recurring
 from mesh.sql.store import Store
 
 EVERY = timedelta(hours=1)
 """Far less than the shortest interval, a day, of which two parts are made ahead."""
+_FAILED = "the logs could not be looked after"
 _LOG = logging.getLogger(__name__)
 _METER = metrics.get_meter("mesh.sql")
 _RUNS = _METER.create_counter(
@@ -31,7 +32,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class PartitionSchedule:
+class PartitionSchedule(Recurring):
     """Maintains the logs of a store at once and then again and again.
 
     Several processes may do it: they take turns, and those that come later find little to do.
@@ -41,30 +42,19 @@ class PartitionSchedule:
     def __init__(
         self, store: Store, every: timedelta = EVERY, clock: Callable[[], datetime] = _now
     ) -> None:
-        self.every = every
+        super().__init__(every, _FAILED)
         self.failure: str = ""
         """Why the last try failed; empty after a success."""
         self._store = store
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin, where the contract has logs at all, until ``close``."""
         tables = self._store.tables.metadata.tables.values()
         if any(PARTITION in table.info for table in tables):
-            self._task = asyncio.create_task(self._for_ever(self._store.owner.dialect.name))
-
-    async def close(self) -> None:
-        """Stop; what one transaction has not committed is not done."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-
-    async def _for_ever(self, database: str) -> None:
-        _LOG.info("logs are looked after every %s on %s", self.every, database)
-        while True:
-            await self.look()
-            await asyncio.sleep(self.every.total_seconds())
+            database = self._store.owner.dialect.name
+            _LOG.info("logs are looked after every %s on %s", self.every, database)
+            super().start()
 
     async def look(self) -> Maintenance | None:
         """Maintain the logs once; a failure is logged and noted, and gives None."""
@@ -75,7 +65,7 @@ class PartitionSchedule:
         except (Refusal, sa.exc.DBAPIError) as problem:
             self.failure = str(problem)
             _RUNS.add(1, {"outcome": "failed"})
-            _LOG.exception("the logs could not be looked after")
+            _LOG.exception(_FAILED)
             return None
         self.failure = ""
         _RUNS.add(1, {"outcome": "done"})

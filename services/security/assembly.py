@@ -35,6 +35,7 @@ from services.security.analytics.widgets import Widgets
 from services.security.analytics_servicer import AnalyticsServicer
 from services.security.audit.chain_store import Chain
 from services.security.audit.departure_store import Departures
+from services.security.audit.guard import AuditGuard
 from services.security.audit.schedule import ChainSchedule
 from services.security.editing import RecordEditor
 from services.security.finding_servicer import FindingServicer
@@ -56,14 +57,13 @@ from services.security.phishing_servicer import PhishingServicer
 from services.security.posture.frameworks import Frameworks
 from services.security.posture_servicer import PostureServicer
 from services.security.quality_gate_servicer import QualityGateServicer
-from services.security.recurring import Recurring
 from services.security.settings import SecuritySettings
 from services.security.upkeep import Work
 from services.security.workflow_servicer import WorkflowServicer
 from services.security.workflows.engine import Workflows
 from services.security.workflows.guard import WorkflowGuard
+from services.security.workflows.integration_guard import IntegrationGuard
 
-OVERDUE_EVERY = timedelta(minutes=1)
 Servicer = tuple[Callable[[Any, grpc.aio.Server], None], object]
 """A servicer, and what adds it to a server."""
 
@@ -87,7 +87,15 @@ class Parts:
 def assemble(settings: SecuritySettings, store: Store, catalogue: Catalogue) -> Parts:
     """Make the parts of a process."""
     guard = Guards(
-        [FindingGuard(catalogue), IncidentGuard(), MfaGuard(), PhishingGuard(), WorkflowGuard()]
+        [
+            AuditGuard(),
+            FindingGuard(catalogue),
+            IncidentGuard(),
+            IntegrationGuard(),
+            MfaGuard(),
+            PhishingGuard(),
+            WorkflowGuard(),
+        ]
     )
     editor, findings = RecordEditor(store, catalogue), FindingLife(store, catalogue)
     incidents = IncidentLife(store, editor)
@@ -155,8 +163,7 @@ def works(settings: SecuritySettings, parts: Parts) -> Iterator[Work]:
     keep = timedelta(days=settings.change_days)
     yield Forgetting(ChangeFeed(store), keep, read=chain.place)
     yield Acceptances(store, parts.findings)
-    overdue = OverdueIncidents(store, parts.editor, parts.incidents)
-    yield Recurring("incidents escalated", overdue.look, OVERDUE_EVERY)
+    yield OverdueIncidents(store, parts.editor, parts.incidents)
     yield MetricSchedule(store, parts.metrics)
     yield parts.workflows
     folder, digest = BackupFolder(settings.backups), contract_digest(parts.catalogue)

@@ -64,7 +64,9 @@ class RecordEditor:
         found = self._store.select(_USERS, tenant, ["id"]).where(
             sa.or_(table.c.id == subject, table.c.username == subject)
         )
-        rows = await self._store.fetch(found.limit(1), connection)
+        # An id is nobody else's name: it counts before a username that looks like it.
+        found = found.order_by((table.c.id == subject).desc()).limit(1)
+        rows = await self._store.fetch(found, connection)
         return f"tenants/{tenant}/{_USERS}/{rows[0][0]}" if rows else ""
 
 

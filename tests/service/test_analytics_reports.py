@@ -164,3 +164,13 @@ async def test_a_list_without_a_limit_is_whole_or_refused(
         for more in ({}, {"limit": 3}):
             with pytest.raises(ReportTooLarge, match="more than 2 rows"):
                 await reports.generate(site.report(query={**query, **more}), keep=False)
+
+
+def test_values_of_a_title_that_name_others_stand_as_they_are(site: Site) -> None:
+    query = {"record_type": "project_issues", "group_by": ["severity"]}
+    names = [f"p{number}" for number in range(8)]
+    parameters = {
+        name: f"{{{after}}}" * 200 for name, after in zip(names, [*names[1:], "who"], strict=True)
+    }
+    name = site.report(name="{p0} of {none}", query=query, parameters=parameters)
+    assert json.loads(site.make(name).document)["title"] == "{p1}" * 200 + " of {none}"

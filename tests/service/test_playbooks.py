@@ -193,6 +193,16 @@ def test_what_cannot_be_followed_is_refused_by_name(desk: Desk) -> None:
     assert desk.get(incident).incident.playbook_id == ""
 
 
+def test_playbooks_that_call_each_other_many_times_over_are_refused(desk: Desk) -> None:
+    book = desk.book({"step_id": "end", "step_type": "END"})
+    for _ in range(4):
+        calls = [f"c{number}" for number in range(20)]
+        fork = {"step_id": "fork", "step_type": "PARALLEL", "next_steps": calls}
+        called = {"step_type": "PLAYBOOK_ACTION", "playbook_id": book}
+        book = desk.book(fork, *({"step_id": each, **called} for each in calls))
+    assert "more than 5000 steps" in desk.why(desk.incident(), book).message
+
+
 def test_who_may_not_or_is_of_another_tenant_follows_nothing(desk: Desk) -> None:
     book, incident = desk.book(action("a"), requires_approval=True), desk.incident()
     request = pb.StartPlaybookRequest(name=incident, playbook=book)
@@ -201,6 +211,10 @@ def test_who_may_not_or_is_of_another_tenant_follows_nothing(desk: Desk) -> None
     assert refused(desk.incidents("viewer").StartPlaybook, request).reason == "PERMISSION_MISSING"
     strange = refused(desk.incidents("admin", "beta").StartPlaybook, request)
     assert strange.reason == "RESOURCE_NOT_FOUND"
+    calling = desk.book({"step_id": "c", "step_type": "PLAYBOOK_ACTION", "playbook_id": book})
+    wrapped = pb.StartPlaybookRequest(name=incident, playbook=calling)
+    error = refused(desk.incidents("operator").StartPlaybook, wrapped)
+    assert error.metadata["permission"] == "security.response_playbooks.approve"
     none = desk.why(incident, "tenants/acme/response_playbooks/none")
     assert none.reason == "RESOURCE_NOT_FOUND"
     assert desk.tasks(incident) == []

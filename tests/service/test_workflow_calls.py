@@ -10,9 +10,14 @@ from typing import Any
 import pytest
 
 from mesh.identifiers import new_uuid
+from mesh.identity.keys import sign_token
 from secmesh.security.v1 import workflow_service_pb2 as pb
+from secmesh.security.v1.record_write_pb2 import UpdateRecordRequest
+from secmesh.security.v1.workflow_service_pb2_grpc import WorkflowServiceStub
+from secmesh_client import connect
 from services.security.workflows.json_values import from_struct
 from tests.databases import security_database
+from tests.service.security_world import copy_of, refused
 from tests.service.workflow_world import Shop, shop, until
 
 SECRET = "s3cret-" + new_uuid()
@@ -161,6 +166,32 @@ def test_a_call_ends_with_its_step_and_with_its_run(world: Shop, other: Other) -
     world.ended(stopped)
     assert world.status(stopped) == "CANCELED"
     assert time.monotonic() - began < 30, "not only when the call is answered"
+
+
+def test_credentials_stay_with_the_host_that_they_were_given_for(world: Shop, other: Other) -> None:
+    name = integration(world, f"http://{other.host}/a")
+    change = copy_of(world.get(name))
+    change.external_integration.base_url = f"http://{other.host}/b"
+    change = world.records.UpdateRecord(UpdateRecordRequest(record=change))
+    change.external_integration.base_url = "https://thief.example"
+    error = refused(world.records.UpdateRecord, UpdateRecordRequest(record=change))
+    assert (error.reason, "credentials.token" in error.message) == ("FIELD_INVALID", True)
+    change.external_integration.credentials.token = "another"
+    world.records.UpdateRecord(UpdateRecordRequest(record=change))
+
+
+def test_credentials_are_used_for_those_who_may(world: Shop, other: Other) -> None:
+    name = world.workflow(call(world, other, "GET", "/unused"))
+    token = sign_token(
+        world.home / "keys",
+        subject="ann",
+        tenant="acme",
+        permissions=["security.workflows.*", "security.external_integrations.get"],
+    )
+    with connect(world.processes[0].address, token=token) as channel:
+        WorkflowServiceStub(channel).ActivateWorkflow(pb.ActivateWorkflowRequest(name=name))
+    assert "security.external_integrations.call" in world.ended(world.run(name)).error_message
+    assert other.at("/unused") == []
 
 
 def test_what_is_not_public_is_not_called(world: Shop) -> None:

@@ -9,7 +9,8 @@ import pytest
 from mesh.identifiers import new_uuid
 from secmesh.records.v1.write_requests_pb2 import DeleteRecordRequest
 from secmesh.security.v1 import workflow_service_pb2 as pb
-from secmesh.security.v1.record_write_pb2 import UpdateRecordRequest
+from secmesh.security.v1.record_pb2 import Record
+from secmesh.security.v1.record_write_pb2 import CreateRecordRequest, UpdateRecordRequest
 from secmesh.security.v1.vocabulary_operation_pb2 import DefinitionStatus
 from secmesh.security.v1.workflow_pb2 import Workflow
 from secmesh_client import CallRefused
@@ -162,3 +163,68 @@ def test_another_tenants_workflow_and_run_do_not_exist(world: Shop) -> None:
     gone = pb.ListStepRunsRequest(parent=f"{TENANT}/workflow_executions/none")
     assert refused(world.stub().ListStepRuns, gone).reason == "RESOURCE_NOT_FOUND"
     assert isinstance(world.get(name).workflow, Workflow)
+
+
+def test_a_run_ends_with_its_record_and_another_record_of_its_name_is_none(world: Shop) -> None:
+    title = new_uuid()
+    ask = {"key": "ask", "approval": {"users": [f"{TENANT}/users/ann"]}}
+    name = world.active(
+        ask,
+        noting("note", "input.title", depends_on=["ask"]),
+        definition={"parameters": [{"key": "title", "type": "string"}]},
+    )
+    execution = world.run(name, {"title": "what was asked for"})
+    world.reach(execution, "WAITING")
+    forged = Record()
+    forged.workflow_execution.CopyFrom(world.body(execution))
+    forged.workflow_execution.input.update({"title": title})
+    world.records.DeleteRecord(DeleteRecordRequest(name=execution))
+    create = CreateRecordRequest(
+        parent=f"{TENANT}/workflow_executions",
+        record=forged,
+        record_id=execution.rpartition("/")[2],
+    )
+    assert world.records.CreateRecord(create).name == execution
+    decide = pb.DecideApprovalRequest(name=execution, path="ask", approve=True)
+    assert refused(world.stub().DecideApproval, decide).reason == "RESOURCE_NOT_FOUND"
+    assert titled(world, title) == []
+
+
+def test_nobody_tells_the_audit_log_that_entries_left(world: Shop) -> None:
+    with pytest.raises(CallRefused) as error:
+        world.create(
+            "iam_audit_logs",
+            "iam_audit_log",
+            actor_name="system",
+            activity="IAM_ACTIVITY_DELETE",
+            operation="audit.leave",
+            outcome="OUTCOME_SUCCESS",
+            event_time="2026-01-01T00:00:00Z",
+            before_state={"runs": "none"},
+        )
+    assert (error.value.reason, "operation" in error.value.message) == ("FIELD_INVALID", True)
+
+
+def test_a_mere_record_does_not_pass_for_the_run_that_a_request_names(world: Shop) -> None:
+    name = world.active({"key": "pause", "wait": {"seconds": 0}})
+    forged = {
+        "workflow_id": name,
+        "execution_key": new_uuid(),
+        "status": "EXECUTION_STATUS_SUCCEEDED",
+        "trigger_type": "WORKFLOW_TRIGGER_API",
+    }
+    world.create("workflow_executions", "workflow_execution", **forged)
+    request = pb.RunWorkflowRequest(name=name, request_id=forged["execution_key"])
+    assert refused(world.stub().RunWorkflow, request).reason == "RESOURCE_EXISTS"
+
+
+@pytest.mark.parametrize("field", ["trigger_ref", "incident_id"])
+def test_what_a_run_is_about_stays(world: Shop, field: str) -> None:
+    name = world.active({"key": "pause", "wait": {"seconds": 900}})
+    execution = world.run(name)
+    world.reach(execution, "WAITING")
+    change = copy_of(world.get(execution))
+    setattr(change.workflow_execution, field, f"{TENANT}/incidents/another")
+    error = refused(world.records.UpdateRecord, UpdateRecordRequest(record=change))
+    assert (error.reason, field in error.message) == ("FIELD_INVALID", True)
+    world.stub().CancelExecution(pb.CancelExecutionRequest(name=execution))

@@ -13,6 +13,7 @@ from mesh.records.moments import now
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables
+from secmesh.records.v1.write_requests_pb2 import DeleteRecordRequest
 from secmesh.security.v1 import workflow_service_pb2 as pb
 from secmesh.security.v1.record_write_pb2 import UpdateRecordRequest
 from secmesh.security.v1.vocabulary_operation_pb2 import DefinitionStatus
@@ -144,6 +145,19 @@ def test_each_due_time_starts_one_run_and_missed_ones_are_one(world: Shop) -> No
     assert all(int(each.execution_key.partition("@")[2]) % 3600 == 0 for each in runs)
     world.stub().DeactivateWorkflow(pb.DeactivateWorkflowRequest(name=name))
     assert at_once(world, 9 * HOUR) == 0
+
+
+def test_a_workflow_that_was_deleted_stops_no_other_from_being_started(world: Shop) -> None:
+    step = {"key": "pause", "wait": {"seconds": 0}}
+    hourly = {
+        "trigger_type": "WORKFLOW_TRIGGER_SCHEDULE",
+        "trigger_config": {"cron": "30 * * * *"},
+    }
+    gone, left = (world.active(step, **hourly) for _ in range(2))
+    world.records.DeleteRecord(DeleteRecordRequest(name=gone))
+    assert at_once(world, 100 * HOUR) == 1
+    assert len(world.runs_of(left)) == 1
+    world.stub().DeactivateWorkflow(pb.DeactivateWorkflowRequest(name=left))
 
 
 def test_runs_of_a_process_that_dies_are_carried_on_and_nothing_is_done_twice(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import hmac
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -9,17 +10,20 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from google.protobuf.struct_pb2 import Value
 
 from secmesh.security.v1.external_integration_pb2 import ExternalIntegration
 from secmesh.security.v1.vocabulary_operation_pb2 import IntegrationAuthType, IntegrationStatus
 from services.security.workflows.egress import (
     MAX_ANSWER,
+    Answer,
     Egress,
     EgressFailed,
     EgressRefused,
     Outgoing,
     is_public,
 )
+from services.security.workflows.json_values import from_struct, to_value
 from services.security.workflows.requests import check_headers, check_path, outgoing, told
 
 SIGNATURE = hmac.new(b"s", b'{"a": 1}', "sha256").hexdigest()
@@ -71,6 +75,10 @@ def answer(status: str, body: bytes = b"{}", *headers: str) -> bytes:
         "::ffff:8.8.8.8",
         "2002:7f00:1::",
         "64:ff9b::7f00:1",
+        "64:ff9b:1::7f00:1",
+        "::127.0.0.1",
+        "::ffff:0:127.0.0.1",
+        "fec0::1",
         "nonsense",
     ],
 )
@@ -157,6 +165,33 @@ async def test_time_and_size_are_bounded() -> None:
     async with host(nothing) as (name, _):
         with pytest.raises(EgressFailed):
             await Egress(frozenset({name})).send(Outgoing("GET", f"http://{name}/"), 0.3)
+
+
+async def test_what_is_compressed_is_not_read() -> None:
+    bomb = gzip.compress(b"0" * 1_000_000)
+    async with host(lambda _: answer("200 OK", bomb, "Content-Encoding: gzip")) as (name, seen):
+        with pytest.raises(EgressFailed, match="compressed"):
+            await Egress(frozenset({name})).send(Outgoing("GET", f"http://{name}/"), 5)
+    assert b"accept-encoding: identity" in seen[0].lower()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"NaN",
+        b'{"a": [1e999]}',
+        b'"\\ud800"',
+        b'"\\u0000"',
+        b"1" + b"0" * 400,
+        b"[" * 60 + b"]" * 60,
+        b"[" * 30_000,
+        b"[" * 30_000 + b"]" * 30_000,
+    ],
+)
+def test_an_answer_that_no_record_can_hold_is_kept_as_text(content: bytes) -> None:
+    found = told(Answer(200, content, "application/json"))
+    assert found == {"status": 200, "body": content.decode()}
+    assert from_struct(Value.FromString(to_value(found).SerializeToString())) == found
 
 
 def integration(**values: Any) -> Any:

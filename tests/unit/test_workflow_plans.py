@@ -258,6 +258,18 @@ def test_expressions_without_a_value_say_so(text: str) -> None:
         Expression.of(text, VARIABLES).value({"input": {"n": 3}})
 
 
+def test_a_value_that_no_record_can_hold_is_none() -> None:
+    for text in ("'a' + '\\x00'", "{'\\x00': 1}"):
+        with pytest.raises(ExpressionFailed, match="NUL"):
+            Expression.of(text, VARIABLES).value({})
+    deep: Any = 1
+    for _ in range(40):
+        deep = [deep]
+    assert Expression.of("input", VARIABLES).value({"input": deep}) == deep
+    with pytest.raises(ExpressionFailed, match="deeper"):
+        Expression.of("[input]", VARIABLES).value({"input": deep})
+
+
 def test_expressions_are_bounded() -> None:
     with pytest.raises(ExpressionInvalid):
         Expression.of("1" * 9000, VARIABLES)

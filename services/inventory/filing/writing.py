@@ -1,5 +1,6 @@
 """Writes what differs: findings through their life cycle, everything else as records."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -167,7 +168,7 @@ def _chunks(uids: Sequence[str]) -> Iterable[str]:
     """Write lists of CEL texts, each short enough for one condition."""
     listed: list[str] = []
     for uid in uids:
-        text = '"' + uid.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        text = json.dumps(uid, ensure_ascii=False)
         if listed and sum(map(len, listed)) + len(text) > _ASKED_CHARS:
             yield ", ".join(listed)
             listed = []

@@ -1,12 +1,12 @@
 """Dashboards that are measured by the service itself, as their labels say."""
 
-import asyncio
 import contextlib
 import logging
 from datetime import timedelta
 
 from mesh.contract.names import tenant_of
-from mesh.errors import Refusal, ResourceNotFound
+from mesh.errors import ResourceNotFound
+from mesh.sql.recurring import Recurring
 from mesh.sql.store import Store
 from mesh.sql.tenancy import acting_for
 from secmesh.security.v1.vocabulary_pb2 import TrendPeriod
@@ -23,7 +23,7 @@ EVERY = timedelta(minutes=10)
 _LOG = logging.getLogger(__name__)
 
 
-class MetricSchedule:
+class MetricSchedule(Recurring):
     """Measures again and again: what was measured last in a span of time stands for it.
 
     It looks as the owner of the tables, and reads and writes for the tenant of each dashboard
@@ -31,20 +31,9 @@ class MetricSchedule:
     """
 
     def __init__(self, store: Store, metrics: Metrics, every: timedelta = EVERY) -> None:
+        super().__init__(every, "dashboards were not measured")
         self._store = store
         self._metrics = metrics
-        self._every = every
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Measure at once and then again and again, until ``close``."""
-        self._task = asyncio.create_task(self._for_ever())
-
-    async def close(self) -> None:
-        """Stop; a dashboard that is being measured keeps its values of before."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
 
     async def look(self) -> int:
         """Measure every dashboard that wants it, of every tenant; give how many values."""
@@ -57,11 +46,3 @@ class MetricSchedule:
                     _LOG.warning("%s: a widget was not measured", name)
                     _LOG.debug("%s: %s", problem.widget, problem.error.message)
         return measured
-
-    async def _for_ever(self) -> None:
-        while True:
-            try:
-                await self.look()
-            except Refusal:
-                _LOG.exception("dashboards were not measured")
-            await asyncio.sleep(self._every.total_seconds())

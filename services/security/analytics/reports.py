@@ -1,6 +1,7 @@
 """Reports: documents made from records, and what is kept of them."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ from services.security.findings.due import moment_of, set_moment
 
 REPORTS = "analytics_reports"
 MAX_BYTES = 3 * 1024 * 1024
+_PARAMETER = re.compile(r"\{([^{}]*)\}")
 _START, _END = "period_start_time", "period_end_time"
 
 
@@ -134,9 +136,8 @@ def _tell(body: Any, made: dict[str, Any], moment: int) -> None:
 
 def _filled(text: str, limits: Limits) -> str:
     """Put parameters into a title, where `{name}` stands for one."""
-    for name, value in limits.parameters.items():
-        text = text.replace(f"{{{name}}}", value)
-    return text
+    # In one pass: a value that names parameters stands as it is.
+    return _PARAMETER.sub(lambda found: limits.parameters.get(found[1], found[0]), text)
 
 
 def _shown(body: Any, field: str) -> str:

@@ -1,12 +1,14 @@
 """Incidents that wait longer than their priority allows are escalated by themselves."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from mesh.errors import ResourceNotFound
 from mesh.records.moments import Clock, now
+from mesh.sql.recurring import Recurring
 from mesh.sql.store import TENANT, Store
 from mesh.sql.tenancy import acting_for
 from mesh.sql.transactions import act_as
@@ -14,6 +16,7 @@ from secmesh.security.v1.incident_pb2 import IncidentStatus
 from services.security.editing import SYSTEM, RecordEditor
 from services.security.incidents.life import INCIDENTS, PRIORITIES, STEPS, IncidentLife, Words
 
+EVERY = timedelta(minutes=1)
 BATCH = 100
 """Incidents looked up at once."""
 _OPEN = (
@@ -55,7 +58,7 @@ LIMITS = (
 )
 
 
-class OverdueIncidents:
+class OverdueIncidents(Recurring):
     """Looks for incidents of all tenants; processes may do so at once.
 
     Each time counts from the notice of the incident, after an escalation from that, so that
@@ -65,6 +68,9 @@ class OverdueIncidents:
     def __init__(
         self, store: Store, editor: RecordEditor, life: IncidentLife, clock: Clock = now
     ) -> None:
+        super().__init__(
+            EVERY, "incidents that wait too long could not be escalated", "incidents escalated: %d"
+        )
         self._store = store
         self._editor = editor
         self._life = life

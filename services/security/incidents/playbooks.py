@@ -23,6 +23,8 @@ from services.security.workflows.starting import Start, Starter
 
 PLAYBOOKS, RESPONSES = "response_playbooks", "incident_responses"
 MAX_TASKS, MAX_DEPTH = 1000, 8
+MAX_STEPS = 5000
+"""Steps that are gone through, of all playbooks that call each other."""
 _SECOND = 1_000_000
 _OPEN = (TaskStatus.TASK_STATUS_WAITING, TaskStatus.TASK_STATUS_IN_PROGRESS)
 _Type = ResponsePlaybook.StepType
@@ -75,7 +77,7 @@ class Playbooks:
         body = book.response_playbook
         self._check(record.incident, book, caller)
         layout = _Layout(self, connection, record)
-        laid = [each async for each in layout.tasks(playbook, body)]
+        laid = [each async for each in layout.tasks(playbook, body, caller)]
         execution = await self._run(connection, incident, body, caller)
         made = await self._make(connection, record, laid, execution)
         record.incident.playbook_id = playbook
@@ -93,12 +95,16 @@ class Playbooks:
             raise PlaybookRefused(playbook, f"step {step.step_id}: {error.message}") from None
         return condition.matches(record.incident, record) is True
 
-    async def book(self, connection: AsyncConnection, name: str) -> Any:
-        """Give a playbook that another one follows; PlaybookRefused if there is none."""
+    async def book(self, connection: AsyncConnection, name: str, caller: Caller) -> Any:
+        """Give a playbook that another one follows; PlaybookRefused if there is none.
+
+        PermissionMissing where somebody must agree first, whoever calls it.
+        """
         try:
             found: Any = await self._store.get(PLAYBOOKS, name, connection=connection)
         except ResourceNotFound:
             raise PlaybookRefused(name, "does not exist") from None
+        _require_agreement(found.response_playbook, caller)
         return found.response_playbook
 
     @staticmethod
@@ -108,9 +114,7 @@ class Playbooks:
             raise PlaybookRefused(book.name, "is not in use")
         if body.category_id and body.category_id != incident.category_id:
             raise PlaybookRefused(book.name, "is for incidents of another category")
-        needed = f"security.{PLAYBOOKS}.approve"
-        if body.requires_approval and not caller.permits(needed):
-            raise PermissionMissing(needed)
+        _require_agreement(body, caller)
 
     async def _open(self, connection: AsyncConnection, incident: str, playbook: str) -> list[Any]:
         columns = self._store.target(RESPONSES).table.c
@@ -178,9 +182,10 @@ class _Layout:
         self._record = record
         self._order = 0
         self._count = 0
+        self._passed = 0
 
     async def tasks(
-        self, playbook: str, body: Any, depth: int = 0, begun: int | None = None
+        self, playbook: str, body: Any, caller: Caller, depth: int = 0, begun: int | None = None
     ) -> AsyncIterator[Task]:
         """Give the tasks in their order; PlaybookRefused for what cannot be laid out."""
         steps = {each.step_id: each for each in body.steps}
@@ -201,17 +206,25 @@ class _Layout:
                     raise PlaybookRefused(playbook, f"has no step {step_id!r}")
                 seen.add(step_id)
                 self._check(playbook, step)
+                self._pass(playbook)
                 spent = _later(seconds, step)
                 if step.step_type == _Type.STEP_TYPE_ACTION:
                     yield self._task(playbook, step, spent)
                 elif step.step_type == _Type.STEP_TYPE_PLAYBOOK_ACTION:
-                    inner = await self._playbooks.book(self._connection, step.playbook_id)
-                    async for task in self.tasks(step.playbook_id, inner, depth + 1, seconds):
+                    inner = await self._playbooks.book(self._connection, step.playbook_id, caller)
+                    below = self.tasks(step.playbook_id, inner, caller, depth + 1, seconds)
+                    async for task in below:
                         # What follows begins when the last of them is done.
                         spent = max(spent or 0, task.seconds or 0) or None
                         yield task
                 following += [(each, spent) for each in self._next(playbook, step)]
             front = following
+
+    def _pass(self, playbook: str) -> None:
+        """Count a step: playbooks that call each other many times over may make no task at all."""
+        self._passed += 1
+        if self._passed > MAX_STEPS:
+            raise PlaybookRefused(playbook, f"is one of more than {MAX_STEPS} steps")
 
     def _task(self, playbook: str, step: Any, seconds: int | None) -> Task:
         self._count += 1
@@ -243,6 +256,12 @@ class _Layout:
         else:
             return
         raise PlaybookRefused(playbook, f"step {step.step_id}: {problem}")
+
+
+def _require_agreement(body: Any, caller: Caller) -> None:
+    needed = f"security.{PLAYBOOKS}.approve"
+    if body.requires_approval and not caller.permits(needed):
+        raise PermissionMissing(needed)
 
 
 def _later(seconds: int | None, step: Any) -> int | None:

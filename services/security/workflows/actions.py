@@ -116,6 +116,7 @@ class Actions:
         attempt = self._attempt(interpreter, step)
         await interpreter.journal.begin(step, WorkflowStepRun.STATE_RUNNING)
         try:
+            self._authority.require(f"security.{INTEGRATIONS}.call")
             integration: Any = await self._tools.records.store.get(
                 INTEGRATIONS, node.step.integration_id, secrets=True
             )
@@ -188,6 +189,10 @@ class Actions:
         """Start another run once, and wait for its end."""
         journal = interpreter.journal
         if not step.child and not await self._start(interpreter, scope, node, step):
+            return
+        if not await self._tools.runs.is_known(step.child):
+            # A record that somebody created by its name is not what was started.
+            await interpreter.fail(node, step, f"{step.child} was deleted")
             return
         child: Any = await self._tools.records.store.get(EXECUTIONS, step.child)
         body = child.workflow_execution

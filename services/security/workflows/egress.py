@@ -17,6 +17,8 @@ import httpx
 MAX_ANSWER = 65_536
 """Bytes of an answer that are kept."""
 _PORTS = {"https": 443, "http": 80}
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that is routed; what is mapped from or translated to IPv4 lies beside it."""
 
 
 class EgressRefused(Exception):
@@ -74,7 +76,12 @@ class Egress:
             raise EgressRefused("only https is called, except at the hosts that are allowed")
         address = await _resolve(host, port, any_address=named)
         transport = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, retries=0)
-        headers = {**request.headers, "Host": url.netloc.decode()}
+        # A few bytes that are compressed may become any number.
+        headers = {
+            **request.headers,
+            "Host": url.netloc.decode(),
+            "Accept-Encoding": "identity",
+        }
         async with (
             httpx.AsyncClient(
                 transport=transport, trust_env=False, follow_redirects=False, timeout=seconds
@@ -87,8 +94,11 @@ class Egress:
                 extensions={"sni_hostname": host},
             ) as response,
         ):
+            coding = response.headers.get("content-encoding", "identity")
+            if coding.lower() != "identity":
+                raise EgressFailed("the answer is compressed, which nobody asked for")
             kept = bytearray()
-            async for part in response.aiter_bytes():
+            async for part in response.aiter_raw():
                 kept += part
                 if len(kept) > MAX_ANSWER:
                     raise EgressFailed(f"the answer has more than {MAX_ANSWER} bytes")
@@ -116,9 +126,8 @@ def is_public(text: str) -> bool:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return False
-    if isinstance(address, ipaddress.IPv6Address):
-        hidden = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
-        translated = address in ipaddress.IPv6Network("64:ff9b::/96")
-        if hidden is not None or translated:
-            return False
+    if isinstance(address, ipaddress.IPv6Address) and (
+        address not in _GLOBAL_UNICAST or address.sixtofour or address.teredo
+    ):
+        return False
     return address.is_global and not address.is_multicast

@@ -9,7 +9,6 @@ from mesh.sql.store import Store
 from services.security.editing import RecordEditor
 from services.security.findings.life import FindingLife
 from services.security.incidents.life import IncidentLife
-from services.security.recurring import Recurring
 from services.security.workflows.actions import Tools
 from services.security.workflows.egress import Egress
 from services.security.workflows.executor import Executor
@@ -19,7 +18,6 @@ from services.security.workflows.starting import Starter
 from services.security.workflows.trigger_store import Triggers
 
 LEASE = timedelta(seconds=30)
-_EVERY = timedelta(seconds=1)
 
 
 class Workflows:
@@ -43,7 +41,6 @@ class Workflows:
         self.tools = Tools(records, runs, self.starter, Egress(hosts))
         self.executor = Executor(self.tools, editor)
         self.triggers = Triggers(self.tools, editor)
-        self._looking = Recurring("workflows started", self.triggers.look, _EVERY)
 
     @property
     def poke(self) -> Callable[[], None]:
@@ -53,9 +50,9 @@ class Workflows:
     def start(self) -> None:
         """Begin to execute runs and to look at triggers."""
         self.executor.start()
-        self._looking.start()
+        self.triggers.start()
 
     async def close(self) -> None:
         """Stop; other processes go on with what this one leaves."""
-        await self._looking.close()
+        await self.triggers.close()
         await self.executor.close()

@@ -12,7 +12,18 @@ from services.security.workflows.run_store import EXECUTIONS
 
 WORKFLOWS = "workflows"
 _ELSEWHERE = "is not done by writing the record: see WorkflowService"
-_TOLD = ("status", "workflow_id", "execution_key", "workflow_version", "input", "output")
+_TOLD = (
+    "status",
+    "workflow_id",
+    "execution_key",
+    "workflow_version",
+    "trigger_type",
+    "trigger_ref",
+    "incident_id",
+    "started_by_user_id",
+    "input",
+    "output",
+)
 """What the service alone says of a run."""
 
 

@@ -18,6 +18,8 @@ from services.security.workflows.json_values import from_struct, to_value
 from services.security.workflows.plan import Node, Plan
 
 _SECOND = 1_000_000
+MAX_STEP_RUNS = 10_000
+"""Steps that a run begins, those of every round of its loops counted."""
 ROUNDS = 1000
 """Rounds of a loop that says nothing else."""
 
@@ -155,6 +157,9 @@ class Interpreter:
             return
         if known is not None and known.state == WorkflowStepRun.STATE_HALTED:
             raise Suspended(None)
+        if known is None and len(self.journal.steps) >= MAX_STEP_RUNS:
+            problem = f"the run has more than {MAX_STEP_RUNS} steps"
+            raise StepFailed(path, problem, compensate=False)
         step = self.journal.step(path, node)
         if known is None and not await self._wanted(scope, node, step):
             return

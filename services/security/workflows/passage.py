@@ -61,15 +61,10 @@ class Passage:
         actions = Actions(self._tools, authority)
         interpreter = Interpreter(journal, plan, variables, actions.act)
         try:
-            await self._through(journal, interpreter)
+            await self._through(journal, interpreter, authority)
         except Suspended as waits:
             deadline = moment_of(run, "deadline") if run.HasField("deadline") else None
             await self._pause(journal, sooner(waits.wake, deadline))
-        except StepFailed as failure:
-            problem = str(failure)
-            if failure.compensate:
-                problem += await self._undo(interpreter, authority)
-            await self._finish(journal, ExecutionStatus.EXECUTION_STATUS_FAILED, problem)
         except ExpressionFailed as error:
             failed = ExecutionStatus.EXECUTION_STATUS_FAILED
             await self._finish(journal, failed, f"output {error}")
@@ -79,11 +74,20 @@ class Passage:
         except RunCanceled:
             await self._finish(journal, ExecutionStatus.EXECUTION_STATUS_CANCELED, "")
 
-    async def _through(self, journal: Journal, interpreter: Interpreter) -> None:
+    async def _through(
+        self, journal: Journal, interpreter: Interpreter, authority: Authority
+    ) -> None:
         async with journal.writing():
             # Whether it may go on at all.
             pass
-        await interpreter.go()
+        try:
+            await interpreter.go()
+        except StepFailed as failure:
+            problem = str(failure)
+            if failure.compensate:
+                problem += await self._undo(interpreter, authority)
+            await self._finish(journal, ExecutionStatus.EXECUTION_STATUS_FAILED, problem)
+            return
         output = interpreter.outputs()
         await self._finish(journal, ExecutionStatus.EXECUTION_STATUS_SUCCEEDED, "", output)
 

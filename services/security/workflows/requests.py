@@ -12,6 +12,7 @@ import httpx
 
 from secmesh.security.v1.vocabulary_operation_pb2 import IntegrationAuthType, IntegrationStatus
 from services.security.workflows.egress import Answer, EgressRefused, Outgoing
+from services.security.workflows.json_values import read_json
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?(\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?")
@@ -104,7 +105,7 @@ def told(answer: Answer) -> dict[str, Any]:
     body: Any = text
     if answer.content_type.partition(";")[0].strip().endswith("json"):
         try:
-            body = json.loads(text)
+            body = read_json(text)
         except ValueError:
             body = text
     return {"status": answer.status, "body": body}

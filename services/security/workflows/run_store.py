@@ -86,6 +86,12 @@ class RunStore:
             raise ResourceNotFound(execution_of(run))
         return found
 
+    async def is_known(self, execution: str) -> bool:
+        """Tell whether an execution was started here, and not deleted since."""
+        found = self.store.select(RUNS, required_tenant(execution), ["id"])
+        found = found.where(self._runs.table.c.id == execution.rpartition("/")[2])
+        return bool(await self.store.fetch(found))
+
     async def hold(self, connection: AsyncConnection, run: str) -> WorkflowRun:
         """Give a run that this process executes, locked; LeaseLost if another does."""
         try:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mesh.errors import ResourceExists
+from mesh.errors import ResourceExists, ResourceNotFound
 from mesh.sql.store import Store
 from secmesh.security.v1.vocabulary_operation_pb2 import DefinitionStatus, ExecutionStatus
 from secmesh.security.v1.workflow_execution_pb2 import WorkflowExecution
@@ -87,19 +87,25 @@ class Starter:
         try:
             made = await self._editor.add(connection, tenant, EXECUTIONS, execution)
         except ResourceExists as error:
-            return await self._same(connection, workflow, error)
+            return await self._same(connection, workflow, start, error)
         await self._add_run(connection, made.name, plan, start)
         moment = self._editor.clock()
         set_moment(record.workflow, "last_run_time", moment)
         await self._editor.replace(connection, record)
         return made
 
-    async def _same(self, connection: AsyncConnection, workflow: str, error: ResourceExists) -> Any:
-        """Give the run that was started by the same key, unless it is another workflow's."""
+    async def _same(
+        self, connection: AsyncConnection, workflow: str, start: Start, error: ResourceExists
+    ) -> Any:
+        """Give the run that was started alike; ``error`` for another one, or a mere record."""
         found: Any = await self._store.get(
             EXECUTIONS, error.metadata["resource"], connection=connection
         )
-        if found.workflow_execution.workflow_id != workflow:
+        try:
+            run = await self._runs.lock(connection, run_of(found.name))
+        except ResourceNotFound:
+            raise error from None
+        if run.workflow != workflow or run.parent != start.parent:
             raise error
         return found
 
@@ -112,6 +118,7 @@ class Starter:
             plan=plan.name,
             parent=start.parent,
             depth=start.depth,
+            execution=execution,
         )
         moment = self._editor.clock()
         set_moment(run, "wake_time", moment)

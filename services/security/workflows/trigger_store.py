@@ -4,9 +4,11 @@ The place of a trigger (next due time, revision of the feed) moves in the transa
 what is due, with the plan locked: of several processes one does it.
 """
 
+import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,9 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.cel import Environment
 from mesh.contract.catalogue import Kind
-from mesh.errors import ReferenceNotFound, Refusal, RevisionGone
+from mesh.errors import ReferenceNotFound, Refusal, ResourceNotFound, RevisionGone
 from mesh.sql.change_table import Change
 from mesh.sql.changes import ChangeFeed, ChangePage, RecordChange, Revision
+from mesh.sql.recurring import Recurring
 from mesh.sql.store import TENANT
 from mesh.sql.tenancy import acting_for
 from mesh.sql.transactions import act_as
@@ -34,6 +37,7 @@ from services.security.workflows.starting import Start
 
 _EVENT = WorkflowTrigger.WORKFLOW_TRIGGER_EVENT
 _SCHEDULE = WorkflowTrigger.WORKFLOW_TRIGGER_SCHEDULE
+EVERY = timedelta(seconds=1)
 _ADVANCE_SECONDS = 60.0
 """How often a place in the feed is kept while nothing happens, so that it is not forgotten."""
 _SECOND = 1_000_000
@@ -41,10 +45,11 @@ _BATCH = 500
 _LOG = logging.getLogger(__name__)
 
 
-class Triggers:
+class Triggers(Recurring):
     """Looks at the triggers of active workflows of all tenants; processes may do so at once."""
 
     def __init__(self, tools: Tools, editor: RecordEditor) -> None:
+        super().__init__(EVERY, "workflows could not be started", "workflows started: %d")
         self._tools = tools
         self._store = tools.runs.store
         self._editor = editor
@@ -59,10 +64,10 @@ class Triggers:
             self._editor.clock(), self._plans.c.next_time.type
         )
         for tenant, plan, workflow in await self._current(_SCHEDULE, due):
-            with acting_for(tenant):
+            with acting_for(tenant), _alone(workflow):
                 started += await self._keep_time(plan, workflow)
         for tenant, plan, workflow in await self._current(_EVENT, sa.true()):
-            with acting_for(tenant):
+            with acting_for(tenant), _alone(workflow):
                 started += await self._follow(tenant, plan, workflow)
         if started:
             self._tools.starter.poke()
@@ -85,9 +90,20 @@ class Triggers:
     async def _locked(self, connection: AsyncConnection, plan: str, workflow: str) -> Any:
         """Give a plan, locked after its workflow, as all do; None if it is replaced."""
         await act_as(connection, f"{ACTOR}{plan}")
-        await self._editor.find(connection, workflow)
+        try:
+            await self._editor.find(connection, workflow)
+        except ResourceNotFound:
+            await self._retire(connection, workflow)
+            return None
         found = await self._tools.runs.current_plan(connection, workflow)
         return found if found is not None and found.name == plan else None
+
+    async def _retire(self, connection: AsyncConnection, workflow: str) -> None:
+        """Let nothing start a workflow that somebody deleted."""
+        left = await self._tools.runs.current_plan(connection, workflow)
+        if left is not None:
+            left.current = False
+            await self._tools.runs.save_plan(connection, left)
 
     async def _keep_time(self, name: str, workflow: str) -> int:
         """Start a run for the last due time that has come; those missed before are one with it."""
@@ -170,6 +186,17 @@ class Triggers:
         else:
             return 1
         return 0
+
+
+@contextlib.contextmanager
+def _alone(workflow: str) -> Iterator[None]:
+    """Keep what is wrong with one workflow from the triggers of all others."""
+    try:
+        yield
+    except Refusal as error:
+        _LOG.error("a trigger could not be looked at: %s: %s", workflow, error.message)
+    except sa.exc.DBAPIError:
+        _LOG.exception("a trigger could not be looked at: %s", workflow)
 
 
 def _start_of(plan: Any, change: RecordChange) -> Start:
