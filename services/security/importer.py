@@ -1,7 +1,7 @@
 """Imports one report: two readings, and one transaction for all that it says."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from google.api.field_behavior_pb2 import REQUIRED
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mesh.contract.catalogue import Catalogue
+from mesh.contract.catalogue import Catalogue, Kind
 from mesh.errors import Refusal
 from mesh.records.fields import behaves
 from mesh.records.moments import Clock
@@ -121,6 +121,8 @@ class _Report:
     spool: Spool
     _names: dict[tuple[str, str], str] = field(default_factory=dict)
     _invented: set[tuple[str, str]] = field(default_factory=set)
+    _said: dict[tuple[str, int], Mapping[str, object]] = field(default_factory=dict)
+    """What the records of a collection have in common, by collection and run."""
 
     def __post_init__(self) -> None:
         said = next((tool.branch for tool in self.seen.tools.values() if tool.branch), "")
@@ -288,24 +290,36 @@ class _Report:
 
     async def _fill(self, connection: AsyncConnection, draft: Draft, item: Item, row: Row) -> None:
         kind = self.records.store.target(row.collection).kind
-        values = dict(row.values)
+        run = getattr(item, "run", 0)
+        shared = self._said.get((row.collection, run))
+        if shared is None:
+            shared = await self._of_all(connection, kind, run)
+            self._said[(row.collection, run)] = shared
+        values = {**row.values, **shared}
         for name, refers in row.refers.items():
             values[name] = self._names.get(refers, "")
-        fields: Any = kind.descriptor.fields_by_name
         if row.record_id:
             draft.record.name = kind.pattern.format(self.wanted.tenant, row.record_id)
+        fill(kind, draft.record, {name: value for name, value in values.items() if value != ""})
+
+    async def _of_all(
+        self, connection: AsyncConnection, kind: Kind, run: int
+    ) -> Mapping[str, object]:
+        """Give what all records of a kind have in common that come from one run."""
+        fields: Any = kind.descriptor.fields_by_name
+        shared: dict[str, object] = {}
         project = fields.get("project_id")
         if project is not None and (self.wanted.project or behaves(project, REQUIRED)):
-            values["project_id"] = await self._projects.name(
+            shared["project_id"] = await self._projects.name(
                 connection, kind.references["project_id"].text.split("/")[2]
             )
         if "scope_ref" in fields and self.wanted.project:
-            values["scope_ref"] = await self._projects.key(connection)
+            shared["scope_ref"] = await self._projects.key(connection)
         if "branch" in fields:
-            values["branch"] = self._branch
-        if scan := self._scans.name(getattr(item, "run", 0)):
-            values |= {name: scan for name in ("scan_id", "first_scan_id") if name in fields}
-        fill(kind, draft.record, {name: value for name, value in values.items() if value != ""})
+            shared["branch"] = self._branch
+        if scan := self._scans.name(run):
+            shared |= {name: scan for name in ("scan_id", "first_scan_id") if name in fields}
+        return shared
 
 
 def _in_order(collections: Iterable[str]) -> list[str]:
