@@ -20,8 +20,7 @@ from services.security.import_fill import fill
 from services.security.import_projects import Projects
 from services.security.import_scans import Scans
 from services.security.import_store import Draft, Fate, ReportStore
-from services.security.import_survey import Survey, survey
-from services.security.importing import formats
+from services.security.import_survey import Seen, Survey, survey
 from services.security.importing.limits import MIB
 from services.security.importing.mapping import DESTINATIONS, Mapper
 from services.security.importing.mapping_code import rule_key
@@ -142,7 +141,7 @@ class _Report:
             raise _Undone
         if self.seen.moves:
             await self._scans.find_moved(connection, frozenset(self.seen.shown))
-        items = formats.items(self.spool, self.seen.format_name)
+        items = self.seen.items(self.spool)
         while batch := await asyncio.to_thread(self._rows, items):
             await self._write(connection, batch)
         if self.wanted.close_absent and not self.result.problem and not self.result.rejected:
@@ -176,18 +175,17 @@ class _Report:
             DESTINATIONS[self.seen.format_name].security_tool,
         )
 
-    def _rows(self, items: Iterator[Item]) -> list[tuple[Item, Row | Rejected]]:
+    def _rows(self, items: Iterator[Seen]) -> list[tuple[Item, Row | Rejected]]:
         """Map the next items; none at the end of the report."""
         mapped: list[tuple[Item, Row | Rejected]] = []
         began = self.spool.position
-        for taken, item in enumerate(items, 1):
+        for taken, (item, known) in enumerate(items, 1):
             if isinstance(item, Tool):
                 continue
             if isinstance(item, Finding | Rule):
                 self._mapper.context = self._context(item.run, self._seen_time(item))
-            mapped += [
-                (item, row) for row in self._mapper.rows(item) if not isinstance(row, Problem)
-            ]
+            rows = self._mapper.rows(item, known)
+            mapped += [(item, row) for row in rows if not isinstance(row, Problem)]
             whole = taken >= _BATCH or self.spool.position - began >= _BATCH_BYTES
             if mapped and whole:
                 break
