@@ -143,7 +143,9 @@ class ReportStore:
         self.counts.setdefault(collection, Counter())[fate] += 1
 
     def _item(self, target: KindTable, record: Any) -> Item:
-        keys = self._keys.setdefault(target.kind.collection, Keys(target.kind, self._writer.hashed))
+        keys = self._keys.get(target.kind.collection)
+        if keys is None:
+            keys = self._keys[target.kind.collection] = Keys(target.kind, self._writer.hashed)
         self._sequence += 1
         item = Item(self._sequence, record, target)
         identify(item, keys, self.tenant)

@@ -1,12 +1,14 @@
 """A first reading of a report: what must be known before any of its results is stored."""
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from secmesh.security.v1.vocabulary_pb2 import ImportFormat
 from services.security.errors import ReportFormatUnknown, ReportFormatUnsupported
 from services.security.importing import formats
-from services.security.importing.fingerprint import Fingerprints, short
+from services.security.importing.fingerprint import Fingerprint, Fingerprints, short
 from services.security.importing.limits import Limits
 from services.security.importing.mapping_threat import TYPES, Graph
 from services.security.importing.model import (
@@ -26,6 +28,8 @@ UNREADABLE = frozenset(
 ) - set(formats.BY_NAME)
 """Formats that the contract names, and that nothing here reads."""
 _NO_TARGET = "unknown"
+Seen = tuple[Item, tuple[Fingerprint, ...]]
+"""An item, and what it is known by; nothing if that was not asked yet, or it is no finding."""
 
 
 @dataclass(slots=True)
@@ -39,10 +43,12 @@ class Survey:
     problem: str = ""
     rejected: int = 0
     most_findings: int = Limits().findings
+    most_kept: int = Limits().kept_items
     shown: set[int] = field(default_factory=set)
     """What the findings are known by, if their tool gives fingerprints; see `moves`."""
     _fingerprinted: bool = False
     _fingerprints: Fingerprints = field(default_factory=Fingerprints)
+    _kept: deque[Seen] = field(default_factory=deque)
 
     @property
     def moves(self) -> bool:
@@ -55,23 +61,41 @@ class Survey:
 
     def see(self, item: Item) -> None:
         """Remember what an item tells of the report."""
+        known: tuple[Fingerprint, ...] = ()
         if isinstance(item, Tool):
             # The last one of a run knows the most.
             self.tools[item.run] = item
         elif isinstance(item, Finding):
             if item.web is not None and self.target == _NO_TARGET:
                 self.target = _origin(item.web.url)
-            self._see_fingerprint(item)
+            known = self._fingerprints.of(item)
+            self._see_fingerprint(item, known[0])
         elif isinstance(item, Rejected):
             self.rejected += 1
         elif isinstance(item, Problem):
             place = f" at {item.pointer}" if item.pointer else ""
             self.problem = f"{item.reason}{place}, byte {item.offset}"
+        self._keep(item, known)
 
-    def _see_fingerprint(self, finding: Finding) -> None:
+    def _see_fingerprint(self, finding: Finding, ours: Fingerprint) -> None:
         self._fingerprinted |= bool(finding.fingerprints)
         if finding.subject is Subject.CODE and len(self.shown) <= self.most_findings:
-            self.shown.add(short(self._fingerprints.of(finding)[0].value))
+            self.shown.add(short(ours.value))
+
+    def _keep(self, item: Item, known: tuple[Fingerprint, ...]) -> None:
+        """Keep the items of a report of few, so that it need not be read again."""
+        if len(self._kept) < self.most_kept:
+            self._kept.append((item, known))
+        else:
+            self.most_kept = 0
+            self._kept.clear()
+
+    def items(self, spool: Spool) -> Iterator[Seen]:
+        """Give the items of the report once more, and let go of them."""
+        if not self.most_kept:
+            yield from ((item, ()) for item in formats.items(spool, self.format_name))
+        while self._kept:
+            yield self._kept.popleft()
 
     def threat(self, item: Item) -> bool:
         """Whether an item belongs into the graph of a bundle."""
@@ -90,6 +114,8 @@ def survey(spool: Spool, wanted: str = "") -> Survey:
     except formats.FormatUnknown as error:
         raise ReportFormatUnknown(str(error)) from error
     seen = Survey(name)
+    if spool.size > spool.limits.kept_bytes:
+        seen.most_kept = 0
     if name == "STIX_JSON":
         gathered = []
         for item in items:

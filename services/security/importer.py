@@ -1,7 +1,7 @@
 """Imports one report: two readings, and one transaction for all that it says."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from google.api.field_behavior_pb2 import REQUIRED
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mesh.contract.catalogue import Catalogue
+from mesh.contract.catalogue import Catalogue, Kind
 from mesh.errors import Refusal
 from mesh.records.fields import behaves
 from mesh.records.moments import Clock
@@ -20,8 +20,7 @@ from services.security.import_fill import fill
 from services.security.import_projects import Projects
 from services.security.import_scans import Scans
 from services.security.import_store import Draft, Fate, ReportStore
-from services.security.import_survey import Survey, survey
-from services.security.importing import formats
+from services.security.import_survey import Seen, Survey, survey
 from services.security.importing.limits import MIB
 from services.security.importing.mapping import DESTINATIONS, Mapper
 from services.security.importing.mapping_code import rule_key
@@ -121,6 +120,8 @@ class _Report:
     spool: Spool
     _names: dict[tuple[str, str], str] = field(default_factory=dict)
     _invented: set[tuple[str, str]] = field(default_factory=set)
+    _said: dict[tuple[str, int], Mapping[str, object]] = field(default_factory=dict)
+    """What the records of a collection have in common, by collection and run."""
 
     def __post_init__(self) -> None:
         said = next((tool.branch for tool in self.seen.tools.values() if tool.branch), "")
@@ -140,7 +141,7 @@ class _Report:
             raise _Undone
         if self.seen.moves:
             await self._scans.find_moved(connection, frozenset(self.seen.shown))
-        items = formats.items(self.spool, self.seen.format_name)
+        items = self.seen.items(self.spool)
         while batch := await asyncio.to_thread(self._rows, items):
             await self._write(connection, batch)
         if self.wanted.close_absent and not self.result.problem and not self.result.rejected:
@@ -174,18 +175,17 @@ class _Report:
             DESTINATIONS[self.seen.format_name].security_tool,
         )
 
-    def _rows(self, items: Iterator[Item]) -> list[tuple[Item, Row | Rejected]]:
+    def _rows(self, items: Iterator[Seen]) -> list[tuple[Item, Row | Rejected]]:
         """Map the next items; none at the end of the report."""
         mapped: list[tuple[Item, Row | Rejected]] = []
         began = self.spool.position
-        for taken, item in enumerate(items, 1):
+        for taken, (item, known) in enumerate(items, 1):
             if isinstance(item, Tool):
                 continue
             if isinstance(item, Finding | Rule):
                 self._mapper.context = self._context(item.run, self._seen_time(item))
-            mapped += [
-                (item, row) for row in self._mapper.rows(item) if not isinstance(row, Problem)
-            ]
+            rows = self._mapper.rows(item, known)
+            mapped += [(item, row) for row in rows if not isinstance(row, Problem)]
             whole = taken >= _BATCH or self.spool.position - began >= _BATCH_BYTES
             if mapped and whole:
                 break
@@ -288,24 +288,36 @@ class _Report:
 
     async def _fill(self, connection: AsyncConnection, draft: Draft, item: Item, row: Row) -> None:
         kind = self.records.store.target(row.collection).kind
-        values = dict(row.values)
+        run = getattr(item, "run", 0)
+        shared = self._said.get((row.collection, run))
+        if shared is None:
+            shared = await self._of_all(connection, kind, run)
+            self._said[(row.collection, run)] = shared
+        values = {**row.values, **shared}
         for name, refers in row.refers.items():
             values[name] = self._names.get(refers, "")
-        fields: Any = kind.descriptor.fields_by_name
         if row.record_id:
             draft.record.name = kind.pattern.format(self.wanted.tenant, row.record_id)
+        fill(kind, draft.record, {name: value for name, value in values.items() if value != ""})
+
+    async def _of_all(
+        self, connection: AsyncConnection, kind: Kind, run: int
+    ) -> Mapping[str, object]:
+        """Give what all records of a kind have in common that come from one run."""
+        fields: Any = kind.descriptor.fields_by_name
+        shared: dict[str, object] = {}
         project = fields.get("project_id")
         if project is not None and (self.wanted.project or behaves(project, REQUIRED)):
-            values["project_id"] = await self._projects.name(
+            shared["project_id"] = await self._projects.name(
                 connection, kind.references["project_id"].text.split("/")[2]
             )
         if "scope_ref" in fields and self.wanted.project:
-            values["scope_ref"] = await self._projects.key(connection)
+            shared["scope_ref"] = await self._projects.key(connection)
         if "branch" in fields:
-            values["branch"] = self._branch
-        if scan := self._scans.name(getattr(item, "run", 0)):
-            values |= {name: scan for name in ("scan_id", "first_scan_id") if name in fields}
-        fill(kind, draft.record, {name: value for name, value in values.items() if value != ""})
+            shared["branch"] = self._branch
+        if scan := self._scans.name(run):
+            shared |= {name: scan for name in ("scan_id", "first_scan_id") if name in fields}
+        return shared
 
 
 def _in_order(collections: Iterable[str]) -> list[str]:

@@ -20,6 +20,20 @@ _PLAIN = re.compile(
     rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*+',
     re.DOTALL,
 )
+_NESTED = 9
+"""Levels of brackets that one match passes; what is deeper is walked bracket by bracket."""
+
+
+def _closed() -> bytes:
+    """Within a value: everything up to a bracket that has no partner in the next levels."""
+    plain = closed = _PLAIN.pattern
+    for _ in range(_NESTED - 1):
+        closed = rb"%b(?:[{\[]%b[}\]]%b)*+" % (plain, closed, plain)
+    return closed
+
+
+_CLOSED = re.compile(_closed(), re.DOTALL)
+_WHOLE = re.compile(rb"[{\[]%b[}\]]" % _closed(), re.DOTALL)
 _INSIDE = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _SCALAR = re.compile(rb'[^ \t\r\n,:{}\[\]"]*+')
 _OPEN = frozenset(b"{[")
@@ -58,6 +72,8 @@ class JsonCursor:
         self._taken = 0
         self._nesting = 0
         self._ended = False
+        self._nested = limits.depth >= _NESTED
+        """Whether nothing that is matched whole can be too deep."""
 
     @property
     def offset(self) -> int:
@@ -143,6 +159,9 @@ class JsonCursor:
     def _scan(self, *, keep: bool) -> bytes:
         """Moves past one value; its bytes, if they are to be kept and within the limits."""
         first = self.peek()
+        found = _WHOLE.match(self._buffer, self._at) if self._nested else None
+        if found is not None:
+            return self._passed(found, keep=keep)
         scan = _Scan(self._at, keep=keep)
         if first in ("{", "[", '"'):
             self._brackets(scan, first == '"')
@@ -156,6 +175,16 @@ class JsonCursor:
         if scan.refusal:
             raise BadElement(scan.refusal)
         return self._buffer[scan.start : self._at] if keep else b""
+
+    def _passed(self, found: re.Match[bytes], *, keep: bool) -> bytes:
+        """Moves past a value that is in the buffer whole."""
+        self._at = found.end()
+        self._taken += 1
+        if not keep:
+            return b""
+        if self._at - found.start() > self._limits.element_bytes:
+            raise BadElement(f"is larger than {self._limits.element_bytes} bytes")
+        return found[0]
 
     def _scalar(self, scan: "_Scan") -> None:
         while True:
@@ -172,7 +201,9 @@ class JsonCursor:
         depth, inside = int(not quoted), quoted
         self._at += 1
         while depth or inside:
-            found = (_INSIDE if inside else _PLAIN).match(self._buffer, self._at)
+            flat = scan.keep and depth + _NESTED > self._limits.depth
+            pattern = _INSIDE if inside else _PLAIN if flat else _CLOSED
+            found = pattern.match(self._buffer, self._at)
             self._at = found.end() if found else self._at
             if self._at >= len(self._buffer) or (inside and self._buffer[self._at] != _QUOTE):
                 if not self._more(scan):

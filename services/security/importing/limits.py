@@ -10,7 +10,9 @@ class Limits:
     """`report_bytes` bounds the upload, `element_bytes` one result, `depth` its nesting,
     `memory_bytes` what is kept in memory before the report goes to a temporary file,
     `rules` the rules that are remembered while the results are read, `findings` those whose
-    fingerprints are remembered to tell which known ones moved (8 bytes each, and the set)."""
+    fingerprints are remembered to tell which known ones moved (8 bytes each, and the set).
+    A report of at most `kept_bytes` and `kept_items` is read once, and its items kept until they
+    are stored; a larger one is read twice."""
 
     report_bytes: int = 2048 * MIB
     element_bytes: int = 8 * MIB
@@ -18,6 +20,8 @@ class Limits:
     memory_bytes: int = 8 * MIB
     rules: int = 100_000
     findings: int = 200_000
+    kept_bytes: int = 16 * MIB
+    kept_items: int = 20_000
 
 
 class ReportTooLarge(Exception):

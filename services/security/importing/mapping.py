@@ -83,10 +83,16 @@ class Mapper:
         default_factory=mapping_compliance.Judgements
     )
 
-    def rows(self, item: Item) -> Iterator[Row | Rejected | Problem]:
-        """What an item becomes; a component of an SBOM has no kind, and becomes nothing."""
+    def rows(
+        self, item: Item, known: tuple[Fingerprint, ...] = ()
+    ) -> Iterator[Row | Rejected | Problem]:
+        """What an item becomes; a component of an SBOM has no kind, and becomes nothing.
+
+        `known` are the fingerprints of a finding, if another reading made those of all.
+        """
         if isinstance(item, Finding):
-            yield from _FINDINGS[item.subject](item, self._fingerprints.of(item), self.context)
+            told = known or self._fingerprints.of(item)
+            yield from _FINDINGS[item.subject](item, told, self.context)
         elif isinstance(item, Rule) and self._scans() == "sast_scans":
             yield from mapping_code.rule(item, self.context)
         elif isinstance(item, Tool) and self._scans():

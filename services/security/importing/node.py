@@ -3,10 +3,10 @@
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 # At most what an int64 column holds, and ASCII digits only: int() takes those of every script.
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
+_MOST = 10**18 - 1
 
 
 class BadResult(Exception):
@@ -18,12 +18,23 @@ class BadResult(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
 class Node:
     """An object of the report and where it stands. `null` reads as absent everywhere."""
 
-    members: dict[str, object]
-    pointer: str
+    __slots__ = ("_above", "_key", "members")
+
+    def __init__(
+        self, members: dict[str, object], above: "str | Node", key: str | int = ""
+    ) -> None:
+        """`above` is the place, or the object that this one is a member of by `key`."""
+        self.members = members
+        self._above = above
+        self._key = key
+
+    @property
+    def pointer(self) -> str:
+        """The place of this object; made when it is asked for, which is seldom."""
+        return self._above if isinstance(self._above, str) else self._above.at(self._key)
 
     @classmethod
     def of(cls, value: object, pointer: str) -> "Node":
@@ -31,9 +42,9 @@ class Node:
             return cls(value, pointer)
         raise BadResult(pointer, "is no object")
 
-    def at(self, key: str) -> str:
+    def at(self, key: str | int) -> str:
         """The place of a member."""
-        return f"{self.pointer}/{key.replace('~', '~0').replace('/', '~1')}"
+        return f"{self.pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"
 
     def has(self, key: str) -> bool:
         return self.members.get(key) is not None
@@ -74,6 +85,9 @@ class Node:
 
     def integer(self, key: str) -> int | None:
         """An integer, or a string that holds one (ZAP writes its numbers so)."""
+        said = self.members.get(key)
+        if type(said) is int and -_MOST <= said <= _MOST:
+            return said
         found = self._number(key, "is no integer")
         if found and not _INTEGER.fullmatch(found):
             raise BadResult(self.at(key), f"is no integer: {found[:40]!r}")
@@ -88,12 +102,22 @@ class Node:
     def node(self, key: str) -> "Node":
         """An object; one without members if absent."""
         found = self.members.get(key)
-        return Node.of({} if found is None else found, self.at(key))
+        if found is None:
+            return Node({}, self, key)
+        if isinstance(found, dict):
+            return Node(found, self, key)
+        raise BadResult(self.at(key), "is no object")
 
     def nodes(self, key: str) -> Iterator["Node"]:
         """The objects of an array; none if absent."""
-        for index, each in enumerate(self.array(key)):
-            yield Node.of(each, f"{self.at(key)}/{index}")
+        found = self.array(key)
+        if not found:
+            return
+        array = Node({}, self, key)
+        for index, each in enumerate(found):
+            if not isinstance(each, dict):
+                raise BadResult(array.at(index), "is no object")
+            yield Node(each, array, index)
 
     def array(self, key: str) -> list[object]:
         found = self.members.get(key)
