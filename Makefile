@@ -15,7 +15,7 @@ run: $(STUBS) ## the main job on this machine: collect a sample account, check i
 	@$(BIN)/secmesh up
 
 test: $(STUBS) ## the whole test suite
-	$(BIN)/pytest -n 3
+	$(BIN)/pytest -n 3 --dist worksteal
 
 check: $(STUBS) ## contracts, style, types, imports, committed documents
 	$(BIN)/buf lint gen/secmesh/image.binpb
