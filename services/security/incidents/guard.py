@@ -1,8 +1,11 @@
 """What records of incidents keep to, whoever writes them: RecordService, batches and ingest."""
 
+from typing import cast
+
 from google.protobuf.message import Message
 
 from mesh.contract.catalogue import Kind
+from secmesh.security.v1.record_pb2 import Record
 from services.security.errors import TransitionRefused
 from services.security.incidents.life import INCIDENTS
 from services.security.incidents.machine import incident_machine
@@ -19,9 +22,11 @@ class IncidentGuard:
 
     def settle(self, kind: Kind, old: Message | None, new: Message) -> None:  # noqa: ARG002  # the protocol's
         """Raises TransitionRefused for a changed status."""
-        if old is None:
+        # The service's envelope, whose kind `concerns` has told.
+        known, written = cast("Record | None", old), cast("Record", new)
+        if known is None:
             return
-        before, after = getattr(old, "incident").status, getattr(new, "incident").status  # noqa: B009
+        before, after = known.incident.status, written.incident.status
         if after and before != after:
             machine = incident_machine()
             current, wanted = machine.state(before), machine.state(after)
