@@ -18,7 +18,6 @@ _TOLD = (
     "execution_key",
     "workflow_version",
     "trigger_type",
-    "trigger_ref",
     "incident_id",
     "started_by_user_id",
     "input",
