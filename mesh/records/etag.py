@@ -55,6 +55,13 @@ def content_of(kind: Kind, record: Message) -> Message:
     return content
 
 
+def same_content(kind: Kind, old: Message, new: Message) -> bool:
+    """Tell whether a record holds what the old one does, whose stored fields it has."""
+    if not _bookkeeping(kind.envelope):
+        return old == new
+    return content_of(kind, old) == content_of(kind, new)
+
+
 def settle_stored(kind: Kind, old: Message | None, new: Message) -> None:
     """Take from the old record what the store says of one, whatever a caller says."""
     for name, field in stored_fields(kind.envelope).items():

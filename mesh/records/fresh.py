@@ -64,6 +64,8 @@ class FreshRows:
         self._asks = has_own_rules(kind.descriptor)
         self._unknown = {field for field in fields if verdict(field) is Verdict.UNKNOWN}
         self._steps: dict[FieldDescriptor, Step] = {field: self._step(field) for field in fields}
+        stamp = stored_fields(kind.envelope).get(CREATED)
+        self._created = None if stamp is None else codec.writer(stamp)[1]
         self.applies = (
             not kind.option.history
             and not needs_keys(kind)
@@ -98,6 +100,25 @@ class FreshRows:
             return None
         row[ETAG] = etag_of_new(self._kind, record, self._key)
         row[CREATED] = row[WRITTEN] = moment
+        return row
+
+    def row_of_known(self, record: Any) -> dict[str, Any] | None:
+        """Give the row of a record that was there and now is as told; None as ``row`` does.
+
+        Its etag and the time of the write are left to the caller.
+        """
+        if any(is_set(record, field) for field in self._callers):
+            return None
+        row = self._empty.copy()
+        row[TENANT], row[ID] = record.name.split("/")[1::2]
+        try:
+            surely = self._fill(row, getattr(record, self._body))
+        except Refusal:
+            return None
+        created = self._created
+        if not surely or created is None or not record.HasField(CREATED):
+            return None
+        row[CREATED] = created(record.create_time)
         return row
 
     def etag(self, given: Any, name: str) -> str | None:

@@ -69,6 +69,9 @@ class ChunkWriter:
         while waiting:
             wave, waiting = _first_of_each(waiting)
             await self._transact(wave, keep=keep)
+            for item in waiting:
+                # The wave may have changed it.
+                item.old = None
             waiting = sorted(
                 [*waiting, *(item for item in wave if item.outcome is UNDECIDED)],
                 key=lambda item: item.sequence,
@@ -115,7 +118,10 @@ class ChunkWriter:
             if number % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)
             at = found.get((*item.fields, item.key)) if item.fields else None
-            if at is None:
+            if item.old is not None:
+                item.name = item.old.name
+                known.append(item)
+            elif at is None:
                 await self._be_new(item, fresh)
             else:
                 item.name = target.kind.pattern.format(self._tenant, at[0])
@@ -133,7 +139,7 @@ class ChunkWriter:
         """Give id and etag of the rows that items are known by."""
         by_fields: dict[tuple[str, ...], list[Key]] = {}
         for item in items:
-            if item.fields:
+            if item.fields and item.old is None:
                 by_fields.setdefault(tuple(item.fields), []).append(item.key)
         has_etag = ETAG in target.codec.fields
         columns = (ID, ETAG) if has_etag else (ID,)
@@ -200,27 +206,26 @@ class ChunkWriter:
         """Make what is to be stored of records that are there, where they change."""
         if not items:
             return []
-        ids = [item.name.rpartition("/")[2] for item in items]
-        stored = await self._bulk.load(connection, target, self._tenant, ids)
+        ids = [item.name.rpartition("/")[2] for item in items if item.old is None]
+        loaded = await self._bulk.load(connection, target, self._tenant, ids) if ids else {}
+        stored = {item: item.old or loaded[item.name.rpartition("/")[2]] for item in items}
         changed: list[Item] = []
 
         def prepare(item: Item) -> None:
-            old = stored[item.name.rpartition("/")[2]]
-            given = _named(item.given, item.name)
-            new: Any = self._writer.changed(target.kind, old, given, item.paths, item.salted)
+            new = self._writer.replaced_row(
+                target, stored[item], item.given, item.paths, item.salted
+            )
             if new is None:
                 item.outcome = UNCHANGED
                 return
             if target.kind.option.append_only:
                 raise KindAppendOnly(target.kind.collection)
-            moment = self._writer.stamp(target.kind, new)
-            item.stored = Prepared(item.name, target.codec.row(new), moment, new)
+            item.stored = Prepared(item.name, *new)
 
         for number, item in enumerate(items):
             if number % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)
-            old = stored[item.name.rpartition("/")[2]]
-            item.salted = await self._writer.hashed.salted(target.kind, item.given, old)
+            item.salted = await self._writer.hashed.salted(target.kind, item.given, stored[item])
             _attempt(prepare, item, changed)
         return [item for item in changed if item.outcome is UNDECIDED]
 

@@ -57,6 +57,8 @@ class Item:
     """Hashes of what was given, made before it is prepared."""
     as_new: Prepared | Refusal | None = None
     """What is stored of it if it is new, or why it is not; None until that is looked at."""
+    old: Any = None
+    """The stored record, if the transaction has it, and has it to itself."""
     collided: int = 0
     """How often another row stood in its place when it was written."""
 

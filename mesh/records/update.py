@@ -9,7 +9,7 @@ from mesh.contract.catalogue import NAME, Kind
 from mesh.errors import MaskInvalid
 from mesh.records.fields import copy_field, is_nested, is_set, keep_secrets
 from mesh.sql.document import is_secret
-from mesh.sql.secrets import descriptor_of
+from mesh.sql.secrets import descriptor_of, holds_secrets
 
 EVERYTHING = "*"
 MASK = "update_mask"
@@ -60,6 +60,9 @@ def _replace_all(kind: Kind, given: Message, new: Message) -> None:
 def _replace(given: Message, new: Message, name: str) -> None:
     """Replace a field whole, and keep the secrets within it that are not given anew."""
     field = descriptor_of(new).fields_by_name[name]
+    if field.message_type is None or not holds_secrets(field.message_type):
+        copy_field(given, new, field)
+        return
     # Alone in messages of their own, so that no other field is touched.
     before, after = type(new)(), type(new)()
     copy_field(new, before, field)

@@ -27,9 +27,9 @@ from mesh.records.etag import (
     ETAG,
     WRITTEN,
     callers_fields,
-    content_of,
     etag_of,
     etag_of_new,
+    same_content,
     settle_stored,
     stored_fields,
 )
@@ -131,16 +131,53 @@ class RecordWriter:
         ``salted``: the hashes that ``hashed`` made of what is given.
         EtagMismatch, MaskInvalid, and FieldInvalid for what breaks the rules of the kind.
         """
+        new = self._updated(kind, old, given, paths)
+        return self._judged(kind, old, new, salted)
+
+    def replaced_row(
+        self,
+        target: KindTable,
+        old: Any,
+        given: Any,
+        paths: Sequence[str],
+        salted: Salted = NONE,
+    ) -> tuple[Mapping[str, Any], int] | None:
+        """Give the row of a record as an update leaves it, and the moment; see ``changed``.
+
+        The record is the old one, whatever name is given.
+        """
+        kind, fresh = target.kind, self._fresh_rows(target)
+        new = self._updated(kind, old, given, paths)
+        if fresh.applies and next(changed_immutables(old, new, RECORD), None) is None:
+            row = fresh.row_of_known(new)
+            if row is not None:
+                if same_content(kind, old, new):
+                    return None
+                row[ETAG] = etag_of(kind, new, self._store.etag_key)
+                row[WRITTEN] = moment = self._clock()
+                return row, moment
+        judged = self._judged(kind, old, new, salted)
+        if judged is None:
+            return None
+        moment = self.stamp(kind, judged)
+        return target.codec.row(judged), moment
+
+    def _updated(self, kind: Kind, old: Message, given: Any, paths: Sequence[str]) -> Message:
+        """Give a record as an update proposes it, completed but not yet judged."""
         _require_etag(old, given.etag)
         new = updated(kind, old, given, paths)
         settle_output_only(old, new)
         settle_stored(kind, old, new)
         if self._guard is not None:
             self._guard.settle(kind, old, new)
+        return new
+
+    def _judged(self, kind: Kind, old: Message, new: Message, salted: Salted) -> Message | None:
+        """Give a proposed record with its hashes, if it keeps the rules and changes anything."""
         plain = self.hashed.plain(kind, old, new)
         self.hashed.apply(kind, old, new, salted)
         self._check(kind, old, new, plain)
-        return None if content_of(kind, new) == content_of(kind, old) else new
+        return None if same_content(kind, old, new) else new
 
     async def delete(self, connection: AsyncConnection, request: Any) -> None:
         """Delete a record; ResourceNotFound unless ``allow_missing``, KindAppendOnly."""

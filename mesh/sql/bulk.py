@@ -60,12 +60,23 @@ class BulkRows:
         self, connection: AsyncConnection, target: KindTable, tenant: str, ids: Iterable[str]
     ) -> dict[str, Message]:
         """Give resources with their secrets, by id."""
+        keys = [(each,) for each in ids]
+        found = await self.load_by(connection, target, tenant, [ID], keys)
+        return {str(key[0]): record for key, record in found.items()}
+
+    async def load_by(
+        self,
+        connection: AsyncConnection,
+        target: KindTable,
+        tenant: str,
+        fields: Sequence[str],
+        keys: Iterable[Key],
+    ) -> dict[Key, Message]:
+        """Give resources with their secrets, by key."""
         columns = target.codec.columns
-        found = await self.find(
-            connection, target, tenant, [ID], [(each,) for each in ids], columns
-        )
+        found = await self.find(connection, target, tenant, fields, keys, columns)
         decode = target.codec.decoder(columns, secrets=True)
-        return {str(key[0]): decode(row) for key, row in found.items()}
+        return {key: decode(row) for key, row in found.items()}
 
     async def present(
         self, connection: AsyncConnection, collection: str, tenant: str, ids: Iterable[str]

@@ -1,6 +1,6 @@
 """Steps that a report makes findings take: through their declared life, and into their history."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,11 +28,15 @@ class ImportSteps:
     kinds: Mapping[str, Kind]
     report_sha256: str
 
-    async def found(self, connection: AsyncConnection, records: Sequence[Any]) -> None:
-        """Begin the histories of findings of one kind that the report was the first to show."""
-        by_scan: dict[str, list[Any]] = {}
-        for record in records:
-            by_scan.setdefault(_scan(record), []).append(record)
+    async def found(self, connection: AsyncConnection, records: Mapping[str, Any]) -> None:
+        """Begin the histories of findings of one kind that the report was the first to show.
+
+        ``records`` are, by name, as the report gave them.
+        """
+        by_scan: dict[str, list[tuple[str, int]]] = {}
+        for name, record in records.items():
+            status = getattr(record, record.WhichOneof("body")).status
+            by_scan.setdefault(_scan(record), []).append((name, status))
         for scan, shown in by_scan.items():
             reason = self._reason("First seen", scan)
             await self.life.note_found(connection, shown, reason, IMPORT)

@@ -120,7 +120,7 @@ class ReportStore:
                 draft.fate = Fate.CREATED if item.outcome == NEW else known
         counted.update(draft.fate for draft in drafts)
         if collection in LIVES:
-            new = [_written(item) for item in items if item.outcome == NEW]
+            new = {item.name: item.given for item in items if item.outcome == NEW}
             await self._steps.found(connection, new)
 
     async def find_moved(
@@ -158,15 +158,12 @@ class ReportStore:
         for item in items:
             if item.fields:
                 by_fields.setdefault(tuple(item.fields), []).append(item)
-        found: dict[Item, str] = {}
+        found: dict[Item, Any] = {}
         for fields, keyed in by_fields.items():
             keys = {item.key for item in keyed}
-            ids = await self._bulk.find(connection, target, self.tenant, fields, keys, [ID])
-            found |= {item: str(ids[item.key][0]) for item in keyed if item.key in ids}
-        if not found:
-            return {}
-        records = await self._bulk.load(connection, target, self.tenant, set(found.values()))
-        return {item: records[each] for item, each in found.items()}
+            old = await self._bulk.load_by(connection, target, self.tenant, fields, keys)
+            found |= {item: old[item.key] for item in keyed if item.key in old}
+        return found
 
     def _follow(self, target: KindTable, items: Iterable[Item]) -> list[Item]:
         """Lead findings that are not where they were to their records; give those."""
@@ -200,6 +197,7 @@ class ReportStore:
             item.paths = [*(f"{body}.{name}" for name in sorted(fields)), *envelope]
             fate = Fate.MOVED if item in moved else _fate(change, differing)
             fates[item] = fate, change.move
+            item.old = old
         return fates
 
     async def scopes(
@@ -302,11 +300,3 @@ def _fate(change: Change, differing: frozenset[str]) -> Fate:
     if change.move is not None:
         return _FATES[change.move.way]
     return Fate.UPDATED if differing.difference(SEEN) else Fate.UNCHANGED
-
-
-def _written(item: Item) -> Any:
-    """Give a record as it was stored."""
-    stored = item.stored
-    if stored is None:
-        raise ValueError(f"{item.name} was not stored")
-    return item.target.codec.message(stored.row) if stored.record is None else stored.record

@@ -226,6 +226,33 @@ def test_of_records_with_several_faults_both_ways_agree(data: st.DataObject) -> 
     agree(module, kind, record)
 
 
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_of_changed_records_both_ways_agree(data: st.DataObject) -> None:
+    module, kind = data.draw(st.sampled_from(SHORT), label="kind")
+    writer, target = world(module).writer, world(module).tables[kind.collection]
+    old, body = record_of(kind, whole=True), kind.body_field or ""
+    old.name = kind.pattern.format(TENANT, ID)
+    writer.stamp(kind, old)
+    new = type(old)()
+    getattr(new, body).CopyFrom(getattr(old, body))
+    fields = data.draw(st.lists(st.sampled_from(list(kind.descriptor.fields)), min_size=1))
+    for field in fields:
+        data.draw(st.sampled_from(list(variants(field))))(getattr(new, body))
+    paths = [f"{body}.{field.name}" for field in fields]
+
+    def long() -> Any:
+        changed = writer.changed(kind, old, new, paths)
+        return changed and (writer.stamp(kind, changed), target.codec.row(changed))
+
+    short = _outcome(lambda: writer.replaced_row(target, old, new, paths))
+    expected = _outcome(long)
+    if isinstance(short, Refusal):
+        assert str(short) == str(expected)
+    else:
+        assert short == (expected and expected[::-1])
+
+
 def test_what_is_said_around_the_body_goes_the_long_way() -> None:
     module, kind = next(each for each in SHORT if each[1].collection == "items")
     record = record_of(kind, whole=True)

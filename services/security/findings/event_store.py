@@ -1,7 +1,7 @@
 """The steps in the lives of findings, as they are kept."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -52,7 +52,27 @@ class FindingEvents:
             last[event.finding] += 1
             event.sequence = last[event.finding]
             event.name = f"tenants/{tenant}/{EVENTS}/{new_uuid()}"
-        rows = [self._target.codec.row(event) for event in events]
+        await self._add_rows(connection, [self._target.codec.row(event) for event in events])
+
+    async def add_same(
+        self, connection: AsyncConnection, event: FindingEvent, findings: Sequence[str]
+    ) -> None:
+        """Add the same step to findings of one tenant, which the transaction has to itself."""
+        tenant = tenant_of(event.finding) or ""
+        last = await self._last(connection, tenant, set(findings))
+        event.name = f"tenants/{tenant}/{EVENTS}/{new_uuid()}"
+        row = self._target.codec.row(event)
+        await self._add_rows(
+            connection,
+            [
+                row | {ID: new_uuid(), "finding": name, _BY_PLACE: last[name] + 1}
+                for name in findings
+            ],
+        )
+
+    async def _add_rows(
+        self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
+    ) -> None:
         added = await self._bulk.add(connection, self._target, rows)
         if missed := [row["finding"] for row in rows if row[ID] not in added]:
             raise ResourceExists(missed[0])

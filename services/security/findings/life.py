@@ -119,21 +119,27 @@ class FindingLife:
         return [new.name for new in moved]
 
     async def note_found(
-        self, connection: AsyncConnection, records: Iterable[Any], reason: str, actor: Actor
+        self,
+        connection: AsyncConnection,
+        found: Iterable[tuple[str, int]],
+        reason: str,
+        actor: Actor,
     ) -> None:
-        """Begin the histories of findings of one kind that were just stored."""
-        events = []
-        for record in records:
-            machine = self.machine(record.name)
-            state = machine.state(getattr(record, record.WhichOneof("body")).status)
+        """Begin the histories of findings of one kind that were just stored.
+
+        ``found`` are their names and the numbers of their statuses.
+        """
+        by_status: dict[int, list[str]] = {}
+        for name, status in found:
+            by_status.setdefault(status, []).append(name)
+        for status, names in by_status.items():
+            state = self.machine(names[0]).state(status)
             event = FindingEvent(
                 change=FindingEvent.CHANGE_DISCOVERY,
                 to_status=state.name if state is not None else "",
                 justification=reason,
             )
-            events.append(self._signed(event, record.name, actor))
-        if events:
-            await self.events.add_all(connection, tenant_of(events[0].finding) or "", events)
+            await self.events.add_same(connection, self._signed(event, names[0], actor), names)
 
     def _taken(
         self, machine: Machine, kind: Kind, old: Any, step: Step, own: Days | None
