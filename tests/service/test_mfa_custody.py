@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from mesh.identifiers import new_uuid
+from secmesh.records.v1.record_requests_pb2 import GetRecordRequest
 from secmesh.security.v1 import mfa_device_pb2 as mfa
 from secmesh.security.v1 import mfa_service_pb2 as pb
 from secmesh.security.v1.record_ingest_pb2 import IngestRecordsRequest
@@ -62,6 +63,18 @@ def test_no_writer_of_records_makes_a_second_factor(factors: Factors) -> None:
     assert error.violations[0].field == "record.mfa_device.device_type"
     verify = pb.VerifyTotpRequest(name=other.name, code="123456")
     assert refused(factors.stub.VerifyTotp, verify).reason == "FIELD_INVALID"
+
+
+def test_nobody_takes_back_what_was_counted(factors: Factors) -> None:
+    known = factors.world.stub.GetRecord(GetRecordRequest(name=factors.user()))
+    record = copy_of(known)
+    record.user.display_name = "Ann Other"
+    record.user.failed_login_count = 3
+    record.user.locked_until.seconds = 1
+    changed = factors.world.stub.UpdateRecord(UpdateRecordRequest(record=record))
+    assert changed.user.display_name == "Ann Other"
+    for field in ("failed_login_count", "locked_until"):
+        assert changed.user.HasField(field) == known.user.HasField(field)
 
 
 @pytest.mark.parametrize(
