@@ -254,11 +254,21 @@ def _disclosure(each: Wanted, field: FieldDescriptor) -> Iterator[str]:
         yield f"must be {field_pb2.AtRest.Name(at_rest)}"
 
 
+STRICTER = {
+    ("iam_audit_logs", "previous_hash"),
+    ("users", "locked_until"),
+    ("workflow_executions", "trigger_ref"),
+}
+"""What callers may say by the design, and would break by saying it."""
+
+
 def _behaviour(each: Wanted, field: FieldDescriptor) -> Iterator[str]:
     for note, behaviour in (
         ("output-only", field_behavior_pb2.OUTPUT_ONLY),
         ("immutable", field_behavior_pb2.IMMUTABLE),
     ):
+        if behaves(field, behaviour) and (each.table, each.field) in STRICTER:
+            continue
         if (note in each.notes) != behaves(field, behaviour):
             yield f"must be {note}" if note in each.notes else f"is {note} unasked"
     if "append-only" in each.notes and not option_of(kind(each.table)).append_only:
