@@ -157,6 +157,7 @@ def test_a_call_is_tried_again_under_the_same_key(world: Shop, other: Other) -> 
 
 
 def test_a_call_ends_with_its_step_and_with_its_run(world: Shop, other: Other) -> None:
+    other.open.clear()
     late = world.run(world.active(call(world, other, "GET", "/slow1", timeout_seconds=1)))
     stopped = world.run(world.active(call(world, other, "GET", "/slow2")))
     until(lambda: other.at("/slow2"))
@@ -188,7 +189,7 @@ def test_credentials_are_used_for_those_who_may(world: Shop, other: Other) -> No
         tenant="acme",
         permissions=["security.workflows.*", "security.external_integrations.get"],
     )
-    with connect(world.processes[0].address, token=token) as channel:
+    with connect(world.processes[-1].address, token=token) as channel:
         WorkflowServiceStub(channel).ActivateWorkflow(pb.ActivateWorkflowRequest(name=name))
     assert "security.external_integrations.call" in world.ended(world.run(name)).error_message
     assert other.at("/unused") == []
@@ -208,6 +209,7 @@ def test_what_is_not_public_is_not_called(world: Shop) -> None:
 def test_a_call_that_a_crash_broke_off_is_repeated_only_if_it_may_be(
     world: Shop, other: Other
 ) -> None:
+    other.open.clear()
     safe = world.run(world.active(call(world, other, "GET", "/slow-safe")))
     unsafe = world.run(
         world.active(call(world, other, "POST", "/slow-unsafe"), **PARAMETERS), {"n": 1}
