@@ -1,6 +1,7 @@
 """Users with generators of one-time passwords, of a served database."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,9 @@ class Factors:
 def factors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Factors]:
     """A server that logs all it can, so that what it never logs can be looked for."""
     home = tmp_path_factory.mktemp("factors")
-    with pytest.MonkeyPatch.context() as patch, security_database() as access:
-        patch.setenv("DEBUG", "1")
-        with served(access, home) as world:
-            yield Factors(world, access, home)
+    with security_database() as access, ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            # Of the process alone: other tests read the environment, too.
+            patch.setenv("DEBUG", "1")
+            world = stack.enter_context(served(access, home))
+        yield Factors(world, access, home)
