@@ -147,7 +147,12 @@ def _call(mesh: Gateway, method: Method, tenant: str) -> httpx.Response:
 
 @pytest.mark.parametrize(
     "method",
-    [method for method in deployables()["inventory"].methods if method.names],
+    [
+        method
+        for method in deployables()["inventory"].methods
+        # A stream of requests is no JSON object: the edge refuses it before anybody looks at it.
+        if method.names and (method.upload or not method.descriptor.client_streaming)
+    ],
     ids=lambda method: method.descriptor.name,
 )
 def test_another_tenants_name_is_not_found(mesh: Gateway, method: Method) -> None:
