@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from secmesh.inventory.v1.sync_service_pb2_grpc import SyncServiceStub
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest
 from tests.mesh.gateway_fixtures import Gateway, process
 
+PATIENCE_SECONDS = 40
 GRACE_SECONDS = "10"
 DRAIN_SECONDS = str(ServerSettings().drain_seconds)
 """As it is unless set: enough for the gateway to notice."""
@@ -68,21 +69,26 @@ class Load:
     """Callers that never pause, each reading and writing in turn."""
 
     gateway: Gateway
-    seconds: float
     callers: int = 8
+    stopped: bool = False
     outcomes: Counter[str] = field(default_factory=Counter)
 
     async def run(self) -> None:
         async with grpc.aio.insecure_channel(self.gateway.address) as channel:
-            until = asyncio.get_running_loop().time() + self.seconds
-            await asyncio.gather(*(self._call(channel, until) for _ in range(self.callers)))
+            await asyncio.gather(*(self._call(channel) for _ in range(self.callers)))
 
-    async def _call(self, channel: grpc.aio.Channel, until: float) -> None:
+    async def until(self, reached: Callable[[], bool]) -> None:
+        """Go on until this is so; TimeoutError when it takes too long."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not reached():
+                await asyncio.sleep(0.05)
+
+    async def _call(self, channel: grpc.aio.Channel) -> None:
         records: Any = RecordServiceStub(channel)
         syncs: Any = SyncServiceStub(channel)
         start = StartSyncRequest(parent="tenants/acme", sync=_SYNC)
         options = {"metadata": self.gateway.bearer(), "timeout": 20}
-        while asyncio.get_running_loop().time() < until:
+        while not self.stopped:
             await self._count(records.GetRecord(record(0.02), **options))
             # Not idempotent, so that nobody may repeat it blindly.
             await self._count(syncs.StartSync(start, **options))

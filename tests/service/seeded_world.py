@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.sql import SQL, Identifier
 
 from mesh.embedded.postgres import Access
 from mesh.server.deployable import FAILURES, awaited, close_store, open_store
@@ -74,13 +75,13 @@ class SeededWorld:
         Not of the audit log, which the service goes on to write.
         """
         found = {}
+        content = SQL(
+            "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) "
+            "FROM {} t WHERE tenant_id = %s"
+        )
         with owned(access or self.access) as connection:
             for name in sorted(CATALOGUE.kinds.keys() - AUDITED):
-                row = connection.execute(
-                    "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) "  # noqa: S608
-                    f'FROM "{name}" t WHERE tenant_id = %s',
-                    [tenant],
-                ).fetchone()
+                row = connection.execute(content.format(Identifier(name)), [tenant]).fetchone()
                 assert row is not None
                 if row[0]:
                     found[name] = (row[0], row[1])
@@ -115,6 +116,13 @@ def owned(access: Access) -> Iterator[psycopg.Connection]:
         yield connection
 
 
+def settle(access: Access) -> None:
+    """Leave the service nothing to do by itself: incidents that wait too long are escalated."""
+    with owned(access) as connection:
+        connection.execute("UPDATE incidents SET detect_time = now() + interval '1 year'")
+        connection.commit()
+
+
 async def seed(settings: SecuritySettings, tenant: str, records: int) -> None:
     """Fill a tenant as the command does."""
     store = await open_store(settings, CATALOGUE, isolated=True)
@@ -132,4 +140,5 @@ def seeded(home: Path, *tenants: str, records: int) -> Iterator[SeededWorld]:
     with security_database() as access, served(access, home) as world:
         for tenant in tenants:
             asyncio.run(seed(settings_of(access, home), tenant, records))
+        settle(access)
         yield SeededWorld(world, access, home)
