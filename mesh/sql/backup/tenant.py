@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import sqlalchemy as sa
 from psycopg import sql
+from psycopg.errors import ForeignKeyViolation, UniqueViolation
 
 from mesh.sql.backup.errors import BackupBroken, BackupProblem, BackupUnfit
 from mesh.sql.backup.folder import now_micros
@@ -24,7 +25,13 @@ from mesh.sql.tables import Tables
 
 _RESTORING = 0x7365636D
 """First key of the advisory locks under which tenants are restored, one at a time each."""
+_ATTEMPTS = 4
+_MEANWHILE = "the tenant's records were written meanwhile; try again"
 _BLOCK = 1 << 16
+
+
+class _WrittenMeanwhile(BackupProblem):
+    """Rows came beside those that were put back."""
 
 
 class TenantBackup:
@@ -79,17 +86,31 @@ class TenantBackup:
                 raise BackupUnfit("it is of a store with another contract, older or newer")
             progress.enter(Phase.CHECKING, manifest.rows)
             archive.check(self._tables, lambda done: progress.move(done, manifest.rows))
-            progress.enter(Phase.RESTORING, manifest.rows)
-            with translated(), connect(self._url) as connection:
-                self._prepare(connection, tenant, replace=replace)
-                for each in manifest.tables:
-                    self._copy(connection, archive, each, progress)
-                counted = {name: self._count(connection, name, tenant) for name in self._tables}
-                if counted != {each.name: each.rows for each in manifest.tables}:
-                    raise BackupProblem("the tenant's records were written meanwhile; try again")
-                if self._changes is not None:
-                    forget_changes(connection, [tenant])
+            for attempt in reversed(range(_ATTEMPTS)):
+                progress.enter(Phase.RESTORING, manifest.rows)
+                try:
+                    self._replace(archive, tenant, progress, replace=replace)
+                    break
+                except _WrittenMeanwhile:
+                    # The service adds entries of its audit log by itself.
+                    if not attempt:
+                        raise
         return manifest
+
+    def _replace(self, archive: Archive, tenant: str, progress: Progress, *, replace: bool) -> None:
+        """Put the rows of an archive in the place of a tenant's, in one transaction."""
+        with translated(), connect(self._url) as connection:
+            self._prepare(connection, tenant, replace=replace)
+            try:
+                for each in archive.manifest.tables:
+                    self._copy(connection, archive, each, progress)
+            except (UniqueViolation, ForeignKeyViolation) as error:
+                raise _WrittenMeanwhile(_MEANWHILE) from error
+            counted = {name: self._count(connection, name, tenant) for name in self._tables}
+            if counted != {each.name: each.rows for each in archive.manifest.tables}:
+                raise _WrittenMeanwhile(_MEANWHILE)
+            if self._changes is not None:
+                forget_changes(connection, [tenant])
 
     def _prepare(self, connection: psycopg.Connection, tenant: str, *, replace: bool) -> None:
         """Make room for a tenant's rows."""
