@@ -64,8 +64,8 @@ def rule_of(request: str) -> Rule | None:
     return next((rule for rule in rules().values() if rule.request == request), None)
 
 
-@cache
 def _image() -> FileDescriptorSet:
+    # Not kept: it takes 9 MiB.
     return FileDescriptorSet.FromString((files("secmesh") / "image.binpb").read_bytes())
 
 

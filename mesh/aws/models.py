@@ -2,12 +2,12 @@
 
 botocore parses each description into ordered dictionaries with all its documentation. Here they
 are plain dictionaries without it, parsed once a process, and of a service whose operations are
-declared only those remain: less memory, and less CPU.
+declared only those are parsed: less memory, and less CPU. EC2's 4,400 shapes alone would take
+14 MiB for the 240 that are used.
 """
 
 import gzip
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ import botocore.session
 import orjson
 from botocore.loaders import Loader, create_loader
 
+from mesh.aws.members import Members
+
 _PACKED = ".json.gz"
 _FORMS = (".json", _PACKED)
-# In a string each of its quotes would have a backslash before it.
-_DOCUMENTATION = rb'"documentation"\s*:\s*"[^"\\]*(?:\\.[^"\\]*)*"\s*'
-_TEXT = re.compile(rb",\s*" + _DOCUMENTATION + rb"(?=\})|" + _DOCUMENTATION + rb"(?:,|(?=\}))")
 _SERVICE = "service-"
 """How files begin that describe operations; in rules of endpoints botocore insists on texts."""
+_OPERATIONS, _SHAPES = "operations", "shapes"
 _CLIENT_PARAMETERS = "clientContextParams"
 """Here too it does, but not on what they say."""
 _BY_BOTOCORE = frozenset({"s3:HeadBucket", "s3:CreateSession"})
@@ -59,17 +59,23 @@ class LeanFiles:
     def _described(self, path: Path, content: bytes) -> Any:
         if not path.name.startswith(_SERVICE):
             return orjson.loads(content)
-        described = orjson.loads(undocumented(content))
-        for parameter in described.get(_CLIENT_PARAMETERS, {}).values():
-            parameter["documentation"] = ""
         # The folder of a service holds one of each version.
         kept = self._kept.get(path.parent.parent.name)
         if kept is None:
+            described = undocumented(orjson.loads(content))
+        else:
+            described = self._reduced(path, content.decode(), kept)
+        for parameter in described.get(_CLIENT_PARAMETERS, {}).values():
+            parameter["documentation"] = ""
+        return described
+
+    def _reduced(self, path: Path, content: str, kept: set[str]) -> dict[str, Any]:
+        members = Members(content, opened=(_OPERATIONS, _SHAPES))
+        if _OPERATIONS in members:
+            described = reduced(members, kept)
+            self._shapes[path.parent] = set(described[_SHAPES])
             return described
-        if "operations" in described:
-            described = reduced(described, kept)
-            self._shapes[path.parent] = set(described["shapes"])
-            return described
+        described = {name: undocumented(members[name]) for name in members}
         # Extras, which come later: additions to a shape that is gone would be a broken shape.
         added = described.get("merge", {}).get("shapes", {})
         for shape in added.keys() - self._shapes.get(path.parent, set()):
@@ -77,16 +83,19 @@ class LeanFiles:
         return described
 
 
-def reduced(described: dict[str, Any], operations: set[str]) -> dict[str, Any]:
-    """Give a description with these operations alone and the shapes that they use."""
-    kept = {name: each for name, each in described["operations"].items() if name in operations}
+def reduced(members: Mapping[str, Any], operations: set[str]) -> dict[str, Any]:
+    """Parse of a description these operations alone and the shapes that they use."""
+    declared, known = members[_OPERATIONS], members[_SHAPES]
+    rest = {name: members[name] for name in members if name not in (_OPERATIONS, _SHAPES)}
+    kept = {name: undocumented(declared[name]) for name in declared if name in operations}
     shapes: dict[str, Any] = {}
     open_names = set(_shapes_in(kept))
     while open_names:
         name = open_names.pop()
-        shapes[name] = described["shapes"][name]
+        shapes[name] = undocumented(known[name])
         open_names |= set(_shapes_in(shapes[name])) - shapes.keys()
-    return described | {"operations": kept, "shapes": shapes}
+    described: dict[str, Any] = undocumented(rest)
+    return described | {_OPERATIONS: kept, _SHAPES: shapes}
 
 
 def _shapes_in(part: Any) -> Iterator[str]:
@@ -102,12 +111,15 @@ def _shapes_in(part: Any) -> Iterator[str]:
             yield from _shapes_in(each)
 
 
-def undocumented(content: bytes) -> bytes:
-    """Take the documentation out of a JSON text; a member of that name, which is no text, stays.
-
-    Done before it is parsed, because the texts are more than half of it.
-    """
-    return _TEXT.sub(b"", content)
+def undocumented(part: Any) -> Any:
+    """Give a part of a description without texts; a member of that name, which is none, stays."""
+    if isinstance(part, dict):
+        return {
+            name: undocumented(each)
+            for name, each in part.items()
+            if name != "documentation" or not isinstance(each, str)
+        }
+    return [undocumented(each) for each in part] if isinstance(part, list) else part
 
 
 def lean_loader(configured: str | None = None, operations: Iterable[str] = ()) -> Loader:

@@ -1,9 +1,10 @@
 """The descriptor image of the build: every contract with its comments."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
@@ -14,16 +15,24 @@ def image_bytes() -> bytes:
     return (files("secmesh") / "image.binpb").read_bytes()
 
 
-@cache
 def image() -> descriptor_pb2.FileDescriptorSet:
-    """Give the image parsed."""
+    """Give the image parsed; it is not kept, for it takes 9 MiB."""
     return descriptor_pb2.FileDescriptorSet.FromString(image_bytes())
+
+
+@cache
+def _file_names() -> Mapping[str, tuple[str, ...]]:
+    """Give the files of every package, in path order."""
+    found: dict[str, list[str]] = {}
+    for file in image().file:
+        found.setdefault(file.package, []).append(file.name)
+    return MappingProxyType({package: tuple(sorted(names)) for package, names in found.items()})
 
 
 @cache
 def package_files(package: str) -> tuple[FileDescriptor, ...]:
     """Load every generated module of one package and give its files, in path order."""
-    names = sorted(file.name for file in image().file if file.package == package)
+    names = _file_names().get(package, ())
     for name in names:
         importlib.import_module(name.removesuffix(".proto").replace("/", ".") + "_pb2")
     pool = descriptor_pool.Default()

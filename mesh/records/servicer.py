@@ -1,5 +1,6 @@
 """RecordService, the same for every service whose package has a Record envelope."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -55,7 +56,7 @@ class RecordServicer:
         self._catalogue = catalogue
         self._store = store
         self._page = _list_response(catalogue)
-        self._description = describe_kinds(catalogue)
+        self._description: record_requests_pb2.ListKindsResponse | None = None
         self._writes = WriteServicer(catalogue, store, clock, guard)
         self._ingest = IngestServicer(catalogue, store, clock, guard)
 
@@ -170,6 +171,9 @@ class RecordServicer:
         self, _request: record_requests_pb2.ListKindsRequest, _context: object
     ) -> record_requests_pb2.ListKindsResponse:
         """Give the catalogue, complete in one answer."""
+        if self._description is None:
+            # Only who is asked pays for the comments of the contracts.
+            self._description = await asyncio.to_thread(describe_kinds, self._catalogue)
         return self._description
 
     def _read_time(self, request: _Dated) -> int | None:

@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -37,7 +38,6 @@ from services.inventory.collect.run import Stores
 from services.inventory.collect.runner import Limits, SyncRunner
 from services.inventory.compliance.check_catalogue import load_checks
 from services.inventory.compliance_servicer import ComplianceServicer
-from services.inventory.filing.security import Security
 from services.inventory.history_servicer import HistoryServicer
 from services.inventory.load_store import LoadStore
 from services.inventory.loader import Loader
@@ -48,16 +48,22 @@ from services.inventory.sync_servicer import SyncServicer
 from services.inventory.sync_store import SyncStore
 from services.inventory.unit_store import UnitStore
 
+if TYPE_CHECKING:
+    from services.inventory.filing.security import Security
+
 __all__ = ["INVENTORY", "PACKAGE", "build_runner", "build_server", "main", "open_store"]
 
 PACKAGE = "secmesh.inventory.v1"
 SECURITY_PACKAGE = "secmesh.security.v1"
 
 
-def open_security(settings: InventorySettings) -> Security | None:
+def open_security(settings: InventorySettings) -> "Security | None":
     """Open the calls of the security service, in the name of each caller; None if it is unknown."""
     if not settings.security_address:
         return None
+    # Only who files assessments pays for the contracts of the other service.
+    from services.inventory.filing.security import Security
+
     return Security(
         open_channel(
             settings.security_address,

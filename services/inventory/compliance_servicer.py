@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from google.api import httpbody_pb2
 from google.rpc import code_pb2, status_pb2
@@ -28,8 +28,10 @@ from services.inventory.compliance.report import Report
 from services.inventory.compliance.report_forms import FORMS
 from services.inventory.compliance.ssp import read_plan
 from services.inventory.errors import FilingUnavailable
-from services.inventory.filing.filing import Filing
-from services.inventory.filing.security import Security
+
+if TYPE_CHECKING:
+    from services.inventory.filing.filing import Filing
+    from services.inventory.filing.security import Security
 
 NEWEST_FIRST = "evaluate_time desc"
 MAX_PAGE_BYTES = 3 * 1024 * 1024
@@ -50,7 +52,7 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         store: Store,
         checks: CheckCatalogue,
         clock: Callable[[], datetime] = _now,
-        security: Security | None = None,
+        security: "Security | None" = None,
     ) -> None:
         """File assessments in the security service, if it is known where that is."""
         self._store = store
@@ -61,7 +63,13 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         self._uploads = Uploads()
         self._reading = asyncio.Semaphore(1)
         self._coverage = CoverageReporter(store, checks, clock)
-        self._filing = Filing(store, checks, security) if security is not None else None
+        self._filing = self._filing_in(security) if security is not None else None
+
+    def _filing_in(self, security: "Security") -> "Filing":
+        # Only who files assessments pays for the contracts of the other service.
+        from services.inventory.filing.filing import Filing
+
+        return Filing(self._store, self._checks, security)
 
     async def ImportSsp(self, request: api.ImportSspRequest, _context: object) -> ssp_pb2.Ssp:  # noqa: N802  # the contract's name
         return await self._import(request, request.document)
