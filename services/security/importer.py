@@ -21,7 +21,7 @@ from services.security.import_fill import fill
 from services.security.import_projects import Projects
 from services.security.import_scans import Scans
 from services.security.import_store import Draft, Fate, ReportStore
-from services.security.import_survey import Seen, Survey, survey
+from services.security.import_survey import Seen, Survey, begin, finish
 from services.security.importing.limits import MIB
 from services.security.importing.mapping import DESTINATIONS, Mapper
 from services.security.importing.mapping_code import rule_key
@@ -95,19 +95,35 @@ class Importer:
 
         Raises ReportFormatUnknown, ReportFormatUnsupported, FieldInvalid and ResourceNotFound.
         """
-        seen = await asyncio.to_thread(survey, spool, wanted.format_name)
+        seen, items = await asyncio.to_thread(begin, spool, wanted.format_name)
+        if seen.knows_tools and (result := await self._known(wanted, spool, seen)):
+            return result
+        await asyncio.to_thread(finish, seen, items)
         result = Result(seen.format_name, spool.sha256, seen.problem)
-        records = ReportStore(
-            self._store, self._catalogue, self._life, wanted.tenant, self._clock(), spool.sha256
-        )
-        result.records = records
-        report = _Report(wanted, seen, records, result, spool)
+        report = self._report(wanted, spool, seen, result)
         try:
             async with self._store.shared_transaction(wanted.tenant) as connection:
                 await report.store(connection)
         except _Undone:
             pass
         return result
+
+    def _report(self, wanted: Wanted, spool: Spool, seen: Survey, result: Result) -> "_Report":
+        result.records = ReportStore(
+            self._store, self._catalogue, self._life, wanted.tenant, self._clock(), spool.sha256
+        )
+        return _Report(wanted, seen, result.records, result, spool)
+
+    async def _known(self, wanted: Wanted, spool: Spool, seen: Survey) -> Result | None:
+        """Look whether a report was imported before, without reading its results."""
+        result = Result(seen.format_name, spool.sha256, seen.problem)
+        report = self._report(wanted, spool, seen, result)
+        try:
+            async with self._store.shared_transaction(wanted.tenant) as connection:
+                await report.know(connection)
+        except _Undone:
+            pass
+        return result if result.unchanged else None
 
 
 @dataclass
@@ -135,6 +151,13 @@ class _Report:
         )
         self._scans = Scans(self.records, self._projects)
         self._bulk = BulkFindings(self.records)
+
+    async def know(self, connection: AsyncConnection) -> None:
+        """Begin the scans; if one was there, this report was imported before. Raises _Undone."""
+        if not await self._begin_scans(connection):
+            self.result.unchanged = True
+            self.result.problem = await self._scans.problem(connection)
+        raise _Undone
 
     async def store(self, connection: AsyncConnection) -> None:
         """Store everything, then close what is absent. Raises _Undone if nothing is to be kept."""
