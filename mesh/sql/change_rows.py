@@ -33,9 +33,19 @@ class ChangeRows:
         """Give the message of a row."""
         return self._decode((tenant, record, *self.values(text).values()))
 
+    def earlier(self, tenant: str, record: str, before: str, after: str) -> Message:
+        """Give the message of a row as it was before an update, of which it was kept what differs.
+
+        Of rows that are older than this form, all was kept.
+        """
+        kept = orjson.loads(after) | orjson.loads(before)
+        return self._decode((tenant, record, *self._read(kept).values()))
+
     def values(self, text: str) -> Mapping[str, Any]:
         """Give the values of the columns, as the store reads them; None for what is absent."""
-        kept: dict[str, Any] = orjson.loads(text)
+        return self._read(orjson.loads(text))
+
+    def _read(self, kept: Mapping[str, Any]) -> Mapping[str, Any]:
         found = {}
         for name, read in self._readers.items():
             value = kept.get(name)

@@ -29,7 +29,8 @@ def change_tables(metadata: sa.MetaData) -> tuple[sa.Table, sa.Table]:
 
     The order of changes is (transaction, sequence). PostgreSQL numbers both itself; SQLite,
     where transactions come one after the other, has transaction 0 and a sequence for each
-    tenant. ``before`` and ``after`` are JSON, written by triggers (``mesh.sql.change_triggers``).
+    tenant. ``before`` and ``after`` are JSON, written by triggers (``mesh.sql.change_triggers``);
+    where both are there, ``before`` may hold only what differs.
     """
     changes = sa.Table(
         CHANGES,

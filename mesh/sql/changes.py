@@ -260,10 +260,12 @@ class ChangeFeed:
     def _change(self, tenant: str, row: Any) -> RecordChange:
         collection, record = getattr(row, COLLECTION), getattr(row, RECORD)
         target = self._store.target(collection)
-        before, after = (
-            None if text is None else self._rows[collection].message(tenant, record, text)
-            for text in (getattr(row, BEFORE), getattr(row, AFTER))
-        )
+        old, new, rows = getattr(row, BEFORE), getattr(row, AFTER), self._rows[collection]
+        after = None if new is None else rows.message(tenant, record, new)
+        before = None
+        if old is not None:
+            message = rows.message(tenant, record, old) if new is None else None
+            before = message or rows.earlier(tenant, record, old, new)
         change = Change(getattr(row, CHANGE))
         return RecordChange(
             _place(row),

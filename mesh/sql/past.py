@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from mesh.errors import ReadTimeGone
-from mesh.sql.change_table import BEFORE, COLLECTION, RECORD, SEQUENCE, TENANT, TIME
+from mesh.sql.change_table import AFTER, BEFORE, COLLECTION, RECORD, SEQUENCE, TENANT, TIME
 from mesh.sql.references import ID
 from mesh.sql.tables import KindTable
 
@@ -34,16 +34,17 @@ def rows_at(target: KindTable, changes: sa.Table, tenant: str, micros: int) -> s
     )
     unchanged = ~sa.exists().where(*later, columns[RECORD] == table.c[ID])
     first: Any = (
-        sa.select(columns[RECORD], columns[BEFORE])
+        sa.select(columns[RECORD], columns[BEFORE], columns[AFTER])
         .ext(postgresql.distinct_on(columns[RECORD]))
         .where(*later)
         .order_by(columns[RECORD], columns[SEQUENCE])
         .subquery("first")
     )
     name = postgresql.dialect().identifier_preparer.quote(table.name)  # type: ignore[no-untyped-call]  # SQLAlchemy's own
-    row = sa.func.json_populate_record(
-        sa.literal_column(f"NULL::{name}"), sa.cast(first.c[BEFORE], postgresql.JSON())
-    )
+    row: Any = sa.literal_column(f"NULL::{name}")
+    # Of what was before an update, only what differs is kept.
+    for kept in (first.c[AFTER], first.c[BEFORE]):
+        row = sa.func.json_populate_record(row, sa.cast(kept, postgresql.JSON()))
     was = row.table_valued(*(sa.column(each.name, each.type) for each in shown)).alias("was")
     ids: dict[str, Any] = {
         TENANT: sa.literal(tenant, table.c[TENANT].type),

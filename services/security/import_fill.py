@@ -44,18 +44,28 @@ def fill(kind: Kind, record: Any, values: Mapping[str, object]) -> None:
 
 @cache
 def _writers_of_body(body: Descriptor, natural_key: tuple[str, ...]) -> Mapping[str, Write]:
+    whole = _identifying(body, natural_key)
+    return {field.name: write_field(field, whole=field.name in whole) for field in body.fields}
+
+
+def identifying(kind: Kind) -> frozenset[str]:
+    """Name the fields by which records of a kind are known: what they hold is never cut."""
+    return _identifying(kind.descriptor, tuple(kind.option.natural_key))
+
+
+@cache
+def _identifying(body: Descriptor, natural_key: tuple[str, ...]) -> frozenset[str]:
     unique = (field.name for field in body.fields if field_option(field).unique)
-    identifying = {*natural_key, *unique}
-    return {field.name: _writer(field, whole=field.name in identifying) for field in body.fields}
+    return frozenset((*natural_key, *unique))
 
 
 @cache
 def _writers(message: Descriptor) -> Mapping[str, Write]:
-    return {field.name: _writer(field) for field in message.fields}
+    return {field.name: write_field(field) for field in message.fields}
 
 
-def _rules(field: FieldDescriptor) -> validate_pb2.FieldRules:
-    """Give the bounds of a field."""
+def bounds(field: FieldDescriptor) -> validate_pb2.FieldRules:
+    """Give the bounds that the contract states of a field."""
     rules: validate_pb2.FieldRules = field.GetOptions().Extensions[validate_pb2.field]
     return rules
 
@@ -67,7 +77,7 @@ def _fill(message: Any, name: str, value: Any, path: str) -> None:
     write(message, value, path)
 
 
-def _writer(field: FieldDescriptor, *, whole: bool = False) -> Write:
+def write_field(field: FieldDescriptor, *, whole: bool = False) -> Write:
     """Give the way of values into a field, chosen once; ``whole`` texts are not cut."""
     write = _unguarded(field, whole=whole)
 
@@ -90,7 +100,7 @@ def _unguarded(field: FieldDescriptor, *, whole: bool) -> Write:
         return lambda message, value, path: fill_list(getattr(message, name), value, path)
     if field.message_type is not None:
         return lambda message, value, path: _fill_message(getattr(message, name), value, path)
-    convert = _scalar(field, _rules(field), whole=whole)
+    convert = converter(field, bounds(field), whole=whole)
     if convert is None:
         return lambda message, value, _path: setattr(message, name, value)
     return lambda message, value, path: setattr(message, name, convert(value, path))
@@ -116,9 +126,9 @@ def _moment(text: str) -> Timestamp:
 
 
 def _list_filler(field: FieldDescriptor) -> Write:
-    rules = _rules(field).repeated
+    rules = bounds(field).repeated
     most = rules.max_items if rules.HasField("max_items") else None
-    convert = None if field.message_type is not None else _scalar(field, rules.items)
+    convert = None if field.message_type is not None else converter(field, rules.items)
 
     def fill_list(held: Any, values: Sequence[Any], path: str) -> None:
         kept = values[:most]
@@ -134,10 +144,10 @@ def _list_filler(field: FieldDescriptor) -> Write:
 
 
 def _map_filler(field: FieldDescriptor) -> Write:
-    rules, entry = _rules(field).map, field.message_type
+    rules, entry = bounds(field).map, field.message_type
     most = rules.max_pairs if rules.HasField("max_pairs") else None
     key_of = _text(_most(rules.keys.string))
-    convert = _scalar(entry.fields_by_name["value"], rules.values) if entry is not None else None
+    convert = converter(entry.fields_by_name["value"], rules.values) if entry is not None else None
 
     def fill_map(held: Any, values: Mapping[str, Any], path: str) -> None:
         for name, value in list(values.items())[:most]:
@@ -147,9 +157,10 @@ def _map_filler(field: FieldDescriptor) -> Write:
     return fill_map
 
 
-def _scalar(
+def converter(
     field: FieldDescriptor, rules: validate_pb2.FieldRules, *, whole: bool = False
 ) -> Convert | None:
+    """Give the way of one value into a field or an item of it; None if it goes as it is."""
     if field.enum_type is not None:
         return _enum(field.enum_type)
     if field.type == FieldDescriptor.TYPE_STRING:

@@ -34,7 +34,7 @@ class Moves:
         """Of each finding its fingerprints by algorithm."""
         self._rules: dict[str, str] = {}
 
-    async def find(
+    async def learn(
         self,
         connection: AsyncConnection,
         store: Store,
@@ -60,9 +60,9 @@ class Moves:
             if str(scan) in scans and short(str(fingerprint)) not in shown
         ]
         for start in range(0, len(absent), _BATCH):
-            await self._learn(connection, store, (collection, tenant), absent[start:][:_BATCH])
+            await self._load(connection, store, (collection, tenant), absent[start:][:_BATCH])
 
-    async def _learn(
+    async def _load(
         self,
         connection: AsyncConnection,
         store: Store,
@@ -82,15 +82,20 @@ class Moves:
 
     def take(self, body: Any) -> str:
         """Give the id of the finding that this one is; empty if it is none. Given once."""
-        told = dict(getattr(body, FINGERPRINTS))
-        for key in _keys(body.rule_id, told):
+        found = self.find(body.rule_id, dict(getattr(body, FINGERPRINTS)))
+        if found:
+            self._forget(found)
+        return found
+
+    def find(self, rule: str, told: Mapping[str, str]) -> str:
+        """Give the id of the finding of a rule that has these fingerprints; empty if none has."""
+        for key in _keys(rule, told):
             shared = self._by_key.get(key, set())
             if len(shared) > _MOST_SHARED:
                 # Such as the number of a column: it tells nothing.
                 continue
             alike = [each for each in shared if _agree(key[1], told, self._told[each])]
             if len(alike) == 1:
-                self._forget(alike[0])
                 return alike[0]
         return ""
 

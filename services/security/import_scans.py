@@ -92,6 +92,13 @@ class Scans:
         self._by_run[run] = _Scan(collection, draft.name, str(values["project_id"]), record)
         return True
 
+    async def problem(self, connection: AsyncConnection) -> str:
+        """Give what was wrong with the report of the last of these scans, as it is stored."""
+        scan = list(self._by_run.values())[-1]
+        found: Any = await self.records.store.get(scan.collection, scan.name, connection=connection)
+        body = getattr(found, found.WhichOneof("body"))
+        return str(body.error_message)
+
     async def find_moved(self, connection: AsyncConnection, shown: frozenset[int]) -> None:
         """Find the findings that may be somewhere else now; ``shown`` is where they are not."""
         own = {name.rpartition("/")[2] for name in self.names}

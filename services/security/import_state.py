@@ -10,11 +10,12 @@ from enum import StrEnum
 from typing import Any
 
 from secmesh.security.v1 import sast_issue_pb2, vocabulary_pb2
+from services.security.findings.machine import STATUS
 
-_SEEN_LAST, _JUDGED = "last_seen_time", "assess_time"
-SEEN = (_SEEN_LAST, "scan_id", "baseline_state")
+SEEN_LAST, _JUDGED = "last_seen_time", "assess_time"
+SEEN = (SEEN_LAST, "scan_id", "baseline_state")
 """What changes of a finding that is only seen again."""
-_KEPT = ("first_seen_time", "first_scan_id")
+KEPT = ("first_seen_time", "first_scan_id")
 """What stays as it was when the finding was new."""
 
 
@@ -112,18 +113,18 @@ class Change:
 def settle(life: Life | None, old: Any, given: Any) -> Change:
     """Take from a new body what a known one keeps; tell which fields then change."""
     known = given.DESCRIPTOR.fields_by_name
-    for name in _KEPT:
+    for name in KEPT:
         if name in known and old.HasField(name):
             given.ClearField(name)
-    if _SEEN_LAST in known and _micros(old, _SEEN_LAST) > _micros(given, _SEEN_LAST):
+    if SEEN_LAST in known and _micros(old, SEEN_LAST) > _micros(given, SEEN_LAST):
         # An older report says nothing of what was seen since.
-        given.ClearField(_SEEN_LAST)
+        given.ClearField(SEEN_LAST)
     if life is None:
         # Of judgements, the latest stays.
         is_older = _JUDGED in known and _micros(old, _JUDGED) > _micros(given, _JUDGED)
         return Change(frozenset() if is_older else frozenset(_set(given)))
     move = _move(life, old, given)
-    for name in ("status", life.resolution):
+    for name in (STATUS, life.resolution):
         if name:
             given.ClearField(name)
     return Change(frozenset(_set(given)), move)

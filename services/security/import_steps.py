@@ -1,6 +1,6 @@
 """Steps that a report makes findings take: through their declared life, and into their history."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,16 @@ class ImportSteps:
         for scan, shown in by_scan.items():
             reason = self._reason("First seen", scan)
             await self.life.note_found(connection, shown, reason, IMPORT)
+
+    async def begin(
+        self, connection: AsyncConnection, found: Sequence[tuple[str, int]], scan: str
+    ) -> None:
+        """Begin the histories of findings of one scan that were just stored under ids of their own.
+
+        ``found`` are their names, and the numbers of their statuses.
+        """
+        reason = self._reason("First seen", scan)
+        await self.life.note_found(connection, found, reason, IMPORT, own_ids=True)
 
     async def take(
         self, connection: AsyncConnection, moves: Mapping[str, Move], scan: str = ""

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.contract.catalogue import Catalogue
 from mesh.errors import Refusal
-from mesh.identifiers import new_uuid
+from mesh.identifiers import derived_uuid, new_uuid
 from mesh.records.ingest import ChunkWriter
 from mesh.records.ingest_item import NEW, REJECTED, Item, identify
 from mesh.records.ingest_keys import Keys
@@ -78,10 +78,11 @@ class ReportStore:
     def __post_init__(self) -> None:
         kinds = self.catalogue.record_kinds
         self._own_days: dict[str, Days | None] = {}
-        guard = FindingGuard(self.catalogue, self._own_days)
-        self._writer = RecordWriter(self.store, kinds, lambda: self.micros, guard)
-        self._steps = ImportSteps(self.life, kinds, self.report_sha256)
-        self._chunks = ChunkWriter(self.store, self._writer, self.tenant, new_uuid())
+        self.guard = FindingGuard(self.catalogue, self._own_days)
+        self._writer = RecordWriter(self.store, kinds, lambda: self.micros, self.guard)
+        self.steps = ImportSteps(self.life, kinds, self.report_sha256)
+        self._stream = new_uuid()
+        self._chunks = ChunkWriter(self.store, self._writer, self.tenant, self._stream)
         self._bulk = BulkRows(self.store)
         self._keys: dict[str, Keys] = {}
         self._moved: dict[str, Moves] = {}
@@ -111,7 +112,7 @@ class ReportStore:
         await self._chunks.write(list(items))
         fates = {item: fate for item, (fate, _) in changes.items()}
         moves = {item.name: move for item, (_, move) in changes.items() if move and not item.error}
-        await self._steps.take(connection, moves)
+        await self.steps.take(connection, moves)
         counted = self.counts.setdefault(collection, Counter())
         for item, draft in items.items():
             draft.name, draft.error = item.name, item.error
@@ -121,7 +122,7 @@ class ReportStore:
         counted.update(draft.fate for draft in drafts)
         if collection in LIVES:
             new = {item.name: item.given for item in items if item.outcome == NEW}
-            await self._steps.found(connection, new)
+            await self.steps.found(connection, new)
 
     async def find_moved(
         self,
@@ -130,16 +131,25 @@ class ReportStore:
         where: Mapping[str, object],
         seen: tuple[set[str], frozenset[int]],
     ) -> None:
-        """Find what may be somewhere else now; see `Moves.find`."""
+        """Find what may be somewhere else now; see `Moves.learn`."""
         moves = self._moved.setdefault(collection, Moves())
-        await moves.find(connection, self.store, (collection, self.tenant, where), seen)
+        await moves.learn(connection, self.store, (collection, self.tenant, where), seen)
 
     async def learn_days(self, connection: AsyncConnection, project: str) -> None:
         """Learn within how many days a project wants its findings closed, by its name."""
         self._own_days[project] = await self.life.days.of(connection, project)
 
+    def moves(self, collection: str) -> Moves | None:
+        """Give what of a collection may be somewhere else now; None if nothing can be."""
+        return self._moved.get(collection)
+
+    def next_id(self) -> str:
+        """Give the id of a new record."""
+        self._sequence += 1
+        return derived_uuid(self._stream, self._sequence)
+
     def count(self, collection: str, fate: Fate) -> None:
-        """Count a record that was never written."""
+        """Count a record that ``write`` was not asked about."""
         self.counts.setdefault(collection, Counter())[fate] += 1
 
     def _item(self, target: KindTable, record: Any) -> Item:
@@ -250,7 +260,7 @@ class ReportStore:
         for start in range(0, len(ids), _BATCH):
             names = (target.kind.pattern.format(self.tenant, each) for each in ids[start:][:_BATCH])
             moves = dict.fromkeys(names, life.closing())
-            closed += len(await self._steps.take(connection, moves, scan))
+            closed += len(await self.steps.take(connection, moves, scan))
         self.counts.setdefault(collection, Counter())[Fate.CLOSED] += closed
         return closed
 

@@ -16,6 +16,7 @@ from services.security.importing.model import (
     Item,
     Problem,
     Rejected,
+    Rule,
     Subject,
     ThreatObject,
     Tool,
@@ -42,6 +43,8 @@ class Survey:
     graph: Graph = field(default_factory=Graph)
     problem: str = ""
     rejected: int = 0
+    knows_tools: bool = False
+    """Whether all tools are known before the results are read."""
     most_findings: int = Limits().findings
     most_kept: int = Limits().kept_items
     shown: set[int] = field(default_factory=set)
@@ -106,6 +109,16 @@ class Survey:
 
 def survey(spool: Spool, wanted: str = "") -> Survey:
     """Read a report once. Raises ReportFormatUnknown and ReportFormatUnsupported."""
+    seen, items = begin(spool, wanted)
+    finish(seen, items)
+    return seen
+
+
+def begin(spool: Spool, wanted: str = "") -> tuple[Survey, Iterator[Item]]:
+    """Read of a report what stands before its results; the rest is for ``finish``.
+
+    Raises ReportFormatUnknown and ReportFormatUnsupported.
+    """
     if wanted in UNREADABLE:
         raise ReportFormatUnsupported(wanted)
     try:
@@ -116,17 +129,26 @@ def survey(spool: Spool, wanted: str = "") -> Survey:
     seen = Survey(name)
     if spool.size > spool.limits.kept_bytes:
         seen.most_kept = 0
-    if name == "STIX_JSON":
+    seen.knows_tools = formats.BY_NAME[name].tools_first
+    while seen.knows_tools and (item := next(items, None)) is not None:
+        seen.see(item)
+        if not isinstance(item, Tool | Rule):
+            break
+    return seen, items
+
+
+def finish(seen: Survey, items: Iterator[Item]) -> None:
+    """Read the rest of a report."""
+    if seen.format_name == "STIX_JSON":
         gathered = []
         for item in items:
             seen.see(item)
             if seen.threat(item):
                 gathered.append(item)
         seen.graph = Graph.of(gathered)
-        return seen
+        return
     for item in items:
         seen.see(item)
-    return seen
 
 
 def _origin(url: str) -> str:

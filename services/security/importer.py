@@ -16,11 +16,12 @@ from mesh.records.moments import Clock
 from mesh.sql.store import Store
 from secmesh.security.v1.record_pb2 import Record
 from services.security.findings.life import FindingLife
+from services.security.import_bulk import BulkFindings
 from services.security.import_fill import fill
 from services.security.import_projects import Projects
 from services.security.import_scans import Scans
 from services.security.import_store import Draft, Fate, ReportStore
-from services.security.import_survey import Seen, Survey, survey
+from services.security.import_survey import Seen, Survey, begin, finish
 from services.security.importing.limits import MIB
 from services.security.importing.mapping import DESTINATIONS, Mapper
 from services.security.importing.mapping_code import rule_key
@@ -29,7 +30,7 @@ from services.security.importing.rows import Context, Row
 from services.security.importing.rows import time as report_time
 from services.security.importing.spool import Spool
 
-_BATCH, _BATCH_BYTES = 500, 4 * MIB
+_BATCH, _BATCH_BYTES = 2000, 4 * MIB
 """Items of a report that are read and written at once, and bytes of it that they come from."""
 MAX_REJECTIONS = 100
 DEFAULT_BRANCH = "main"
@@ -94,19 +95,35 @@ class Importer:
 
         Raises ReportFormatUnknown, ReportFormatUnsupported, FieldInvalid and ResourceNotFound.
         """
-        seen = await asyncio.to_thread(survey, spool, wanted.format_name)
+        seen, items = await asyncio.to_thread(begin, spool, wanted.format_name)
+        if seen.knows_tools and (result := await self._known(wanted, spool, seen)):
+            return result
+        await asyncio.to_thread(finish, seen, items)
         result = Result(seen.format_name, spool.sha256, seen.problem)
-        records = ReportStore(
-            self._store, self._catalogue, self._life, wanted.tenant, self._clock(), spool.sha256
-        )
-        result.records = records
-        report = _Report(wanted, seen, records, result, spool)
+        report = self._report(wanted, spool, seen, result)
         try:
             async with self._store.shared_transaction(wanted.tenant) as connection:
                 await report.store(connection)
         except _Undone:
             pass
         return result
+
+    def _report(self, wanted: Wanted, spool: Spool, seen: Survey, result: Result) -> "_Report":
+        result.records = ReportStore(
+            self._store, self._catalogue, self._life, wanted.tenant, self._clock(), spool.sha256
+        )
+        return _Report(wanted, seen, result.records, result, spool)
+
+    async def _known(self, wanted: Wanted, spool: Spool, seen: Survey) -> Result | None:
+        """Look whether a report was imported before, without reading its results."""
+        result = Result(seen.format_name, spool.sha256, seen.problem)
+        report = self._report(wanted, spool, seen, result)
+        try:
+            async with self._store.shared_transaction(wanted.tenant) as connection:
+                await report.know(connection)
+        except _Undone:
+            pass
+        return result if result.unchanged else None
 
 
 @dataclass
@@ -133,6 +150,14 @@ class _Report:
             self.seen.format_name, self._context(0), self.result.sha256, self.seen.graph
         )
         self._scans = Scans(self.records, self._projects)
+        self._bulk = BulkFindings(self.records)
+
+    async def know(self, connection: AsyncConnection) -> None:
+        """Begin the scans; if one was there, this report was imported before. Raises _Undone."""
+        if not await self._begin_scans(connection):
+            self.result.unchanged = True
+            self.result.problem = await self._scans.problem(connection)
+        raise _Undone
 
     async def store(self, connection: AsyncConnection) -> None:
         """Store everything, then close what is absent. Raises _Undone if nothing is to be kept."""
@@ -201,23 +226,31 @@ class _Report:
         self, connection: AsyncConnection, batch: Sequence[tuple[Item, Row | Rejected]]
     ) -> None:
         waiting: dict[str, list[tuple[Item, Row]]] = {}
+        named: set[str] = set()
         for item, row in batch:
             if isinstance(row, Rejected):
                 self.result.reject(row)
             else:
                 waiting.setdefault(row.collection, []).append((item, row))
-                self._invent_rule(item, row, waiting)
+                self._invent_rule(item, row, waiting, named)
         for collection in _in_order(waiting):
             await self._write_rows(connection, collection, waiting[collection])
 
     def _invent_rule(
-        self, item: Item, row: Row, waiting: dict[str, list[tuple[Item, Row]]]
+        self,
+        item: Item,
+        row: Row,
+        waiting: dict[str, list[tuple[Item, Row]]],
+        named: set[str],
     ) -> None:
-        """Make the rule of an issue that the report does not describe, or not yet."""
+        """Make the rule of an issue that the report does not describe, or not yet; each once."""
         if row.collection != "sast_issues" or not isinstance(item, Finding):
             return
         context = self._context(item.run)
         key = rule_key(context, item.rule_key)
+        if ("sast_rules", key) in self._names or key in named:
+            return
+        named.add(key)
         values = {
             "key": key,
             "repository": context.tool,
@@ -234,6 +267,8 @@ class _Report:
         self, connection: AsyncConnection, collection: str, rows: Sequence[tuple[Item, Row]]
     ) -> None:
         drafts: list[tuple[Draft, Item, Row]] = []
+        if self._bulk.concerns(collection):
+            rows = await self._write_bulk(connection, collection, rows)
         for item, row in self._first_of_each(collection, rows):
             draft = Draft(Record(), getattr(item, "index", -1), getattr(item, "pointer", ""))
             try:
@@ -252,6 +287,28 @@ class _Report:
         await self.records.write(connection, collection, [draft for draft, _, _ in drafts])
         for draft, item, row in drafts:
             self._done(draft, item, row)
+
+    async def _write_bulk(
+        self, connection: AsyncConnection, collection: str, rows: Sequence[tuple[Item, Row]]
+    ) -> Sequence[tuple[Item, Row]]:
+        """Write the findings of which no record need be read; give the others."""
+        runs: dict[int, list[tuple[Finding, Row]]] = {}
+        others: list[tuple[Item, Row]] = []
+        for item, row in rows:
+            if isinstance(item, Finding):
+                runs.setdefault(item.run, []).append((item, row))
+            else:
+                others.append((item, row))
+        for run, shown in runs.items():
+            common = await self._shared(connection, collection, run)
+            bare = [row for _, row in shown]
+            fates = await self._bulk.write(connection, (collection, run), common, bare, self._names)
+            for (item, row), fate in zip(shown, fates, strict=True):
+                if fate is None:
+                    others.append((item, row))
+                else:
+                    self._scans.count(run, fate, item.severity.value)
+        return others
 
     def _first_of_each(
         self, collection: str, rows: Sequence[tuple[Item, Row]]
@@ -288,17 +345,22 @@ class _Report:
 
     async def _fill(self, connection: AsyncConnection, draft: Draft, item: Item, row: Row) -> None:
         kind = self.records.store.target(row.collection).kind
-        run = getattr(item, "run", 0)
-        shared = self._said.get((row.collection, run))
-        if shared is None:
-            shared = await self._of_all(connection, kind, run)
-            self._said[(row.collection, run)] = shared
+        shared = await self._shared(connection, row.collection, getattr(item, "run", 0))
         values = {**row.values, **shared}
         for name, refers in row.refers.items():
             values[name] = self._names.get(refers, "")
         if row.record_id:
             draft.record.name = kind.pattern.format(self.wanted.tenant, row.record_id)
         fill(kind, draft.record, {name: value for name, value in values.items() if value != ""})
+
+    async def _shared(
+        self, connection: AsyncConnection, collection: str, run: int
+    ) -> Mapping[str, object]:
+        shared = self._said.get((collection, run))
+        if shared is None:
+            kind = self.records.store.target(collection).kind
+            shared = self._said[(collection, run)] = await self._of_all(connection, kind, run)
+        return shared
 
     async def _of_all(
         self, connection: AsyncConnection, kind: Kind, run: int

@@ -38,7 +38,8 @@ class States:
         new = None if after is None else orjson.loads(after)
         names = list(self._shown)
         if old is not None and new is not None:
-            names = [name for name in names if old.get(name) != new.get(name)]
+            # What is not told of the old one did not change.
+            names = [name for name in names if name in old and old[name] != new.get(name)]
         else:
             names = [name for name in names if (old or new or {}).get(name) not in _ABSENT]
         return self._state(tenant, old, names), self._state(tenant, new, names)

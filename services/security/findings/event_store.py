@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.contract.names import tenant_of
@@ -69,6 +70,27 @@ class FindingEvents:
                 for name in findings
             ],
         )
+
+    async def add_first(
+        self, connection: AsyncConnection, event: FindingEvent, findings: Sequence[str]
+    ) -> None:
+        """Add the same step to findings of one kind that are new and never had any.
+
+        It has the id of its finding, which no other step can have. On PostgreSQL alone.
+        """
+        prefix = findings[0][: findings[0].rindex("/") + 1]
+        event.name = f"tenants/{tenant_of(event.finding) or ''}/{EVENTS}/{new_uuid()}"
+        event.sequence = 1
+        row = self._target.codec.row(event)
+        ids = sa.cast([name[len(prefix) :] for name in findings], postgresql.ARRAY(sa.Text()))
+        found = sa.func.unnest(ids).column_valued("found")
+        own = {ID: found, "finding": sa.literal(prefix, sa.Text()).concat(found)}
+        chosen = (own.get(name, self._literal(name, value)) for name, value in row.items())
+        await connection.execute(sa.insert(self._table).from_select(list(row), sa.select(*chosen)))
+
+    def _literal(self, name: str, value: Any) -> sa.ColumnElement[Any]:
+        kind = self._table.c[name].type
+        return sa.cast(sa.literal(value, kind), kind)
 
     async def _add_rows(
         self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]

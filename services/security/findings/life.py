@@ -124,11 +124,15 @@ class FindingLife:
         found: Iterable[tuple[str, int]],
         reason: str,
         actor: Actor,
+        *,
+        own_ids: bool = False,
     ) -> None:
         """Begin the histories of findings of one kind that were just stored.
 
-        ``found`` are their names and the numbers of their statuses.
+        ``found`` are their names and the numbers of their statuses. With ``own_ids`` no other
+        finding ever had one of these names.
         """
+        add = self.events.add_first if own_ids else self.events.add_same
         by_status: dict[int, list[str]] = {}
         for name, status in found:
             by_status.setdefault(status, []).append(name)
@@ -139,7 +143,7 @@ class FindingLife:
                 to_status=state.name if state is not None else "",
                 justification=reason,
             )
-            await self.events.add_same(connection, self._signed(event, names[0], actor), names)
+            await add(connection, self._signed(event, names[0], actor), names)
 
     def _taken(
         self, machine: Machine, kind: Kind, old: Any, step: Step, own: Days | None

@@ -45,11 +45,13 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """`name` is a value of ImportFormat. `detect` sees more of the outline each time."""
+    """`name` is a value of ImportFormat. `detect` sees more of the outline each time. With
+    `tools_first`, all that is said of tools comes before anything else but rules."""
 
     name: str
     detect: Callable[[Outline], bool]
     read: Callable[[Spool], Iterator[Item]]
+    tools_first: bool = False
 
 
 def _object(*keys: str) -> Callable[[Outline], bool]:
@@ -116,7 +118,7 @@ FORMATS = (
     Format("ZAP_XML", _root("OWASPZAPReport"), zap.read_xml),
     Format("OPENVAS_XML", _root("report", "get_reports_response"), openvas.read),
     Format("CYCLONEDX_JSON", _object("bomFormat"), cyclonedx.read),
-    Format("SARIF", _is_sarif, sarif.read),
+    Format("SARIF", _is_sarif, sarif.read, tools_first=True),
     Format("ZAP_JSON", _object("@version", "site"), zap.read_json),
     Format("TRIVY_JSON", _is_trivy, trivy.read),
     Format("OSCAL_JSON", _object("assessment-results"), oscal.read),
