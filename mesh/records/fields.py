@@ -102,9 +102,30 @@ def settle_output_only(old: Message | None, new: Message) -> None:
 
 def says_output(message: Message) -> bool:
     """Tell whether a message, or one in it, has a field set that callers may not say."""
-    own, nested = bearing(descriptor_of(message), field_behavior_pb2.OUTPUT_ONLY)
-    return any(is_set(message, field) for field in own) or any(
-        says_output(value) for _, value in _set_of(message, nested)
+    told, others, holding = _output_fields(descriptor_of(message))
+    # Loops and not any(): records of a stream are asked one by one.
+    for name in told:
+        if message.HasField(name):
+            return True
+    for field in others:
+        if is_set(message, field):
+            return True
+    for name in holding:  # noqa: SIM110 - as above
+        if message.HasField(name) and says_output(getattr(message, name)):
+            return True
+    return False
+
+
+@cache
+def _output_fields(
+    message: Descriptor,
+) -> tuple[tuple[str, ...], tuple[FieldDescriptor, ...], tuple[str, ...]]:
+    """Give a message's output fields with presence, those without, and what holds such."""
+    own, nested = bearing(message, field_behavior_pb2.OUTPUT_ONLY)
+    return (
+        tuple(field.name for field in own if field.has_presence),
+        tuple(field for field in own if not field.has_presence),
+        tuple(field.name for field in nested),
     )
 
 

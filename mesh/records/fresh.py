@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from mesh.contract.catalogue import Kind
 from mesh.errors import Refusal
 from mesh.identifiers import is_uuid7
-from mesh.records.etag import CREATED, ETAG, WRITTEN, callers_fields, etag_of_new, stored_fields
+from mesh.records.etag import CREATED, ETAG, WRITTEN, BodyEtags, callers_fields, stored_fields
 from mesh.records.fields import (
     bearing,
     is_set,
@@ -46,11 +46,11 @@ class FreshRows:
         """
         self._kind = kind
         self._codec = codec
-        self._key = key
         self._settle = settle
         self._body: str = kind.body_field or ""
         self._timed = kind.option.HasField("partition")
-        self._callers = callers_fields(kind.envelope)
+        self._callers = frozenset(callers_fields(kind.envelope))
+        self._references = tuple(kind.references.items())
         self._empty = codec.empty_row()
         fields = kind.descriptor.fields
         own, nested = bearing(kind.descriptor, field_behavior_pb2.OUTPUT_ONLY)
@@ -73,6 +73,7 @@ class FreshRows:
             and all(name in stored_fields(kind.envelope) for name in _STAMPS)
         )
         """Whether records of the kind can be made so at all."""
+        self._etags = BodyEtags(kind, key) if self.applies else None
 
     def _step(self, field: FieldDescriptor) -> Step:
         column, convert = self._codec.writer(field)
@@ -87,18 +88,18 @@ class FreshRows:
         """Give the row of a new record of this name; None if the long way must decide."""
         if self._timed and not is_uuid7(ids[-1]):
             return None
-        record = self._settled(given, name)
-        if record is None:
+        body = self._held(given, name)
+        if body is None or self._etags is None:
             return None
         row = self._empty.copy()
         row[TENANT], row[ID] = ids
         try:
-            surely = self._fill(row, getattr(record, self._body))
+            surely = self._fill(row, body)
         except Refusal:
             return None
         if not surely:
             return None
-        row[ETAG] = etag_of_new(self._kind, record, self._key)
+        row[ETAG] = self._etags.of(name, body)
         row[CREATED] = row[WRITTEN] = moment
         return row
 
@@ -126,23 +127,33 @@ class FreshRows:
 
         None if the long way must tell.
         """
-        record = self._settled(given, name)
-        return None if record is None else etag_of_new(self._kind, record, self._key)
+        body = self._held(given, name)
+        return None if body is None or self._etags is None else self._etags.of(name, body)
+
+    def _held(self, given: Any, name: str) -> Any:
+        """Give what is stored as the body, not to be changed; None where more than it is said."""
+        body = None
+        for field, value in given.ListFields():
+            if field.name == self._body:
+                body = value
+            elif field in self._callers:
+                return None
+        if body is None:
+            return None
+        outputs = self._has_output and says_output(body)
+        return self._settled(given, name) if outputs or self._settle is not None else body
 
     def _settled(self, given: Any, name: str) -> Any:
-        """Copy what a caller may say; None where more than a body is said."""
-        body = getattr(given, self._body)
-        if any(is_set(given, field) for field in self._callers) or not given.HasField(self._body):
-            return None
+        """Copy what a caller may say, completed by who has a say in it."""
         record = type(given)()
         record.name = name
         held = getattr(record, self._body)
-        held.CopyFrom(body)
+        held.CopyFrom(getattr(given, self._body))
         if self._has_output and says_output(held):
             settle_output_only(None, held)
         if self._settle is not None:
             self._settle(record)
-        return record
+        return held
 
     def _fill(self, row: dict[str, Any], body: Message) -> bool:
         """Write the fields that are set; tell whether the record surely is valid."""
@@ -158,7 +169,7 @@ class FreshRows:
         for column, empty in self._needed:
             if row[column] == empty:
                 return False
-        for column, pattern in self._kind.references.items():
+        for column, pattern in self._references:
             if row[column] is not None:
                 row[column] = referred_id(column, pattern, row[column], row[TENANT])
         return not (asks and violations_of(body))

@@ -6,7 +6,7 @@ the whole chunk. If the database refuses it, it is cut in halves until the culpr
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -65,22 +65,19 @@ class ChunkWriter:
         """
         waiting = [item for item in items if item.outcome is not REJECTED]
         for item in waiting:
-            self._name(item)
+            if not item.fields:
+                self._name(item)
         while waiting:
             wave, waiting = _first_of_each(waiting)
             await self._transact(wave, keep=keep)
             for item in waiting:
                 # The wave may have changed it.
                 item.old = None
-            waiting = sorted(
-                [*waiting, *(item for item in wave if item.outcome is UNDECIDED)],
-                key=lambda item: item.sequence,
-            )
+            if undecided := [item for item in wave if item.outcome is UNDECIDED]:
+                waiting = sorted([*waiting, *undecided], key=lambda item: item.sequence)
 
     def _name(self, item: Item) -> None:
         """Name a record that has no key, the same whenever it is sent."""
-        if item.fields:
-            return
         new_id = derived_uuid(self._stream, item.sequence)
         item.name = item.target.kind.pattern.format(self._tenant, new_id)
         if not self._bulk.tells_collisions:
@@ -111,13 +108,14 @@ class ChunkWriter:
     async def _write_group(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
         """Write records of one kind that are of different rows."""
         target = items[0].target
-        found = await self._find(connection, target, items)
         fresh: list[Item] = []
         known: list[Item] = []
-        for number, item in enumerate(items):
+        sought = self._without_untried(target, items, fresh)
+        found = await self._find(connection, target, sought)
+        for number, item in enumerate(sought):
             if number % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)
-            at = found.get((*item.fields, item.key)) if item.fields else None
+            at = found[item.fields].get(item.key) if item.fields in found else None
             if item.old is not None:
                 item.name = item.old.name
                 known.append(item)
@@ -125,7 +123,7 @@ class ChunkWriter:
                 await self._be_new(item, fresh)
             else:
                 item.name = target.kind.pattern.format(self._tenant, at[0])
-                if not self._is_same(item, at[1]):
+                if not self._is_same(item, *at[1:]):
                     known.append(item)
         changed = await self._prepare_changed(connection, target, known)
         fresh = await self._with_references(connection, target, fresh, changed)
@@ -133,22 +131,38 @@ class ChunkWriter:
         await self._store_all(connection, changed, self._replace, UPDATED)
         await self._store_all(connection, fresh, self._add, NEW)
 
+    def _without_untried(
+        self, target: KindTable, items: Sequence[Item], fresh: list[Item]
+    ) -> Sequence[Item]:
+        """Take what was prepared as new for new without looking; give the rest.
+
+        Where another row is in its place, adding it tells so, and then it is looked for.
+        """
+        if target.kind.option.history or not self._bulk.tells_collisions:
+            return items
+        sought = []
+        for item in items:
+            made = item.as_new
+            if isinstance(made, Prepared) and not item.collided and item.old is None:
+                item.stored, item.name = made, made.name
+                fresh.append(item)
+            else:
+                sought.append(item)
+        return sought
+
     async def _find(
         self, connection: AsyncConnection, target: KindTable, items: Sequence[Item]
-    ) -> dict[tuple[Any, ...], tuple[str, str]]:
-        """Give id and etag of the rows that items are known by."""
-        by_fields: dict[tuple[str, ...], list[Key]] = {}
+    ) -> dict[Sequence[str], Mapping[Key, Sequence[str]]]:
+        """Give id and etag of the rows that items are known by, by fields and key."""
+        by_fields: dict[Sequence[str], list[Key]] = {}
         for item in items:
             if item.fields and item.old is None:
-                by_fields.setdefault(tuple(item.fields), []).append(item.key)
-        has_etag = ETAG in target.codec.fields
-        columns = (ID, ETAG) if has_etag else (ID,)
-        found: dict[tuple[Any, ...], tuple[str, str]] = {}
-        for fields, keys in by_fields.items():
-            rows = await self._bulk.find(connection, target, self._tenant, fields, keys, columns)
-            for key, row in rows.items():
-                found[(*fields, key)] = (str(row[0]), str(row[1]) if has_etag else "")
-        return found
+                by_fields.setdefault(item.fields, []).append(item.key)
+        columns = (ID, ETAG) if ETAG in target.codec.fields else (ID,)
+        return {
+            fields: await self._bulk.find(connection, target, self._tenant, fields, keys, columns)
+            for fields, keys in by_fields.items()
+        }
 
     def prepare(self, item: Item) -> None:
         """Make what is to be stored of a record if it is new; can be done ahead of its chunk.
@@ -174,13 +188,17 @@ class ChunkWriter:
     def _made(self, item: Item) -> Prepared | Refusal:
         kind = item.target.kind
         name = item.given.name
-        if not name:
-            name = kind.pattern.format(self._tenant, derived_uuid(self._stream, item.sequence))
-        ids = (self._tenant, name.rpartition("/")[2])
+        if name:
+            new_id = name.rpartition("/")[2]
+        else:
+            new_id = derived_uuid(self._stream, item.sequence)
+            name = kind.pattern.format(self._tenant, new_id)
         try:
             if item.given.etag:
                 raise EtagMismatch(item.given.name or kind.collection)
-            if made := self._writer.fresh_row(item.target, item.given, name, ids):
+            if made := self._writer.fresh_row(
+                item.target, item.given, name, (self._tenant, new_id)
+            ):
                 return Prepared(name, *made)
             record = _named(item.given, name)
             moment = self._writer.made(kind, record, item.salted)
@@ -188,7 +206,7 @@ class ChunkWriter:
         except Refusal as refused:
             return refused
 
-    def _is_same(self, item: Item, etag: str) -> bool:
+    def _is_same(self, item: Item, etag: str = "") -> bool:
         """Tell whether a record is there already, by its etag; else it must be looked at."""
         if not etag or item.given.etag not in ("", etag):
             return False
@@ -241,15 +259,11 @@ class ChunkWriter:
         A record may refer to new ones of its kind that come before it.
         """
         own = target.kind.collection
+        rows = [item.stored.row for item in (*fresh, *changed) if item.stored is not None]
         missing: dict[str, set[str]] = {}
         for field, pattern in target.kind.references.items():
             collection = pattern.text.split("/")[2]
-            wanted = {
-                str(row[field])
-                for item in (*fresh, *changed)
-                if item.stored is not None and (row := item.stored.row)[field]
-            }
-            if wanted:
+            if wanted := {row[field] for row in rows} - {None, ""}:
                 there = await self._bulk.present(connection, collection, self._tenant, wanted)
                 missing[field] = wanted - there
         if not any(missing.values()):
@@ -355,7 +369,9 @@ def _first_of_each(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
     seen = set()
     for item in items:
         identity = item.identity
-        if identity is not None and identity in seen:
+        if identity is None:
+            wave.append(item)
+        elif identity in seen:
             later.append(item)
         else:
             seen.add(identity)
@@ -372,15 +388,21 @@ def _groups(wave: Sequence[Item]) -> Iterable[Sequence[Item]]:
     for item in wave:
         by_kind.setdefault(item.target.kind.collection, []).append(item)
     done: list[str] = []
-
-    def visit(collection: str, above: tuple[str, ...] = ()) -> None:
-        if collection in done or collection in above or collection not in by_kind:
-            return
-        kind = by_kind[collection][0].target.kind
-        for pattern in kind.references.values():
-            visit(pattern.text.split("/")[2], (*above, collection))
-        done.append(collection)
-
     for collection in sorted(by_kind):
-        visit(collection)
+        _after_referred(collection, by_kind, done)
     return [by_kind[collection] for collection in done]
+
+
+def _after_referred(
+    collection: str,
+    by_kind: Mapping[str, Sequence[Item]],
+    done: list[str],
+    above: tuple[str, ...] = (),
+) -> None:
+    # No function inside another that calls itself: such a circle would keep all items of a chunk
+    # until garbage is collected.
+    if collection in done or collection in above or collection not in by_kind:
+        return
+    for pattern in by_kind[collection][0].target.kind.references.values():
+        _after_referred(pattern.text.split("/")[2], by_kind, done, (*above, collection))
+    done.append(collection)

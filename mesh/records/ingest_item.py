@@ -1,7 +1,7 @@
 """One record of a stream, from its arrival to its result."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from mesh.contract.catalogue import Kind
@@ -34,18 +34,14 @@ class Prepared:
     """The same as a message, if one was made."""
 
 
-@dataclass(slots=True, eq=False)
 class Item:
     """A record with what is known of it so far."""
 
-    sequence: int
-    given: Any
-    """As it came; never changed."""
-    target: KindTable
+    # What most records never get stands here once, and not in each of thousands.
     fields: Sequence[str] = ()
     """By which it is known; empty for one that is surely new."""
     key: Key = ()
-    name: str = ""
+    name = ""
     """As it will be stored."""
     paths: Sequence[str] = ()
     """Fields of a known record that change, as of an update mask; all that are given if none."""
@@ -53,14 +49,20 @@ class Item:
     error: Refusal | None = None
     stored: Prepared | None = None
     """What is to be stored."""
-    salted: Salted = field(default_factory=lambda: NONE)
+    salted: Salted = NONE
     """Hashes of what was given, made before it is prepared."""
     as_new: Prepared | Refusal | None = None
     """What is stored of it if it is new, or why it is not; None until that is looked at."""
     old: Any = None
     """The stored record, if the transaction has it, and has it to itself."""
-    collided: int = 0
+    collided = 0
     """How often another row stood in its place when it was written."""
+
+    def __init__(self, sequence: int, given: Any, target: KindTable) -> None:
+        self.sequence = sequence
+        self.given = given
+        """As it came; never changed."""
+        self.target = target
 
     def reject(self, error: Refusal) -> None:
         self.outcome, self.error = REJECTED, error
@@ -76,11 +78,13 @@ class Item:
 
     def tell(self, answer: ingest_pb2.IngestRecordsResponse, *, durable: bool) -> None:
         """Add to an answer what became of it."""
-        told = answer.results.add(sequence=self.sequence, outcome=self.outcome)
-        if self.error is not None:
-            told.error.CopyFrom(self.error.status(current_call().request_id))
+        if self.error is None:
+            answer.results.add(
+                sequence=self.sequence, outcome=self.outcome, name=self.name, durable=durable
+            )
         else:
-            told.name, told.durable = self.name, durable
+            told = answer.results.add(sequence=self.sequence, outcome=self.outcome)
+            told.error.CopyFrom(self.error.status(current_call().request_id))
 
 
 def identify(item: Item, keys: Keys, tenant: str) -> None:

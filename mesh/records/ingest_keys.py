@@ -30,7 +30,7 @@ class Keys:
         self._natural = self._reader([fields[name] for name in natural]) if usable else None
         self._natural_fields = natural
         self._unique = [
-            (field.name, self._reader([field]))
+            ((field.name,), self._reader([field]))
             for field in fields.values()
             if field_option(field).unique and sortable(field)
         ]
@@ -41,37 +41,40 @@ class Keys:
             key = self._natural(record, tenant)
             if key[-1] is not None or not self._kind.key_needs:
                 return self._natural_fields, key
-        for name, read in self._unique:
+        for fields, read in self._unique:
             key = read(record, tenant)
             if key[0] is not None:
-                return (name,), key
+                return fields, key
         return None
 
     def _reader(self, fields: Sequence[FieldDescriptor]) -> ReadKey:
         parts = [self._part(field) for field in fields]
-
-        def read(record: Any, tenant: str) -> Key:
-            return tuple(part(record, tenant) for part in parts)
-
-        return read
+        if len(parts) == 1:
+            [only] = parts
+            return lambda record, tenant: (only(record, tenant),)
+        return lambda record, tenant: tuple([part(record, tenant) for part in parts])
 
     def _part(self, field: FieldDescriptor) -> Callable[[Any, str], Any]:
         body = self._kind.body_field if field.containing_type == self._kind.descriptor else None
-        pattern = self._kind.references.get(field.name)
-        scalar = storage_of(field) in (Storage.SCALAR, Storage.TIMESTAMP, Storage.DURATION)
-        convert = scalar_encoder(field, binary=True) if scalar else None
-        name, optional = field.name, field.has_presence
-        kind, hashes = self._kind, is_hashed(field)
+        convert, name, optional = self._converter(field), field.name, field.has_presence
 
         def read(record: Any, tenant: str) -> Any:
             holder = record if body is None else getattr(record, body)
             if optional and not holder.HasField(name):
                 return None
             value = getattr(holder, name)
-            if hashes:
-                return self._hashed.keyed(kind, f"tenants/{tenant}", name, value)
-            if pattern is not None:
-                return referred_id(name, pattern, value, tenant)
-            return value if convert is None else convert(value)
+            return value if convert is None else convert(value, tenant)
 
         return read
+
+    def _converter(self, field: FieldDescriptor) -> Callable[[Any, str], Any] | None:
+        """Give the way from a field's value in a tenant to what is stored; None if it is that."""
+        kind, name = self._kind, field.name
+        if is_hashed(field):
+            return lambda value, tenant: self._hashed.keyed(kind, f"tenants/{tenant}", name, value)
+        if (pattern := kind.references.get(name)) is not None:
+            return lambda value, tenant: referred_id(name, pattern, value, tenant)
+        if storage_of(field) not in (Storage.SCALAR, Storage.TIMESTAMP, Storage.DURATION):
+            return None
+        convert = scalar_encoder(field, binary=True)
+        return None if convert is None else lambda value, _tenant: convert(value)

@@ -105,13 +105,13 @@ class _Stream:
 
         Raises what ends the stream.
         """
-        if not self._last < each.sequence < MAX_SEQUENCE:
+        sequence, record = each.sequence, each.record
+        if not self._last < sequence < MAX_SEQUENCE:
             problem = f"must lie above {self._last} and below {MAX_SEQUENCE}"
             raise FieldInvalid.of("items.sequence", problem, "SEQUENCE")
-        self._last = each.sequence
-        collection = self._only or self._collection(each.record)
-        target, keys = self._target(collection)
-        item = Item(each.sequence, each.record, target)
+        self._last = sequence
+        target, keys = self._target(self._only or self._collection(record))
+        item = Item(sequence, record, target)
         try:
             identify(item, keys, self._tenant)
         except Refusal as refused:
@@ -123,7 +123,7 @@ class _Stream:
 
     def _collection(self, record: Any) -> str:
         """Tell a record's collection by its name, else by its body; KindUnknown."""
-        if named := collection_of(record.name):
+        if record.name and (named := collection_of(record.name)):
             return named
         return self._collections.get(record.WhichOneof("body"), "")
 

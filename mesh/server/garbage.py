@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 _M_ARENA_MAX = -8
 """The parameter of glibc's mallopt(3) that bounds its heaps."""
-_YOUNG = 50_000
-"""New objects after which the youngest are looked at for garbage; Python's own 700 is reached in a
-tenth of a chunk of records, which all live until it is written."""
+_YOUNG = 100_000
+"""New objects after which the youngest are looked at for garbage: more than two chunks of records
+hold, which all live until they are written."""
 
 
 def use_one_heap() -> None:

@@ -47,13 +47,14 @@ class BulkRows:
     ) -> dict[Key, Sequence[Any]]:
         """Give, by key, the values of columns of the rows that are there; they are ours then."""
         found: dict[Key, Sequence[Any]] = {}
+        width = len(fields)
         for condition in self._matches(target, fields, keys):
             statement = self._store.select(
                 target.kind.collection, tenant, [*fields, *columns]
             ).where(condition)
             statement = self._locked(connection, target, statement)
-            for row in await self._store.fetch(statement, connection):
-                found[tuple(row[: len(fields)])] = row[len(fields) :]
+            rows = await self._store.fetch(statement, connection)
+            found |= {row[:width]: row[width:] for row in map(tuple, rows)}
         return found
 
     async def load(
@@ -103,13 +104,17 @@ class BulkRows:
         staged = await stage(connection, table, rows)
         names = list(rows[0])
         order = [staged.c[name] for name in (*_first_unique(target), ID)]
-        statement = (
+        inserted = (
             postgresql.insert(table)
             .from_select(names, sa.select(*(staged.c[name] for name in names)).order_by(*order))
             .on_conflict_do_nothing()
             .returning(table.c[ID])
+            .cte("inserted")
         )
-        return set((await connection.execute(statement)).scalars())
+        # Those that were not: mostly there are none to be sent back.
+        left = sa.except_(sa.select(staged.c[ID]), sa.select(inserted.c[ID]))
+        passed_over = set((await connection.execute(left)).scalars())
+        return {row[ID] for row in rows if row[ID] not in passed_over}
 
     async def replace(
         self, connection: AsyncConnection, target: KindTable, tenant: str, rows: Sequence[Row]
@@ -148,19 +153,21 @@ class BulkRows:
         """
         groups: dict[tuple[bool, ...], list[Key]] = {}
         for key in keys:
-            groups.setdefault(tuple(part is None for part in key), []).append(key)
+            # A tuple of its own for each of thousands of keys would take longer than the look.
+            lacking = tuple([part is None for part in key]) if None in key else ()
+            groups.setdefault(lacking, []).append(key)
         for lacking, group in groups.items():
-            held = [place for place, lacks in enumerate(lacking) if not lacks]
+            held = [place for place in range(len(fields)) if not (lacking and lacking[place])]
             columns = [target.table.c[fields[place]] for place in held]
             absent = [
                 target.table.c[name].is_(None)
-                for name, lacks in zip(fields, lacking, strict=True)
-                if lacks
+                for place, name in enumerate(fields)
+                if place not in held
             ]
             if not held:
                 yield sa.and_(*absent)
                 continue
-            wanted = [tuple(key[place] for place in held) for key in group]
+            wanted = [tuple([key[place] for place in held]) for key in group] if absent else group
             size = len(wanted) if self._copies else max(1, _BOUND // len(held))
             for start in range(0, len(wanted), size):
                 yield sa.and_(*absent, self._any_of(columns, wanted[start : start + size]))

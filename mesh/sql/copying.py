@@ -5,7 +5,7 @@ staging table of the transaction first, and from there by INSERT or UPDATE. Rows
 the binary form, which costs Python and PostgreSQL a fraction of the text form.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -44,7 +44,7 @@ async def stage(
         connection,
         f"COPY {_SCHEMA}.{_STAGED} ({listed}) FROM STDIN (FORMAT BINARY)",
         [name for name, _ in forms],
-        [_values(row, converted) for row in rows],
+        (_values(row, converted) for row in rows),
     )
     return sa.table(
         _STAGED, *(sa.column(column.name, column.type) for column in columns), schema=_SCHEMA
@@ -67,8 +67,9 @@ def _since_2000(micros: int) -> int:
 def _values(row: Mapping[str, Any], converted: Sequence[tuple[int, Convert]]) -> Sequence[Any]:
     values = list(row.values())
     for place, convert in converted:
-        if values[place] is not None:
-            values[place] = convert(values[place])
+        value = values[place]
+        if value is not None:
+            values[place] = convert(value)
     return values
 
 
@@ -76,7 +77,7 @@ async def _copy(
     connection: AsyncConnection,
     statement: str,
     types: Sequence[str],
-    rows: Sequence[Sequence[Any]],
+    rows: Iterable[Sequence[Any]],
 ) -> None:
     import psycopg
 
