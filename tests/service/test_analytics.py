@@ -7,20 +7,18 @@ from typing import Any
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from mesh.identity.keys import sign_token
 from mesh.records.moments import now
 from mesh.sql.store import Store
 from secmesh.security.v1 import analytics_service_pb2 as pb
 from secmesh.security.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
 from secmesh.security.v1.record_write_pb2 import UpdateRecordRequest
 from secmesh.security.v1.vocabulary_pb2 import SourceModule, TrendPeriod
-from secmesh_client import connect
 from services.security.analytics.dashboards import Dashboards
 from services.security.analytics.metric_schedule import LABEL, MetricSchedule
 from services.security.analytics.metrics import Metrics
 from services.security.analytics.widgets import Widgets
 from tests.service.analytics_site import OPEN, TENANT, Site, only
-from tests.service.security_world import CATALOGUE, LIFETIME, World, refused
+from tests.service.security_world import CATALOGUE, World, refused
 
 
 def points(widget: pb.WidgetSeries) -> list[tuple[Any, ...]]:
@@ -167,20 +165,13 @@ def test_nothing_is_told_of_what_the_caller_may_not_list(site: Site) -> None:
     project = site.issues("LOW")
     base = {"record_type": "project_issues", "filter": only(project)}
     name = site.dashboard(base, {"record_type": "teams"})
-    token = sign_token(
-        site.world.keys,
+    bob = site.stub_of(
+        AnalyticsServiceStub,
+        TENANT,
+        permissions=("security.analytics_dashboards.get", "security.project_issues.list"),
         subject="bob",
-        tenant=TENANT,
-        permissions=["security.analytics_dashboards.get", "security.project_issues.list"],
-        lifetime=LIFETIME,
     )
-    channel = connect(site.world.address, token=token)
-    site.world.channels.append(channel)
-    allowed, denied = (
-        AnalyticsServiceStub(channel)
-        .EvaluateDashboard(pb.EvaluateDashboardRequest(name=name))
-        .widgets
-    )
+    allowed, denied = bob.EvaluateDashboard(pb.EvaluateDashboardRequest(name=name)).widgets
     assert points(allowed) == [(1, 1)]
     assert problem(denied) == "PERMISSION_MISSING"
     assert "security.teams.list" in denied.error.message
