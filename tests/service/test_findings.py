@@ -346,3 +346,30 @@ def test_an_acceptance_has_a_reason_and_an_end_to_come(life: Life) -> None:
         error = refused(life.stub.AcceptFinding, request)
         assert (error.reason, expected in error.message) == ("FIELD_INVALID", True)
     assert life.history(record) == []
+
+
+def test_a_finding_that_cannot_be_reopened_keeps_no_other_from_it(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issues = [life.issue() for _ in range(3)]
+    for each in issues:
+        life.stub.AcceptFinding(
+            pb.AcceptFindingRequest(name=each.name, justification="x", expire_time=in_days(1))
+        )
+    bad, move = issues[1].name, FindingLife.move
+
+    async def spoiled(self: FindingLife, connection: Any, name: str, *rest: Any) -> Any:
+        if name == bad:
+            raise RuntimeError("a record that nothing can be done with")
+        return await move(self, connection, name, *rest)
+
+    def status(record: Any) -> str:
+        found = life.world.stub.GetRecord(GetRecordRequest(name=record.name))
+        return FindingStatus.Name(found.project_issue.status)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FindingLife, "move", spoiled)
+        asyncio.run(look(life.access, 2))
+    assert [status(each) for each in issues] == [REOPENED, ACCEPTED, REOPENED]
+    asyncio.run(look(life.access, 2))
+    assert status(issues[1]) == REOPENED

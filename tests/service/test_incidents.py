@@ -335,3 +335,22 @@ def test_a_step_after_its_time_is_told_as_late(desk: Desk) -> None:
     desk.world.stub.UpdateRecord(UpdateRecordRequest(record=change))
     desk.change(record, IN_PROGRESS)
     assert desk.steps(record)[-1].sla_breached
+
+
+def test_an_incident_that_cannot_be_escalated_keeps_no_other_from_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, bad, last = (desk.incident() for _ in range(3))
+    raised = IncidentLife.raised
+
+    async def spoiled(life: IncidentLife, connection: Any, record: Any) -> bool:
+        if record.name == bad.name:
+            raise RuntimeError("a record that nothing can be done with")
+        return await raised(life, connection, record)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(IncidentLife, "raised", spoiled)
+        desk.look(31)
+    assert [len(desk.steps(each)) for each in (first, bad, last)] == [2, 0, 2]
+    desk.look(31)
+    assert len(desk.steps(bad)) == 2, "it is tried again"

@@ -121,7 +121,7 @@ class Shop:
     def records(self) -> Any:
         return self.stub_of("acme", RecordServiceStub, "admin")
 
-    def create(self, collection: str, body: str, /, record_id: str = "", **values: Any) -> str:
+    def create(self, collection: str, body: str, record_id: str = "", /, **values: Any) -> str:
         request = CreateRecordRequest(parent=f"{TENANT}/{collection}", record_id=record_id)
         ParseDict(values, getattr(request.record, body))
         return str(self.records.CreateRecord(request).name)
@@ -131,7 +131,7 @@ class Shop:
         return self.create(
             "users",
             "user",
-            record_id=subject,
+            subject,
             **{
                 "username": subject,
                 "email": f"{subject}@acme.example",
