@@ -12,6 +12,9 @@ CHANGES, FLOORS = "record_changes", "record_change_floors"
 TENANT, TRANSACTION, SEQUENCE = "tenant_id", "transaction_id", "sequence"
 COLLECTION, RECORD, CHANGE, TIME = "collection", "record_id", "change", "change_time"
 ACTOR, REQUEST, BEFORE, AFTER = "actor", "request_id", "before", "after"
+EPOCH = "epoch"
+EPOCH_BYTES = 6
+"""Random bytes of an epoch."""
 
 
 class Change(IntEnum):
@@ -32,6 +35,10 @@ def change_tables(metadata: sa.MetaData) -> tuple[sa.Table, sa.Table]:
     tenant. ``before`` and ``after`` are JSON, written by triggers (``mesh.sql.change_triggers``);
     where both are there, ``before`` may hold only what differs.
     """
+    return _changes(metadata), _floors(metadata)
+
+
+def _changes(metadata: sa.MetaData) -> sa.Table:
     changes = sa.Table(
         CHANGES,
         metadata,
@@ -56,7 +63,11 @@ def change_tables(metadata: sa.MetaData) -> tuple[sa.Table, sa.Table]:
         info={DATABASE: "postgresql"},
     )
     since.ddl_if(dialect="postgresql")
-    floors = sa.Table(
+    return changes
+
+
+def _floors(metadata: sa.MetaData) -> sa.Table:
+    return sa.Table(
         FLOORS,
         metadata,
         sa.Column(TENANT, id_type(), nullable=False),
@@ -64,6 +75,7 @@ def change_tables(metadata: sa.MetaData) -> tuple[sa.Table, sa.Table]:
         sa.Column(SEQUENCE, sa.BigInteger(), nullable=False),
         # The latest of what was forgotten: since then every change is known.
         sa.Column(TIME, Timestamp()),
+        # Made anew by each restore: revisions of before, or of another server, are of another.
+        sa.Column(EPOCH, sa.Text()),
         sa.PrimaryKeyConstraint(TENANT),
     )
-    return changes, floors

@@ -24,6 +24,7 @@ from mesh.sql.change_table import (
     BEFORE,
     CHANGE,
     COLLECTION,
+    EPOCH,
     RECORD,
     SEQUENCE,
     TENANT,
@@ -38,7 +39,7 @@ PAGE = 200
 """Changes read at once: what a slow watcher keeps in memory."""
 FORGOTTEN = 1000
 """Changes removed in one transaction."""
-_REVISION = re.compile(r"([0-9]{1,19})-([0-9]{1,19})")
+_REVISION = re.compile(r"([0-9]{1,19})-([0-9]{1,19})(?:-([0-9a-f]{12}))?")
 _LARGEST = 2**63 - 1
 
 
@@ -47,18 +48,21 @@ class Revision(NamedTuple):
 
     transaction: int
     sequence: int
+    epoch: str = ""
+    """Of the restore that the feed begins with; empty if there was none."""
 
     def __str__(self) -> str:
-        return f"{self.transaction}-{self.sequence}"
+        place = f"{self.transaction}-{self.sequence}"
+        return f"{place}-{self.epoch}" if self.epoch else place
 
     @classmethod
     def parse(cls, text: str) -> "Revision":
         """Read what ``str`` wrote; FieldInvalid."""
         match = _REVISION.fullmatch(text)
-        numbers = [int(each) for each in match.groups()] if match else []
-        if not numbers or max(numbers) > _LARGEST:
+        numbers = [int(each) for each in match.groups()[:2]] if match else []
+        if match is None or max(numbers) > _LARGEST:
             raise FieldInvalid.of("revision", "is no revision of a watch", "REVISION_INVALID")
-        return cls(*numbers)
+        return cls(numbers[0], numbers[1], match[3] or "")
 
 
 @dataclass(frozen=True)
@@ -106,33 +110,37 @@ class ChangeFeed:
 
     async def present(self, tenant: str) -> Revision:
         """Give the place after all that was committed."""
-        [row] = await self._store.fetch(sa.select(*self._end(tenant)))
-        return Revision(row.end0, row.end1)
+        epoch = sa.select(self._floors.c[EPOCH]).where(self._floors.c[TENANT] == tenant)
+        ends = (*self._end(tenant), epoch.scalar_subquery().label(EPOCH))
+        [row] = await self._store.fetch(sa.select(*ends))
+        return Revision(row.end0, row.end1, getattr(row, EPOCH) or "")
 
     async def page(
         self, tenant: str, after: Revision, collections: Collection[str] | None = None
     ) -> ChangePage:
         """Give the next changes after a place, of some collections or of all.
 
-        RevisionGone if changes after it were forgotten, or if it is beyond the present:
-        then it is of another database.
+        RevisionGone if changes after it were forgotten, or if it is of another epoch or beyond
+        the present: then it is of another database, or of before a restore.
         """
         rows = await self._store.fetch(self._select(tenant, after, collections))
-        end, floor = Revision(rows[0].end0, rows[0].end1), Revision(rows[0].floor0, rows[0].floor1)
-        if after < floor or after > end:
+        epoch = getattr(rows[0], EPOCH) or ""
+        end = Revision(rows[0].end0, rows[0].end1, epoch)
+        floor = Revision(rows[0].floor0, rows[0].floor1, epoch)
+        if after.epoch != epoch or after < floor or after > end:
             raise RevisionGone(str(after))
         found = [row for row in rows if getattr(row, CHANGE) is not None]
         # A collection that the contract lost may have left changes.
         known = [row for row in found if getattr(row, COLLECTION) in self._rows]
         replaced = await self._replaced(tenant, known)
         changes = [
-            self._change(tenant, row)
+            self._change(tenant, row, epoch)
             for row in known
             if (getattr(row, COLLECTION), getattr(row, RECORD), _place(row)) not in replaced
         ]
         if len(found) < PAGE:
             return ChangePage(changes, max(end, after), more=False)
-        return ChangePage(changes, _place(found[-1]), more=True)
+        return ChangePage(changes, _place(found[-1], epoch), more=True)
 
     async def tenants(self) -> Sequence[str]:
         """Give the tenants that have changes, each found by one look at the index."""
@@ -175,11 +183,15 @@ class ChangeFeed:
             gone = sa.delete(self._changes).where(
                 columns[TENANT] == tenant, sa.not_(after_place(self._changes, end))
             )
-            known = sa.select(floors.c[TIME]).where(floors.c[TENANT] == tenant)
+            known = sa.select(floors.c[TIME], floors.c[EPOCH]).where(floors.c[TENANT] == tenant)
+            floor: dict[str, Any] = {
+                TENANT: tenant,
+                TRANSACTION: end.transaction,
+                SEQUENCE: end.sequence,
+            }
             for row in await self._store.fetch(known, connection):
                 # Changes are forgotten in the order of their commits, not of their times.
-                latest = max(latest, row[0] or 0)
-            floor = {TENANT: tenant, TRANSACTION: end.transaction, SEQUENCE: end.sequence}
+                latest, floor[EPOCH] = max(latest, row[0] or 0), getattr(row, EPOCH)
             floor[TIME] = latest
             await connection.execute(dialect.upsert(floors, self._store.database), floor)
             await connection.execute(gone)
@@ -215,13 +227,16 @@ class ChangeFeed:
             later = later.where(columns[COLLECTION].in_(sorted(collections)))
         rows = later.subquery("later")
         floor = self._floors.c
-        floors = sa.select(floor[TRANSACTION], floor[SEQUENCE]).where(floor[TENANT] == tenant)
+        floors = sa.select(floor[TRANSACTION], floor[SEQUENCE], floor[EPOCH])
+        floors = floors.where(floor[TENANT] == tenant)
         floored = floors.subquery("floor")
         end = sa.select(*self._end(tenant)).subquery("present")
         return (
             sa.select(
                 *end.c,
-                *(sa.func.coalesce(each, 0).label(f"floor{n}") for n, each in enumerate(floored.c)),
+                sa.func.coalesce(floored.c[TRANSACTION], 0).label("floor0"),
+                sa.func.coalesce(floored.c[SEQUENCE], 0).label("floor1"),
+                floored.c[EPOCH],
                 *(rows.c[name] for name in chosen),
             )
             .select_from(end.outerjoin(floored, sa.true()).outerjoin(rows, sa.true()))
@@ -257,7 +272,7 @@ class ChangeFeed:
         ).where(columns.id.in_(ids), columns[VALID_FROM].in_(moments))
         return await self._store.fetch(statement)
 
-    def _change(self, tenant: str, row: Any) -> RecordChange:
+    def _change(self, tenant: str, row: Any, epoch: str) -> RecordChange:
         collection, record = getattr(row, COLLECTION), getattr(row, RECORD)
         target = self._store.target(collection)
         old, new, rows = getattr(row, BEFORE), getattr(row, AFTER), self._rows[collection]
@@ -268,7 +283,7 @@ class ChangeFeed:
             before = message or rows.earlier(tenant, record, old, new)
         change = Change(getattr(row, CHANGE))
         return RecordChange(
-            _place(row),
+            _place(row, epoch),
             collection,
             target.kind.pattern.format(tenant, record),
             Change.DELETED if change is Change.CLOSED else change,
@@ -279,8 +294,8 @@ class ChangeFeed:
         )
 
 
-def _place(row: Any) -> Revision:
-    return Revision(getattr(row, TRANSACTION), getattr(row, SEQUENCE))
+def _place(row: Any, epoch: str = "") -> Revision:
+    return Revision(getattr(row, TRANSACTION), getattr(row, SEQUENCE), epoch)
 
 
 def after_place(changes: sa.Table, place: Revision) -> sa.ColumnElement[bool]:

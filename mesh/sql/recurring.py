@@ -5,10 +5,6 @@ import logging
 from abc import ABC, abstractmethod
 from datetime import timedelta
 
-import sqlalchemy as sa
-
-from mesh.errors import Refusal
-
 
 class Recurring(ABC):
     """Looks at once and then at intervals, until it is closed; what fails is tried again."""
@@ -41,6 +37,6 @@ class Recurring(ABC):
                 count = await self.look()
                 if self._done and count:
                     self._log.info(self._done, count)
-            except (Refusal, sa.exc.DBAPIError):
+            except Exception:  # noqa: BLE001 - nobody would do it again if this task ended
                 self._log.exception(self._failed)
             await asyncio.sleep(self.every.total_seconds())

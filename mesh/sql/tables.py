@@ -22,7 +22,7 @@ from mesh.sql.isolation import isolate
 from mesh.sql.members import add_members, is_indexed_list, keep_members
 from mesh.sql.partitions import PARTITION, PARTITION_KEY, partition_of, prepare_partitions
 from mesh.sql.references import DATABASE, PARTIAL, add_foreign_keys
-from mesh.sql.settings import ISOLATED, RIGHTS
+from mesh.sql.settings import ISOLATED, LEASE, RIGHTS
 from mesh.sql.triggers import declare, prepare_triggers
 from mesh.sql.types import Timestamp, column_type, id_type, is_kept_plain, nullable
 
@@ -157,7 +157,12 @@ def _check_history(kind: Kind, codec: Codec) -> None:
 
 
 def _column(field: FieldDescriptor, *, key: bool) -> "sa.Column[object]":
-    return sa.Column(field.name, column_type(field), nullable=nullable(field) and not key)
+    return sa.Column(
+        field.name,
+        column_type(field),
+        nullable=nullable(field) and not key,
+        info={LEASE: field_option(field).lease},
+    )
 
 
 def _is_current(table: sa.Table) -> sa.ColumnElement[bool]:

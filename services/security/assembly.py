@@ -29,6 +29,7 @@ from secmesh.security.v1 import (
     workflow_service_pb2_grpc,
 )
 from services.security.analytics.dashboards import Dashboards
+from services.security.analytics.guard import DashboardGuard
 from services.security.analytics.metric_schedule import MetricSchedule
 from services.security.analytics.metrics import Metrics
 from services.security.analytics.widgets import Widgets
@@ -89,6 +90,7 @@ def assemble(settings: SecuritySettings, store: Store, catalogue: Catalogue) -> 
     guard = Guards(
         [
             AuditGuard(),
+            DashboardGuard(catalogue.record_kinds),
             FindingGuard(catalogue),
             IncidentGuard(),
             IntegrationGuard(),

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import sqlalchemy as sa
 from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,10 +14,7 @@ from mesh.records.writing import RecordWriter
 from mesh.sql.rows import Rows
 from mesh.sql.store import Store
 from secmesh.security.v1.record_pb2 import Record
-
-SYSTEM = "system"
-"""Who does what nobody asked for."""
-_USERS = "users"
+from services.security.users import Users
 
 
 class RecordEditor:
@@ -26,6 +22,7 @@ class RecordEditor:
 
     def __init__(self, store: Store, catalogue: Catalogue, clock: Clock = now) -> None:
         self.clock = clock
+        self.users = Users(store)
         self._store = store
         self._rows = Rows(store)
         self._writer = RecordWriter(store, catalogue.record_kinds, clock)
@@ -59,15 +56,9 @@ class RecordEditor:
         return target.codec.message(target.codec.row(record))
 
     async def user_of(self, connection: AsyncConnection, tenant: str, subject: str) -> str:
-        """Give the name of the user that a token's subject is, by id or username; empty if none."""
-        table = self._store.target(_USERS).table
-        found = self._store.select(_USERS, tenant, ["id"]).where(
-            sa.or_(table.c.id == subject, table.c.username == subject)
-        )
-        # An id is nobody else's name: it counts before a username that looks like it.
-        found = found.order_by((table.c.id == subject).desc()).limit(1)
-        rows = await self._store.fetch(found, connection)
-        return f"tenants/{tenant}/{_USERS}/{rows[0][0]}" if rows else ""
+        """Give the name of the user that a token's subject is; empty if there is none."""
+        found = await self.users.of_subject(connection, tenant, subject)
+        return str(found.name) if found is not None else ""
 
 
 def required_tenant(name: str) -> str:

@@ -161,6 +161,18 @@ class WorkflowInactive(Refusal):
         super().__init__(f"{name} is not active", metadata={"resource": name})
 
 
+class MandateEnded(Refusal):
+    """A workflow whose activator may no longer do what it does."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_MANDATE_ENDED)
+
+    def __init__(self, user: str, problem: str) -> None:
+        super().__init__(
+            f"{user}, who activated the workflow, {problem}: activate it anew",
+            metadata={"resource": user, "problem": problem},
+        )
+
+
 class ExecutionState(Refusal):
     """A run of which something is asked that it is not ready for."""
 

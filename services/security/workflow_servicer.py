@@ -22,6 +22,7 @@ from secmesh.security.v1.workflow_service_pb2_grpc import WorkflowServiceService
 from services.security.editing import RecordEditor, required_tenant
 from services.security.errors import ApproverRefused, ExecutionState
 from services.security.findings.due import set_moment
+from services.security.users import is_active
 from services.security.workflows.activation import MAX_STEPS, check
 from services.security.workflows.closing import Ending, close_run, tell_others
 from services.security.workflows.engine import Workflows
@@ -31,6 +32,7 @@ from services.security.workflows.plan import Plan, stored_plan
 from services.security.workflows.run_store import EXECUTIONS, PLANS, run_of
 from services.security.workflows.schedule import Schedule
 from services.security.workflows.starting import Start
+from services.security.writers import current_writer
 
 STEPS = "workflow_steps"
 _ENDED = "it has ended"
@@ -55,7 +57,7 @@ class WorkflowServicer(WorkflowServiceServicer):
     async def ActivateWorkflow(
         self, request: pb.ActivateWorkflowRequest, _context: object
     ) -> Record:
-        """Give the active workflow; WorkflowInvalid."""
+        """Give the active workflow; WorkflowInvalid, PermissionMissing for what it watches."""
         revision = str(await self._feed.present(required_tenant(request.name)))
         async with self._store.transaction() as connection:
             record = await self._editor.find(connection, request.name, request.etag)
@@ -63,12 +65,15 @@ class WorkflowServicer(WorkflowServiceServicer):
             for name, step in await self._steps(connection, request.name):
                 content.steps.add(name=name, step=step)
             check(request.name, Plan.of(content), self._kinds)
+            self._require_sight(record.workflow)
             record.workflow.status = DefinitionStatus.DEFINITION_STATUS_ACTIVE
             if request.validate_only:
                 shown: Record = record
                 return shown
             await self._retire(connection, request.name)
-            await self._runs.add_plan(connection, self._plan(request.name, content, revision))
+            plan = self._plan(request.name, content, revision)
+            await self._set_activator(connection, plan)
+            await self._runs.add_plan(connection, plan)
             written: Record = await self._editor.replace(connection, record)
             return written
 
@@ -148,7 +153,8 @@ class WorkflowServicer(WorkflowServiceServicer):
                 state = WorkflowStepRun.State.Name(step.state) if step is not None else ""
                 raise ExecutionState(request.name, state, f"{request.path} asks nobody now")
             tenant, subject = required_tenant(request.name), current_call().caller.subject
-            user = await self._editor.user_of(connection, tenant, subject)
+            found = await self._editor.users.of_subject(connection, tenant, subject)
+            user = found.name if found is not None and is_active(found) else ""
             if not user or user not in asked:
                 raise ApproverRefused(request.path, "is none of those who are asked")
             if any(each.user == user for each in step.decisions):
@@ -172,6 +178,19 @@ class WorkflowServicer(WorkflowServiceServicer):
             await self._store.get(EXECUTIONS, request.parent, columns=["etag"])
         items: Any = page.items
         return pb.ListStepRunsResponse(step_runs=items, next_page_token=page.next_page_token)
+
+    def _require_sight(self, workflow: Any) -> None:
+        """Refuse to watch what the caller may not list; PermissionMissing."""
+        if workflow.trigger_type == WorkflowTrigger.WORKFLOW_TRIGGER_EVENT:
+            kind = self._kinds[workflow.trigger_config.collection]
+            current_writer().require(kind.permission("list"))
+
+    async def _set_activator(self, connection: AsyncConnection, plan: WorkflowPlan) -> None:
+        """Tell whose mandate a plan has, if the caller is a user."""
+        tenant = required_tenant(plan.name)
+        user = await self._editor.users.of_subject(connection, tenant, plan.activated_by)
+        if user is not None:
+            plan.activator, plan.activator_role = user.name, user.user.role
 
     async def _steps(self, connection: AsyncConnection, workflow: str) -> list[tuple[str, Any]]:
         columns = self._store.target(STEPS).table.c

@@ -23,7 +23,9 @@ from secmesh.security.v1.record_pb2 import Record
 from secmesh.security.v1.record_write_pb2 import CreateRecordRequest, UpdateRecordRequest
 from services.security.audit.chain_store import Chain
 from services.security.audit.entry import ENTRIES, POSITION
+from services.security.audit.guard import AuditGuard
 from services.security.audit.verification import Verdict, Verification
+from services.security.guards import Guards
 from tests.service.security_records import Tag, body_of
 from tests.service.security_world import CATALOGUE, KINDS
 
@@ -74,7 +76,7 @@ class Tenant:
 
     async def write(self, verb: str, request: Any) -> Any:
         """Write in a transaction of its own."""
-        writer = RecordWriter(self.store, CATALOGUE.record_kinds, now)
+        writer = RecordWriter(self.store, CATALOGUE.record_kinds, now, Guards([AuditGuard()]))
         with acting_for(self.name):
             async with self.store.transaction() as connection:
                 return await getattr(writer, verb)(connection, request)

@@ -17,7 +17,6 @@ from secmesh.inventory.v1 import compliance_service_pb2_grpc as stubs
 from secmesh.records.v1.record_requests_pb2 import ListRecordsRequest
 from secmesh.records.v1.write_requests_pb2 import DeleteRecordRequest
 from secmesh.security.v1.finding_service_pb2_grpc import FindingServiceStub
-from secmesh_client import connect
 from services.inventory.compliance_servicer import ComplianceServicer
 from services.inventory.filing.security import Security
 from tests.service.compliance_world import (
@@ -112,9 +111,7 @@ class World:
     @property
     def life(self) -> Any:
         """The FindingService, called by an admin."""
-        channel = connect(self.records.address, token=self.server.token())
-        self.records.channels.append(channel)
-        return FindingServiceStub(channel)
+        return self.records.stub_of("acme", FindingServiceStub, "admin")
 
     def forget(self) -> None:
         """Delete all that was filed."""

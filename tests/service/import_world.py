@@ -2,24 +2,21 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from google.api.httpbody_pb2 import HttpBody
 
-from mesh.identity.keys import sign_token
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest, ListRecordsRequest
 from secmesh.security.v1 import (
     finding_service_pb2,
     finding_service_pb2_grpc,
     import_service_pb2_grpc,
-    record_service_pb2_grpc,
 )
 from secmesh.security.v1.import_service_pb2 import ImportReportRequest, ImportReportResponse
-from secmesh_client import connect
 from tests.databases import security_database
-from tests.service.security_world import LIFETIME, World, served
+from tests.service.security_world import World, served
 from tests.unit.test_importing_sarif import report, result
 
 IMPORTED = ImportReportResponse.OUTCOME_IMPORTED
@@ -32,27 +29,14 @@ class Imports:
     """Reports sent by ann, an operator, and what became of them as an admin reads it."""
 
     world: World
-    _channels: dict[str, Any] = field(default_factory=dict)
 
-    def channel(self, tenant: str = "acme", **claims: Any) -> Any:
-        key = f"{tenant} {claims}"
-        if key not in self._channels:
-            token = sign_token(
-                self.world.keys, subject="ann", tenant=tenant, **claims, lifetime=LIFETIME
-            )
-            self._channels[key] = connect(self.world.address, token=token)
-            self.world.channels.append(self._channels[key])
-        return self._channels[key]
-
-    def stub(self, tenant: str = "acme", **claims: Any) -> Any:
-        channel = self.channel(tenant, **(claims or {"roles": ["operator"]}))
-        return import_service_pb2_grpc.ImportServiceStub(channel)
+    def stub(self, tenant: str = "acme", role: str = "operator") -> Any:
+        return self.world.stub_of(tenant, import_service_pb2_grpc.ImportServiceStub, role)
 
     @property
     def findings(self) -> Any:
         """The FindingService."""
-        channel = self.channel(roles=["admin"])
-        return finding_service_pb2_grpc.FindingServiceStub(channel)
+        return self.world.stub_of("acme", finding_service_pb2_grpc.FindingServiceStub, "admin")
 
     def send(
         self, content: object, project: str, *, tenant: str = "acme", **said: Any
@@ -105,8 +89,7 @@ class Imports:
 
     def record_stub(self, tenant: str = "acme") -> Any:
         """The RecordService, called by an admin."""
-        channel = self.channel(tenant, roles=["admin"])
-        return record_service_pb2_grpc.RecordServiceStub(channel)
+        return self.world.records_of(tenant)
 
 
 @pytest.fixture(scope="session")

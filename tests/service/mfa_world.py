@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -11,16 +11,14 @@ import pytest
 
 from mesh.contract.names import tenant_of
 from mesh.embedded.postgres import Access
-from mesh.identity.keys import sign_token
 from mesh.records.moments import now
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest, ListRecordsRequest
 from secmesh.security.v1 import mfa_service_pb2 as pb
 from secmesh.security.v1.mfa_service_pb2_grpc import MfaServiceStub
 from secmesh.security.v1.record_write_pb2 import UpdateRecordRequest
-from secmesh_client import connect
 from services.security.mfa import totp
 from tests.databases import security_database
-from tests.service.security_world import KINDS, LIFETIME, World, served
+from tests.service.security_world import KINDS, World, served
 
 USERS = KINDS["users"]
 
@@ -66,27 +64,13 @@ class Factors:
     access: Access
     home: Path
     _number: int = 0
-    _stubs: dict[str, Any] = field(default_factory=dict)
 
     @property
     def stub(self) -> Any:
         return self.stub_of("acme", "admin")
 
-    def stub_of(self, tenant: str, *roles: str, permissions: tuple[str, ...] = ()) -> Any:
-        key = f"{tenant} {roles} {permissions}"
-        if key not in self._stubs:
-            token = sign_token(
-                self.world.keys,
-                subject="ann",
-                tenant=tenant,
-                roles=roles,
-                permissions=permissions,
-                lifetime=LIFETIME,
-            )
-            channel = connect(self.world.address, token=token)
-            self.world.channels.append(channel)
-            self._stubs[key] = MfaServiceStub(channel)
-        return self._stubs[key]
+    def stub_of(self, tenant: str, *roles: str, **claims: Any) -> Any:
+        return self.world.stub_of(tenant, MfaServiceStub, *roles, **claims)
 
     def user(self) -> str:
         """Create a user without a password, and give the name."""

@@ -5,12 +5,10 @@ from typing import Any
 from google.protobuf.json_format import ParseDict
 
 from mesh.identifiers import new_uuid
-from mesh.identity.keys import sign_token
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest
 from secmesh.security.v1.record_write_pb2 import BatchWriteRecordsRequest, CreateRecordRequest
-from secmesh_client import connect
 from tests.service.security_records import Tag, body_of
-from tests.service.security_world import KINDS, LIFETIME, World
+from tests.service.security_world import KINDS, World
 
 
 class Plants:
@@ -19,7 +17,7 @@ class Plants:
     def __init__(self, world: World, tenant: str) -> None:
         self.world = world
         self.parent = f"tenants/{tenant}"
-        self.records = world.stub_of(tenant)
+        self.records = world.records_of(tenant)
         """The RecordService, called by an admin of the tenant."""
         self._waiting: list[CreateRecordRequest] = []
 
@@ -51,14 +49,9 @@ class Plants:
         """Give a record as it is now."""
         return self.records.GetRecord(GetRecordRequest(name=name))
 
-    def stub_of(self, service: Any, tenant: str, *roles: str) -> Any:
+    def stub_of(self, service: Any, tenant: str, *roles: str, **claims: Any) -> Any:
         """Give a service, called by somebody with these roles."""
-        token = sign_token(
-            self.world.keys, subject="ann", tenant=tenant, roles=roles, lifetime=LIFETIME
-        )
-        channel = connect(self.world.address, token=token)
-        self.world.channels.append(channel)
-        return service(channel)
+        return self.world.stub_of(tenant, service, *roles, **claims)
 
     def plant(self, collection: str, **values: Any) -> str:
         """Plant one record."""

@@ -7,23 +7,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 
 from mesh.contract.catalogue import Kind, field_option, load_catalogue
 from mesh.embedded.postgres import Access
 from mesh.identifiers import new_uuid
-from mesh.identity.keys import create_signing_key, sign_token
+from mesh.identity.keys import create_signing_key
 from mesh.sealing.keyring import create_keys
 from secmesh.security.v1 import record_service_pb2_grpc
 from secmesh.security.v1.record_pb2 import Record
 from secmesh.security.v1.record_write_pb2 import BatchWriteRecordsRequest, CreateRecordRequest
-from secmesh_client import CallRefused, connect
+from secmesh_client import CallRefused
+from tests.service.callers import Callers
 from tests.service.security_records import Tag, body_of, wanted_references
 
 PACKAGE = "secmesh.security.v1"
@@ -31,8 +30,6 @@ CATALOGUE = load_catalogue(PACKAGE)
 KINDS = CATALOGUE.record_kinds
 TENANT = "tenants/acme"
 _TRIES = 50
-LIFETIME = timedelta(hours=2)
-"""Of tokens: a served database is shared by all tests of a process."""
 
 
 @dataclass
@@ -44,30 +41,32 @@ class World:
     access: Access
     pid: int = 0
     """Of the serving process."""
-    channels: list[grpc.Channel] = field(default_factory=list)
     _shared: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def stub(self) -> Any:
         """The RecordService, called by an admin of acme."""
-        return self.stub_of("acme")
+        return self.records_of("acme")
 
     @cached_property
     def strange(self) -> Any:
         """The RecordService, called by an admin of another tenant."""
-        return self.stub_of("beta")
+        return self.records_of("beta")
 
-    def stub_of(self, tenant: str) -> Any:
-        token = sign_token(
-            self.keys, subject="ann", tenant=tenant, roles=["admin"], lifetime=LIFETIME
-        )
-        channel = connect(self.address, token=token)
-        self.channels.append(channel)
-        return record_service_pb2_grpc.RecordServiceStub(channel)
+    @cached_property
+    def callers(self) -> Callers:
+        return Callers(self.address, self.keys)
+
+    def stub_of(self, tenant: str, service: Any, *roles: str, **claims: Any) -> Any:
+        """Give a service, called by somebody with these roles; see ``Callers.stub_of``."""
+        return self.callers.stub_of(tenant, service, *roles, **claims)
+
+    def records_of(self, tenant: str) -> Any:
+        """Give the RecordService, called by an admin of a tenant."""
+        return self.stub_of(tenant, record_service_pb2_grpc.RecordServiceStub, "admin")
 
     def close(self) -> None:
-        for channel in self.channels:
-            channel.close()
+        self.callers.close()
 
     def plan(self, kind: Kind, tag: str, *, whole: bool = True) -> list[CreateRecordRequest]:
         """Give what creates a record and, before it, all that it refers to; itself comes last."""

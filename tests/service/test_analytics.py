@@ -7,20 +7,20 @@ from typing import Any
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from mesh.identity.keys import sign_token
+from mesh.identifiers import new_uuid
 from mesh.records.moments import now
 from mesh.sql.store import Store
 from secmesh.security.v1 import analytics_service_pb2 as pb
 from secmesh.security.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
-from secmesh.security.v1.record_write_pb2 import UpdateRecordRequest
+from secmesh.security.v1.record_service_pb2_grpc import RecordServiceStub
+from secmesh.security.v1.record_write_pb2 import CreateRecordRequest, UpdateRecordRequest
 from secmesh.security.v1.vocabulary_pb2 import SourceModule, TrendPeriod
-from secmesh_client import connect
 from services.security.analytics.dashboards import Dashboards
 from services.security.analytics.metric_schedule import LABEL, MetricSchedule
 from services.security.analytics.metrics import Metrics
 from services.security.analytics.widgets import Widgets
 from tests.service.analytics_site import OPEN, TENANT, Site, only
-from tests.service.security_world import CATALOGUE, LIFETIME, World, refused
+from tests.service.security_world import CATALOGUE, World, refused
 
 
 def points(widget: pb.WidgetSeries) -> list[tuple[Any, ...]]:
@@ -167,20 +167,13 @@ def test_nothing_is_told_of_what_the_caller_may_not_list(site: Site) -> None:
     project = site.issues("LOW")
     base = {"record_type": "project_issues", "filter": only(project)}
     name = site.dashboard(base, {"record_type": "teams"})
-    token = sign_token(
-        site.world.keys,
+    bob = site.stub_of(
+        AnalyticsServiceStub,
+        TENANT,
+        permissions=("security.analytics_dashboards.get", "security.project_issues.list"),
         subject="bob",
-        tenant=TENANT,
-        permissions=["security.analytics_dashboards.get", "security.project_issues.list"],
-        lifetime=LIFETIME,
     )
-    channel = connect(site.world.address, token=token)
-    site.world.channels.append(channel)
-    allowed, denied = (
-        AnalyticsServiceStub(channel)
-        .EvaluateDashboard(pb.EvaluateDashboardRequest(name=name))
-        .widgets
-    )
+    allowed, denied = bob.EvaluateDashboard(pb.EvaluateDashboardRequest(name=name)).widgets
     assert points(allowed) == [(1, 1)]
     assert problem(denied) == "PERMISSION_MISSING"
     assert "security.teams.list" in denied.error.message
@@ -265,3 +258,38 @@ def test_another_tenant_learns_nothing(
     assert strange.message.replace(name, "") == missing.message.replace(absent, "")
     nobody = refused(getattr(site.stub_of(AnalyticsServiceStub, TENANT), method), request_of(name))
     assert nobody.reason == "PERMISSION_MISSING"
+
+
+def test_who_may_not_list_records_lets_nobody_measure_them(site: Site) -> None:
+    """A dashboard that is measured by the service is no way to figures of others."""
+    blind = site.stub_of(
+        RecordServiceStub,
+        TENANT,
+        permissions=(
+            "security.analytics_dashboards.update",
+            "security.analytics_dashboards.create",
+        ),
+        subject="bob",
+    )
+
+    def write(record: Any, *paths: str) -> Any:
+        record.etag = ""
+        request = UpdateRecordRequest(record=record)
+        request.update_mask.paths.extend(paths)
+        return request
+
+    record = site.read(site.dashboard({"record_type": "teams"}))
+    record.labels[LABEL] = "day"
+    error = refused(blind.UpdateRecord, write(record, "labels"))
+    assert error.metadata["permission"] == "security.teams.list"
+    fresh = CreateRecordRequest(parent=site.parent + "/analytics_dashboards", record=record)
+    fresh.record.analytics_dashboard.slug = f"d-{new_uuid()}"
+    assert refused(blind.CreateRecord, fresh).reason == "PERMISSION_MISSING"
+    site.records.UpdateRecord(write(record, "labels"))
+    record.analytics_dashboard.name = "Another name"
+    blind.UpdateRecord(write(record, "analytics_dashboard.name"))
+    record.analytics_dashboard.widgets[0].filter = "name == 'x'"
+    error = refused(blind.UpdateRecord, write(record, "analytics_dashboard.widgets"))
+    assert error.metadata["permission"] == "security.teams.list"
+    record.labels[LABEL] = "century"
+    blind.UpdateRecord(write(record, "labels", "analytics_dashboard.widgets"))

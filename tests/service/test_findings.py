@@ -12,7 +12,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.embedded.postgres import Access
 from mesh.identifiers import new_uuid
-from mesh.identity.keys import sign_token
 from mesh.records.moments import now
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
@@ -25,12 +24,12 @@ from secmesh.security.v1.finding_service_pb2_grpc import FindingServiceStub
 from secmesh.security.v1.record_ingest_pb2 import IngestRecordsRequest
 from secmesh.security.v1.record_write_pb2 import BatchWriteRecordsRequest, UpdateRecordRequest
 from secmesh.security.v1.vocabulary_pb2 import FindingStatus, Severity
-from secmesh_client import CallRefused, connect
+from secmesh_client import CallRefused
 from services.security.findings.acceptances import Acceptances
 from services.security.findings.life import FindingLife
 from services.security.findings.machine import finding_machines
 from tests.databases import security_database
-from tests.service.security_world import CATALOGUE, KINDS, LIFETIME, World, copy_of, refused, served
+from tests.service.security_world import CATALOGUE, KINDS, World, copy_of, refused, served
 
 ISSUES = KINDS["project_issues"]
 MACHINES = finding_machines(CATALOGUE)
@@ -54,21 +53,8 @@ class Life:
     def stub(self) -> Any:
         return self.stub_of("acme", "admin")
 
-    def stub_of(self, tenant: str, *roles: str, permissions: tuple[str, ...] = ()) -> Any:
-        key = f"{tenant} {roles} {permissions}"
-        if key not in self._stubs:
-            token = sign_token(
-                self.world.keys,
-                subject="ann",
-                tenant=tenant,
-                roles=roles,
-                permissions=permissions,
-                lifetime=LIFETIME,
-            )
-            channel = connect(self.world.address, token=token)
-            self.world.channels.append(channel)
-            self._stubs[key] = FindingServiceStub(channel)
-        return self._stubs[key]
+    def stub_of(self, tenant: str, *roles: str, **claims: Any) -> Any:
+        return self.world.stub_of(tenant, FindingServiceStub, *roles, **claims)
 
     def issue(self, status: str = OPEN, **values: Any) -> Any:
         """Create an issue of a project with this status."""
@@ -360,3 +346,30 @@ def test_an_acceptance_has_a_reason_and_an_end_to_come(life: Life) -> None:
         error = refused(life.stub.AcceptFinding, request)
         assert (error.reason, expected in error.message) == ("FIELD_INVALID", True)
     assert life.history(record) == []
+
+
+def test_a_finding_that_cannot_be_reopened_keeps_no_other_from_it(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issues = [life.issue() for _ in range(3)]
+    for each in issues:
+        life.stub.AcceptFinding(
+            pb.AcceptFindingRequest(name=each.name, justification="x", expire_time=in_days(1))
+        )
+    bad, move = issues[1].name, FindingLife.move
+
+    async def spoiled(self: FindingLife, connection: Any, name: str, *rest: Any) -> Any:
+        if name == bad:
+            raise RuntimeError("a record that nothing can be done with")
+        return await move(self, connection, name, *rest)
+
+    def status(record: Any) -> str:
+        found = life.world.stub.GetRecord(GetRecordRequest(name=record.name))
+        return FindingStatus.Name(found.project_issue.status)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FindingLife, "move", spoiled)
+        asyncio.run(look(life.access, 2))
+    assert [status(each) for each in issues] == [REOPENED, ACCEPTED, REOPENED]
+    asyncio.run(look(life.access, 2))
+    assert status(issues[1]) == REOPENED

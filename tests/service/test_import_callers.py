@@ -17,8 +17,9 @@ from secmesh.security.v1 import (
 )
 from secmesh.security.v1.import_service_pb2 import ImportReportRequest, ImportReportResponse
 from secmesh_client import CallRefused
+from tests.service.callers import LIFETIME
 from tests.service.import_world import IMPORTED, UNCHANGED, Imports, counts, issue, sarif
-from tests.service.security_world import LIFETIME, TENANT
+from tests.service.security_world import TENANT
 from tests.unit.test_importing_formats import ALERT, zap
 
 
@@ -97,7 +98,7 @@ def test_what_cannot_be_imported_is_refused(
 def test_importing_is_a_permission_of_its_own(imports: Imports) -> None:
     request = ImportReportRequest(parent=TENANT, project="p", file=HttpBody(data=b"{}"))
     with pytest.raises(CallRefused) as refused:
-        imports.stub(roles=["viewer"]).ImportReport(iter([request]))
+        imports.stub(role="viewer").ImportReport(iter([request]))
     assert refused.value.code == grpc.StatusCode.PERMISSION_DENIED
     with pytest.raises(CallRefused) as foreign:
         imports.stub("beta").ImportReport(iter([request]))

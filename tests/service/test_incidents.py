@@ -10,7 +10,6 @@ import pytest
 
 from mesh.embedded.postgres import Access
 from mesh.identifiers import new_uuid
-from mesh.identity.keys import sign_token
 from mesh.records.moments import now
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
@@ -21,14 +20,13 @@ from secmesh.security.v1.incident_pb2 import IncidentResolution, IncidentStatus
 from secmesh.security.v1.incident_service_pb2_grpc import IncidentServiceStub
 from secmesh.security.v1.record_write_pb2 import CreateRecordRequest, UpdateRecordRequest
 from secmesh.security.v1.vocabulary_pb2 import Severity
-from secmesh_client import CallRefused, connect
+from secmesh_client import CallRefused
 from services.security.editing import RecordEditor
 from services.security.incidents.life import IncidentLife
 from services.security.incidents.overdue_store import LIMITS, OverdueIncidents
 from tests.databases import security_database
 from tests.service.security_world import (
     CATALOGUE,
-    LIFETIME,
     TENANT,
     World,
     copy_of,
@@ -59,13 +57,8 @@ class Desk:
     def stub(self) -> Any:
         return self.stub_of("acme", "admin")
 
-    def stub_of(self, tenant: str, *roles: str, subject: str = "ann") -> Any:
-        token = sign_token(
-            self.world.keys, subject=subject, tenant=tenant, roles=roles, lifetime=LIFETIME
-        )
-        channel = connect(self.world.address, token=token)
-        self.world.channels.append(channel)
-        return IncidentServiceStub(channel)
+    def stub_of(self, tenant: str, *roles: str, **claims: Any) -> Any:
+        return self.world.stub_of(tenant, IncidentServiceStub, *roles, **claims)
 
     def incident(self, priority: str = "P3", **values: Any) -> Any:
         """Create an incident that was noticed now."""
@@ -127,8 +120,8 @@ class Desk:
             await owner.dispose()
 
 
-def create(world: World, collection: str, kind: str, **values: Any) -> str:
-    request = CreateRecordRequest(parent=f"{TENANT}/{collection}")
+def create(world: World, collection: str, kind: str, record_id: str = "", **values: Any) -> str:
+    request = CreateRecordRequest(parent=f"{TENANT}/{collection}", record_id=record_id)
     body = getattr(request.record, kind)
     for name, value in values.items():
         setattr(body, name, value)
@@ -146,6 +139,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
                 world,
                 "users",
                 "user",
+                record_id=each,
                 username=each,
                 email=f"{each}@acme.example",
                 role=3,
@@ -341,3 +335,22 @@ def test_a_step_after_its_time_is_told_as_late(desk: Desk) -> None:
     desk.world.stub.UpdateRecord(UpdateRecordRequest(record=change))
     desk.change(record, IN_PROGRESS)
     assert desk.steps(record)[-1].sla_breached
+
+
+def test_an_incident_that_cannot_be_escalated_keeps_no_other_from_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, bad, last = (desk.incident() for _ in range(3))
+    raised = IncidentLife.raised
+
+    async def spoiled(life: IncidentLife, connection: Any, record: Any) -> bool:
+        if record.name == bad.name:
+            raise RuntimeError("a record that nothing can be done with")
+        return await raised(life, connection, record)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(IncidentLife, "raised", spoiled)
+        desk.look(31)
+    assert [len(desk.steps(each)) for each in (first, bad, last)] == [2, 0, 2]
+    desk.look(31)
+    assert len(desk.steps(bad)) == 2, "it is tried again"

@@ -11,7 +11,6 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.identifiers import new_uuid
-from mesh.identity.keys import sign_token
 from mesh.records.moments import now
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest, ListRecordsRequest
 from secmesh.security.v1 import phishing_campaign_pb2 as campaign
@@ -24,9 +23,9 @@ from secmesh.security.v1.user_pb2 import (
     USER_STATUS_ACTIVE,
     USER_STATUS_DEACTIVATED,
 )
-from secmesh_client import CallRefused, connect
+from secmesh_client import CallRefused
 from tests.service.mfa_world import Factors
-from tests.service.security_world import KINDS, LIFETIME, World, copy_of, refused
+from tests.service.security_world import KINDS, World, copy_of, refused
 
 STATUS = campaign.PhishCampaignStatus
 RUNS, SENT_ALL = STATUS.PHISH_CAMPAIGN_STATUS_IN_PROGRESS, STATUS.PHISH_CAMPAIGN_STATUS_EMAILS_SENT
@@ -45,12 +44,7 @@ class Phishing:
     number: int = 0
 
     def stub_of(self, tenant: str, role: str) -> Any:
-        token = sign_token(
-            self.world.keys, subject="ann", tenant=tenant, roles=[role], lifetime=LIFETIME
-        )
-        channel = connect(self.world.address, token=token)
-        self.world.channels.append(channel)
-        return PhishingServiceStub(channel)
+        return self.world.stub_of(tenant, PhishingServiceStub, role)
 
     def make(self, collection: str, **values: Any) -> Any:
         """Create a record with what it must have, and these values."""

@@ -16,17 +16,15 @@ from google.protobuf.message import Message
 
 from mesh.embedded.postgres import programs
 from mesh.identifiers import new_uuid
-from mesh.identity.keys import sign_token
 from secmesh.records.v1.record_requests_pb2 import ListRecordsRequest
 from secmesh.records.v1.watch_pb2 import WatchRecordsRequest
 from secmesh.security.v1 import mfa_service_pb2 as mfa
 from secmesh.security.v1 import phishing_campaign_pb2 as campaign
 from secmesh.security.v1 import phishing_service_pb2 as pb
 from secmesh.security.v1.phishing_service_pb2_grpc import PhishingServiceStub
-from secmesh_client import connect
 from tests.databases import server
 from tests.service.mfa_world import Factors
-from tests.service.security_world import KINDS, LIFETIME, refused
+from tests.service.security_world import KINDS, refused
 
 COLLECTIONS = (
     *("users", "mfa_devices", "mfa_backup_codes", "iam_audit_logs"),
@@ -70,12 +68,7 @@ def second_factors(factors: Factors, told: list[Any]) -> Iterator[str]:
 
 def phishing(factors: Factors, told: list[Any]) -> Iterator[str]:
     """Run a campaign with somebody who types a password; give what must be nowhere."""
-    token = sign_token(
-        factors.world.keys, subject="ann", tenant="acme", roles=["admin"], lifetime=LIFETIME
-    )
-    channel = connect(factors.world.address, token=token)
-    factors.world.channels.append(channel)
-    stub: Any = PhishingServiceStub(channel)
+    stub = factors.world.stub_of("acme", PhishingServiceStub, "admin")
     *parents, request = factors.world.plan(KINDS["phishing_campaigns"], "planted", whole=False)
     body = request.record.phishing_campaign
     body.status = campaign.PHISH_CAMPAIGN_STATUS_CREATED

@@ -22,7 +22,7 @@ class Desk(Shop):
     """A served database with playbooks."""
 
     def incidents(self, role: str = "admin", tenant: str = "acme") -> Any:
-        return self._stub(IncidentServiceStub, tenant, "ann", (role,))
+        return self.stub_of(tenant, IncidentServiceStub, role)
 
     def book(self, *steps: dict[str, Any], **values: Any) -> str:
         """Write a playbook; its steps have ids and types as words."""

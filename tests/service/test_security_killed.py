@@ -23,8 +23,9 @@ from secmesh.security.v1.record_pb2 import Record
 from secmesh.security.v1.record_service_pb2_grpc import RecordServiceStub
 from secmesh_client import aio
 from tests.service.audit_world import tenant_of
+from tests.service.callers import LIFETIME
 from tests.service.security_records import Tag, body_of
-from tests.service.security_world import KINDS, LIFETIME
+from tests.service.security_world import KINDS
 
 KIND = KINDS["users"]
 PARENT = f"tenants/acme/{KIND.collection}"

@@ -24,12 +24,12 @@ from secmesh.security.v1 import finding_service_pb2, team_pb2
 from secmesh.security.v1.finding_service_pb2_grpc import FindingServiceStub
 from secmesh.security.v1.record_pb2 import Record
 from secmesh.security.v1.record_write_pb2 import BatchWriteRecordsRequest, CreateRecordRequest
-from secmesh_client import connect
 from services.inventory.__main__ import build_server
 from services.inventory.settings import InventorySettings
 from tests.databases import security_database
+from tests.service.callers import LIFETIME
 from tests.service.security_records import Tag, body_of, filled, wanted_references
-from tests.service.security_world import CATALOGUE, KINDS, LIFETIME, World, served
+from tests.service.security_world import CATALOGUE, KINDS, World, served
 from tests.service.tenant_swap import (
     MARK,
     OTHER,
@@ -94,7 +94,7 @@ def plant_security(world: World) -> Planted:
                 parent, _, identity = record.name.rpartition("/")
                 create = CreateRecordRequest(parent=parent, record_id=identity, record=record)
                 request.writes.add(create=create)
-            world.stub_of(tenant).BatchWriteRecords(request)
+            world.records_of(tenant).BatchWriteRecords(request)
         if not number:
             names = {name: f"tenants/{OTHER}/{name}/{ids[name]}" for name in ids}
     tokens, etags = {}, {}
@@ -110,14 +110,7 @@ def plant_security(world: World) -> Planted:
     finding = finding_service_pb2.AssignFindingRequest(
         name=names["project_issues"], assignee=names["users"], justification=MARK
     )
-    channel = connect(
-        world.address,
-        token=sign_token(
-            world.keys, subject="ann", tenant=OTHER, roles=["admin"], lifetime=LIFETIME
-        ),
-    )
-    world.channels.append(channel)
-    FindingServiceStub(channel).AssignFinding(finding)
+    world.stub_of(OTHER, FindingServiceStub, "admin").AssignFinding(finding)
     return Planted(names, tokens, etags, UNIQUE)
 
 

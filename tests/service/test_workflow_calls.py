@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 
 from mesh.identifiers import new_uuid
-from mesh.identity.keys import sign_token
 from secmesh.security.v1 import workflow_service_pb2 as pb
 from secmesh.security.v1.record_write_pb2 import UpdateRecordRequest
 from secmesh.security.v1.workflow_service_pb2_grpc import WorkflowServiceStub
-from secmesh_client import connect
 from services.security.workflows.json_values import from_struct
 from tests.databases import security_database
 from tests.service.security_world import copy_of, refused
@@ -183,14 +181,10 @@ def test_credentials_stay_with_the_host_that_they_were_given_for(world: Shop, ot
 
 def test_credentials_are_used_for_those_who_may(world: Shop, other: Other) -> None:
     name = world.workflow(call(world, other, "GET", "/unused"))
-    token = sign_token(
-        world.home / "keys",
-        subject="ann",
-        tenant="acme",
-        permissions=["security.workflows.*", "security.external_integrations.get"],
+    permissions = ("security.workflows.*", "security.external_integrations.get")
+    world.stub_of("acme", WorkflowServiceStub, permissions=permissions).ActivateWorkflow(
+        pb.ActivateWorkflowRequest(name=name)
     )
-    with connect(world.processes[-1].address, token=token) as channel:
-        WorkflowServiceStub(channel).ActivateWorkflow(pb.ActivateWorkflowRequest(name=name))
     assert "security.external_integrations.call" in world.ended(world.run(name)).error_message
     assert other.at("/unused") == []
 

@@ -1,32 +1,20 @@
 """What starts workflows by itself, and what becomes of runs when their process dies."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from functools import cache
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from mesh.identifiers import new_uuid
-from mesh.records.moments import now
-from mesh.sql.engine import open_engine
-from mesh.sql.store import Store
-from mesh.sql.tables import Tables
 from secmesh.records.v1.write_requests_pb2 import DeleteRecordRequest
 from secmesh.security.v1 import workflow_service_pb2 as pb
 from secmesh.security.v1.record_write_pb2 import UpdateRecordRequest
 from secmesh.security.v1.vocabulary_operation_pb2 import DefinitionStatus
-from services.security.editing import RecordEditor
-from services.security.findings.life import FindingLife
-from services.security.guards import Guards
-from services.security.incidents.life import IncidentLife
-from services.security.workflows.engine import Workflows
 from tests.databases import security_database
-from tests.service.security_world import CATALOGUE, copy_of
+from tests.service.security_world import copy_of
+from tests.service.workflow_parts import HOUR, at_once
 from tests.service.workflow_world import Shop, noting, shop, until
 
-HOUR = 3_600_000_000
 pytestmark = pytest.mark.timeout(180)
 """Processes are started anew in the middle."""
 
@@ -38,39 +26,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         shop(Shop(access, tmp_path_factory.mktemp("home"))) as made,
     ):
         yield made
-
-
-@cache
-def tables() -> Tables:
-    return Tables(CATALOGUE, isolated=True)
-
-
-@asynccontextmanager
-async def engine(world: Shop, later: int = 0) -> AsyncIterator[Workflows]:
-    """Open the parts of one more process, whose clock is so many microseconds ahead."""
-    owner, application = open_engine(world.access.owner), open_engine(world.access.application)
-    store = Store(application, tables(), page_key=b"k" * 32, owner=owner)
-    editor = RecordEditor(store, CATALOGUE, lambda: now() + later)
-    lives = FindingLife(store, CATALOGUE), IncidentLife(store, editor)
-    try:
-        yield Workflows(store, CATALOGUE, Guards([]), lives, editor)
-    finally:
-        await application.dispose()
-        await owner.dispose()
-
-
-def at_once(world: Shop, later: int, times: int = 2) -> int:
-    """Look at triggers in so many processes at once, and give how many runs they started."""
-
-    async def look(each: Callable[[], Awaitable[int]]) -> int:
-        return await each()
-
-    async def all_of_them() -> int:
-        async with engine(world, later) as first, engine(world, later) as second:
-            looks = [first.triggers.look, second.triggers.look][:times]
-            return sum(await asyncio.gather(*(look(each) for each in looks)))
-
-    return asyncio.run(all_of_them())
 
 
 def incident(world: Shop, title: str, severity: str = "SEVERITY_HIGH") -> str:

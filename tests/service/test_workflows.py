@@ -23,21 +23,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         shop(Shop(access, tmp_path_factory.mktemp("home"))) as made,
     ):
         for each in ("ann", "bob"):
-            made.create(
-                "users",
-                "user",
-                username=each,
-                email=f"{each}@acme.example",
-                role="USER_ROLE_ANALYST",
-                status="USER_STATUS_ACTIVE",
-                identity_provider="IDENTITY_PROVIDER_LOCAL",
-            )
+            made.user(each)
         yield made
-
-
-def user(world: Shop, name: str) -> str:
-    [found] = world.found("users", f'username == "{name}"')
-    return str(found.name)
 
 
 def titled(world: Shop, title: str) -> list[Any]:
@@ -97,7 +84,7 @@ def test_a_run_hands_results_from_step_to_step_and_gives_outputs(world: Shop) ->
     first = world.steps(execution)["first"]
     assert len(first.attempts) == 1
     assert first.attempts[0].HasField("end_time")
-    assert body.started_by_user_id == user(world, "ann")
+    assert body.started_by_user_id == f"{TENANT}/users/ann"
     assert body.duration_ms >= 0
     assert not body.current_step_id
     assert world.get(name).workflow.HasField("last_run_time")
@@ -235,7 +222,7 @@ def test_a_halted_run_goes_on_from_its_step_when_it_is_resumed(world: Shop) -> N
 
 
 def test_people_are_asked_and_their_answers_count_once(world: Shop) -> None:
-    people = [user(world, each) for each in ("ann", "bob")]
+    people = [f"{TENANT}/users/{each}" for each in ("ann", "bob")]
     ask = {"key": "ask", "approval": {"users": people, "needed": 2}}
     execution, rejected = world.run(world.active(ask)), world.run(world.active(ask))
 
@@ -270,7 +257,7 @@ def test_a_run_waits_as_long_as_it_is_told_and_no_longer_than_it_may(world: Shop
     run_late = world.run(world.active({"key": "p", "wait": {"seconds": 90}}, timeout_seconds=1))
     unasked = world.run(
         world.active(
-            {"key": "ask", "timeout_seconds": 1, "approval": {"users": [user(world, "ann")]}}
+            {"key": "ask", "timeout_seconds": 1, "approval": {"users": [f"{TENANT}/users/ann"]}}
         )
     )
     body = world.ended(waits)

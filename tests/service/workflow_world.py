@@ -16,7 +16,7 @@ from google.protobuf.json_format import ParseDict
 
 from mesh.embedded.postgres import Access
 from mesh.identifiers import new_uuid
-from mesh.identity.keys import create_signing_key, sign_token
+from mesh.identity.keys import create_signing_key
 from mesh.sealing.keyring import create_keys
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest, ListRecordsRequest
 from secmesh.security.v1 import workflow_service_pb2 as pb
@@ -25,8 +25,7 @@ from secmesh.security.v1.record_write_pb2 import CreateRecordRequest
 from secmesh.security.v1.vocabulary_operation_pb2 import ExecutionStatus
 from secmesh.security.v1.workflow_run_pb2 import WorkflowStepRun
 from secmesh.security.v1.workflow_service_pb2_grpc import WorkflowServiceStub
-from secmesh_client import connect
-from tests.service.security_world import LIFETIME
+from tests.service.callers import Callers
 
 TENANT = "tenants/acme"
 SECONDS = 20.0
@@ -71,8 +70,8 @@ class Shop:
     home: Path
     hosts: str = ""
     processes: list[Process] = field(default_factory=list)
-    _channels: list[Any] = field(default_factory=list)
-    _stubs: dict[str, Any] = field(default_factory=dict)
+    _callers: dict[str, Callers] = field(default_factory=dict)
+    """By the address that they call."""
 
     def begin(self) -> Process:
         """Start one more process, as operators do."""
@@ -100,38 +99,48 @@ class Shop:
         assert word == "LISTENING", (self.home / "log").read_text()
         process = Process(popen, json.loads(rest)["address"])
         self.processes.append(process)
-        self._stubs.clear()
         return process
 
     def close(self) -> None:
-        for channel in self._channels:
-            channel.close()
+        for callers in self._callers.values():
+            callers.close()
         for process in self.processes:
             process.stop()
 
-    def _stub(self, make: Any, tenant: str, subject: str, roles: tuple[str, ...]) -> Any:
-        key = f"{make.__name__} {tenant} {subject} {roles}"
-        if key not in self._stubs:
-            living = next(each for each in self.processes if each.popen.poll() is None)
-            token = sign_token(
-                self.home / "keys", subject=subject, tenant=tenant, roles=roles, lifetime=LIFETIME
-            )
-            channel = connect(living.address, token=token)
-            self._channels.append(channel)
-            self._stubs[key] = make(channel)
-        return self._stubs[key]
+    def stub_of(self, tenant: str, service: Any, *roles: str, **claims: Any) -> Any:
+        """Give a service of the first process that lives; see ``Callers.stub_of``."""
+        living = next(each for each in self.processes if each.popen.poll() is None).address
+        if living not in self._callers:
+            self._callers[living] = Callers(living, self.home / "keys")
+        return self._callers[living].stub_of(tenant, service, *roles, **claims)
 
     def stub(self, subject: str = "ann", tenant: str = "acme", role: str = "admin") -> Any:
-        return self._stub(WorkflowServiceStub, tenant, subject, (role,))
+        return self.stub_of(tenant, WorkflowServiceStub, role, subject=subject)
 
     @property
     def records(self) -> Any:
-        return self._stub(RecordServiceStub, "acme", "ann", ("admin",))
+        return self.stub_of("acme", RecordServiceStub, "admin")
 
-    def create(self, collection: str, body: str, **values: Any) -> str:
-        request = CreateRecordRequest(parent=f"{TENANT}/{collection}")
+    def create(self, collection: str, body: str, record_id: str = "", /, **values: Any) -> str:
+        request = CreateRecordRequest(parent=f"{TENANT}/{collection}", record_id=record_id)
         ParseDict(values, getattr(request.record, body))
         return str(self.records.CreateRecord(request).name)
+
+    def user(self, subject: str, **values: Any) -> str:
+        """Create the user whose tokens have this subject."""
+        return self.create(
+            "users",
+            "user",
+            subject,
+            **{
+                "username": subject,
+                "email": f"{subject}@acme.example",
+                "role": "USER_ROLE_ANALYST",
+                "status": "USER_STATUS_ACTIVE",
+                "identity_provider": "IDENTITY_PROVIDER_LOCAL",
+                **values,
+            },
+        )
 
     def get(self, name: str) -> Any:
         return self.records.GetRecord(GetRecordRequest(name=name))

@@ -255,6 +255,7 @@ def _disclosure(each: Wanted, field: FieldDescriptor) -> Iterator[str]:
 
 
 STRICTER = {
+    ("iam_audit_logs", "actor_name"),
     ("iam_audit_logs", "previous_hash"),
     ("users", "locked_until"),
     ("workflow_executions", "trigger_ref"),

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,8 +14,17 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from mesh.sql.backup.errors import BackupBroken, BackupProblem
+from mesh.sql.backup.leases import release_leases
 from mesh.sql.backup.progress import Phase, Progress
-from mesh.sql.change_table import CHANGES, FLOORS, SEQUENCE, TENANT, TRANSACTION
+from mesh.sql.change_table import (
+    CHANGES,
+    EPOCH,
+    EPOCH_BYTES,
+    FLOORS,
+    SEQUENCE,
+    TENANT,
+    TRANSACTION,
+)
 from mesh.sql.change_triggers import CHANNEL
 from mesh.sql.partitions import PARTITION, is_part_name
 from mesh.sql.settings import SILENT
@@ -101,6 +111,7 @@ class PostgresDump:
             self._copy(connection, file, progress)
             if self._count(connection) != rows:
                 raise BackupBroken("its rows are not those that were written")
+            release_leases(connection, self._tables.values())
             if CHANGES in self._tables:
                 # Those of the backup are numbered by the transactions of its own time and server.
                 forget_changes(connection, tenants | self._watched(connection))
@@ -246,16 +257,20 @@ def forget_changes(connection: psycopg.Connection, tenants: Iterable[str]) -> No
 
     What is restored is not announced row by row. A watch that goes on is told REVISION_GONE.
     """
-    # A watch that began just before has the number of this transaction, and sequence 0.
+    # A watch that began just before has the number of this transaction, and sequence 0; one of
+    # another server may have any numbers, and none has this epoch.
     table, floors, tenant = map(sql.Identifier, (CHANGES, FLOORS, TENANT))
+    epoch = secrets.token_hex(EPOCH_BYTES)
     for each in tenants:
         connection.execute(sql.SQL("DELETE FROM {} WHERE {} = %s").format(table, tenant), [each])
         connection.execute(
             sql.SQL(
-                "INSERT INTO {0} ({1}, {2}, {3}) VALUES (%s, pg_current_xact_id()::text::bigint, 1)"
-                " ON CONFLICT ({1}) DO UPDATE SET {2} = EXCLUDED.{2}, {3} = EXCLUDED.{3}"
-            ).format(floors, tenant, sql.Identifier(TRANSACTION), sql.Identifier(SEQUENCE)),
-            [each],
+                "INSERT INTO {0} ({1}, {2}, {3}, {4})"
+                " VALUES (%s, pg_current_xact_id()::text::bigint, 1, %s)"
+                " ON CONFLICT ({1}) DO UPDATE"
+                " SET {2} = EXCLUDED.{2}, {3} = EXCLUDED.{3}, {4} = EXCLUDED.{4}"
+            ).format(floors, tenant, *map(sql.Identifier, (TRANSACTION, SEQUENCE, EPOCH))),
+            [each, epoch],
         )
     connection.execute("SELECT pg_notify(%s, '')", [CHANNEL])
 

@@ -1,5 +1,6 @@
 """Copies of a SQLite store, by SQLite's online backup API in both directions."""
 
+import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -7,6 +8,15 @@ from pathlib import Path
 
 from mesh.sql.backup.errors import BackupBroken, BackupProblem
 from mesh.sql.backup.progress import Phase, Progress
+from mesh.sql.change_table import (
+    CHANGES,
+    EPOCH,
+    EPOCH_BYTES,
+    FLOORS,
+    SEQUENCE,
+    TENANT,
+    TRANSACTION,
+)
 
 STEP_PAGES = 256
 """Pages copied between two looks at whether to go on."""
@@ -68,10 +78,28 @@ class SqliteDump:
                 if _count(source, self._tables) != rows:
                     raise BackupBroken("its rows are not those that were written")
                 source.backup(live, pages=STEP_PAGES, progress=_told(progress), sleep=0.05)
+                if CHANGES in self._tables:
+                    _begin_epoch(live)
                 # Readers of the old state may hold the log: it is only trimmed if they let it.
                 live.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error as error:
             raise BackupProblem(_words(error)) from error
+
+
+def _begin_epoch(live: sqlite3.Connection) -> None:
+    """Let the revisions of before the restore, whose numbers come again, be of another epoch."""
+    columns = {row[1] for row in live.execute(f"PRAGMA table_info({FLOORS})")}
+    if EPOCH not in columns:
+        # A file of before there were epochs; it is to be migrated first.
+        return
+    epoch = secrets.token_hex(EPOCH_BYTES)
+    live.execute(
+        f"INSERT INTO {FLOORS} ({TENANT}, {TRANSACTION}, {SEQUENCE}, {EPOCH}) "  # noqa: S608  # names of the feed
+        f"SELECT DISTINCT {TENANT}, 0, 0, ? FROM {CHANGES} WHERE true "
+        f"ON CONFLICT ({TENANT}) DO NOTHING",
+        [epoch],
+    )
+    live.execute(f"UPDATE {FLOORS} SET {EPOCH} = ?", [epoch])  # noqa: S608  # names of the feed
 
 
 def _open(path: Path, mode: str, *, immutable: bool = False) -> sqlite3.Connection:

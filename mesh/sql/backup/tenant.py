@@ -15,6 +15,7 @@ from psycopg.errors import ForeignKeyViolation, UniqueViolation
 
 from mesh.sql.backup.errors import BackupBroken, BackupProblem, BackupUnfit
 from mesh.sql.backup.folder import now_micros
+from mesh.sql.backup.leases import release_leases
 from mesh.sql.backup.postgres import LOCK_WAIT, connect, forget_changes, translated
 from mesh.sql.backup.progress import Phase, Progress
 from mesh.sql.backup.tenant_archive import Archive, TableEntry, TenantManifest, opened, written
@@ -45,6 +46,7 @@ class TenantBackup:
         passing = feed if tables.answers is None else [*feed, tables.answers.name]
         self._changes = tables.changes
         self._answers = tables.answers
+        self._leased = tables.metadata.sorted_tables
         self._tables = {
             table.name: [column.name for column in table.columns]
             for table in tables.metadata.sorted_tables
@@ -109,6 +111,7 @@ class TenantBackup:
             counted = {name: self._count(connection, name, tenant) for name in self._tables}
             if counted != {each.name: each.rows for each in archive.manifest.tables}:
                 raise _WrittenMeanwhile(_MEANWHILE)
+            release_leases(connection, self._leased, tenant)
             if self._changes is not None:
                 forget_changes(connection, [tenant])
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from mesh.contract.names import tenant_of
 from mesh.errors import ResourceNotFound
+from mesh.sql.alone import alone
 from mesh.sql.recurring import Recurring
 from mesh.sql.store import Store
 from mesh.sql.tenancy import acting_for
@@ -39,7 +40,11 @@ class MetricSchedule(Recurring):
         """Measure every dashboard that wants it, of every tenant; give how many values."""
         measured = 0
         for name, word in await labelled(self._store, LABEL, PERIODS):
-            with acting_for(tenant_of(name) or ""), contextlib.suppress(ResourceNotFound):
+            with (
+                acting_for(tenant_of(name) or ""),
+                alone(_LOG, "a dashboard was not measured", name),
+                contextlib.suppress(ResourceNotFound),
+            ):
                 answer = await self._metrics.record(name, PERIODS[word])
                 measured += answer.created + answer.replaced
                 for problem in answer.problems:

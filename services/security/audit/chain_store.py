@@ -38,8 +38,9 @@ from mesh.sql.values import timestamp_parts
 from secmesh.security.v1.audit_chain_pb2 import AuditChain
 from secmesh.security.v1.iam_audit_log_pb2 import IamActivity
 from secmesh.security.v1.vocabulary_operation_pb2 import Outcome
-from services.security.audit.entry import ENTRIES, HASH, POSITION, PREVIOUS, SYSTEM, EntryForm
+from services.security.audit.entry import ENTRIES, HASH, POSITION, PREVIOUS, EntryForm
 from services.security.audit.states import States
+from services.security.writers import SYSTEM
 
 CHAINS = "audit_chains"
 BATCH = 500

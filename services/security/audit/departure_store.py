@@ -15,8 +15,9 @@ from mesh.sql.partitions import LEAVING
 from mesh.sql.store import TENANT, Store
 from secmesh.security.v1.iam_audit_log_pb2 import IamActivity
 from secmesh.security.v1.vocabulary_operation_pb2 import Outcome
-from services.security.audit.entry import ENTRIES, HASH, LEAVE, POSITION, SYSTEM
+from services.security.audit.entry import ENTRIES, HASH, LEAVE, POSITION
 from services.security.audit.states import shown
+from services.security.writers import SYSTEM
 
 RUNS, FIRST, LAST = "runs", "first", "last"
 """Parts of ``before_state``: places that follow each other, and the hash of the last of them."""

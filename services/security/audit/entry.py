@@ -20,8 +20,6 @@ ENTRIES = "iam_audit_logs"
 POSITION, PREVIOUS, HASH = "chain_position", "previous_hash", "entry_hash"
 LEAVE = "audit.leave"
 """Operation of the entries that tell which others left by age."""
-SYSTEM = "system"
-"""Who did what nobody asked for."""
 _FORM = b"secmesh audit entry 1"
 _EMPTY = ("", "{}", "[]")
 

@@ -1,10 +1,12 @@
 """Accepted risks whose time is over are reopened."""
 
 import contextlib
+import logging
 from datetime import timedelta
 
 from mesh.errors import ResourceExists
 from mesh.records.moments import Clock, now
+from mesh.sql.alone import alone
 from mesh.sql.recurring import Recurring
 from mesh.sql.store import Store
 from mesh.sql.tenancy import acting_for
@@ -13,6 +15,7 @@ from services.security.findings.life import FindingLife
 EVERY = timedelta(minutes=1)
 BATCH = 200
 """Findings looked up at once."""
+_LOG = logging.getLogger(__name__)
 
 
 class Acceptances(Recurring):
@@ -35,11 +38,18 @@ class Acceptances(Recurring):
 
     async def look(self) -> int:
         """Reopen what is over, of every tenant, and give how many findings."""
-        reopened, moment = 0, self._clock()
-        while found := await self._life.events.expired(moment, BATCH):
+        reopened, moment, last = 0, self._clock(), ("", "")
+        # Each once: one that cannot be reopened is tried again at the next look.
+        while found := await self._life.events.expired(moment, BATCH, last):
             for tenant, name in found:
-                # Where there is no row to wait at, another process may note the same first.
-                with acting_for(tenant), contextlib.suppress(ResourceExists):
-                    async with self._store.transaction() as connection:
-                        reopened += await self._life.end_acceptance(connection, name, moment)
+                with acting_for(tenant), alone(_LOG, "an acceptance could not be ended", name):
+                    reopened += await self._end(name, moment)
+            last = found[-1]
         return reopened
+
+    async def _end(self, name: str, moment: int) -> bool:
+        # Where there is no row to wait at, another process may note the same first.
+        with contextlib.suppress(ResourceExists):
+            async with self._store.transaction() as connection:
+                return await self._life.end_acceptance(connection, name, moment)
+        return False

@@ -128,13 +128,19 @@ class FindingEvents:
             page_token=request.page_token,
         )
 
-    async def expired(self, moment: int, limit: int) -> Sequence[tuple[str, str]]:
-        """Give some findings of any tenant whose acceptance ended, as tenant and name."""
+    async def expired(
+        self, moment: int, limit: int, after: tuple[str, str] = ("", "")
+    ) -> Sequence[tuple[str, str]]:
+        """Give some findings of any tenant whose acceptance ended, as tenant and name.
+
+        They are in that order, and come after ``after``.
+        """
         columns = self._table.c
+        place = sa.tuple_(columns[TENANT], columns.finding)
         statement: sa.Select[Any] = (
             sa.select(columns[TENANT], columns.finding)
-            .where(self._has_expired(moment))
-            .order_by(columns.expire_time)
+            .where(self._has_expired(moment), place > after)
+            .order_by(columns[TENANT], columns.finding)
             .limit(limit)
         )
         async with self._store.whole() as connection:

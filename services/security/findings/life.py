@@ -30,10 +30,9 @@ from services.security.findings.machine import (
     finding_machines,
 )
 from services.security.findings.project_days import Days, ProjectDays, project_of
+from services.security.writers import SYSTEM
 
 ASSIGNEE = "assignee_user_id"
-SYSTEM = "system"
-"""Who takes the steps that nobody asked for."""
 _ENDED, _BREACHED = ("resolve_time", "close_time"), "sla_breached"
 
 

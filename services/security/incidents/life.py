@@ -11,10 +11,11 @@ from mesh.sql.store import Store
 from secmesh.security.v1.incident_category_pb2 import IncidentPriority
 from secmesh.security.v1.incident_pb2 import Incident, IncidentStatusChange
 from secmesh.security.v1.vocabulary_pb2 import Severity
-from services.security.editing import SYSTEM, RecordEditor, required_tenant
+from services.security.editing import RecordEditor, required_tenant
 from services.security.errors import EscalationExhausted
 from services.security.findings.due import moment_of, set_moment
 from services.security.incidents.machine import RESOLUTION, incident_machine
+from services.security.writers import SYSTEM
 
 INCIDENTS, STEPS = "incidents", "incident_statuses"
 PRIORITIES, TEAMS = "incident_priorities", "teams"

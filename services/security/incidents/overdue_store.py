@@ -1,5 +1,6 @@
 """Incidents that wait longer than their priority allows are escalated by themselves."""
 
+import logging
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -8,17 +9,20 @@ import sqlalchemy as sa
 
 from mesh.errors import ResourceNotFound
 from mesh.records.moments import Clock, now
+from mesh.sql.alone import alone
 from mesh.sql.recurring import Recurring
 from mesh.sql.store import TENANT, Store
 from mesh.sql.tenancy import acting_for
 from mesh.sql.transactions import act_as
 from secmesh.security.v1.incident_pb2 import IncidentStatus
-from services.security.editing import SYSTEM, RecordEditor
+from services.security.editing import RecordEditor, required_tenant
 from services.security.incidents.life import INCIDENTS, PRIORITIES, STEPS, IncidentLife, Words
+from services.security.writers import SYSTEM
 
 EVERY = timedelta(minutes=1)
 BATCH = 100
 """Incidents looked up at once."""
+_LOG = logging.getLogger(__name__)
 _OPEN = (
     IncidentStatus.INCIDENT_STATUS_NEW,
     IncidentStatus.INCIDENT_STATUS_IN_PROGRESS,
@@ -83,14 +87,17 @@ class OverdueIncidents(Recurring):
         """Escalate what waits too long, of every tenant, and give how many incidents."""
         escalated = 0
         for limit in LIMITS:
-            while found := await self._overdue(limit):
+            # Each once: one that cannot be escalated is tried again at the next look.
+            last = ("", "")
+            while found := await self._overdue(limit, last):
                 for tenant, incident in found:
-                    with acting_for(tenant):
-                        escalated += await self._escalate(limit, tenant, incident)
+                    name = f"tenants/{tenant}/{INCIDENTS}/{incident}"
+                    with acting_for(tenant), alone(_LOG, "an incident was not escalated", name):
+                        escalated += await self._escalate(limit, name)
+                last = found[-1]
         return escalated
 
-    async def _escalate(self, limit: Limit, tenant: str, incident: str) -> int:
-        name = f"tenants/{tenant}/{INCIDENTS}/{incident}"
+    async def _escalate(self, limit: Limit, name: str) -> int:
         async with self._store.transaction() as connection:
             await act_as(connection, SYSTEM)
             try:
@@ -99,7 +106,8 @@ class OverdueIncidents(Recurring):
                 return 0
             # Another process may have been here while we waited for the row.
             still = self._waiting(limit).where(
-                self._incidents.c[TENANT] == tenant, self._incidents.c.id == incident
+                self._incidents.c[TENANT] == required_tenant(name),
+                self._incidents.c.id == name.rpartition("/")[2],
             )
             if not await self._store.fetch(still, connection):
                 return 0
@@ -109,9 +117,11 @@ class OverdueIncidents(Recurring):
             await self._editor.replace(connection, record)
         return 1
 
-    async def _overdue(self, limit: Limit) -> list[tuple[str, str]]:
+    async def _overdue(self, limit: Limit, after: tuple[str, str]) -> list[tuple[str, str]]:
+        columns = self._incidents.c[TENANT], self._incidents.c.id
+        waiting = self._waiting(limit).where(sa.tuple_(*columns) > after)
         async with self._store.whole() as connection:
-            rows: Any = await self._store.fetch(self._waiting(limit).limit(BATCH), connection)
+            rows: Any = await self._store.fetch(waiting.order_by(*columns).limit(BATCH), connection)
         return [(row[0], row[1]) for row in rows]
 
     def _waiting(self, limit: Limit) -> sa.Select[Any]:
@@ -137,7 +147,6 @@ class OverdueIncidents(Recurring):
                 end <= present,
                 ~told,
             )
-            .order_by(incidents.c.detect_time)
         )
 
     def _told(self, reason: str) -> sa.ColumnElement[bool]:

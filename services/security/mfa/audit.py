@@ -6,14 +6,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.contract.names import collection_of, tenant_of
 from mesh.records.moments import Clock
-from mesh.server.call import find_current_call
 from secmesh.security.v1.iam_audit_log_pb2 import IamActivity, IamAuditLog
 from secmesh.security.v1.vocabulary_operation_pb2 import OUTCOME_FAILURE, OUTCOME_SUCCESS
 from services.security.mfa.records import MfaRecords
 
 _LOGS = "iam_audit_logs"
-SYSTEM = "system"
-"""Who does what nobody asked for."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +38,8 @@ class AuditLog:
         self._clock = clock
 
     async def add(self, connection: AsyncConnection, act: Act) -> None:
-        """Add an entry; who did it is the subject of the call's token."""
-        call = find_current_call()
+        """Add an entry; who did it is told by ``AuditGuard``."""
         log = IamAuditLog(
-            actor_name=call.caller.subject if call is not None else SYSTEM,
             activity=act.activity,
             operation=act.operation,
             target_type=collection_of(act.target) or "",

@@ -21,6 +21,8 @@ from mesh.sql.store import Store
 from secmesh.security.v1.mfa_device_pb2 import BACKUP_CODE_STATUS_UNUSED, MFA_DEVICE_STATUS_ACTIVE
 from secmesh.security.v1.record_pb2 import Record
 from secmesh.security.v1.record_write_pb2 import CreateRecordRequest
+from services.security.audit.guard import AuditGuard
+from services.security.guards import Guards
 
 DEVICES, CODES = "mfa_devices", "mfa_backup_codes"
 _USER, _STATUS, _HASH = "user_id", "status", "code_hash"
@@ -32,7 +34,7 @@ class MfaRecords:
     def __init__(self, store: Store, catalogue: Catalogue, clock: Clock) -> None:
         self._store = store
         self._rows = Rows(store)
-        self._writer = RecordWriter(store, catalogue.record_kinds, clock)
+        self._writer = RecordWriter(store, catalogue.record_kinds, clock, Guards([AuditGuard()]))
         self._hashed = HashedFields(store.tables.keys)
         self._ids = store.target(DEVICES).table.c[ID]
 

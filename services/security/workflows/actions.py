@@ -15,11 +15,13 @@ from services.security.workflows.egress import Egress, EgressFailed, EgressRefus
 from services.security.workflows.interpreter import Interpreter, Scope, Suspended, sooner
 from services.security.workflows.journal import status_name
 from services.security.workflows.json_values import from_struct
-from services.security.workflows.operations import OPERATIONS, Authority, Records
+from services.security.workflows.mandate import Mandate
+from services.security.workflows.operations import OPERATIONS, Records
 from services.security.workflows.plan import Node
 from services.security.workflows.requests import outgoing, told
 from services.security.workflows.run_store import EXECUTIONS, RunStore, run_of
 from services.security.workflows.starting import Start, Starter
+from services.security.writers import writing_as
 
 INTEGRATIONS = "external_integrations"
 ATTEMPT_SECONDS = 60
@@ -44,11 +46,11 @@ class Tools:
 
 
 class Actions:
-    """Does the steps of one run by the authority of its plan."""
+    """Does the steps of one run by the mandate of its plan, which each step asks for anew."""
 
-    def __init__(self, tools: Tools, authority: Authority) -> None:
+    def __init__(self, tools: Tools, mandate: Mandate) -> None:
         self._tools = tools
-        self._authority = authority
+        self._mandate = mandate
         self._by_type = {
             "ACTION": self._operation,
             "SCRIPT": self._operation,
@@ -87,9 +89,11 @@ class Actions:
             ):
                 try:
                     async with connection.begin_nested():
-                        result = await operation.work(
-                            self._tools.records, connection, self._authority, given
-                        )
+                        who = await self._mandate.authority(connection)
+                        with writing_as(who.writer):
+                            result = await operation.work(
+                                self._tools.records, connection, who, given
+                            )
                 except Refusal as error:
                     problem = error.message
                 else:
@@ -116,7 +120,8 @@ class Actions:
         attempt = self._attempt(interpreter, step)
         await interpreter.journal.begin(step, WorkflowStepRun.STATE_RUNNING)
         try:
-            self._authority.require(f"security.{INTEGRATIONS}.call")
+            who = await self._mandate.authority()
+            who.require(f"security.{INTEGRATIONS}.call")
             integration: Any = await self._tools.records.store.get(
                 INTEGRATIONS, node.step.integration_id, secrets=True
             )
@@ -226,7 +231,8 @@ class Actions:
         problem = ""
         async with journal.writing() as connection:
             try:
-                self._authority.require("security.workflows.run")
+                who = await self._mandate.authority(connection)
+                who.require("security.workflows.run")
                 async with connection.begin_nested():
                     made = await self._tools.starter.start(connection, node.config.workflow, start)
             except Refusal as error:

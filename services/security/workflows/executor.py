@@ -7,9 +7,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-import sqlalchemy as sa
-
 from mesh.errors import Refusal, ResourceNotFound
+from mesh.sql.alone import alone
 from mesh.sql.tenancy import acting_for
 from mesh.sql.transactions import act_as
 from secmesh.security.v1.vocabulary_operation_pb2 import ExecutionStatus
@@ -21,8 +20,12 @@ from services.security.workflows.journal import ACTOR
 from services.security.workflows.passage import Passage
 from services.security.workflows.run_store import LeaseLost, execution_of
 
-AT_ONCE = 8
-"""Runs that a process carries on at a time."""
+AT_ONCE = 12
+"""Runs that a process carries on at a time.
+
+A tenant begins another one only while it has fewer than there are places left: alone it has half
+of them, so that whoever comes next waits for nobody.
+"""
 _LOOK_SECONDS = 1.0
 _BEAT_SECONDS = 1.0
 _SECOND = 1_000_000
@@ -38,7 +41,8 @@ class Executor:
         self._editor = editor
         self._passage = Passage(tools, editor)
         self._work = asyncio.Event()
-        self._live: dict[str, asyncio.Task[None]] = {}
+        self._live: dict[str, tuple[str, asyncio.Task[None]]] = {}
+        """Tenant and task of each run that is carried on."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -48,7 +52,10 @@ class Executor:
 
     async def close(self) -> None:
         """Stop; what is being done is left to other processes."""
-        tasks = {*self._live.values(), *((self._task,) if self._task is not None else ())}
+        tasks = {
+            *(task for _, task in self._live.values()),
+            *((self._task,) if self._task is not None else ()),
+        }
         for task in tasks:
             task.cancel()
         if tasks:
@@ -58,7 +65,7 @@ class Executor:
         while True:
             try:
                 await self.look()
-            except (Refusal, sa.exc.DBAPIError):
+            except Exception:  # noqa: BLE001 - nobody would look again if this task ended
                 _LOG.exception("runs of workflows could not be looked for")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
@@ -67,32 +74,49 @@ class Executor:
 
     async def look(self) -> int:
         """Begin to carry on what is due, and give how many runs."""
-        free = AT_ONCE - len(self._live)
-        if free <= 0:
-            return 0
-        begun = 0
-        for tenant, name in await self._runs.due(free + len(self._live)):
-            if name not in self._live and len(self._live) < AT_ONCE:
-                task = asyncio.create_task(self._carry(tenant, name))
-                self._live[name] = task
-                task.add_done_callback(partial(self._ended, name))
-                begun += 1
+        begun, full = 0, set[str]()
+        while len(self._live) < AT_ONCE:
+            found = await self._runs.due(AT_ONCE + len(self._live), full)
+            fresh = [each for each in found if each[1] not in self._live]
+            for tenant, name in fresh:
+                if self._has_place(tenant):
+                    self._begin(tenant, name)
+                    begun += 1
+                else:
+                    full.add(tenant)
+            # Whoever was full is asked no more: others may come behind.
+            if not fresh:
+                break
         return begun
+
+    def _has_place(self, tenant: str) -> bool:
+        mine = sum(owner == tenant for owner, _ in self._live.values())
+        return mine < AT_ONCE - len(self._live)
+
+    def _begin(self, tenant: str, name: str) -> None:
+        task = asyncio.create_task(self._carry(tenant, name))
+        self._live[name] = tenant, task
+        task.add_done_callback(partial(self._ended, name))
 
     def _ended(self, name: str, _task: "asyncio.Task[None]") -> None:
         self._live.pop(name, None)
         self._work.set()
 
     async def _carry(self, tenant: str, name: str) -> None:
+        where = {"fields": {"run": name}}
         with acting_for(tenant):
             try:
                 run = await self._claim(name)
                 if run is not None:
                     await self._guarded(run)
             except LeaseLost:
-                _LOG.warning("another process carries on a run", extra={"fields": {"run": name}})
-            except (Refusal, sa.exc.DBAPIError):
-                _LOG.exception("a run could not be carried on", extra={"fields": {"run": name}})
+                _LOG.warning("another process carries on a run", extra=where)
+            except Exception as error:  # noqa: BLE001 - counted, so that it ends at some time
+                _LOG.exception("a run could not be carried on", extra=where)
+                # Texts of unexpected errors may hold anything.
+                problem = error.message if isinstance(error, Refusal) else type(error).__name__
+                with alone(_LOG, "nor could that be told", name):
+                    await self._passage.fail(name, problem)
 
     async def _claim(self, name: str) -> WorkflowRun | None:
         """Lease a run that is due; None if there is nothing to do now."""

@@ -9,8 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.contract.catalogue import Catalogue, Kind
 from mesh.contract.names import collection_of, tenant_of
-from mesh.errors import FieldInvalid, KindUnknown, PermissionMissing, ResourceNotFound
-from mesh.identity.permissions import permits
+from mesh.errors import FieldInvalid, KindUnknown, ResourceNotFound
 from mesh.records.writing import Guard, RecordWriter
 from mesh.sql.store import Store
 from secmesh.records.v1.write_requests_pb2 import DeleteRecordRequest
@@ -21,6 +20,7 @@ from services.security.editing import RecordEditor
 from services.security.findings.life import Actor, FindingLife
 from services.security.findings.machine import Step
 from services.security.incidents.life import INCIDENTS, IncidentLife, Words
+from services.security.writers import Writer
 
 Arguments = Mapping[str, Any]
 
@@ -34,10 +34,14 @@ class Authority:
     """As the history tells it, such as ``workflow:{execution}``."""
     permissions: frozenset[str]
 
+    @property
+    def writer(self) -> Writer:
+        """Who writes, as guards of records see it."""
+        return Writer(self.actor, self.permissions)
+
     def require(self, permission: str) -> None:
         """Refuse what who activated the workflow may not do; PermissionMissing."""
-        if not permits(self.permissions, permission):
-            raise PermissionMissing(permission)
+        self.writer.require(permission)
 
 
 @dataclass(frozen=True)

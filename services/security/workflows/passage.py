@@ -1,16 +1,19 @@
 """One passage through a run: until it ends, or until nothing can be done for a while."""
 
 import contextlib
+import logging
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from mesh.cel.expression import ExpressionFailed
-from mesh.errors import Refusal
+from mesh.errors import Refusal, ResourceNotFound
 from mesh.sql.transactions import act_as
 from secmesh.security.v1.vocabulary_operation_pb2 import ExecutionStatus
 from secmesh.security.v1.workflow_pb2 import WorkflowTrigger
 from secmesh.security.v1.workflow_run_pb2 import WorkflowRun, WorkflowStepRun
 from services.security.editing import RecordEditor
-from services.security.findings.due import moment_of
+from services.security.findings.due import moment_of, set_moment
 from services.security.workflows.actions import Actions, Tools
 from services.security.workflows.closing import Ending, close_run, tell_others
 from services.security.workflows.interpreter import (
@@ -21,14 +24,23 @@ from services.security.workflows.interpreter import (
     sooner,
 )
 from services.security.workflows.journal import (
+    ACTOR,
     Journal,
     RunCanceled,
     RunTimedOut,
 )
 from services.security.workflows.json_values import from_struct
-from services.security.workflows.operations import OPERATIONS, Authority
+from services.security.workflows.mandate import Mandate
+from services.security.workflows.operations import OPERATIONS
 from services.security.workflows.plan import stored_plan
-from services.security.workflows.run_store import EXECUTIONS, LeaseLost
+from services.security.workflows.run_store import EXECUTIONS, LeaseLost, execution_of
+from services.security.writers import writing_as
+
+MAX_FAILURES = 6
+"""Times in a row that a run may fail to be carried on, for no fault of a step."""
+FIRST_PAUSE = 1_000_000
+"""Microseconds until it is tried again; twice as long each time."""
+_LOG = logging.getLogger(__name__)
 
 
 class Passage:
@@ -47,8 +59,7 @@ class Passage:
         plan = stored_plan(stored.content)
         record: Any = await self._tools.records.store.get(EXECUTIONS, journal.execution)
         body = record.workflow_execution
-        tenant = run.name.split("/")[1]
-        authority = Authority(tenant, journal.actor, frozenset(stored.permissions))
+        mandate = Mandate(self._editor.users, stored, journal.actor)
         variables = {
             "input": from_struct(body.input),
             "execution": journal.execution,
@@ -58,10 +69,10 @@ class Passage:
                 "incident": body.incident_id,
             },
         }
-        actions = Actions(self._tools, authority)
+        actions = Actions(self._tools, mandate)
         interpreter = Interpreter(journal, plan, variables, actions.act)
         try:
-            await self._through(journal, interpreter, authority)
+            await self._through(journal, interpreter, mandate)
         except Suspended as waits:
             deadline = moment_of(run, "deadline") if run.HasField("deadline") else None
             await self._pause(journal, sooner(waits.wake, deadline))
@@ -74,9 +85,7 @@ class Passage:
         except RunCanceled:
             await self._finish(journal, ExecutionStatus.EXECUTION_STATUS_CANCELED, "")
 
-    async def _through(
-        self, journal: Journal, interpreter: Interpreter, authority: Authority
-    ) -> None:
+    async def _through(self, journal: Journal, interpreter: Interpreter, mandate: Mandate) -> None:
         async with journal.writing():
             # Whether it may go on at all.
             pass
@@ -85,11 +94,51 @@ class Passage:
         except StepFailed as failure:
             problem = str(failure)
             if failure.compensate:
-                problem += await self._undo(interpreter, authority)
+                problem += await self._undo(interpreter, mandate)
             await self._finish(journal, ExecutionStatus.EXECUTION_STATUS_FAILED, problem)
             return
         output = interpreter.outputs()
         await self._finish(journal, ExecutionStatus.EXECUTION_STATUS_SUCCEEDED, "", output)
+
+    async def fail(self, name: str, problem: str) -> None:
+        """Let a run that could not be carried on try again later; once too often, it fails."""
+        async with self._runs.store.transaction() as connection:
+            try:
+                run: WorkflowRun = await self._runs.lock(connection, name)
+            except ResourceNotFound:
+                return
+            if run.ended or (self._runs.is_leased(run) and run.owner != self._runs.owner):
+                return
+            run.failures += 1
+            if run.failures < MAX_FAILURES:
+                later = FIRST_PAUSE * 2 ** (run.failures - 1)
+                self._runs.give_back(run, None)
+                set_moment(run, "wake_time", self._runs.clock() + later)
+                await self._runs.save(connection, run)
+                return
+            if not await self._closed(connection, run, problem):
+                # What it did cannot be told, and it goes on no more all the same.
+                run.ended = True
+                self._runs.give_back(run, None)
+                await self._runs.save(connection, run)
+        await tell_others(self._tools, run)
+
+    async def _closed(self, connection: AsyncConnection, run: WorkflowRun, problem: str) -> bool:
+        """Tell of a run that it failed; False if not even that can be done."""
+        failed = Ending(
+            ExecutionStatus.EXECUTION_STATUS_FAILED,
+            f"it could not be carried on {MAX_FAILURES} times in a row: {problem}",
+        )
+        copy = WorkflowRun()
+        copy.CopyFrom(run)
+        try:
+            async with connection.begin_nested():
+                await act_as(connection, f"{ACTOR}{execution_of(run.name)}")
+                await close_run(self._tools, self._editor, connection, copy, failed)
+        except Exception:  # noqa: BLE001 - whatever it is, the run must not go on for ever
+            _LOG.exception("a run could not be ended", extra={"fields": {"run": run.name}})
+            return False
+        return True
 
     async def leave(self, run: WorkflowRun) -> None:
         """Give a run back to whichever process takes it next."""
@@ -103,6 +152,7 @@ class Passage:
         async with self._runs.store.transaction() as connection:
             await act_as(connection, journal.actor)
             held = await self._runs.hold(connection, journal.run.name)
+            held.failures = 0
             self._runs.give_back(held, wake)
             await self._runs.save(connection, held)
             await journal.show(connection, status=ExecutionStatus.EXECUTION_STATUS_WAITING)
@@ -118,7 +168,7 @@ class Passage:
             )
         await tell_others(self._tools, journal.run)
 
-    async def _undo(self, interpreter: Interpreter, authority: Authority) -> str:
+    async def _undo(self, interpreter: Interpreter, mandate: Mandate) -> str:
         """Undo what was done, the last first; give what could not be, for the error."""
         left = ""
         for step in ended_operations(interpreter.journal.steps):
@@ -129,9 +179,11 @@ class Passage:
             async with interpreter.journal.writing() as connection:
                 try:
                     async with connection.begin_nested():
-                        await operation.undo(
-                            self._tools.records, connection, authority, from_struct(step.result)
-                        )
+                        who = await mandate.authority(connection)
+                        with writing_as(who.writer):
+                            await operation.undo(
+                                self._tools.records, connection, who, from_struct(step.result)
+                            )
                 except Refusal as error:
                     left += f"; {step.path} could not be undone: {error.message}"
                 else:

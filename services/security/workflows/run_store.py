@@ -1,6 +1,6 @@
 """SQL of runs: which are due, who executes them, and how far their steps are."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -54,8 +54,11 @@ class RunStore:
         self._steps = store.target(STEP_RUNS)
         self._plans = store.target(PLANS)
 
-    async def due(self, limit: int) -> Sequence[tuple[str, str]]:
-        """Give tenant and name of runs of any tenant that go on now and that nobody executes."""
+    async def due(self, limit: int, without: Collection[str] = ()) -> Sequence[tuple[str, str]]:
+        """Give tenant and name of runs that go on now and that nobody executes, the first first.
+
+        They are of any tenant but those ``without``.
+        """
         columns, present = self._runs.table.c, self._present()
         statement = (
             sa.select(columns[TENANT], columns.id)
@@ -64,6 +67,7 @@ class RunStore:
                 sa.or_(columns.wake_time <= present, columns[LEASE] <= present),
                 sa.not_(columns.ended),
                 self._free(),
+                columns[TENANT].not_in(sorted(without)),
             )
             .order_by(columns.wake_time.asc().nulls_first())
             .limit(limit)

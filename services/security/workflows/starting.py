@@ -22,6 +22,8 @@ from services.security.workflows.run_store import EXECUTIONS, RunStore, run_of
 
 MAX_DEPTH = 8
 """Workflows that run one another."""
+MAX_DESCENDANTS = 1000
+"""Runs below one that nobody waits for, all depths and rounds of loops together."""
 _SECOND = 1_000_000
 
 
@@ -58,6 +60,8 @@ class Starter:
 
         ResourceNotFound, WorkflowInactive, FieldInvalid, ReferenceNotFound.
         """
+        # Runs are locked before workflows, as those that carry them on do.
+        root = await self._root(connection, start)
         record = await self._editor.find(connection, workflow)
         plan = await self._runs.current_plan(connection, workflow)
         if plan is None or record.workflow.status != DefinitionStatus.DEFINITION_STATUS_ACTIVE:
@@ -88,7 +92,7 @@ class Starter:
             made = await self._editor.add(connection, tenant, EXECUTIONS, execution)
         except ResourceExists as error:
             return await self._same(connection, workflow, start, error)
-        await self._add_run(connection, made.name, plan, start)
+        await self._add_run(connection, made.name, plan, start, root)
         moment = self._editor.clock()
         set_moment(record.workflow, "last_run_time", moment)
         await self._editor.replace(connection, record)
@@ -109,8 +113,20 @@ class Starter:
             raise error
         return found
 
+    async def _root(self, connection: AsyncConnection, start: Start) -> Any:
+        """Give the run that began all this, locked; None if this one does. WorkflowInvalid."""
+        if not start.parent:
+            return None
+        parent = await self._runs.lock(connection, run_of(start.parent))
+        root = parent
+        if parent.root:
+            root = await self._runs.lock(connection, run_of(parent.root))
+        if root.descendants >= MAX_DESCENDANTS:
+            raise WorkflowInvalid("", f"more than {MAX_DESCENDANTS} runs come of one")
+        return root
+
     async def _add_run(
-        self, connection: AsyncConnection, execution: str, plan: Any, start: Start
+        self, connection: AsyncConnection, execution: str, plan: Any, start: Start, root: Any
     ) -> None:
         run = WorkflowRun(
             name=run_of(execution),
@@ -118,6 +134,7 @@ class Starter:
             plan=plan.name,
             parent=start.parent,
             depth=start.depth,
+            root=root.execution if root is not None else "",
             execution=execution,
         )
         moment = self._editor.clock()
@@ -125,3 +142,6 @@ class Starter:
         if plan.timeout_seconds:
             set_moment(run, "deadline", moment + plan.timeout_seconds * _SECOND)
         await self._runs.add(connection, run)
+        if root is not None:
+            root.descendants += 1
+            await self._runs.save(connection, root)

@@ -4,20 +4,17 @@ The place of a trigger (next due time, revision of the feed) moves in the transa
 what is due, with the plan locked: of several processes one does it.
 """
 
-import contextlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence, Set
 from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mesh.cel import Environment
-from mesh.contract.catalogue import Kind
 from mesh.errors import ReferenceNotFound, Refusal, ResourceNotFound, RevisionGone
-from mesh.sql.change_table import Change
+from mesh.sql.alone import alone
 from mesh.sql.changes import ChangeFeed, ChangePage, RecordChange, Revision
 from mesh.sql.recurring import Recurring
 from mesh.sql.store import TENANT
@@ -30,10 +27,12 @@ from services.security.findings.due import moment_of, set_moment
 from services.security.incidents.life import INCIDENTS
 from services.security.workflows.actions import Tools
 from services.security.workflows.journal import ACTOR
+from services.security.workflows.mandate import Mandate
 from services.security.workflows.plan import stored_plan
 from services.security.workflows.run_store import PLANS
 from services.security.workflows.schedule import Schedule
 from services.security.workflows.starting import Start
+from services.security.workflows.watching import Place, Watch, Watches
 
 _EVENT = WorkflowTrigger.WORKFLOW_TRIGGER_EVENT
 _SCHEDULE = WorkflowTrigger.WORKFLOW_TRIGGER_SCHEDULE
@@ -42,6 +41,7 @@ _ADVANCE_SECONDS = 60.0
 """How often a place in the feed is kept while nothing happens, so that it is not forgotten."""
 _SECOND = 1_000_000
 _BATCH = 500
+_UNSEEN = "a trigger could not be looked at"
 _LOG = logging.getLogger(__name__)
 
 
@@ -55,33 +55,37 @@ class Triggers(Recurring):
         self._editor = editor
         self._feed = ChangeFeed(self._store)
         self._plans = self._store.target(PLANS).table
+        self._watches = Watches(tools.runs, tools.records.catalogue.record_kinds)
         self._kept: dict[str, float] = {}
+        self._seen: dict[str, Revision] = {}
 
     async def look(self) -> int:
         """Start what is due, and give how many runs."""
         started = 0
-        due = self._plans.c.next_time <= sa.literal(
-            self._editor.clock(), self._plans.c.next_time.type
-        )
-        for tenant, plan, workflow in await self._current(_SCHEDULE, due):
-            with acting_for(tenant), _alone(workflow):
+        for tenant, plan, workflow in await self._due():
+            with acting_for(tenant), alone(_LOG, _UNSEEN, workflow):
                 started += await self._keep_time(plan, workflow)
-        for tenant, plan, workflow in await self._current(_EVENT, sa.true()):
-            with acting_for(tenant), _alone(workflow):
-                started += await self._follow(tenant, plan, workflow)
+        places_of = await self._watches.places()
+        self._forget({each.watch.plan for places in places_of.values() for each in places})
+        for tenant, places in places_of.items():
+            with acting_for(tenant), alone(_LOG, _UNSEEN, tenant):
+                started += await self._follow(tenant, places)
         if started:
             self._tools.starter.poke()
         return started
 
-    async def _current(
-        self, trigger: Any, condition: sa.ColumnElement[bool]
-    ) -> Sequence[tuple[str, str, str]]:
-        columns = self._plans.c
+    async def _due(self) -> Sequence[tuple[str, str, str]]:
+        """Give tenant, plan and workflow of schedules of all tenants that are due."""
+        columns, present = self._plans.c, self._editor.clock()
         statement = (
             sa.select(columns[TENANT], columns.id, columns.workflow)
-            .where(columns.current, columns.trigger_type == trigger, condition)
+            .where(
+                columns.current,
+                columns.trigger_type == _SCHEDULE,
+                columns.next_time <= sa.literal(present, columns.next_time.type),
+            )
             .order_by(columns[TENANT], columns.id)
-            .limit(_BATCH if trigger == _SCHEDULE else None)
+            .limit(_BATCH)
         )
         async with self._store.whole() as connection:
             rows: Any = await self._store.fetch(statement, connection)
@@ -125,50 +129,67 @@ class Triggers(Recurring):
             await self._tools.runs.save_plan(connection, plan)
             return started
 
-    async def _follow(self, tenant: str, name: str, workflow: str) -> int:
-        """Start a run for each change that the condition of a workflow holds of."""
-        plan = await self._tools.runs.plan(None, name)
-        config = stored_plan(plan.content).workflow.trigger_config
-        after = Revision.parse(plan.revision)
+    async def _follow(self, tenant: str, places: Sequence[Place]) -> int:
+        """Start runs for the changes that matter to the watches of a tenant, in one query."""
+        after = min(self._seen_by(place) for place in places)
         try:
-            page = await self._feed.page(tenant, after, {config.collection})
+            page = await self._feed.page(tenant, after, {each.watch.collection for each in places})
         except RevisionGone:
-            _LOG.error("changes were forgotten before a workflow saw them: %s", workflow)
+            if len(places) > 1:
+                return sum([await self._follow(tenant, [each]) for each in places])
+            name = places[0].watch.workflow
+            _LOG.error("changes were forgotten before a workflow saw them: %s", name)
             page = ChangePage([], await self._feed.present(tenant), more=False)
-            self._kept.pop(name, None)
-        if not page.changes and not self._is_old(name):
-            return 0
+            self._kept.pop(places[0].watch.plan, None)
         started = 0
-        async with self._store.transaction() as connection:
-            locked = await self._locked(connection, name, workflow)
-            if locked is None or locked.revision != plan.revision:
-                return 0
-            for change in page.changes:
-                if self._matters(change, config):
-                    started += await self._start(connection, locked, _start_of(locked, change))
-            locked.revision = str(page.revision)
-            await self._tools.runs.save_plan(connection, locked)
-        self._kept[name] = time.monotonic()
+        for place in places:
+            with alone(_LOG, _UNSEEN, place.watch.workflow):
+                started += await self._advance(place, page)
         return started
+
+    def _seen_by(self, place: Place) -> Revision:
+        """Give up to where a watch has seen the changes; what it passed since is not stored."""
+        return max(place.revision, self._seen.get(place.watch.plan, place.revision))
+
+    async def _advance(self, place: Place, page: ChangePage) -> int:
+        """Start runs for what matters, and move the place of the watch past the page."""
+        watch, seen, started = place.watch, self._seen_by(place), 0
+        if page.more and seen >= page.revision:
+            return 0
+        mine = [each for each in page.changes if each.revision > seen and watch.matters(each)]
+        if mine or self._is_old(watch.plan):
+            async with self._store.transaction() as connection:
+                locked = await self._locked(connection, watch.plan, watch.workflow)
+                if locked is None or locked.revision != place.stored:
+                    return 0
+                if mine and await self._may_see(connection, locked, watch):
+                    for change in mine:
+                        started += await self._start(connection, locked, _start_of(locked, change))
+                locked.revision = str(page.revision)
+                await self._tools.runs.save_plan(connection, locked)
+            self._kept[watch.plan] = time.monotonic()
+        self._seen[watch.plan] = page.revision
+        return started
+
+    def _forget(self, present: Set[str]) -> None:
+        """Keep nothing of plans that are gone."""
+        for kept in (self._kept, self._seen):
+            for name in kept.keys() - present:
+                kept.pop(name, None)
 
     def _is_old(self, name: str) -> bool:
         kept = self._kept.get(name)
         return kept is None or time.monotonic() - kept > _ADVANCE_SECONDS
 
-    def _matters(self, change: RecordChange, config: Any) -> bool:
-        # What runs write starts none: they would start each other for ever.
-        if (
-            change.after is None
-            or change.change is Change.DELETED
-            or change.actor.startswith(ACTOR)
-        ):
+    async def _may_see(self, connection: AsyncConnection, plan: Any, watch: Watch) -> bool:
+        """Tell whether who activated a workflow may list what it watches, still."""
+        try:
+            who = await Mandate(self._editor.users, plan, ACTOR).authority(connection)
+            who.require(watch.kind.permission("list"))
+        except Refusal as error:
+            _LOG.error("a workflow was not started: %s: %s", plan.workflow, error.message)
             return False
-        if not config.condition:
-            return True
-        kind: Kind = self._tools.records.kind(config.collection)
-        record: Any = change.after
-        condition = Environment.of_kind(kind).compile(config.condition)
-        return condition.matches(getattr(record, kind.body_field or ""), record) is True
+        return True
 
     async def _start(self, connection: AsyncConnection, plan: Any, start: Start) -> int:
         try:
@@ -186,17 +207,6 @@ class Triggers(Recurring):
         else:
             return 1
         return 0
-
-
-@contextlib.contextmanager
-def _alone(workflow: str) -> Iterator[None]:
-    """Keep what is wrong with one workflow from the triggers of all others."""
-    try:
-        yield
-    except Refusal as error:
-        _LOG.error("a trigger could not be looked at: %s: %s", workflow, error.message)
-    except sa.exc.DBAPIError:
-        _LOG.exception("a trigger could not be looked at: %s", workflow)
 
 
 def _start_of(plan: Any, change: RecordChange) -> Start:
