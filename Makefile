@@ -4,6 +4,8 @@ BIN := .venv/bin
 PROTOS := $(shell find protos -name '*.proto' -o -name generate.py)
 INSTALLED := .venv/.installed
 STUBS := gen/.built
+# Every process of a mesh or a test would otherwise compile all sources anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check protos format lock bench bench-peers soak oscal clean
@@ -15,6 +17,7 @@ run: $(STUBS) ## the main job on this machine: collect a sample account, check i
 	@$(BIN)/secmesh up
 
 test: $(STUBS) ## the whole test suite
+	@$(BIN)/python -m compileall -q -j 0 mesh services gateway cli client gen
 	$(BIN)/pytest -n 3 --dist worksteal
 
 check: $(STUBS) ## contracts, style, types, imports, committed documents

@@ -1,5 +1,7 @@
 """The pace falls at a throttle, leaves a share to others, and rises slowly."""
 
+from collections import deque
+
 import pytest
 
 from mesh.aws.pace import FASTEST, HOLD_SECONDS, SLOWEST, START, Pace, Paces
@@ -13,6 +15,7 @@ class Service:
         self.now = 0.0
         self.pace = Pace(share, self.clock)
         self.taken: list[float] = []
+        self.recent: deque[float] = deque()
         self.throttled: list[float] = []
 
     def clock(self) -> float:
@@ -23,8 +26,10 @@ class Service:
 
     def call(self) -> None:
         self.pace.wait(lambda: None, self.sleep)
-        recent = [each for each in self.taken if each > self.now - 1]
-        if len(recent) < self.limit:
+        while self.recent and self.recent[0] <= self.now - 1:
+            self.recent.popleft()
+        if len(self.recent) < self.limit:
+            self.recent.append(self.now)
             self.taken.append(self.now)
             self.pace.answered()
         else:
