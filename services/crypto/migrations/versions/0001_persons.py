@@ -124,8 +124,8 @@ def _system_config() -> None:
         for key, (value, description) in _DEFAULTS.items()
     )
     run(
-        "INSERT INTO system_config (tenant_id, config_key, config_value, description) "
-        f"VALUES {rows}"  # noqa: S608 - constants of this file
+        "INSERT INTO system_config (tenant_id, config_key, config_value, description) "  # noqa: S608 - constants of this file
+        f"VALUES {rows}"
     )
 
 
