@@ -65,31 +65,11 @@ class Key:
         key, nonce, commitment = self._derive(salt, context)
         if not hmac.compare_digest(stated, commitment):
             raise ValueUnopenable
-        body = sealed[_SALT + _COMMITMENT :]
-        # The last chunk is shorter than the others, or the message was cut.
-        if len(body) % _SEALED_CHUNK < _TAG:
-            raise ValueUnopenable
-        aead = AESGCM(key)
-        try:
-            if len(body) < _SEALED_CHUNK:
-                return aead.decrypt(nonce, body, None)
-            return b"".join(
-                aead.decrypt(_nonce_of(nonce, number), chunk, None)
-                for number, chunk in enumerate(_pieces(body, _SEALED_CHUNK))
-            )
-        except InvalidTag:
-            raise ValueUnopenable from None
+        return open_chunks(key, nonce, sealed[_SALT + _COMMITMENT :])
 
     def _seal(self, plaintext: bytes, context: bytes, salt: bytes) -> bytes:
         key, nonce, commitment = self._derive(salt, context)
-        aead = AESGCM(key)
-        if len(plaintext) < CHUNK:
-            return salt + commitment + aead.encrypt(nonce, plaintext, None)
-        chunks = (
-            aead.encrypt(_nonce_of(nonce, number), chunk, None)
-            for number, chunk in enumerate(_pieces(plaintext, CHUNK))
-        )
-        return b"".join((salt, commitment, *chunks))
+        return salt + commitment + seal_chunks(key, nonce, plaintext)
 
     def _derive(self, salt: bytes, context: bytes) -> tuple[bytes, bytes, bytes]:
         """Give key, nonce and commitment: 76 bytes of HKDF-Expand (RFC 5869, 2.3)."""
@@ -102,6 +82,34 @@ class Key:
         rest = second.finalize()
         commitment = (block + rest)[_NONCE_END : _NONCE_END + _COMMITMENT]
         return block[:KEY_BYTES], block[KEY_BYTES:_NONCE_END], commitment
+
+
+def seal_chunks(key: bytes, nonce: bytes, plaintext: bytes) -> bytes:
+    """Encrypt chunk by chunk, by a key and a nonce that are of this message alone."""
+    aead = AESGCM(key)
+    if len(plaintext) < CHUNK:
+        return aead.encrypt(nonce, plaintext, None)
+    return b"".join(
+        aead.encrypt(_nonce_of(nonce, number), chunk, None)
+        for number, chunk in enumerate(_pieces(plaintext, CHUNK))
+    )
+
+
+def open_chunks(key: bytes, nonce: bytes, body: bytes) -> bytes:
+    """Decrypt chunk by chunk. Raises ValueUnopenable."""
+    # The last chunk is shorter than the others, or the message was cut.
+    if len(body) % _SEALED_CHUNK < _TAG:
+        raise ValueUnopenable
+    aead = AESGCM(key)
+    try:
+        if len(body) < _SEALED_CHUNK:
+            return aead.decrypt(nonce, body, None)
+        return b"".join(
+            aead.decrypt(_nonce_of(nonce, number), chunk, None)
+            for number, chunk in enumerate(_pieces(body, _SEALED_CHUNK))
+        )
+    except InvalidTag:
+        raise ValueUnopenable from None
 
 
 def _pieces(data: bytes, size: int) -> Iterator[bytes]:
