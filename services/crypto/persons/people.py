@@ -44,9 +44,8 @@ class People:
         journal = Journal(self._audit, tenant, Operation.CREATE)
         async with journal.refusals(people):
             fields = await self._checked(tenant, people.values())
-            index_keys = await self._sealer.index_keys(tenant, fields)
+            stored = await self._sealer.seal(tenant, fields, people)
             async with self._transactions.transaction(tenant) as connection:
-                stored = await self._sealer.seal(connection, tenant, fields, index_keys, people)
                 new = [Person(user, _present(each.values)) for user, each in stored.items()]
                 made = await self._persons.insert(connection, tenant, new)
                 entries = {user: each.entries for user, each in stored.items()}
@@ -63,14 +62,15 @@ class People:
         """
         journal = Journal(self._audit, tenant, Operation.UPDATE)
         async with journal.refusals([user_id]):
+            async with self._transactions.connection(tenant) as reader:
+                found = await self._persons.get(reader, tenant, [user_id])
+            # Before a key is made for nobody.
+            _standing(tenant, user_id, found, etag)
             fields = await self._checked(tenant, [changed])
-            index_keys = await self._sealer.index_keys(tenant, fields)
+            stored = await self._sealer.seal(tenant, fields, {user_id: changed})
             async with self._transactions.transaction(tenant) as connection:
                 found = await self._persons.get(connection, tenant, [user_id], for_update=True)
                 person = _standing(tenant, user_id, found, etag)
-                stored = await self._sealer.seal(
-                    connection, tenant, fields, index_keys, {user_id: changed}
-                )
                 made = await self._persons.update(
                     connection, tenant, person, stored[user_id].values
                 )

@@ -1,9 +1,7 @@
 """Turns the values of persons into what is stored: sealed as their tiers say, and indexed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.crypto.field_cipher import FieldCipher, Plain
 from services.crypto.keys.keyring import FieldKeyring, UserKeyring
@@ -34,23 +32,17 @@ class PersonSealer:
         self._user_keys = user_keys
         self._field_keys = field_keys
 
-    async def index_keys(self, tenant: str, fields: PersonFields) -> dict[str, IndexKey]:
-        """Give the keys that index now; before a transaction, since new ones are made at once."""
-        return {
-            each.name: await self._field_keys.index_key(tenant, each.name)
-            for each in fields
-            if each.has_blind_index
-        }
-
     async def seal(
         self,
-        connection: AsyncConnection,
         tenant: str,
         fields: PersonFields,
-        index_keys: Mapping[str, IndexKey],
         people: Mapping[str, Mapping[str, str | None]],
     ) -> dict[str, Stored]:
-        """Give what is stored of each person, by id; makes the keys of new ones."""
+        """Give what is stored of each person, by id; makes the keys of new ones at once.
+
+        Outside of transactions: no row and no connection waits for a custodian of keys.
+        """
+        index_keys = await self._index_keys(tenant, fields, people.values())
         stored = {user: Stored() for user in people}
         plains: list[Plain] = []
         for user, values in people.items():
@@ -64,11 +56,22 @@ class PersonSealer:
                     stored[user].entries.append(entry)
         if plains:
             users = {each.user_id for each in plains}
-            keys = await self._user_keys.create(connection, tenant, users)
+            keys = await self._user_keys.ensure(tenant, users)
             blobs = await self._cipher.seal(tenant, TABLE, plains, keys)
             for plain, blob in zip(plains, blobs, strict=True):
                 stored[plain.user_id].values[plain.rule.name] = blob
         return stored
+
+    async def _index_keys(
+        self, tenant: str, fields: PersonFields, people: Iterable[Mapping[str, str | None]]
+    ) -> dict[str, IndexKey]:
+        """Give the keys that index now what is to be indexed."""
+        given = {name for values in people for name, value in values.items() if value is not None}
+        return {
+            name: await self._field_keys.index_key(tenant, name)
+            for name in given
+            if fields[name].has_blind_index
+        }
 
 
 def _entry(tenant: str, fields: PersonFields, key: IndexKey, name: str, value: str) -> IndexEntry:
