@@ -1,0 +1,113 @@
+"""The tables that statements are made from; the versions of ``migrations`` make them.
+
+A test holds both against each other.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, TIMESTAMP, UUID
+
+from mesh.sql.settings import ISOLATED, RIGHTS
+from secmesh.options.v1 import kind_pb2
+
+METADATA = sa.MetaData()
+"""Tables whose rows are shown to their tenant alone."""
+METADATA.info[ISOLATED] = True
+SHARED = sa.MetaData()
+"""Tables with rows for all tenants beside each tenant's own."""
+EVERY_TENANT = "-"
+"""Stands in ``tenant_id`` of rows that are for all; no tenant has this name."""
+
+Text = sa.Text(collation="C")
+Moment = TIMESTAMP(timezone=True)
+Uuid = UUID(as_uuid=True)
+Bytes = BYTEA()
+
+
+def tenant_id() -> "sa.Column[str]":
+    """Make the first column of every table."""
+    return sa.Column("tenant_id", Text, primary_key=True)
+
+
+def moments() -> "tuple[sa.Column[object], sa.Column[object]]":
+    """Make the columns that tell when a row was made and last changed; the database fills them."""
+    return (
+        sa.Column("created_at", Moment, nullable=False, server_default=sa.func.now()),
+        sa.Column("updated_at", Moment, nullable=False, server_default=sa.func.now()),
+    )
+
+
+USERS = sa.Table(
+    "users",
+    METADATA,
+    tenant_id(),
+    sa.Column("id", Uuid, primary_key=True),
+    *(sa.Column(name, Text) for name in ("email", "first_name", "last_name", "phone")),
+    *(
+        sa.Column(f"{name}_encrypted", Bytes)
+        for name in ("address", "date_of_birth", "ip_address", "ssn", "bank_account", "credit_card")
+    ),
+    sa.Column("revision", sa.BigInteger, nullable=False, server_default="1"),
+    *moments(),
+)
+ENCRYPTION_METADATA = sa.Table(
+    "encryption_metadata",
+    METADATA,
+    tenant_id(),
+    sa.Column("user_id", Uuid, primary_key=True),
+    sa.Column("field_name", Text, primary_key=True),
+    sa.Column("encryption_level", sa.SmallInteger, nullable=False),
+    sa.Column("suite", sa.SmallInteger, nullable=False),
+    sa.Column("kms_key_id", Text, nullable=False),
+    sa.Column("key_version", sa.Integer, nullable=False),
+    sa.Column("app_key_version", sa.Integer),
+    *moments(),
+    sa.ForeignKeyConstraint(
+        ["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"
+    ),
+)
+KEY_ROTATION_LOG = sa.Table(
+    "key_rotation_log",
+    METADATA,
+    tenant_id(),
+    sa.Column("id", Uuid, primary_key=True),
+    sa.Column("key_type", Text, nullable=False),
+    sa.Column("old_version", sa.Integer),
+    sa.Column("new_version", sa.Integer),
+    sa.Column("status", Text, nullable=False, server_default="planned"),
+    sa.Column("records_planned", sa.BigInteger),
+    sa.Column("records_affected", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("rolls_back", Uuid),
+    sa.Column("initiated_by", Text, nullable=False, server_default=""),
+    sa.Column("error", Text),
+    sa.Column("started_at", Moment),
+    sa.Column("completed_at", Moment),
+    *moments(),
+    sa.ForeignKeyConstraint(
+        ["tenant_id", "rolls_back"], ["key_rotation_log.tenant_id", "key_rotation_log.id"]
+    ),
+)
+USERS_CHANGE_LOG = sa.Table(
+    "users_change_log",
+    METADATA,
+    tenant_id(),
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("user_id", Uuid, nullable=False),
+    sa.Column("operation", Text, nullable=False),
+    sa.Column("changed_columns", ARRAY(sa.Text), nullable=False),
+    sa.Column("changed_at", Moment, nullable=False, server_default=sa.func.clock_timestamp()),
+    sa.Column("principal", Text, nullable=False),
+    sa.Column("request_id", Text, nullable=False),
+    sa.Column("session_role", Text, nullable=False),
+    # Its trigger alone writes it, as the owner of the tables.
+    info={RIGHTS: kind_pb2.RIGHTS_READ},
+)
+SYSTEM_CONFIG = sa.Table(
+    "system_config",
+    SHARED,
+    tenant_id(),
+    sa.Column("config_key", Text, primary_key=True),
+    sa.Column("config_value", Text, nullable=False),
+    sa.Column("description", Text, nullable=False, server_default=""),
+    sa.Column("updated_by", Text, nullable=False, server_default=""),
+    *moments(),
+)
