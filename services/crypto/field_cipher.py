@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from services.crypto.custody.app_key import AppKeyCustodian
-from services.crypto.errors import ValueUnopenable
+from services.crypto.errors import KeyDisabled, ValueUnopenable
+from services.crypto.keys.app_key_versions import AppKeyVersions
 from services.crypto.keys.keyring import UserKeyring
 from services.crypto.suite.context import Subject
 from services.crypto.suite.fields import (
@@ -42,9 +43,16 @@ class Sealed(NamedTuple):
 class FieldCipher:
     """Seals and opens values of one environment."""
 
-    def __init__(self, environment: str, keys: UserKeyring, custodian: AppKeyCustodian) -> None:
+    def __init__(
+        self,
+        environment: str,
+        keys: UserKeyring,
+        app_versions: AppKeyVersions,
+        custodian: AppKeyCustodian,
+    ) -> None:
         self._environment = environment
         self._keys = keys
+        self._app_versions = app_versions
         self._custodian = custodian
 
     async def seal(
@@ -63,7 +71,9 @@ class FieldCipher:
             for each in values
         ]
         if doubles:
-            version = await self._custodian.version(tenant)
+            version = await self._app_versions.current(tenant)
+            if version is None:
+                raise KeyDisabled("app")
             inner = [
                 inner_of_plaintext(version, subjects[user], rule, plaintext)
                 for user, rule, plaintext in (values[at] for at in doubles)
@@ -94,10 +104,17 @@ class FieldCipher:
             else:
                 results.append(_plaintext(header, layer))
         if doubles:
-            inner = await self._custodian.open(tenant, [each for _, _, each in doubles])
-            for (at, header, _), body in zip(doubles, inner, strict=True):
+            bodies = await self._open_inner(tenant, [each for _, _, each in doubles])
+            for (at, header, _), body in zip(doubles, bodies, strict=True):
                 results[at] = ValueUnopenable() if body is None else _plaintext(header, body)
         return results
+
+    async def _open_inner(self, tenant: str, values: Sequence[InnerValue]) -> list[bytes | None]:
+        """Open inner layers by the versions of the app key that may open."""
+        opening = await self._app_versions.opening(tenant)
+        asked = [each for each in values if each.header.app_key_version in opening]
+        opened = iter(await self._custodian.open(tenant, asked) if asked else ())
+        return [next(opened) if each.header.app_key_version in opening else None for each in values]
 
     async def rewrap(
         self, tenant: str, table: str, values: Sequence[Sealed]

@@ -221,3 +221,50 @@ HONEYTOKENS = sa.Table(
     sa.Column("subject", Bytes, primary_key=True),
     sa.Column("created_at", Moment, nullable=False, server_default=sa.func.now()),
 )
+
+
+def _version() -> "sa.Column[int]":
+    return sa.Column("version", sa.Integer, primary_key=True, autoincrement=False)
+
+
+def _state() -> "sa.Column[str]":
+    return sa.Column("state", Text, nullable=False)
+
+
+TENANT_KEYS = sa.Table(
+    "tenant_keys",
+    METADATA,
+    tenant_id(),
+    _version(),
+    _state(),
+    sa.Column("kms_key_id", Text, nullable=False),
+    sa.Column("wrapped", Bytes),
+    *moments(),
+)
+USER_KEYS = sa.Table(
+    "user_keys",
+    METADATA,
+    tenant_id(),
+    sa.Column("user_id", Uuid, primary_key=True),
+    _version(),
+    _state(),
+    sa.Column("tenant_key_version", sa.Integer, nullable=False),
+    sa.Column("wrapped", Bytes),
+    *moments(),
+    sa.ForeignKeyConstraint(
+        ["tenant_id", "tenant_key_version"], ["tenant_keys.tenant_id", "tenant_keys.version"]
+    ),
+)
+APP_KEYS = sa.Table("app_keys", METADATA, tenant_id(), _version(), _state(), *moments())
+INDEX_KEYS = sa.Table(
+    "index_keys",
+    METADATA,
+    tenant_id(),
+    sa.Column("field_name", Text, primary_key=True),
+    sa.Column("used_for", Text, primary_key=True),
+    _version(),
+    _state(),
+    sa.Column("kms_key_id", Text, nullable=False),
+    sa.Column("wrapped", Bytes),
+    *moments(),
+)

@@ -16,8 +16,8 @@ class AppKeyCustodian(Protocol):
     Raises KeyDisabled if it may not be used, DependencyUnavailable if it does not answer.
     """
 
-    async def version(self, tenant: str) -> int:
-        """Give the version of the app key that seals now, from 1."""
+    async def principal(self) -> str:
+        """Say who can use the app key, as ``KmsKey.principal`` does of the KMS key."""
 
     async def seal(self, tenant: str, values: Sequence[InnerValue]) -> list[bytes]:
         """Seal padded plaintexts, each by the version that its header names."""
