@@ -49,6 +49,55 @@ USERS = sa.Table(
     sa.Column("revision", sa.BigInteger, nullable=False, server_default="1"),
     *moments(),
 )
+
+
+def _of_user() -> sa.ForeignKeyConstraint:
+    columns, referred = ["tenant_id", "user_id"], ["users.tenant_id", "users.id"]
+    return sa.ForeignKeyConstraint(columns, referred, ondelete="CASCADE")
+
+
+USER_VALUES = sa.Table(
+    "user_values",
+    METADATA,
+    tenant_id(),
+    sa.Column("user_id", Uuid, primary_key=True),
+    sa.Column("field_name", Text, primary_key=True),
+    sa.Column("value", Text),
+    sa.Column("value_encrypted", Bytes),
+    *moments(),
+    _of_user(),
+)
+USER_FIELDS = sa.Table(
+    "user_fields",
+    METADATA,
+    tenant_id(),
+    sa.Column("field_name", Text, primary_key=True),
+    sa.Column("tier", sa.SmallInteger, nullable=False),
+    sa.Column("field_number", sa.Integer),
+    sa.Column("form", sa.SmallInteger, nullable=False, server_default="0"),
+    sa.Column("padding", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("possible_values", sa.BigInteger, nullable=False, server_default="0"),
+    *moments(),
+)
+PURPOSES = sa.Table(
+    "purposes",
+    METADATA,
+    tenant_id(),
+    sa.Column("id", Text, primary_key=True),
+    sa.Column("description", Text, nullable=False, server_default=""),
+    sa.Column("fields", ARRAY(sa.Text), nullable=False),
+    *moments(),
+)
+BLIND_INDEXES = sa.Table(
+    "blind_indexes",
+    METADATA,
+    tenant_id(),
+    sa.Column("user_id", Uuid, primary_key=True),
+    sa.Column("field_name", Text, primary_key=True),
+    sa.Column("key_version", sa.Integer, primary_key=True),
+    sa.Column("index_value", sa.BigInteger, nullable=False),
+    _of_user(),
+)
 ENCRYPTION_METADATA = sa.Table(
     "encryption_metadata",
     METADATA,
@@ -61,9 +110,7 @@ ENCRYPTION_METADATA = sa.Table(
     sa.Column("key_version", sa.Integer, nullable=False),
     sa.Column("app_key_version", sa.Integer),
     *moments(),
-    sa.ForeignKeyConstraint(
-        ["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"
-    ),
+    _of_user(),
 )
 KEY_ROTATION_LOG = sa.Table(
     "key_rotation_log",

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Callable
 from datetime import date
 from enum import StrEnum
+from ipaddress import ip_address
 
 from services.crypto.errors import ValueInvalid
 
@@ -31,6 +32,7 @@ class Form(StrEnum):
     CARD = "card"
     ACCOUNT = "account"
     DATE = "date"
+    IP = "ip"
 
 
 def normalise(form: Form, field: str, value: str) -> str:
@@ -99,6 +101,13 @@ def _date(text: str) -> str:
         return ""
 
 
+def _ip(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return ""
+
+
 _RULES: dict[Form, Callable[[str], str]] = {
     Form.TEXT: _text,
     Form.EMAIL: _email,
@@ -107,4 +116,5 @@ _RULES: dict[Form, Callable[[str], str]] = {
     Form.CARD: _card,
     Form.ACCOUNT: _account,
     Form.DATE: _date,
+    Form.IP: _ip,
 }

@@ -10,6 +10,8 @@ revision = "0001"
 down_revision = None
 
 _SEALED = ("address", "date_of_birth", "ip_address", "ssn", "bank_account", "credit_card")
+_PEOPLE = ("users", "user_values", "encryption_metadata")
+_DECIDED = ("system_config", "key_rotation_log", "user_fields", "purposes")
 _MOMENTS = """
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()"""
@@ -25,6 +27,8 @@ _DEFAULTS = {
 def upgrade() -> None:
     """Make all of it, on an empty database."""
     _users()
+    _fields()
+    _blind_indexes()
     _encryption_metadata()
     _key_rotation_log()
     _system_config()
@@ -55,6 +59,57 @@ def _users() -> None:
 )""",
         "CREATE INDEX idx_users_email ON users (tenant_id, email)",
         "CREATE INDEX idx_users_created_at ON users (tenant_id, created_at)",
+    )
+
+
+def _fields() -> None:
+    """Make what a tenant decides about fields, and where values without a column of users lie."""
+    run(
+        f"""CREATE TABLE user_fields (
+    {TENANT_ID},
+    field_name text COLLATE "C" NOT NULL,
+    tier smallint NOT NULL CHECK (tier BETWEEN 1 AND 3),
+    field_number integer CHECK (field_number BETWEEN 32768 AND 65535),
+    form smallint NOT NULL DEFAULT 0,
+    padding integer NOT NULL DEFAULT 0,
+    possible_values bigint NOT NULL DEFAULT 0,{_MOMENTS},
+    PRIMARY KEY (tenant_id, field_name)
+)""",
+        "CREATE UNIQUE INDEX user_fields_number ON user_fields (tenant_id, field_number)",
+        f"""CREATE TABLE purposes (
+    {TENANT_ID},
+    id text COLLATE "C" NOT NULL,
+    description text COLLATE "C" NOT NULL DEFAULT '',
+    fields text[] NOT NULL,{_MOMENTS},
+    PRIMARY KEY (tenant_id, id)
+)""",
+        f"""CREATE TABLE user_values (
+    {TENANT_ID},
+    user_id uuid NOT NULL,
+    field_name text COLLATE "C" NOT NULL,
+    value text COLLATE "C",
+    value_encrypted bytea CONSTRAINT user_values_is_sealed
+        CHECK (substr(value_encrypted, 1, 2) = '\\x534d'::bytea),{_MOMENTS},
+    PRIMARY KEY (tenant_id, user_id, field_name),
+    CONSTRAINT user_values_one CHECK ((value IS NULL) <> (value_encrypted IS NULL)),
+    FOREIGN KEY (tenant_id, user_id) REFERENCES users ON DELETE CASCADE
+)""",
+    )
+
+
+def _blind_indexes() -> None:
+    run(
+        f"""CREATE TABLE blind_indexes (
+    {TENANT_ID},
+    field_name text COLLATE "C" NOT NULL,
+    key_version integer NOT NULL,
+    index_value bigint NOT NULL,
+    user_id uuid NOT NULL,
+    PRIMARY KEY (tenant_id, user_id, field_name, key_version),
+    FOREIGN KEY (tenant_id, user_id) REFERENCES users ON DELETE CASCADE
+)""",
+        "CREATE INDEX idx_blind_indexes_value "
+        "ON blind_indexes (tenant_id, field_name, key_version, index_value)",
     )
 
 
@@ -137,7 +192,7 @@ BEGIN
     RETURN NEW;
 END $body$"""
     )
-    for table in ("users", "encryption_metadata", "key_rotation_log", "system_config"):
+    for table in (*_PEOPLE, *_DECIDED):
         run(
             f"CREATE TRIGGER update_{table}_updated_at BEFORE UPDATE ON {table} "
             "FOR EACH ROW EXECUTE FUNCTION set_updated_at()"
@@ -202,12 +257,12 @@ FROM key_rotation_log GROUP BY tenant_id, key_type, status""",
 
 
 def _rights() -> None:
-    people = ("users", "encryption_metadata", "system_config", "key_rotation_log")
-    protect(*people, "users_change_log")
+    protect(*_PEOPLE, *_DECIDED, "blind_indexes", "users_change_log")
     run("CREATE POLICY defaults ON system_config FOR SELECT USING (tenant_id = '-')")
     views = ("encryption_stats", "key_rotation_summary")
-    grant((*people, *views), "SELECT", READ, WRITE)
-    grant(people, "INSERT, UPDATE, DELETE", WRITE)
-    audited = ("encryption_metadata", "system_config", "key_rotation_log", "users_change_log")
-    grant((*audited, *views), "SELECT", AUDIT)
+    grant((*_PEOPLE, *_DECIDED, *views), "SELECT", READ, WRITE)
+    grant((*_PEOPLE, *_DECIDED), "INSERT, UPDATE, DELETE", WRITE)
+    # Who reads people's rows has no business with what would let values be guessed.
+    grant(("blind_indexes",), "SELECT, INSERT, UPDATE, DELETE", WRITE)
+    grant((*_DECIDED, "encryption_metadata", "users_change_log", *views), "SELECT", AUDIT)
     grant(("alembic_version",), "SELECT", READ, WRITE, AUDIT)
