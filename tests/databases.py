@@ -21,7 +21,7 @@ from mesh.sql.isolation import admit
 from mesh.sql.schema import require_schema
 from mesh.sql.tables import Tables
 from services.crypto.migrations.commands import VersionedSchema
-from services.crypto.migrations.roles import ROLES, WRITE
+from services.crypto.migrations.roles import ROLES, SERVICE
 from services.crypto.tables import METADATA as CRYPTO_METADATA
 
 SQLITE = "sqlite"
@@ -100,7 +100,7 @@ def crypto_database(version: int = _NEWEST_VERSION) -> Iterator[Access]:
 def empty_crypto_database(version: int = _NEWEST_VERSION) -> Iterator[Access]:
     """Give an empty database with the roles of the crypto service; it is removed in the end."""
     name = f"test_{uuid4().hex}"
-    yield server(version).create_isolated_database(name, groups=ROLES, joins=[WRITE])
+    yield server(version).create_isolated_database(name, groups=ROLES, joins=SERVICE)
     server(version).drop_database(name)
 
 
@@ -108,7 +108,7 @@ def empty_crypto_database(version: int = _NEWEST_VERSION) -> Iterator[Access]:
 def _crypto_template(version: int) -> str:
     """Make the tables of the crypto service, once for each process of the tests."""
     access = server(version).create_isolated_database(
-        "crypto_template", groups=ROLES, joins=[WRITE]
+        "crypto_template", groups=ROLES, joins=SERVICE
     )
 
     async def fill() -> None:

@@ -14,6 +14,8 @@ METADATA = sa.MetaData()
 METADATA.info[ISOLATED] = True
 SHARED = sa.MetaData()
 """Tables with rows for all tenants beside each tenant's own."""
+WHOLE = sa.MetaData()
+"""Tables that tell of all tenants together and hold nothing of any."""
 EVERY_TENANT = "-"
 """Stands in ``tenant_id`` of rows that are for all; no tenant has this name."""
 
@@ -145,6 +147,7 @@ USERS_CHANGE_LOG = sa.Table(
     sa.Column("principal", Text, nullable=False),
     sa.Column("request_id", Text, nullable=False),
     sa.Column("session_role", Text, nullable=False),
+    sa.Column("folded_at", Moment),
     # Its trigger alone writes it, as the owner of the tables.
     info={RIGHTS: kind_pb2.RIGHTS_READ},
 )
@@ -157,6 +160,66 @@ SYSTEM_CONFIG = sa.Table(
     sa.Column("description", Text, nullable=False, server_default=""),
     sa.Column("updated_by", Text, nullable=False, server_default=""),
     *moments(),
+)
+ENCRYPTION_AUDIT = sa.Table(
+    "encryption_audit",
+    METADATA,
+    sa.Column("writer_id", Uuid, nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("entry_id", Uuid, nullable=False),
+    sa.Column("accessed_at", Moment, nullable=False),
+    sa.Column("tenant_id", Text, nullable=False),
+    sa.Column("subject", Bytes, nullable=False),
+    sa.Column("operation", Text, nullable=False),
+    sa.Column("fields", ARRAY(sa.Text), nullable=False),
+    sa.Column("tiers", ARRAY(sa.SmallInteger), nullable=False),
+    *(sa.Column(name, Text, nullable=False) for name in ("principal", "purpose", "request_id")),
+    sa.Column("success", sa.Boolean, nullable=False),
+    sa.Column("error_code", Text, nullable=False),
+    sa.Column("duration_us", sa.BigInteger, nullable=False),
+    *(sa.Column(name, Text, nullable=False) for name in ("retention_class", "details")),
+    sa.Column("hash", Bytes, nullable=False),
+    # Entries are written into its parts, by a role that can do nothing else.
+    info={RIGHTS: kind_pb2.RIGHTS_READ},
+)
+"""Columns in the order of ``audit.entry.Entry``, then its hash."""
+AUDIT_CHECKPOINTS = sa.Table(
+    "audit_checkpoints",
+    WHOLE,
+    sa.Column("size", sa.BigInteger, primary_key=True),
+    sa.Column("note", Text, nullable=False),
+    sa.Column("sealed_at", Moment, nullable=False),
+)
+AUDIT_RUNS = sa.Table(
+    "audit_runs",
+    WHOLE,
+    sa.Column("first_index", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("writer_id", Uuid, nullable=False),
+    sa.Column("segment", Text, nullable=False),
+    sa.Column("first_seq", sa.BigInteger, nullable=False),
+    sa.Column("last_seq", sa.BigInteger, nullable=False),
+    sa.Column("head", Bytes, nullable=False),
+)
+AUDIT_TILES = sa.Table(
+    "audit_tiles",
+    WHOLE,
+    sa.Column("level", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hashes", Bytes, nullable=False),
+)
+AUDIT_SEGMENTS = sa.Table(
+    "audit_segments",
+    WHOLE,
+    sa.Column("segment", Text, primary_key=True),
+    sa.Column("anchor", Text, nullable=False),
+    sa.Column("drop_note", Text, nullable=False, server_default=""),
+)
+HONEYTOKENS = sa.Table(
+    "honeytokens",
+    METADATA,
+    tenant_id(),
+    sa.Column("subject", Bytes, primary_key=True),
+    sa.Column("created_at", Moment, nullable=False, server_default=sa.func.now()),
 )
 
 

@@ -20,10 +20,11 @@ from mesh.identifiers import new_uuid
 from mesh.sql.engine import open_engine
 from mesh.sql.postgres import catalogue_json
 from mesh.sql.schema import MigrationRefused
+from services.crypto.audit.parts import PREFIX
 from services.crypto.migrations import roles, standing
 from services.crypto.migrations.commands import VersionedSchema
-from services.crypto.migrations.roles import AUDIT, READ, ROLES, WRITE
-from services.crypto.tables import METADATA, SHARED
+from services.crypto.migrations.roles import APPEND, AUDIT, READ, ROLES, WRITE
+from services.crypto.tables import METADATA, SHARED, WHOLE
 from tests.databases import crypto_database, empty_crypto_database, open_sync_engine
 
 VERSIONS = [16, 18]
@@ -38,6 +39,8 @@ _INDEXES = {
     "idx_encryption_metadata_level",
     "idx_key_rotation_log_key_type",
     "idx_key_rotation_log_status",
+    "idx_encryption_audit_user_time",
+    "idx_encryption_audit_operation",
 }
 _CONFIGURATION = {
     "current_app_key_version": "1",
@@ -101,7 +104,11 @@ def test_tables_triggers_views_and_indexes_have_their_names(access: Access) -> N
     )
     assert ("update_users_updated_at", "UPDATE", "users") in triggers
     assert indexes >= _INDEXES
-    assert {row["viewname"] for row in views} >= {"encryption_stats", "key_rotation_summary"}
+    assert {row["viewname"] for row in views} >= {
+        "encryption_stats",
+        "key_rotation_summary",
+        "audit_summary",
+    }
     assert {row["tablename"] for row in sizes} >= {*METADATA.tables, *SHARED.tables}
 
 
@@ -173,6 +180,10 @@ def test_updates_set_the_moment_of_a_row(access: Access) -> None:
         (WRITE, "TRUNCATE users CASCADE"),
         (AUDIT, "SELECT email FROM users"),
         (AUDIT, "DELETE FROM users_change_log"),
+        (AUDIT, "DELETE FROM encryption_audit"),
+        (READ, "SELECT * FROM encryption_audit"),
+        (APPEND, "SELECT * FROM encryption_audit"),
+        (APPEND, "INSERT INTO audit_checkpoints VALUES (1, '', now())"),
         (APPLICATION, "CREATE TABLE own (id int)"),
         (APPLICATION, "DELETE FROM alembic_version"),
     ],
@@ -192,6 +203,8 @@ def test_roles_have_no_rights_beyond_their_work(access: Access, role: str, state
         (WRITE, "DELETE FROM users"),
         (AUDIT, "SELECT * FROM users_change_log"),
         (AUDIT, "SELECT * FROM key_rotation_summary"),
+        (AUDIT, "SELECT * FROM audit_summary"),
+        (APPEND, "SELECT * FROM audit_checkpoints"),
     ],
 )
 def test_roles_may_do_their_work(access: Access, role: str, statement: str) -> None:
@@ -202,7 +215,7 @@ def test_roles_may_do_their_work(access: Access, role: str, statement: str) -> N
 def test_statements_are_made_from_the_tables_that_the_versions_make(access: Access) -> None:
     engine = open_sync_engine(access.owner)
     known = sa.MetaData()
-    for table in (*METADATA.tables.values(), *SHARED.tables.values()):
+    for table in (*METADATA.tables.values(), *SHARED.tables.values(), *WHOLE.tables.values()):
         table.to_metadata(known)
     with engine.connect() as connection, catalogue_json(connection):
         context = MigrationContext.configure(
@@ -211,7 +224,9 @@ def test_statements_are_made_from_the_tables_that_the_versions_make(access: Acce
                 "compare_type": True,
                 # Indexes stand in the versions alone: no statement is made from them.
                 "include_object": lambda _object, name, kind, *_: (
-                    kind != "index" and name != standing.VERSION_TABLE
+                    kind != "index"
+                    and name != standing.VERSION_TABLE
+                    and not str(name).startswith(PREFIX)
                 ),
             },
         )

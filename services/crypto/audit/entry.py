@@ -81,7 +81,7 @@ class Audit(Protocol):
     """Where the service tells what it does; ``writer.AuditWriter`` is the real one."""
 
     async def record(self, accesses: Sequence[Access]) -> None:
-        """Return when all of them are durable; AuditUnavailable if they are not, or may not be.
+        """Return when all of them are durable; DependencyUnavailable if they may not be.
 
         An answer with plaintext leaves only after this returned. Refused operations are told of
         as well, with ``success=False``.
@@ -138,7 +138,7 @@ def canonical(entry: Entry) -> bytes:
             entry.retention_class.encode(),
             entry.details.encode(),
         )
-    except (struct.error, UnicodeEncodeError, OverflowError) as error:
+    except (struct.error, ValueError, OverflowError) as error:
         raise ValueError(f"no entry can be like this: {error}") from error
     return b"".join((FORM, _LENGTHS.pack(*map(len, parts)), *parts))
 

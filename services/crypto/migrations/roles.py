@@ -7,11 +7,13 @@ import sqlalchemy as sa
 
 READ, WRITE, AUDIT = "pii_read", "pii_write", "pii_audit"
 """For reading people's rows, for writing them as well, and for auditors."""
-ROLES = (READ, WRITE, AUDIT)
+APPEND = "pii_audit_append"
+"""For writing audit entries, and nothing else."""
+ROLES = (READ, WRITE, AUDIT, APPEND)
+SERVICE = (WRITE, AUDIT, APPEND)
+"""Those that the service itself is a member of."""
 _KNOWN = sa.text("SELECT rolname FROM pg_roles WHERE rolname = ANY(:names)")
-_IS_WRITER = sa.text(
-    "SELECT pg_has_role(oid, :writer, 'USAGE') FROM pg_roles WHERE rolname = :role"
-)
+_JOINED = sa.text("SELECT pg_has_role(oid, :group, 'USAGE') FROM pg_roles WHERE rolname = :role")
 
 
 def roles_problem(connection: sa.Connection, application: str | None) -> str:
@@ -23,7 +25,13 @@ def roles_problem(connection: sa.Connection, application: str | None) -> str:
     if missing := [name for name in ROLES if name not in found]:
         made = "; ".join(f"CREATE ROLE {name} NOLOGIN" for name in missing)
         return f"roles are missing; as a superuser: {made}"
-    asked = {"role": application, "writer": WRITE}
-    if application is not None and not connection.scalar(_IS_WRITER, asked):
-        return f"{application} may not write; as a superuser: GRANT {WRITE} TO {application}"
+    if application is None:
+        return ""
+    joined = {
+        group: connection.scalar(_JOINED, {"role": application, "group": group})
+        for group in SERVICE
+    }
+    if missing := [group for group in SERVICE if not joined[group]]:
+        granted = "; ".join(f"GRANT {group} TO {application}" for group in missing)
+        return f"{application} may not write people or the audit; as a superuser: {granted}"
     return ""
