@@ -20,6 +20,9 @@ from mesh.sql.engine import open_engine
 from mesh.sql.isolation import admit
 from mesh.sql.schema import require_schema
 from mesh.sql.tables import Tables
+from services.crypto.migrations.commands import VersionedSchema
+from services.crypto.migrations.roles import ROLES, SERVICE
+from services.crypto.tables import METADATA as CRYPTO_METADATA
 
 SQLITE = "sqlite"
 _NEWEST_VERSION = 18
@@ -77,6 +80,46 @@ def security_database() -> Iterator[Access]:
     engine.dispose()
     yield access
     host.drop_database(name)
+
+
+@contextlib.contextmanager
+def crypto_database(version: int = _NEWEST_VERSION) -> Iterator[Access]:
+    """Give a database with the newest tables of the crypto service; it is removed in the end."""
+    host = server(version)
+    name = f"test_{uuid4().hex}"
+    access = host.create_isolated_database(name, template=_crypto_template(version))
+    engine = open_sync_engine(access.owner)
+    with engine.begin() as connection:
+        admit(connection, CRYPTO_METADATA, APPLICATION)
+    engine.dispose()
+    yield access
+    host.drop_database(name)
+
+
+@contextlib.contextmanager
+def empty_crypto_database(version: int = _NEWEST_VERSION) -> Iterator[Access]:
+    """Give an empty database with the roles of the crypto service; it is removed in the end."""
+    name = f"test_{uuid4().hex}"
+    yield server(version).create_isolated_database(name, groups=ROLES, joins=SERVICE)
+    server(version).drop_database(name)
+
+
+@cache
+def _crypto_template(version: int) -> str:
+    """Make the tables of the crypto service, once for each process of the tests."""
+    access = server(version).create_isolated_database(
+        "crypto_template", groups=ROLES, joins=SERVICE
+    )
+
+    async def fill() -> None:
+        owner, application = open_engine(access.owner), open_engine(access.application)
+        await VersionedSchema().require(application, owner)
+        await owner.dispose()
+        await application.dispose()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, fill()).result()
+    return "crypto_template"
 
 
 @cache

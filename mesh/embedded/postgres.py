@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -162,20 +163,35 @@ class PostgresServer:
         return self.url(name)
 
     def create_isolated_database(
-        self, name: str, *, may_exist: bool = False, template: str = ""
+        self,
+        name: str,
+        *,
+        may_exist: bool = False,
+        template: str = "",
+        groups: Sequence[str] = (),
+        joins: Sequence[str] = (),
     ) -> Access:
         """Create a database for two roles, which are made if they are missing.
 
         It is empty, or a copy of another that nobody has open. The owner makes the tables and
         sees all rows; the application has no rights but those that the owner gives it
-        (``mesh.sql.isolation``). A database that may exist is kept.
+        (``mesh.sql.isolation``). A database that may exist is kept. ``groups`` are roles that
+        cannot log in, made if they are missing; the application joins those of ``joins``.
         """
         database, copied = sql.Identifier(name), sql.Identifier(template or "template1")
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            for role, attribute in ((OWNER, "BYPASSRLS"), (APPLICATION, "NOBYPASSRLS")):
-                statement = sql.SQL("CREATE ROLE {} LOGIN {}")
+            for role, attribute in (
+                (OWNER, "LOGIN BYPASSRLS"),
+                (APPLICATION, "LOGIN NOBYPASSRLS"),
+                *((group, "NOLOGIN") for group in groups),
+            ):
+                statement = sql.SQL("CREATE ROLE {} {}")
                 with contextlib.suppress(psycopg.errors.DuplicateObject):
                     connection.execute(statement.format(sql.Identifier(role), sql.SQL(attribute)))
+            for group in joins:
+                joined = sql.SQL("GRANT {} TO {}")
+                names = sql.Identifier(group), sql.Identifier(APPLICATION)
+                connection.execute(joined.format(*names))
             with contextlib.suppress(*((psycopg.errors.DuplicateDatabase,) if may_exist else ())):
                 made = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}")
                 connection.execute(made.format(database, sql.Identifier(OWNER), copied))

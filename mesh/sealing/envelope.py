@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from mesh.errors import SealBroken
+from mesh.sealing.canonical import length_prefixed
 from mesh.sealing.keyring import KeyRing
 
 SEALED = "sealed:"
@@ -34,6 +35,7 @@ _SALT = 32
 _COMMITMENT = 32
 _KEY = 32
 _NONCE = bytes(12)
+_LENGTH = 4
 _REMEMBERED = 4096
 """Values whose sealed form is known again when they are written unchanged."""
 
@@ -115,8 +117,7 @@ def _decoded(text: str) -> bytes:
 
 
 def _context(header: bytes, place: Place) -> bytes:
-    parts = (header, *(part.encode() for part in place))
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return length_prefixed((header, *(part.encode() for part in place)), width=_LENGTH)
 
 
 def _derive(master: bytes, salt: bytes, context: bytes) -> tuple[bytes, bytes]:

@@ -15,6 +15,7 @@ from functools import cache
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from mesh.sealing.canonical import length_prefixed
 from mesh.sealing.keyring import KeyRing
 
 _SALTED = PasswordHasher(
@@ -51,7 +52,7 @@ async def is_hash_of(stored: str, text: str) -> bool:
 def keyed_hash(keys: KeyRing, text: str, *place: str) -> str:
     """Hash a value of a tenant, table and field; the same hash each time."""
     parts = (part.encode() for part in (*place, text))
-    content = _LABEL + b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    content = _LABEL + length_prefixed(parts, width=4)
     digest = hmac.digest(keys.pepper, content, "sha256")
     return _KEYED + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 

@@ -7,21 +7,18 @@ keyed hashes and seals nothing: whoever changes it makes new hashes of what is c
 
 import base64
 import binascii
-import os
 import re
 import secrets
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from mesh.sealing.secret_file import SecretFileError, create_secret_file, read_secret_file
+
 KEY_BYTES = 32
 PEPPER = "pepper"
 _KEY_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_LONGEST = 65_536
-"""Bytes of a file of keys."""
 
 
 class KeyRingError(ValueError):
@@ -54,15 +51,11 @@ class KeyRing:
 def read_keys(path: Path) -> KeyRing:
     """Read a file of keys; KeyRingError unless its owner alone may read and write it."""
     try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            content = file.read(_LONGEST + 1)
-    except OSError as error:
-        raise KeyRingError(f"the file of sealing keys cannot be read: {error}") from error
-    if not stat.S_ISREG(mode) or mode & _OTHERS:
-        raise KeyRingError(f"{path}: must be a file of mode 0600, its owner's alone")
+        content = read_secret_file(path)
+    except SecretFileError as error:
+        raise KeyRingError(str(error)) from error
     keys: dict[str, bytes] = {}
-    for number, line in enumerate(content[:_LONGEST].splitlines(), start=1):
+    for number, line in enumerate(content.splitlines(), start=1):
         words = line.decode("ascii", "replace").split()
         if not words or words[0].startswith("#"):
             continue
@@ -70,7 +63,7 @@ def read_keys(path: Path) -> KeyRing:
         if key is None or words[0] in keys:
             raise KeyRingError(f"{path}: line {number} is not a new key id and base64 of 32 bytes")
         keys[words[0]] = key
-    if len(content) > _LONGEST or PEPPER not in keys or len(keys) == 1:
+    if PEPPER not in keys or len(keys) == 1:
         raise KeyRingError(f"{path}: needs a key that seals, and the key {PEPPER!r}")
     pepper = keys.pop(PEPPER)
     return KeyRing(keys, pepper)
@@ -88,22 +81,8 @@ def _key(words: list[str]) -> bytes | None:
 
 def create_keys(path: Path) -> None:
     """Make a file of new keys, of mode 0600; a file that is there is left as it is."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Linked into place when it is whole: no other process ever reads half of it.
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     ids = (f"k{secrets.token_hex(4)}", PEPPER)
     lines = [
         f"{key_id} {base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}\n" for key_id in ids
     ]
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            return
-    finally:
-        draft.unlink(missing_ok=True)
+    create_secret_file(path, lines)

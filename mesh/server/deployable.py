@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 import sqlalchemy as sa
 from pydantic import ValidationError
@@ -70,6 +70,50 @@ FAILURES = (
 """What ends a command with one message."""
 
 
+class Schema(Protocol):
+    """How the database of a service comes to be what the service needs."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options of ``migrate``."""
+
+    async def run(
+        self, owner: AsyncEngine, application: str | None, arguments: argparse.Namespace
+    ) -> str:
+        """Migrate or show what that would take; give what is to be printed. MigrationRefused.
+
+        ``application`` is the role that serves, None if it is the owner's own.
+        """
+
+    async def require(self, application: AsyncEngine, owner: AsyncEngine | None) -> None:
+        """Have a database fit to serve; MigrationRefused if it is not."""
+
+
+@dataclass(frozen=True)
+class ContractSchema:
+    """The tables that a contract describes."""
+
+    package: str
+    isolated: bool
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options of ``migrate``."""
+        add_migrate_arguments(parser)
+
+    async def run(
+        self, owner: AsyncEngine, application: str | None, arguments: argparse.Namespace
+    ) -> str:
+        """Bring the database to what the contract says, or show what that would take."""
+        return await run_migrate(owner, self._tables, arguments, application)
+
+    async def require(self, application: AsyncEngine, owner: AsyncEngine | None) -> None:
+        """Have the tables of the contract; MigrationRefused."""
+        await require_schema(application, self._tables, owner=owner)
+
+    @property
+    def _tables(self) -> Tables:
+        return Tables(load_catalogue(self.package), isolated=self.isolated)
+
+
 @dataclass(frozen=True)
 class Deployable(Generic[Settings]):
     """What makes one service differ from another on the command line."""
@@ -86,6 +130,13 @@ class Deployable(Generic[Settings]):
     isolated: bool = False
     """Whether PostgreSQL itself keeps tenants apart (``mesh.sql.isolation``)."""
     commands: Sequence[Command[Settings]] = ()
+    versions: Schema | None = None
+    """The schema of a service whose tables are not those of its contract."""
+
+    @property
+    def schema(self) -> Schema:
+        """How its database comes to be what it needs."""
+        return self.versions or ContractSchema(self.package, self.isolated)
 
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Run a command and give its exit code: 0 done, 1 failed, 2 wrong usage."""
@@ -122,7 +173,7 @@ class Deployable(Generic[Settings]):
         schema = commands.add_parser(
             "migrate", help="bring the database to what the contract says", **shown
         )
-        add_migrate_arguments(schema)
+        self.schema.add_arguments(schema)
         for each in self.commands:
             each.add_arguments(commands.add_parser(each.name, help=each.help, **shown))
         return parser
@@ -143,9 +194,12 @@ class Deployable(Generic[Settings]):
         if settings.database == "sqlite://":
             problem = "workers share their database: a scratch database is of one process"
             raise EngineUrlError(problem)
-        await close_store(
-            await open_store(settings, load_catalogue(self.package), isolated=self.isolated)
-        )
+        application, owner = open_database(settings), open_owner(settings)
+        open_keys(settings, load_catalogue(self.package))
+        try:
+            await self.schema.require(application, owner)
+        finally:
+            await close_engines(application, owner)
         prefix = settings.prefix()
         page_key = settings.page_key or secrets.token_hex(32)
         command = [sys.executable, "-m", self.module, "serve"]
@@ -153,16 +207,13 @@ class Deployable(Generic[Settings]):
         await workers.run_until_signal()
 
     async def _migrate(self, settings: Settings, arguments: argparse.Namespace) -> None:
-        """Bring the database to what the contract says, or show what that would take."""
-        application = open_database(settings)
-        engine = open_owner(settings) or application
+        """Bring the database to what the service needs, or show what that would take."""
+        application, owner = open_database(settings), open_owner(settings)
         try:
-            tables = Tables(load_catalogue(self.package), isolated=self.isolated)
-            role = None if engine is application else application.url.username
-            sys.stdout.write(await run_migrate(engine, tables, arguments, role))
+            role = None if owner is None else application.url.username
+            sys.stdout.write(await self.schema.run(owner or application, role, arguments))
         finally:
-            await application.dispose()
-            await engine.dispose()
+            await close_engines(application, owner)
 
 
 async def awaited(work: Awaitable[None]) -> None:
@@ -215,6 +266,13 @@ def open_keys(settings: ServiceSettings, catalogue: Catalogue) -> KeyRing | None
             f"kept sealed or hashed ({sealed[0]}, ...); python -m mesh.sealing FILE makes keys"
         )
     return None
+
+
+async def close_engines(application: AsyncEngine, owner: AsyncEngine | None) -> None:
+    """Close all connections to a database."""
+    await application.dispose()
+    if owner is not None:
+        await owner.dispose()
 
 
 async def close_store(store: Store) -> None:

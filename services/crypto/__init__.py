@@ -1,0 +1,1 @@
+"""The crypto service: people's data kept in tiers, rotated, audited and erased."""

@@ -1,0 +1,103 @@
+"""Writes entries into the database: COPY straight into the parts, as the role that appends."""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.crypto.audit.entry import Entry
+from services.crypto.audit.parts import part_of
+from services.crypto.audit.sealing import Stored, segment_of
+from services.crypto.tables import AUDIT_CHECKPOINTS
+
+SECONDS = 10.0
+"""Longest wait for one COPY; whether it was done is not known then."""
+_COLUMNS = (*Entry._fields, "hash")
+# UUIDs and moments travel as what their binary forms are: 16 bytes, a count of microseconds.
+_TYPES = {
+    "seq": "bigint",
+    "accessed_at": "bigint",
+    "duration_us": "bigint",
+    "fields": "text[]",
+    "tiers": "int2[]",
+    "success": "bool",
+    **dict.fromkeys(("writer_id", "entry_id", "subject", "hash"), "bytea"),
+}
+_FORMS = [_TYPES.get(name, "text") for name in _COLUMNS]
+_TIME = _COLUMNS.index("accessed_at")
+_SINCE_2000 = 946_684_800 * 1_000_000
+_NEWEST = sa.select(AUDIT_CHECKPOINTS.c.note).order_by(AUDIT_CHECKPOINTS.c.size.desc()).limit(1)
+
+
+class AppendRefused(Exception):
+    """The database took none of the entries."""
+
+
+class AppendInDoubt(Exception):
+    """The database may have taken the entries: the connection ended before it said so."""
+
+
+class AppendStore:
+    """The table of entries, as who may only add to it."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def newest_checkpoint(self) -> str:
+        """Give the newest checkpoint, empty if there is none; AppendRefused."""
+        try:
+            async with self._engine.connect() as connection:
+                return await connection.scalar(_NEWEST) or ""
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
+            raise AppendRefused(str(error)) from error
+
+    async def append(self, entries: Sequence[Stored]) -> None:
+        """Add entries, all or none, durable on return; AppendRefused, AppendInDoubt."""
+        try:
+            connection = await self._engine.connect()
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
+            raise AppendRefused(str(error)) from error
+        driver = await _driver(connection)
+        try:
+            async with asyncio.timeout(SECONDS), driver.transaction():
+                await copy_entries(driver, entries)
+        except (psycopg.Error, TimeoutError) as error:
+            if driver.broken or driver.closed or isinstance(error, TimeoutError):
+                await connection.invalidate()
+                raise AppendInDoubt(str(error)) from error
+            raise AppendRefused(str(error)) from error
+        finally:
+            await connection.close()
+
+
+async def append_within(connection: AsyncConnection, entries: Sequence[Stored]) -> None:
+    """Add entries in a transaction of the caller, who may write all of the audit."""
+    await copy_entries(await _driver(connection), entries)
+
+
+async def copy_entries(driver: "psycopg.AsyncConnection[Any]", entries: Sequence[Stored]) -> None:
+    """Copy entries within the transaction that is open."""
+    listed = ", ".join(_COLUMNS)
+    for segment, of_segment in groupby(
+        entries, key=lambda each: segment_of(each.entry.accessed_at)
+    ):
+        statement = f"COPY {part_of(segment)} ({listed}) FROM STDIN (FORMAT BINARY)"
+        async with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.set_types(_FORMS)
+            for entry, hashed in of_segment:
+                row: list[Any] = [*entry, hashed]
+                row[_TIME] -= _SINCE_2000
+                row[_COLUMNS.index("fields")] = list(entry.fields)
+                row[_COLUMNS.index("tiers")] = list(entry.tiers)
+                await copy.write_row(row)
+
+
+async def _driver(connection: AsyncConnection) -> "psycopg.AsyncConnection[Any]":
+    raw = await connection.get_raw_connection()
+    found: Any = raw.driver_connection
+    driver: psycopg.AsyncConnection[Any] = found
+    return driver

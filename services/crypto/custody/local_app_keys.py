@@ -1,0 +1,103 @@
+"""The app key in the hands of this process: the inner layer of tier 3 made here.
+
+Each tenant has a key of its own, derived from the version's root key (RFC 5869).
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from cryptography.hazmat.primitives.hashes import SHA512
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from mesh.errors import DependencyUnavailable
+from services.crypto.custody.key_file import KeyFile, KeyFileError
+from services.crypto.errors import KeyDisabled, ValueUnopenable
+from services.crypto.suite.cobblestone import KEY_BYTES, Key
+from services.crypto.suite.context import canonical
+from services.crypto.suite.fields import InnerValue, open_inner, seal_inner
+
+CUSTODIAN = "app"
+_LABEL = b"secmesh/tak/1"
+_REMEMBERED = 1000
+"""Keys of tenants, derived."""
+_SLICE = 100
+"""Values between which others get their turn."""
+
+
+def version_name(version: int) -> str:
+    """Give the id of a version in a file of app keys."""
+    return f"v{version}"
+
+
+class LocalAppKeys:
+    """See ``AppKeyCustodian``. The ids in the file are ``v1``, ``v2``, ..."""
+
+    def __init__(self, file: KeyFile) -> None:
+        self._file = file
+        self._derived: OrderedDict[tuple[str, bytes], Key] = OrderedDict()
+
+    async def principal(self) -> str:
+        """Say who can use the app key: the owner of its file."""
+        try:
+            return self._file.principal
+        except KeyFileError as error:
+            raise DependencyUnavailable(CUSTODIAN) from error
+
+    async def seal(self, tenant: str, values: Sequence[InnerValue]) -> list[bytes]:
+        """Seal padded plaintexts; KeyDisabled if a version is not there or disabled."""
+        sealed = []
+        for at, value in enumerate(values):
+            key = self._key(tenant, value.header.app_key_version)
+            if key is None or value.subject.tenant != tenant:
+                raise KeyDisabled(CUSTODIAN)
+            sealed.append(seal_inner(key, value))
+            await _give_way(at)
+        return sealed
+
+    async def open(self, tenant: str, values: Sequence[InnerValue]) -> list[bytes | None]:
+        """Open inner layers; None for what does not open, whatever is wrong."""
+        opened: list[bytes | None] = []
+        for at, value in enumerate(values):
+            key = self._key(tenant, value.header.app_key_version)
+            opened.append(None if key is None else _opened(key, value))
+            await _give_way(at)
+        return opened
+
+    async def close(self) -> None:
+        """Forget derived keys."""
+        self._derived.clear()
+
+    def _key(self, tenant: str, version: int) -> Key | None:
+        try:
+            root = self._file.keys().get(version_name(version))
+        except KeyFileError as error:
+            raise DependencyUnavailable(CUSTODIAN) from error
+        if root is None or not root.enabled:
+            return None
+        return self._remembered((tenant, root.secret), lambda: _derive(root.secret, tenant))
+
+    def _remembered(self, name: tuple[str, bytes], derive: Callable[[], Key]) -> Key:
+        key = self._derived.get(name)
+        if key is None:
+            key = self._derived[name] = derive()
+            if len(self._derived) > _REMEMBERED:
+                self._derived.popitem(last=False)
+        return key
+
+
+def _derive(root: bytes, tenant: str) -> Key:
+    info = canonical(_LABEL, tenant.encode())
+    return Key(HKDFExpand(SHA512(), KEY_BYTES, info).derive(root))
+
+
+def _opened(key: Key, value: InnerValue) -> bytes | None:
+    try:
+        return open_inner(key, value)
+    except ValueUnopenable:
+        return None
+
+
+async def _give_way(at: int) -> None:
+    if at % _SLICE == _SLICE - 1:
+        await asyncio.sleep(0)

@@ -1,0 +1,191 @@
+"""Keys of users, wrapped by their tenant's key; for many users at once."""
+
+import os
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.crypto.errors import KeyDisabled, ValueUnopenable
+from services.crypto.keys.key_store import KeyStore, UserKeyRow
+from services.crypto.keys.states import KeyState
+from services.crypto.keys.tenant_keys import TenantKey, TenantKeys
+from services.crypto.suite.cobblestone import KEY_BYTES, Key
+from services.crypto.suite.context import canonical
+from services.crypto.suite.fields import UserKey
+
+_LABEL = b"secmesh/udek/1"
+_FIRST = 1
+_CURRENT = 0
+"""Stands for the version that seals now."""
+
+
+class _Held(NamedTuple):
+    key: UserKey
+    until: float
+
+
+class UserKeys:
+    """See ``UserKeyring``.
+
+    Remembered for a short while: that bounds how long a key outlives its erasure elsewhere. Each
+    use asks for the tenant's key first, so that a KMS that says no is heard at once.
+    """
+
+    def __init__(
+        self,
+        environment: str,
+        tenant_keys: TenantKeys,
+        store: KeyStore,
+        *,
+        seconds: float = 60,
+        size: int = 10_000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._environment = environment
+        self._tenant_keys = tenant_keys
+        self._store = store
+        self._seconds = seconds
+        self._size = size
+        self._clock = clock
+        self._held: OrderedDict[tuple[str, str, int], _Held] = OrderedDict()
+        self._forgotten = 0
+
+    async def current(self, tenant: str, user_ids: Collection[str]) -> Mapping[str, UserKey]:
+        """Give the versions that seal now; users without a key are left out."""
+        await self._tenant_keys.current(tenant)
+        found, missing = self._remembered(tenant, {(user, _CURRENT) for user in user_ids})
+        if missing:
+            forgotten = self._forgotten
+            users = {user for user, _ in missing}
+            rows = await self._store.active_user_keys(tenant, users)
+            for row, key in await self._unwrapped(tenant, rows):
+                found[row.user_id, _CURRENT] = key
+                self._remember(forgotten, (tenant, row.user_id, _CURRENT), key)
+        return {user: key for (user, _), key in found.items()}
+
+    async def versions(
+        self, tenant: str, wanted: Collection[tuple[str, int]]
+    ) -> Mapping[tuple[str, int], UserKey]:
+        """Give versions by (user id, version); those that may not open are left out."""
+        await self._tenant_keys.current(tenant)
+        found, missing = self._remembered(tenant, wanted)
+        if missing:
+            forgotten = self._forgotten
+            rows = await self._store.user_keys(tenant, missing)
+            for row, key in await self._unwrapped(tenant, rows):
+                found[row.user_id, row.version] = key
+                self._remember(forgotten, (tenant, row.user_id, row.version), key)
+        return found
+
+    async def create(
+        self, connection: AsyncConnection, tenant: str, user_ids: Collection[str]
+    ) -> Mapping[str, UserKey]:
+        """Make the first key of users who have none, in the caller's transaction.
+
+        Users who have one keep it and are given it. KeyDisabled for those whose keys are disabled
+        or destroyed: who was erased gets no new one.
+        """
+        if not user_ids:
+            return {}
+        parent = await self._tenant_keys.current(tenant)
+        secrets = {user: os.urandom(KEY_BYTES) for user in user_ids}
+        rows = [
+            UserKeyRow(
+                user,
+                _FIRST,
+                KeyState.ACTIVE,
+                parent.version,
+                parent.key.seal(secret, self._context(tenant, user, _FIRST)),
+            )
+            for user, secret in secrets.items()
+        ]
+        made = await self._store.add_user_keys(connection, tenant, rows)
+        keys = {user: UserKey(_FIRST, Key(secrets[user])) for user in made}
+        if others := set(user_ids) - made:
+            found = await self._store.active_user_keys(tenant, others, connection)
+            keys |= {row.user_id: key for row, key in await self._unwrapped(tenant, found)}
+        if len(keys) < len(secrets):
+            raise KeyDisabled("user")
+        return keys
+
+    async def ensure(self, tenant: str, user_ids: Collection[str]) -> Mapping[str, UserKey]:
+        """Give the versions that seal now; makes the keys that are missing, at once."""
+        found = await self.current(tenant, user_ids)
+        missing = set(user_ids) - found.keys()
+        if not missing:
+            return found
+        forgotten = self._forgotten
+        async with self._store.transactions.transaction(tenant) as connection:
+            made = await self.create(connection, tenant, missing)
+        for user, key in made.items():
+            self._remember(forgotten, (tenant, user, _CURRENT), key)
+        return {**found, **made}
+
+    def forget(self, tenant: str, user_id: str | None = None) -> None:
+        """Let go of what is remembered of a user, of all users of the tenant if None."""
+        self._forgotten += 1
+        for name in [name for name in self._held if name[0] == tenant]:
+            if user_id in (None, name[1]):
+                del self._held[name]
+
+    def _remembered(
+        self, tenant: str, wanted: Iterable[tuple[str, int]]
+    ) -> tuple[dict[tuple[str, int], UserKey], set[tuple[str, int]]]:
+        found: dict[tuple[str, int], UserKey] = {}
+        missing: set[tuple[str, int]] = set()
+        now = self._clock()
+        for user, version in wanted:
+            held = self._held.get((tenant, user, version))
+            if held is None or held.until <= now:
+                missing.add((user, version))
+            else:
+                found[user, version] = held.key
+        return found, missing
+
+    def _remember(self, forgotten: int, name: tuple[str, str, int], key: UserKey) -> None:
+        # What was read before something was forgotten may be what was forgotten.
+        if forgotten != self._forgotten:
+            return
+        self._held[name] = _Held(key, self._clock() + self._seconds)
+        self._held.move_to_end(name)
+        if len(self._held) > self._size:
+            self._held.popitem(last=False)
+
+    async def _unwrapped(
+        self, tenant: str, rows: Iterable[UserKeyRow]
+    ) -> list[tuple[UserKeyRow, UserKey]]:
+        """Unwrap what may open; a wrapped key that was changed or moved counts as gone."""
+        parents: dict[int, TenantKey | None] = {}
+        found = []
+        for row in rows:
+            if row.tenant_key_version not in parents:
+                parents[row.tenant_key_version] = await self._parent(tenant, row.tenant_key_version)
+            parent = parents[row.tenant_key_version]
+            if parent is None or row.wrapped is None or not row.state.opens:
+                continue
+            try:
+                context = self._context(tenant, row.user_id, row.version)
+                secret = parent.key.open(row.wrapped, context)
+            except ValueUnopenable:
+                continue
+            found.append((row, UserKey(row.version, Key(secret))))
+        return found
+
+    async def _parent(self, tenant: str, version: int) -> TenantKey | None:
+        try:
+            return await self._tenant_keys.version(tenant, version)
+        except ValueUnopenable:
+            return None
+
+    def _context(self, tenant: str, user_id: str, version: int) -> bytes:
+        return canonical(
+            _LABEL,
+            self._environment.encode(),
+            tenant.encode(),
+            uuid.UUID(user_id).bytes,
+            version.to_bytes(4, "big"),
+        )

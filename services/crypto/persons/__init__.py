@@ -1,0 +1,1 @@
+"""Persons: their fields and tiers, what is masked, who may read it and what for."""

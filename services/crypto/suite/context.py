@@ -1,0 +1,50 @@
+"""The place a sealed value belongs to, as the bytes that its key is derived from.
+
+Each item after its length as 2 bytes: label, environment, tenant, user id (16 bytes), table,
+field, header. Only what never changes is in it; a purpose, which differs by reader, is not.
+"""
+
+import uuid
+from dataclasses import dataclass, field
+
+from mesh.sealing.canonical import length_prefixed
+
+_OUTER = b"secmesh/pii/1"
+_INNER = b"secmesh/pii/1/inner"
+_WIDTH = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose value it is, and in which table."""
+
+    environment: str
+    tenant: str
+    user_id: str
+    """A UUID in its canonical text."""
+    table: str
+    _outer: bytes = field(init=False, repr=False, compare=False)
+    _inner: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        items = (
+            self.environment.encode(),
+            self.tenant.encode(),
+            uuid.UUID(self.user_id).bytes,
+            self.table.encode(),
+        )
+        object.__setattr__(self, "_outer", canonical(_OUTER, *items))
+        object.__setattr__(self, "_inner", canonical(_INNER, *items))
+
+    def outer_context(self, field_name: str, header: bytes) -> bytes:
+        """Give the context of the layer by the user's key."""
+        return self._outer + canonical(field_name.encode(), header)
+
+    def inner_context(self, field_name: str, header: bytes) -> bytes:
+        """Give the context of the layer by the app key; the header is ``Header.inner``."""
+        return self._inner + canonical(field_name.encode(), header)
+
+
+def canonical(*items: bytes) -> bytes:
+    """Join items so that no two different sequences give the same bytes."""
+    return length_prefixed(items, width=_WIDTH)
