@@ -17,7 +17,7 @@ from secmesh.security.v1.record_pb2 import Record
 from services.security.findings import due
 from services.security.findings.machine import STATUS
 from services.security.import_fill import fill
-from services.security.import_moves import FINGERPRINTS, Moves
+from services.security.import_moves import FINGERPRINTS
 from services.security.import_plain import PlainRows, Unsure
 from services.security.import_sets import FindingSets
 from services.security.import_state import LIVES
@@ -176,7 +176,7 @@ class BulkFindings:
         staged: Sequence[Sequence[Any]],
     ) -> set[str]:
         """Give the ids of rows that are known findings which were somewhere else."""
-        moves: Moves | None = self.records.moves(collection)
+        moves = await self.records.moves(connection, collection)
         if moves is None:
             return set()
         unknown = await group.sets.unknown(connection)

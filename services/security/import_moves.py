@@ -6,6 +6,7 @@ is none of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,53 +26,57 @@ _Key = tuple[str, str, str]
 """Rule, algorithm and value."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where findings can have been: a tenant's collection, and the columns that they have."""
+
+    collection: str
+    tenant: str
+    where: Mapping[str, object]
+
+
 class Moves:
     """The findings of one kind that may have moved."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: list[tuple[Place, set[str], frozenset[int]]] = []
         self._by_key: dict[_Key, set[str]] = {}
         self._told: dict[str, dict[str, str]] = {}
         """Of each finding its fingerprints by algorithm."""
         self._rules: dict[str, str] = {}
 
-    async def learn(
-        self,
-        connection: AsyncConnection,
-        store: Store,
-        place: tuple[str, str, Mapping[str, object]],
-        seen: tuple[set[str], frozenset[int]],
-    ) -> None:
-        """Look for what is not in the report among what the same scans saw last.
+    def look_among(self, place: Place, scans: set[str], shown: frozenset[int]) -> None:
+        """Look among what scans saw last, by their ids, and the report does not show.
 
-        ``place``: collection, tenant, and the columns that such findings have. ``seen``: ids of
-        those scans, and the report's fingerprints as ``fingerprint.short`` gives them.
+        ``shown`` are the report's fingerprints as ``fingerprint.short`` gives them.
         """
-        collection, tenant, where = place
-        scans, shown = seen
-        table = store.target(collection).table
-        statement = store.select(collection, tenant, [ID, "fingerprint", "scan_id"]).where(
-            *(table.c[name] == value for name, value in where.items())
-        )
-        rows = await store.fetch(statement, connection)
-        pairs: list[Sequence[Any]] = [tuple(row) for row in rows]
-        absent = [
-            str(found)
-            for found, fingerprint, scan in pairs
-            if str(scan) in scans and short(str(fingerprint)) not in shown
-        ]
-        for start in range(0, len(absent), _BATCH):
-            await self._load(connection, store, (collection, tenant), absent[start:][:_BATCH])
+        self._waiting.append((place, scans, shown))
 
-    async def _load(
-        self,
-        connection: AsyncConnection,
-        store: Store,
-        place: tuple[str, str],
-        ids: Sequence[str],
-    ) -> None:
-        collection, tenant = place
-        target = store.target(collection)
-        for found, record in (await BulkRows(store).load(connection, target, tenant, ids)).items():
+    async def learn(self, connection: AsyncConnection) -> None:
+        """Read what may have moved, if that was not done yet: before the first is looked for.
+
+        What was seen again meanwhile was seen by a scan of this report.
+        """
+        waiting, self._waiting = self._waiting, []
+        for place, scans, shown in waiting:
+            table = self._store.target(place.collection).table
+            statement = self._store.select(place.collection, place.tenant, [ID, "fingerprint"])
+            conditions = [table.c[name] == value for name, value in place.where.items()]
+            statement = statement.where(*conditions, table.c.scan_id.in_(sorted(scans)))
+            rows = await self._store.fetch(statement, connection)
+            absent = [
+                str(found)
+                for found, fingerprint in map(tuple, rows)
+                if short(str(fingerprint)) not in shown
+            ]
+            for start in range(0, len(absent), _BATCH):
+                await self._load(connection, place, absent[start:][:_BATCH])
+
+    async def _load(self, connection: AsyncConnection, place: Place, ids: Sequence[str]) -> None:
+        collection, target = place.collection, self._store.target(place.collection)
+        loaded = await BulkRows(self._store).load(connection, target, place.tenant, ids)
+        for found, record in loaded.items():
             body = getattr(record, target.kind.body_field or "")
             if LIVES[collection].is_closed(body):
                 continue

@@ -182,9 +182,9 @@ def _affirms(field: FieldDescriptor) -> Callable[[Any], bool]:
 def _scalar(field: FieldDescriptor, *, whole: bool) -> Give:
     affirms, convert = _affirms(field), converter(field, bounds(field), whole=whole)
     if field.type == FieldDescriptor.TYPE_STRING and convert is not None:
-        return _affirmed(str, convert, affirms)
+        return _text(convert, affirms)
     if field.enum_type is not None and convert is not None:
-        return _affirmed(str, convert, affirms)
+        return _enum(convert, affirms)
     if field.type == FieldDescriptor.TYPE_INT64:
         return _whole(affirms)
     if field.type == FieldDescriptor.TYPE_DOUBLE:
@@ -192,14 +192,32 @@ def _scalar(field: FieldDescriptor, *, whole: bool) -> Give:
     return _unsure
 
 
-def _affirmed(kind: type, convert: Convert, affirms: Callable[[Any], bool]) -> Give:
-    def give(value: Any) -> Any:
-        if type(value) is not kind:
+def _text(convert: Convert, affirms: Callable[[Any], bool]) -> Give:
+    def give(value: Any) -> str:
+        if type(value) is not str:
             raise Unsure
-        stored = convert(value, "")
+        if value.isascii() and "\0" not in value and affirms(value):
+            # As it is in all of its length.
+            return value
+        stored: str = convert(value, "")
         if not affirms(stored):
             raise Unsure
         return stored
+
+    return give
+
+
+def _enum(convert: Convert, affirms: Callable[[Any], bool]) -> Give:
+    known: dict[str, int] = {}
+
+    def give(value: Any) -> int:
+        number = known.get(value)
+        if number is None:
+            number = convert(value, "")
+            if not affirms(number):
+                raise Unsure
+            known[value] = number
+        return number
 
     return give
 

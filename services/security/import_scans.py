@@ -112,9 +112,7 @@ class Scans:
                         "project_id": scan.project.rpartition("/")[2],
                         "branch": self.projects.branch,
                     }
-                    await self.records.find_moved(
-                        connection, collection, where, (scopes - own, shown)
-                    )
+                    self.records.find_moved(collection, where, scopes - own, shown)
 
     async def close_absent(self, connection: AsyncConnection) -> bool:
         """Close what the scans of this report do not show; tell whether there is a scan."""

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from mesh.records.etag import CREATED, ETAG, WRITTEN
 from mesh.sql.references import ID, TENANT
@@ -19,9 +20,9 @@ from mesh.sql.tables import KindTable
 from services.security.findings.machine import STATUS
 from services.security.import_state import KEPT, LIVES, SEEN, SEEN_LAST, Life
 
+_WITHOUT = "without"
 _DUE = "due_time"
 """Follows from the severity, whatever a report says."""
-Rows = sa.FromClause
 
 
 class FindingSets:
@@ -49,6 +50,7 @@ class FindingSets:
         self.staging = Staging(target.table, columns, number)
         self._staged: Any = self.staging.rows
         self._update = self._seen_again()
+        self._select_unknown, self._insert = self._not_known(), self._added()
 
     async def see_again(self, connection: AsyncConnection) -> set[str]:
         """Note of known findings that they were seen again; give the ids of their staged rows."""
@@ -56,30 +58,32 @@ class FindingSets:
 
     async def unknown(self, connection: AsyncConnection) -> set[str]:
         """Give the ids of staged rows of which no finding is known."""
-        table = self._target.table
-        known = self._store.select(self._target.kind.collection, self._tenant, [ID])
-        known = known.where(self._same_key(table)).correlate(self._staged)
-        statement = sa.select(self._staged.c[ID]).where(~sa.exists(known.subquery().select()))
-        return set((await connection.execute(statement)).scalars())
+        return set((await connection.execute(self._select_unknown)).scalars())
 
     async def add(self, connection: AsyncConnection, without: Collection[str]) -> set[str]:
         """Add the staged findings that are not known, but for some; give their ids."""
+        added = await connection.execute(self._insert, {_WITHOUT: sorted(without)})
+        return set(added.scalars())
+
+    def _not_known(self) -> sa.Select[Any]:
+        known = self._store.select(self._target.kind.collection, self._tenant, [ID])
+        known = known.where(self._same_key(self._target.table)).correlate(self._staged)
+        return sa.select(self._staged.c[ID]).where(~sa.exists(known.subquery().select()))
+
+    def _added(self) -> ReturningInsert[Any]:
         table, codec = self._target.table, self._target.codec
         row = codec.empty_row() | {TENANT: self._tenant, ETAG: self._etag}
         row |= dict.fromkeys((CREATED, WRITTEN), self._moment) | dict(self._common)
         names = [name for name in row if row[name] is not None or name in self._staged.c]
-        chosen = sa.select(*(self._first(name, row[name]).label(name) for name in names))
-        if without:
-            ids = sa.cast(sorted(without), postgresql.ARRAY(sa.Text()))
-            chosen = chosen.where(self._staged.c[ID] != sa.all_(ids))
-        order = [self._value(name) for name in self._target.kind.option.natural_key]
-        statement = (
-            postgresql.insert(table)
-            .from_select(names, chosen.order_by(*order))
-            .on_conflict_do_nothing()
-            .returning(table.c[ID])
+        without = sa.bindparam(_WITHOUT, type_=postgresql.ARRAY(sa.Text()))
+        key = self._target.kind.option.natural_key
+        chosen = (
+            sa.select(*(self._first(name, row[name]).label(name) for name in names))
+            .where(self._staged.c[ID] != sa.all_(without))
+            .order_by(*(self._value(name) for name in key))
         )
-        return set((await connection.execute(statement)).scalars())
+        insert = postgresql.insert(table).from_select(names, chosen)
+        return insert.on_conflict_do_nothing().returning(table.c[ID])
 
     def _first(self, name: str, otherwise: Any) -> sa.ColumnElement[Any]:
         """Give what a new row has in a column; of staged rows, empty lists and maps are NULL."""
@@ -101,7 +105,7 @@ class FindingSets:
         key = self._target.kind.option.natural_key
         return sa.and_(*(table.c[name] == self._value(name) for name in key))
 
-    def _seen_again(self) -> sa.Update:
+    def _seen_again(self) -> ReturningUpdate[Any]:
         """Update what a report shows as it is, in the order in which all writers lock rows."""
         collection, table = self._target.kind.collection, self._target.table
         news = {name: self._news(name) for name in SEEN if name in table.c}

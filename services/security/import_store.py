@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.contract.catalogue import Catalogue
@@ -24,7 +23,7 @@ from services.security.findings.guard import FindingGuard
 from services.security.findings.life import FindingLife
 from services.security.findings.project_days import Days
 from services.security.import_fill import plain
-from services.security.import_moves import Moves
+from services.security.import_moves import Moves, Place
 from services.security.import_state import LIVES, SEEN, Change, Move, Way, settle
 from services.security.import_steps import ImportSteps
 
@@ -124,24 +123,27 @@ class ReportStore:
             new = {item.name: item.given for item in items if item.outcome == NEW}
             await self.steps.found(connection, new)
 
-    async def find_moved(
+    def find_moved(
         self,
-        connection: AsyncConnection,
         collection: str,
         where: Mapping[str, object],
-        seen: tuple[set[str], frozenset[int]],
+        scans: set[str],
+        shown: frozenset[int],
     ) -> None:
-        """Find what may be somewhere else now; see `Moves.learn`."""
-        moves = self._moved.setdefault(collection, Moves())
-        await moves.learn(connection, self.store, (collection, self.tenant, where), seen)
+        """Look for what may be somewhere else now; see `Moves.look_among`."""
+        moves = self._moved.setdefault(collection, Moves(self.store))
+        moves.look_among(Place(collection, self.tenant, where), scans, shown)
 
     async def learn_days(self, connection: AsyncConnection, project: str) -> None:
         """Learn within how many days a project wants its findings closed, by its name."""
         self._own_days[project] = await self.life.days.of(connection, project)
 
-    def moves(self, collection: str) -> Moves | None:
+    async def moves(self, connection: AsyncConnection, collection: str) -> Moves | None:
         """Give what of a collection may be somewhere else now; None if nothing can be."""
-        return self._moved.get(collection)
+        moves = self._moved.get(collection)
+        if moves is not None:
+            await moves.learn(connection)
+        return moves
 
     def next_id(self) -> str:
         """Give the id of a new record."""
@@ -175,9 +177,11 @@ class ReportStore:
             found |= {item: old[item.key] for item in keyed if item.key in old}
         return found
 
-    def _follow(self, target: KindTable, items: Iterable[Item]) -> list[Item]:
+    async def _follow(
+        self, connection: AsyncConnection, target: KindTable, items: Iterable[Item]
+    ) -> list[Item]:
         """Lead findings that are not where they were to their records; give those."""
-        moves = self._moved.get(target.kind.collection)
+        moves = await self.moves(connection, target.kind.collection)
         followed: list[Item] = []
         if moves is None:
             return followed
@@ -195,7 +199,8 @@ class ReportStore:
         fates = {}
         body, life = target.kind.body_field or "", LIVES.get(target.kind.collection)
         found = await self._find(connection, target, items)
-        moved = self._follow(target, [item for item in items if item not in found])
+        unknown = [item for item in items if item not in found]
+        moved = await self._follow(connection, target, unknown) if unknown else []
         found |= await self._find(connection, target, moved)
         for item, old in found.items():
             before, given = getattr(old, body), getattr(item.given, body)
@@ -248,14 +253,13 @@ class ReportStore:
         """
         target, life = self.store.target(collection), LIVES[collection]
         table = target.table
-        statement = self.store.select(collection, self.tenant, [ID, "scan_id"]).where(
+        statement = self.store.select(collection, self.tenant, [ID]).where(
             table.c["project_id"] == project.rpartition("/")[2],
             table.c["status"].in_(sorted(life.open)),
-            table.c["scan_id"].is_not(sa.null()),
+            table.c["scan_id"].in_(sorted(scans)),
         )
         rows = await self.store.fetch(statement, connection)
-        pairs: list[list[Any]] = [list(row) for row in rows]
-        ids = sorted(str(found) for found, seen_by in pairs if str(seen_by) in scans)
+        ids = sorted(str(row[0]) for row in rows)
         closed = 0
         for start in range(0, len(ids), _BATCH):
             names = (target.kind.pattern.format(self.tenant, each) for each in ids[start:][:_BATCH])

@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 from services.security.importing.model import Finding
@@ -20,6 +21,8 @@ VERSION = 1
 _FILE = re.compile(r"^file:(?://[^/]*)?", re.IGNORECASE)
 # Any text is taken, also what is no URL by RFC 3986: scheme and authority, path, and the rest.
 _URL = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*))?([^?#]*)")
+_SHORT = 512
+"""Characters of a path that is remembered."""
 _DRIVE = re.compile(r"^/?[A-Za-z]:(?=/)")
 
 
@@ -44,6 +47,16 @@ def normal_path(path: str, root: str = "") -> str:
 
 
 def _plain(path: str) -> str:
+    # A report names the same files again and again.
+    return _remembered(path) if len(path) <= _SHORT else _simplified(path)
+
+
+@lru_cache(maxsize=4096)
+def _remembered(path: str) -> str:
+    return _simplified(path)
+
+
+def _simplified(path: str) -> str:
     slashed = path.strip().replace("\\", "/")
     if slashed[:5].lower() == "file:":
         # RFC 8089: the authority, if any, is a host and no part of the path.
@@ -60,12 +73,11 @@ def _plain(path: str) -> str:
 
 def _digest(*parts: str) -> str:
     """Lengths stand before the parts: no two lists of parts share their text."""
-    hashed = hashlib.sha256()
+    told: list[bytes] = []
     for part in parts:
-        encoded = part.encode(errors="surrogatepass")
-        hashed.update(len(encoded).to_bytes(8, "big"))
-        hashed.update(encoded)
-    return hashed.hexdigest()
+        encoded = part.encode() if part.isascii() else part.encode(errors="surrogatepass")
+        told += (len(encoded).to_bytes(8, "big"), encoded)
+    return hashlib.sha256(b"".join(told)).hexdigest()
 
 
 def snippet_hash(snippet: str) -> str:

@@ -37,7 +37,7 @@ _WHOLE = re.compile(rb"[{\[]%b[}\]]" % _closed(), re.DOTALL)
 _INSIDE = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _SCALAR = re.compile(rb'[^ \t\r\n,:{}\[\]"]*+')
 _OPEN = frozenset(b"{[")
-_QUOTE = ord('"')
+_QUOTE, _LAST_SPACE = ord('"'), ord(" ")
 
 
 class Source(Protocol):
@@ -82,6 +82,9 @@ class JsonCursor:
 
     def peek(self) -> str:
         """The first character of the next token; the empty string at the end of the text."""
+        at = self._at
+        if at < len(self._buffer) and self._buffer[at] > _LAST_SPACE:
+            return chr(self._buffer[at])
         while True:
             found = _SPACE.match(self._buffer, self._at)
             self._at = found.end() if found else self._at

@@ -75,7 +75,9 @@ class Rule:
     run: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+# Of findings and their locations a report has many: those that are not frozen are made in a
+# fraction of the time. They are not changed either.
+@dataclass(slots=True, unsafe_hash=True)
 class Location:
     """A place in a file (lines and columns from 1), or the name of something that is no file."""
 
@@ -145,7 +147,7 @@ class Suppression:
     justification: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Finding:
     """One result. `index` counts within the report from 0, `pointer` is its place (RFC 6901)."""
 

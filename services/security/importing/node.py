@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 # At most what an int64 column holds, and ASCII digits only: int() takes those of every script.
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
-_MOST = 10**18 - 1
+MOST = 10**18 - 1
 
 
 class BadResult(Exception):
@@ -86,7 +86,7 @@ class Node:
     def integer(self, key: str) -> int | None:
         """An integer, or a string that holds one (ZAP writes its numbers so)."""
         said = self.members.get(key)
-        if type(said) is int and -_MOST <= said <= _MOST:
+        if type(said) is int and -MOST <= said <= MOST:
             return said
         found = self._number(key, "is no integer")
         if found and not _INTEGER.fullmatch(found):

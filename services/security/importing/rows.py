@@ -61,7 +61,7 @@ class Row:
 
 def present(values: Mapping[str, object]) -> dict[str, object]:
     """Without what is absent: nothing, an empty text or an empty list."""
-    return {key: value for key, value in values.items() if value not in (None, "", [], {})}
+    return {key: value for key, value in values.items() if value or value == 0}
 
 
 def time(said: str) -> str | None:

@@ -18,7 +18,7 @@ from services.security.importing.model import (
     Subject,
     Suppression,
 )
-from services.security.importing.node import BadResult, Node
+from services.security.importing.node import MOST, BadResult, Node
 from services.security.importing.reading import Count, Reading
 from services.security.importing.sarif_run import (
     DEFAULT_LEVEL,
@@ -53,6 +53,7 @@ _BASELINES = {
     "updated": "UPDATED",
     "absent": "ABSENT",
 }
+_FINGERPRINTS = ("fingerprints", "partialFingerprints")
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([0-9]{1,4})\}")
 
 
@@ -102,13 +103,13 @@ def _finding(node: Node, count: Count, run: Run) -> tuple[Finding, Descriptor | 
     if kind not in _KINDS:
         raise BadResult(node.at("kind"), f"is no kind of result: {kind[:40]!r}")
     level = _level(node, kind, described)
-    suppressions = tuple(_suppressions(node))
+    suppressions = tuple(_suppressions(node)) if node.has("suppressions") else ()
     baseline = node.text("baselineState")
     if baseline not in _BASELINES:
         raise BadResult(node.at("baselineState"), f"is no baseline state: {baseline[:40]!r}")
     properties = node.node("properties")
     tags = properties.texts("tags")
-    taxa = tuple(f"CWE-{each.scalar('id')}" for each in node.nodes("taxa") if _weakness(each))
+    taxa = _taxa(node) if node.has("taxa") else ()
     finding = Finding(
         index=count.index + 1,
         pointer=node.pointer,
@@ -122,16 +123,13 @@ def _finding(node: Node, count: Count, run: Run) -> tuple[Finding, Descriptor | 
         confidence=rule.precision if rule else "",
         score=level.score,
         cve_id=words.cve_id((key,)),
-        cwe_ids=tuple(
-            dict.fromkeys((*(rule.cwe_ids if rule else ()), *words.cwe_ids((*tags, *taxa))))
-        ),
+        cwe_ids=_cwe_ids(rule.cwe_ids if rule else (), (*tags, *taxa)),
         tags=tags,
         references=(rule.help_uri,) if rule and rule.help_uri else (),
         locations=tuple(_location(each, run) for each in node.nodes("locations")),
-        code_flows=tuple(_flows(node, run)),
-        fingerprints=(
-            *_fingerprints(node, "fingerprints"),
-            *_fingerprints(node, "partialFingerprints"),
+        code_flows=tuple(_flows(node, run)) if node.has("codeFlows") else (),
+        fingerprints=tuple(
+            each for key in _FINGERPRINTS if node.has(key) for each in _fingerprints(node, key)
         ),
         suppressions=suppressions,
         state=_state(kind, baseline, suppressions),
@@ -203,6 +201,14 @@ def _level(node: Node, kind: str, described: Descriptor | None) -> _Level:
     return _Level(level or (described.level if described else "") or DEFAULT_LEVEL, score, security)
 
 
+def _taxa(node: Node) -> tuple[str, ...]:
+    return tuple(f"CWE-{each.scalar('id')}" for each in node.nodes("taxa") if _weakness(each))
+
+
+def _cwe_ids(of_rule: tuple[str, ...], texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*of_rule, *words.cwe_ids(texts)))) if texts else of_rule
+
+
 def _weakness(taxon: Node) -> bool:
     component = taxon.node("toolComponent")
     return component.text("name").upper() == "CWE" and taxon.scalar("id").isdigit()
@@ -233,6 +239,39 @@ def _fingerprints(node: Node, key: str) -> Iterator[tuple[str, str]]:
 
 
 def _location(node: Node, run: Run) -> Location:
+    """A location (3.28); most are plain places in files."""
+    return _plain_location(node.members, run) or _any_location(node, run)
+
+
+def _plain_location(members: dict[str, object], run: Run) -> Location | None:
+    """The location that says a file and a region and nothing else; none if it is not just that."""
+    physical = members.get("physicalLocation")
+    if len(members) > 1 or type(physical) is not dict or "contextRegion" in physical:
+        return None
+    artifact, region = physical.get("artifactLocation"), physical.get("region")
+    if type(artifact) is not dict or type(region) is not dict:
+        return None
+    uri, index, snippet = artifact.get("uri"), artifact.get("index"), region.get("snippet")
+    numbers = (
+        *(region.get("startLine"), region.get("endLine")),
+        *(region.get("startColumn"), region.get("endColumn")),
+    )
+    text = snippet.get("text") if type(snippet) is dict else ""
+    if not (
+        (type(uri) is str and uri and type(text) is str)
+        and (snippet is None or type(snippet) is dict)
+        and (index is None or _is_number(index))
+        and all(number is None or _is_number(number) for number in numbers)
+    ):
+        return None
+    return Location(_relative(uri, run), *numbers, text)
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int and -MOST <= value <= MOST
+
+
+def _any_location(node: Node, run: Run) -> Location:
     physical = node.node("physicalLocation")
     artifact = physical.node("artifactLocation")
     index = artifact.integer("index")
