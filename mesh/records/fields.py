@@ -1,6 +1,6 @@
 """What the behaviour of fields (AIP-203) and secrets ask of a write."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -102,31 +102,32 @@ def settle_output_only(old: Message | None, new: Message) -> None:
 
 def says_output(message: Message) -> bool:
     """Tell whether a message, or one in it, has a field set that callers may not say."""
-    told, others, holding = _output_fields(descriptor_of(message))
-    # Loops and not any(): records of a stream are asked one by one.
-    for name in told:
-        if message.HasField(name):
-            return True
-    for field in others:
-        if is_set(message, field):
-            return True
-    for name in holding:  # noqa: SIM110 - as above
-        if message.HasField(name) and says_output(getattr(message, name)):
-            return True
-    return False
+    return output_test(descriptor_of(message))(message)
 
 
 @cache
-def _output_fields(
-    message: Descriptor,
-) -> tuple[tuple[str, ...], tuple[FieldDescriptor, ...], tuple[str, ...]]:
-    """Give a message's output fields with presence, those without, and what holds such."""
+def output_test(message: Descriptor) -> Callable[[Message], bool]:
+    """Give the function that tells so of messages of one type, which are asked one by one."""
     own, nested = bearing(message, field_behavior_pb2.OUTPUT_ONLY)
-    return (
-        tuple(field.name for field in own if field.has_presence),
-        tuple(field for field in own if not field.has_presence),
-        tuple(field.name for field in nested),
-    )
+    told = tuple(field.name for field in own if field.has_presence)
+    others = tuple(field for field in own if not field.has_presence)
+    # A type may hold itself: the functions of what it holds are looked up when they are needed.
+    holding = tuple((field.name, field.message_type) for field in nested)
+
+    def says(given: Message) -> bool:
+        has = given.HasField
+        for name in told:
+            if has(name):
+                return True
+        for field in others:
+            if is_set(given, field):
+                return True
+        for name, held in holding:  # noqa: SIM110 - a loop, as above: it is asked of each record
+            if has(name) and output_test(held)(getattr(given, name)):
+                return True
+        return False
+
+    return says
 
 
 def _set_of(

@@ -4,7 +4,7 @@ The rules are those of ``RecordWriter.made`` and ``Codec.row``. This only spares
 where a record surely keeps all of them; of any other it makes nothing, and they decide.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from google.api import field_behavior_pb2
@@ -14,13 +14,21 @@ from google.protobuf.message import Message
 from mesh.contract.catalogue import Kind
 from mesh.errors import Refusal
 from mesh.identifiers import is_uuid7
-from mesh.records.etag import CREATED, ETAG, WRITTEN, BodyEtags, callers_fields, stored_fields
+from mesh.records.etag import (
+    CREATED,
+    ETAG,
+    WRITTEN,
+    BodyEtags,
+    bytes_of,
+    callers_fields,
+    stored_fields,
+)
 from mesh.records.fields import (
     bearing,
     is_set,
     missing_fields,
+    output_test,
     required_fields,
-    says_output,
     settle_output_only,
 )
 from mesh.records.verdicts import Affirms, Verdict, affirms_absence, has_own_rules, verdict
@@ -54,7 +62,7 @@ class FreshRows:
         self._empty = codec.empty_row()
         fields = kind.descriptor.fields
         own, nested = bearing(kind.descriptor, field_behavior_pb2.OUTPUT_ONLY)
-        self._has_output = bool(own or nested)
+        self._says_output = output_test(kind.descriptor) if own or nested else None
         required, self._holding_required = required_fields(kind.descriptor)
         self._needed = [
             (field.name, self._empty[field.name])
@@ -63,7 +71,8 @@ class FreshRows:
         ]
         self._asks = has_own_rules(kind.descriptor)
         self._unknown = {field for field in fields if verdict(field) is Verdict.UNKNOWN}
-        self._steps: dict[FieldDescriptor, Step] = {field: self._step(field) for field in fields}
+        self._steps = {field: self._step(field, nul_free=False) for field in fields}
+        self._nul_free_steps = {field: self._step(field, nul_free=True) for field in fields}
         stamp = stored_fields(kind.envelope).get(CREATED)
         self._created = None if stamp is None else codec.writer(stamp)[1]
         self.applies = (
@@ -75,8 +84,8 @@ class FreshRows:
         """Whether records of the kind can be made so at all."""
         self._etags = BodyEtags(kind, key) if self.applies else None
 
-    def _step(self, field: FieldDescriptor) -> Step:
-        column, convert = self._codec.writer(field)
+    def _step(self, field: FieldDescriptor, *, nul_free: bool) -> Step:
+        column, convert = self._codec.writer(field, nul_free=nul_free)
         if field in self._holding_required:
             return column, _has_all, convert
         found = verdict(field)
@@ -93,13 +102,16 @@ class FreshRows:
             return None
         row = self._empty.copy()
         row[TENANT], row[ID] = ids
+        written = bytes_of(body)
+        # The byte zero also stands for other things than NUL, but NUL never without it.
+        steps = self._steps if 0 in written else self._nul_free_steps
         try:
-            surely = self._fill(row, body)
+            surely = self._fill(row, body, steps)
         except Refusal:
             return None
         if not surely:
             return None
-        row[ETAG] = self._etags.of(name, body)
+        row[ETAG] = self._etags.of(name, written)
         row[CREATED] = row[WRITTEN] = moment
         return row
 
@@ -113,7 +125,7 @@ class FreshRows:
         row = self._empty.copy()
         row[TENANT], row[ID] = record.name.split("/")[1::2]
         try:
-            surely = self._fill(row, getattr(record, self._body))
+            surely = self._fill(row, getattr(record, self._body), self._steps)
         except Refusal:
             return None
         created = self._created
@@ -128,7 +140,9 @@ class FreshRows:
         None if the long way must tell.
         """
         body = self._held(given, name)
-        return None if body is None or self._etags is None else self._etags.of(name, body)
+        if body is None or self._etags is None:
+            return None
+        return self._etags.of(name, bytes_of(body))
 
     def _held(self, given: Any, name: str) -> Any:
         """Give what is stored as the body, not to be changed; None where more than it is said."""
@@ -140,8 +154,10 @@ class FreshRows:
                 return None
         if body is None:
             return None
-        outputs = self._has_output and says_output(body)
-        return self._settled(given, name) if outputs or self._settle is not None else body
+        says = self._says_output
+        if self._settle is not None or (says is not None and says(body)):
+            return self._settled(given, name)
+        return body
 
     def _settled(self, given: Any, name: str) -> Any:
         """Copy what a caller may say, completed by who has a say in it."""
@@ -149,16 +165,17 @@ class FreshRows:
         record.name = name
         held = getattr(record, self._body)
         held.CopyFrom(getattr(given, self._body))
-        if self._has_output and says_output(held):
-            settle_output_only(None, held)
+        settle_output_only(None, held)
         if self._settle is not None:
             self._settle(record)
         return held
 
-    def _fill(self, row: dict[str, Any], body: Message) -> bool:
+    def _fill(
+        self, row: dict[str, Any], body: Message, steps: Mapping[FieldDescriptor, Step]
+    ) -> bool:
         """Write the fields that are set; tell whether the record surely is valid."""
         asks = self._asks
-        steps, unknown = self._steps, self._unknown
+        unknown = self._unknown
         for field, value in body.ListFields():
             column, affirms, convert = steps[field]
             if affirms is not None and not affirms(value):

@@ -57,6 +57,8 @@ class ChunkWriter:
         self._bulk = BulkRows(store)
         self._tenant = tenant
         self._stream = stream
+        self.expects_new = False
+        """Whether records that were prepared as new are added without a look for them first."""
 
     async def write(self, items: Sequence[Item], *, keep: bool = True) -> None:
         """Decide items, in their order where they are of one record; with ``keep`` for good.
@@ -73,7 +75,7 @@ class ChunkWriter:
             for item in waiting:
                 # The wave may have changed it.
                 item.old = None
-            if undecided := [item for item in wave if item.outcome is UNDECIDED]:
+            if undecided := [item for item in wave if item.outcome == UNDECIDED]:
                 waiting = sorted([*waiting, *undecided], key=lambda item: item.sequence)
 
     def _name(self, item: Item) -> None:
@@ -92,12 +94,12 @@ class ChunkWriter:
                 blocked = isinstance(cause, sa.exc.DBAPIError) and sqlstate(cause) in _IN_THE_WAY
                 if not blocked or attempt == _ATTEMPTS:
                     raise
+                for item in wave:
+                    item.begin()
             else:
                 return
 
     async def _try(self, wave: Sequence[Item], *, keep: bool) -> None:
-        for item in wave:
-            item.begin()
         async with self._store.transaction() as connection:
             savepoint = None if keep else await connection.begin_nested()
             for group in _groups(wave):
@@ -138,7 +140,8 @@ class ChunkWriter:
 
         Where another row is in its place, adding it tells so, and then it is looked for.
         """
-        if target.kind.option.history or not self._bulk.tells_collisions:
+        ways = self.expects_new and self._bulk.tells_collisions
+        if not ways or target.kind.option.history:
             return items
         sought = []
         for item in items:
@@ -164,13 +167,14 @@ class ChunkWriter:
             for fields, keys in by_fields.items()
         }
 
-    def prepare(self, item: Item) -> None:
+    def prepare(self, item: Item) -> Prepared | Refusal | None:
         """Make what is to be stored of a record if it is new; can be done ahead of its chunk.
 
-        Records with values that are hashed slowly are left to the chunk.
+        Records with values that are hashed slowly are left to the chunk: None.
         """
         if item.as_new is None and not self._writer.hashed.has_salted(item.target.kind, item.given):
             item.as_new = self._made(item)
+        return item.as_new
 
     async def _be_new(self, item: Item, fresh: list[Item]) -> None:
         """Let a record that is not there be stored, or reject it."""

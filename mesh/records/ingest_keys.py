@@ -1,13 +1,13 @@
 """By what a record of a stream is known: its name, its natural key, or a unique field."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
 from mesh.contract.catalogue import Kind, field_option
 from mesh.records.hashed import HashedFields
-from mesh.sql.at_rest import is_hashed
+from mesh.sql.at_rest import is_hashed, needs_keys
 from mesh.sql.bulk import Key
 from mesh.sql.references import referred_id
 from mesh.sql.types import Storage, sortable, storage_of
@@ -29,6 +29,8 @@ class Keys:
         usable = natural and all(sortable(fields[name]) for name in natural)
         self._natural = self._reader([fields[name] for name in natural]) if usable else None
         self._natural_fields = natural
+        self.in_rows = not needs_keys(kind)
+        """Whether rows hold keys as they are compared: not sealed, nor hashed when stored."""
         self._unique = [
             ((field.name,), self._reader([field]))
             for field in fields.values()
@@ -45,6 +47,17 @@ class Keys:
             key = read(record, tenant)
             if key[0] is not None:
                 return fields, key
+        return None
+
+    def of_row(self, row: Mapping[str, Any]) -> tuple[Sequence[str], Key] | None:
+        """Give the same of an unnamed record that was made a row; nothing is read twice then."""
+        if self._natural is not None:
+            key = tuple([row[field] for field in self._natural_fields])
+            if key[-1] is not None or not self._kind.key_needs:
+                return self._natural_fields, key
+        for fields, _ in self._unique:
+            if row[fields[0]] is not None:
+                return fields, (row[fields[0]],)
         return None
 
     def _reader(self, fields: Sequence[FieldDescriptor]) -> ReadKey:

@@ -10,7 +10,7 @@ from mesh.contract.names import collection_of, tenant_of
 from mesh.errors import FieldInvalid, PermissionMissing, Refusal
 from mesh.identifiers import MAX_SEQUENCE, new_uuid
 from mesh.records.ingest import ChunkWriter
-from mesh.records.ingest_item import NEW, Item, identify
+from mesh.records.ingest_item import NEW, Item, Prepared, identify
 from mesh.records.ingest_keys import Keys
 from mesh.records.ingest_stream import Inbox
 from mesh.records.moments import Clock
@@ -98,6 +98,7 @@ class _Stream:
         for item in items:
             item.tell(answer, durable=self._keep)
         self._mostly_new = 2 * sum(item.outcome == NEW for item in items) > len(items)
+        self._chunks.expects_new = self._mostly_new
         return answer
 
     def admit(self, each: Any) -> Item:
@@ -112,6 +113,11 @@ class _Stream:
         self._last = sequence
         target, keys = self._target(self._only or self._collection(record))
         item = Item(sequence, record, target)
+        if self._mostly_new and not record.name and keys.in_rows:
+            made = self._chunks.prepare(item)
+            if isinstance(made, Prepared):
+                item.fields, item.key = keys.of_row(made.row) or ((), ())
+                return item
         try:
             identify(item, keys, self._tenant)
         except Refusal as refused:

@@ -92,9 +92,14 @@ class Codec:
         """Give a row in which no field is set, and no id."""
         return dict.fromkeys(self._kind.pattern.columns) | self._absent
 
-    def writer(self, field: FieldDescriptor) -> tuple[str, Convert | None]:
-        """Give a field's column and the way of its values there; references come as names."""
-        return self._writers[field]
+    def writer(
+        self, field: FieldDescriptor, *, nul_free: bool = False
+    ) -> tuple[str, Convert | None]:
+        """Give a field's column and the way of its values there; references come as names.
+
+        With ``nul_free`` the way of those that surely hold no NUL.
+        """
+        return (field.name, _writer(field, nul_free=True)) if nul_free else self._writers[field]
 
     def row(self, message: Message) -> dict[str, Any]:
         """Give the row of a message.
@@ -240,9 +245,11 @@ def _absent(field: FieldDescriptor) -> Any:
     return field.default_value
 
 
-def _writer(field: FieldDescriptor) -> Convert | None:
+def _writer(field: FieldDescriptor, *, nul_free: bool = False) -> Convert | None:
     """Give the way from a field's value to its column."""
-    return to_json(field) if storage_of(field) in _JSON else scalar_encoder(field, binary=True)
+    if storage_of(field) in _JSON:
+        return to_json(field, nul_free=nul_free)
+    return scalar_encoder(field, binary=True, nul_free=nul_free)
 
 
 def _reader(field: FieldDescriptor, *, secrets: bool) -> Convert | None:

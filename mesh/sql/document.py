@@ -33,9 +33,11 @@ def is_askable(field: FieldDescriptor) -> bool:
     return not is_secret(field) and is_kept_plain(field)
 
 
-def to_json(field: FieldDescriptor) -> Convert:
-    """Give the way from a field's value to JSON text."""
+def to_json(field: FieldDescriptor, *, nul_free: bool = False) -> Convert:
+    """Give the way from a field's value to JSON text; ``nul_free`` if it surely has no NUL."""
     encode, name = value_encoder(field) or _same, field.full_name
+    if nul_free:
+        return lambda value: orjson.dumps(encode(value)).decode()
 
     def write(value: Any) -> str:
         text = orjson.dumps(encode(value)).decode()

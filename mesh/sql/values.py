@@ -24,10 +24,13 @@ _LAST_DURATION_SECOND = 315_576_000_000
 _FLOATS = frozenset({FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT})
 
 
-def scalar_encoder(field: FieldDescriptor, *, binary: bool) -> Convert | None:
+def scalar_encoder(
+    field: FieldDescriptor, *, binary: bool, nul_free: bool = False
+) -> Convert | None:
     """Give the way from protobuf to storage; None if the value is stored as it is.
 
-    ``binary`` tells whether the place can hold bytes. Not for messages of our own.
+    ``binary`` tells whether the place can hold bytes, ``nul_free`` that the value surely has no
+    NUL. Not for messages of our own.
     """
     storage = item_storage(field)
     if storage is Storage.TIMESTAMP:
@@ -40,7 +43,7 @@ def scalar_encoder(field: FieldDescriptor, *, binary: bool) -> Convert | None:
         return _finite(field.full_name)
     if field.type == FieldDescriptor.TYPE_STRING:
         # In JSON text, the whole document is looked through at once.
-        return _text(field.full_name) if binary else None
+        return _text(field.full_name) if binary and not nul_free else None
     return _to_base64 if field.type == FieldDescriptor.TYPE_BYTES and not binary else None
 
 
