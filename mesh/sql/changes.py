@@ -7,13 +7,14 @@ long anywhere on the server holds the feed back as long; nothing is lost by that
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from google.protobuf.message import Message
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.errors import FieldInvalid, RevisionGone
 from mesh.sql import engine as dialect
@@ -162,7 +163,7 @@ class ChangeFeed:
         ``last`` is the last change that may go. Gives how many went; the place after them is
         kept, before which no watch can begin.
         """
-        columns, floors = self._changes.c, self._floors
+        columns = self._changes.c
         first = (
             sa.select(columns[TRANSACTION], columns[SEQUENCE], columns[TIME])
             .where(columns[TENANT] == tenant)
@@ -179,23 +180,26 @@ class ChangeFeed:
             if not old:
                 return 0
             end = _place(old[-1])
-            latest = max(getattr(row, TIME) for row in old)
             gone = sa.delete(self._changes).where(
                 columns[TENANT] == tenant, sa.not_(after_place(self._changes, end))
             )
-            known = sa.select(floors.c[TIME], floors.c[EPOCH]).where(floors.c[TENANT] == tenant)
-            floor: dict[str, Any] = {
-                TENANT: tenant,
-                TRANSACTION: end.transaction,
-                SEQUENCE: end.sequence,
-            }
-            for row in await self._store.fetch(known, connection):
-                # Changes are forgotten in the order of their commits, not of their times.
-                latest, floor[EPOCH] = max(latest, row[0] or 0), getattr(row, EPOCH)
-            floor[TIME] = latest
-            await connection.execute(dialect.upsert(floors, self._store.database), floor)
+            latest = max(getattr(row, TIME) for row in old)
+            floor = await self._floor(connection, tenant, end, latest)
+            await connection.execute(dialect.upsert(self._floors, self._store.database), floor)
             await connection.execute(gone)
         return len(old)
+
+    async def _floor(
+        self, connection: AsyncConnection, tenant: str, end: Revision, latest: int
+    ) -> Mapping[str, Any]:
+        """Give the row that tells up to where changes are forgotten."""
+        columns, epoch = self._floors.c, None
+        known = sa.select(columns[TIME], columns[EPOCH]).where(columns[TENANT] == tenant)
+        for row in await self._store.fetch(known, connection):
+            # Changes are forgotten in the order of their commits, not of their times.
+            latest, epoch = max(latest, getattr(row, TIME) or 0), getattr(row, EPOCH)
+        place = {TENANT: tenant, TRANSACTION: end.transaction, SEQUENCE: end.sequence}
+        return {**place, TIME: latest, EPOCH: epoch}
 
     def _end(self, tenant: str) -> Sequence[sa.Label[Any]]:
         """Give the place before which all is committed and nothing will come."""

@@ -1,6 +1,6 @@
 """Single resources written one at a time, and what stands in their way in the caller's terms."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.errors import ReferenceNotFound, ResourceExists, ResourceNotFound, ResourceReferenced
 from mesh.sql import engine as dialect
+from mesh.sql.counting import COUNTED
 from mesh.sql.references import ID, referrers
 from mesh.sql.store import Store, refusal
 from mesh.sql.tables import NEEDED, UNIQUE_FIELDS, VALID_FROM, VALID_TO, KindTable
@@ -45,7 +46,15 @@ class Rows:
         if target.current is not None:
             # The id alone is no key here: several versions have it.
             self._open(row, await self._last_closed(connection, target, row), message)
-        await self._run(connection, target, sa.insert(target.table).values(row), message, row)
+        statement = sa.insert(target.table).values(row)
+        counted = target.table.info[COUNTED]
+        if not counted:
+            await self._run(connection, target, statement, message, row)
+            return
+        returning = statement.returning(*(target.table.c[name] for name in counted))
+        [numbers] = await self._run(connection, target, returning, message, row)
+        for name, number in zip(counted, numbers, strict=True):
+            setattr(getattr(message, target.kind.body_field or ""), name, number)
 
     async def replace(
         self, connection: AsyncConnection, target: KindTable, message: Message, moment: int
@@ -161,13 +170,15 @@ class Rows:
         self,
         connection: AsyncConnection,
         target: KindTable,
-        statement: sa.Insert | sa.Update,
+        statement: Any,
         message: Message,
         row: dict[str, Any],
-    ) -> None:
+    ) -> Sequence[Any]:
+        """Write a row; give what the statement returns."""
         try:
             async with connection.begin_nested():
-                await connection.execute(statement)
+                done = await connection.execute(statement)
+                return done.all() if done.returns_rows else ()
         except sa.exc.IntegrityError as error:
             if dialect.violates_unique(error):
                 replaces = isinstance(statement, sa.Update) or target.current is not None

@@ -17,6 +17,7 @@ from mesh.sql.bounds import bounds
 from mesh.sql.change_table import change_tables
 from mesh.sql.change_triggers import change_triggers
 from mesh.sql.codec import Codec
+from mesh.sql.counting import add_counting
 from mesh.sql.engine import WRITE, lock_schema, translated
 from mesh.sql.isolation import isolate
 from mesh.sql.members import add_members, is_indexed_list, keep_members
@@ -79,6 +80,7 @@ class Tables:
         )
         for each in self._tables.values():
             add_members(each.table, each.kind, _identifier)
+            add_counting(each.table, each.kind, _identifier)
         sa.event.listen(self.metadata, "after_create", _keep_members)
         repeatable = any(method.repeatable for method in catalogue.methods.values())
         self.answers = answers_table(self.metadata) if repeatable else None

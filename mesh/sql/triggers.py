@@ -1,7 +1,7 @@
 """Triggers and their functions: declared with a table, made when missing, compared by their text.
 
 SQLAlchemy and Alembic know none. A table keeps its own in ``Table.info``; the names of all begin
-with ``changes_`` or, for references that are emptied (SQLite), with ``fk_``.
+with ``changes_``, with ``counts_`` or, for references that are emptied (SQLite), with ``fk_``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 TRIGGERS = "triggers"
 """Where a table keeps the maker of its triggers (``Table.info``)."""
-_PREFIXES = ("changes_", "fk_")
+_PREFIXES = ("changes_", "counts_", "fk_")
 _FUNCTIONS = sa.text(
     "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = current_schema()::regnamespace "
     "AND prorettype = 'trigger'::regtype"
