@@ -6,7 +6,11 @@ from typing import Any
 
 from mesh.sql.paging import PageTokens
 from mesh.sql.transactions import Transactions
-from secmesh.crypto.v1 import config_service_pb2_grpc, user_service_pb2_grpc
+from secmesh.crypto.v1 import (
+    config_service_pb2_grpc,
+    field_crypto_service_pb2_grpc,
+    user_service_pb2_grpc,
+)
 from services.crypto.audit.entry import Audit
 from services.crypto.config_servicer import ConfigServicer
 from services.crypto.custody.app_key import AppKeyCustodian
@@ -16,6 +20,8 @@ from services.crypto.custody.key_file import KeyFile, create_key_file
 from services.crypto.custody.kms import Kms
 from services.crypto.custody.local_app_keys import LocalAppKeys, version_name
 from services.crypto.field_cipher import FieldCipher
+from services.crypto.field_crypto import FieldCrypto
+from services.crypto.field_crypto_servicer import FieldCryptoServicer
 from services.crypto.keys.app_key_versions import AppKeyVersions
 from services.crypto.keys.field_keys import FieldKeys
 from services.crypto.keys.hierarchy import UserKeys
@@ -110,5 +116,9 @@ def servicers(
         (
             config_service_pb2_grpc.add_ConfigServiceServicer_to_server,
             ConfigServicer(Decisions(transactions, config, audit), tokens),
+        ),
+        (
+            field_crypto_service_pb2_grpc.add_FieldCryptoServiceServicer_to_server,
+            FieldCryptoServicer(FieldCrypto(transactions, config, cipher, keys.users, audit)),
         ),
     ]
