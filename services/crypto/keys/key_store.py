@@ -68,7 +68,8 @@ class KeyStore:
         values = {"tenant_id": tenant, **row._asdict()}
         async with self.transactions.transaction(tenant) as connection:
             statement = insert(TENANT_KEYS).values(values).on_conflict_do_nothing()
-            return (await connection.execute(statement)).rowcount == 1
+            added = await connection.execute(statement.returning(TENANT_KEYS.c.version))
+            return added.first() is not None
 
     async def active_user_keys(
         self, tenant: str, user_ids: Collection[str], connection: AsyncConnection | None = None
@@ -141,7 +142,8 @@ class KeyStore:
         }
         async with self.transactions.transaction(name.tenant) as connection:
             statement = insert(INDEX_KEYS).values(values).on_conflict_do_nothing()
-            return (await connection.execute(statement)).rowcount == 1
+            added = await connection.execute(statement.returning(INDEX_KEYS.c.version))
+            return added.first() is not None
 
 
 def _chosen(columns: Any, version: int | None) -> sa.ColumnElement[bool]:

@@ -64,6 +64,10 @@ class PersonField:
         """Whether persons can be found by a value of it."""
         return self.has_blind_index if self.sealed else self.indexed
 
+    def numbered(self, number: int) -> "PersonField":
+        """Give the same field with the number that it was given."""
+        return replace(self, number=number)
+
     @property
     def unmask_permission(self) -> str:
         """What a caller must hold to read its sealed values."""
@@ -74,7 +78,8 @@ def form_of(value: int) -> Form:
     """Give the form that an enum value of the contract stands for."""
     if value == field_pb2.FORM_UNSPECIFIED:
         return Form.TEXT
-    return Form[field_pb2.Form.Name(value).removeprefix("FORM_")]
+    name = field_pb2.Form.DESCRIPTOR.values_by_number[value].name
+    return Form[name.removeprefix("FORM_")]
 
 
 def form_number(form: Form) -> int:

@@ -1,0 +1,98 @@
+"""Settings of the crypto service, from the environment."""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from mesh.loopback import is_loopback
+from mesh.server.service_settings import ServiceSettings
+from mesh.sql.settings import EngineUrlError
+
+PACKAGE = "secmesh.crypto.v1"
+PREFIX = "SECMESH_CRYPTO_"
+PRODUCTION = "production"
+_ENCRYPTED = frozenset({"require", "verify-ca", "verify-full"})
+"""What libpq calls connections that are never in clear."""
+
+
+class CryptoSettings(ServiceSettings):
+    """Read once at start-up; a wrong value ends the process with its name."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", populate_by_name=True)
+
+    database_url: str = Field(
+        "",
+        validation_alias="DATABASE_URL",
+        repr=False,
+        description="PostgreSQL 15 or newer, such as "
+        "postgresql://user:password@host/crypto?sslmode=verify-full; needed",
+    )
+    pool_min: int = Field(1, ge=1, le=500, description="connections opened at the start")
+    pool_size: int = Field(10, ge=1, le=500, description="connections kept to the database")
+    pool_overflow: int = Field(0, ge=0, le=500, description="connections beyond those, for a time")
+    environment: str = Field(
+        "development",
+        pattern="^[a-z][a-z0-9-]{0,31}$",
+        description="what sealed values are bound to, so that none opens elsewhere; in "
+        f"{PRODUCTION!r} one principal may not hold both keys",
+    )
+    kms_key_id: str = Field(
+        "file:main", description="KMS key that all but the app key hang from; file:ID for a file's"
+    )
+    kms_keys: Path | None = Field(
+        None, description="file of the KMS keys, mode 0600, where there is no KMS; made in the home"
+    )
+    app_keys: Path | None = Field(
+        None, description="file of the app keys, mode 0600; without one made in the home"
+    )
+
+    @property
+    def kms_file(self) -> Path:
+        """The file of the KMS keys."""
+        return self.kms_keys or self.home / "keys" / "kms.keys"
+
+    @property
+    def app_key_file(self) -> Path:
+        """The file of the app keys."""
+        return self.app_keys or self.home / "keys" / "app.keys"
+
+    @property
+    def backups(self) -> Path:
+        """The folder of backups."""
+        # Those of other services lie in the same home.
+        return self.backup_folder or self.home / "crypto-backups"
+
+    @property
+    def database(self) -> str:
+        """The URL of the database. Raises EngineUrlError if it is not PostgreSQL's, or in clear."""
+        if not self.database_url:
+            problem = "DATABASE_URL is not set: the crypto service keeps people's data in "
+            raise EngineUrlError(f"{problem}PostgreSQL, postgresql://user:password@host/database")
+        return _safe(self.database_url)
+
+    @property
+    def owner_database(self) -> str:
+        """The URL for the role that owns the tables, empty if none is named; EngineUrlError."""
+        return _safe(self.database_migrate_url) if self.database_migrate_url else ""
+
+
+def _safe(text: str) -> str:
+    """Give a URL of PostgreSQL that no network sees in clear. Raises EngineUrlError."""
+    try:
+        url = sa.make_url(text)
+    except sa.exc.ArgumentError as error:
+        raise EngineUrlError("the database URL cannot be parsed") from error
+    if url.get_backend_name() != "postgresql":
+        raise EngineUrlError(
+            f"the crypto service keeps people's data in PostgreSQL, not in {url.drivername!r}"
+        )
+    # A path is that of a socket on this machine.
+    host = str(url.query.get("host", url.host or ""))
+    near = not host or host.startswith("/") or is_loopback(host)
+    if not near and url.query.get("sslmode") not in _ENCRYPTED:
+        raise EngineUrlError(
+            f"connections to {host} must be encrypted: add ?sslmode=verify-full to the URL"
+        )
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)

@@ -1,0 +1,122 @@
+"""The crypto service in this process on a database of its own, with a KMS that tests rule."""
+
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from mesh.contract.catalogue import load_catalogue
+from mesh.embedded.postgres import Access
+from mesh.errors import DependencyUnavailable
+from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE, create_signing_key, sign_token
+from mesh.identity.token import TokenVerifier
+from mesh.server.serve import Server
+from mesh.sql.engine import open_engine
+from mesh.sql.paging import PageTokens
+from mesh.sql.transactions import Transactions
+from secmesh.crypto.v1 import config_service_pb2_grpc, user_service_pb2_grpc
+from secmesh_client.aio import connect
+from services.crypto.assembly import Custody, Keys, open_keys, servicers
+from services.crypto.audit.entry import Access as AuditAccess
+from services.crypto.custody.key_file import KeyFile, create_key_file
+from services.crypto.custody.local_app_keys import LocalAppKeys
+from services.crypto.settings import PACKAGE, CryptoSettings
+from tests.unit.fake_kms import FakeKms
+
+KMS_KEY = "one"
+_CATALOGUE = load_catalogue(PACKAGE)
+
+
+@dataclass
+class RememberedAudit:
+    """Keeps what it is told, unless it is out of order."""
+
+    told: list[AuditAccess] = field(default_factory=list)
+    broken: bool = False
+
+    async def record(self, accesses: Sequence[AuditAccess]) -> None:
+        if self.broken:
+            raise DependencyUnavailable("audit")
+        self.told.extend(accesses)
+
+
+@dataclass
+class World:
+    """A served database and one tenant in it, called by whomever a test wants."""
+
+    access: Access
+    home: Path
+    kms: FakeKms
+    audit: RememberedAudit
+    transactions: Transactions
+    keys: Keys
+    address: str = ""
+    tenant: str = ""
+    _channels: list[grpc.aio.Channel] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.tenant = f"people-{uuid.uuid4().hex[:12]}"
+
+    @property
+    def parent(self) -> str:
+        return f"tenants/{self.tenant}"
+
+    def channel(self, tenant: str = "", *, permissions: Sequence[str] = ()) -> grpc.aio.Channel:
+        """Open a channel of ann: an admin, or one with these permissions alone."""
+        token = sign_token(
+            self.home,
+            subject="ann",
+            tenant=tenant or self.tenant,
+            roles=[] if permissions else ["admin"],
+            permissions=permissions,
+        )
+        channel = connect(self.address, token=token)
+        self._channels.append(channel)
+        return channel
+
+    def users(self, tenant: str = "", *, permissions: Sequence[str] = ()) -> Any:
+        return user_service_pb2_grpc.UserServiceStub(self.channel(tenant, permissions=permissions))
+
+    def config(self, tenant: str = "", *, permissions: Sequence[str] = ()) -> Any:
+        return config_service_pb2_grpc.ConfigServiceStub(
+            self.channel(tenant, permissions=permissions)
+        )
+
+    async def close(self) -> None:
+        for channel in self._channels:
+            await channel.close()
+
+
+@asynccontextmanager
+async def crypto_world(access: Access, home: Path) -> AsyncIterator[World]:
+    """Serve a database with a new tenant in it."""
+    create_signing_key(home)
+    create_key_file(home / "app.keys", ["v1"])
+    settings = CryptoSettings(environment="test", kms_key_id=KMS_KEY, admin="")
+    kms, audit = FakeKms(KMS_KEY), RememberedAudit()
+    engine = open_engine(access.application, settings.pool)
+    transactions = Transactions(engine, None, isolated=True)
+    custody = Custody(kms, LocalAppKeys(KeyFile(home / "app.keys")))
+    keys = open_keys(settings, custody, transactions)
+    tokens = PageTokens(b"k" * 32)
+    parts = servicers(settings, custody, keys, transactions, audit, tokens)
+
+    def register(target: grpc.aio.Server) -> None:
+        for add, servicer in parts:
+            add(servicer, target)
+
+    verifier = TokenVerifier(home / JWKS_FILE, ISSUER, AUDIENCE)
+    server = Server(settings, _CATALOGUE, verifier, register, transactions.ready, engine.dispose)
+    await server.start()
+    world = World(access, home, kms, audit, transactions, keys, server.address)
+    try:
+        yield world
+    finally:
+        await world.close()
+        await server.stop(0)
+        await keys.close()
+        await custody.close()
