@@ -9,7 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from mesh.server.deployable import CommandFailed
 from mesh.sql.paging import PageTokens
 from mesh.sql.transactions import Transactions
-from secmesh.crypto.v1 import config_service_pb2_grpc, user_service_pb2_grpc
+from secmesh.crypto.v1 import (
+    config_service_pb2_grpc,
+    field_crypto_service_pb2_grpc,
+    user_service_pb2_grpc,
+)
 from services.crypto.audit.append_store import AppendStore
 from services.crypto.audit.entry import Audit
 from services.crypto.audit.writer import AuditWriter
@@ -23,6 +27,8 @@ from services.crypto.custody.kms import Kms, KmsError
 from services.crypto.custody.local_app_keys import LocalAppKeys, version_name
 from services.crypto.custody.two_parties import OnePartyHoldsBoth, require_two_parties
 from services.crypto.field_cipher import FieldCipher
+from services.crypto.field_crypto import FieldCrypto
+from services.crypto.field_crypto_servicer import FieldCryptoServicer
 from services.crypto.keys.app_key_versions import AppKeyVersions
 from services.crypto.keys.field_keys import FieldKeys
 from services.crypto.keys.hierarchy import UserKeys
@@ -155,5 +161,9 @@ def servicers(
         (
             config_service_pb2_grpc.add_ConfigServiceServicer_to_server,
             ConfigServicer(Decisions(transactions, config, audit), tokens),
+        ),
+        (
+            field_crypto_service_pb2_grpc.add_FieldCryptoServiceServicer_to_server,
+            FieldCryptoServicer(FieldCrypto(transactions, config, cipher, keys.users, audit)),
         ),
     ]
