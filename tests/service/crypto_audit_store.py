@@ -1,8 +1,10 @@
 """An audit in a database of its own, for tests of what writes, seals and reads it."""
 
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -11,10 +13,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from mesh.embedded.postgres import OWNER, SUPERUSER, Access
 from mesh.sql.engine import open_engine
 from services.crypto.audit.append_store import AppendStore
+from services.crypto.audit.bundle import read_bundle
+from services.crypto.audit.checkpointer import Checkpointer
+from services.crypto.audit.dump_store import dump_audit
 from services.crypto.audit.entry import Access as Told
 from services.crypto.audit.entry import Operation
+from services.crypto.audit.findings import Report
 from services.crypto.audit.note import Signer
+from services.crypto.audit.seal_store import SealStore
 from services.crypto.audit.subjects import Subjects
+from services.crypto.audit.verifier import verify
 from services.crypto.audit.writer import AuditWriter, Clock, now
 
 ORIGIN = "audit.test/crypto"
@@ -57,6 +65,16 @@ class AuditDatabase:
         made.start()
         yield made
         await made.close()
+
+    def checkpointer(self) -> Checkpointer:
+        """Give what seals, in a process of its own as it were."""
+        return Checkpointer(SealStore(self.owner()), ORIGIN, SEALER, KEYS)
+
+    async def report(self, anchors: Sequence[str] = ()) -> Report:
+        """Verify what is stored now, by a bundle."""
+        with tempfile.TemporaryDirectory() as folder:
+            await dump_audit(self.owner(), Path(folder))
+            return verify(read_bundle(Path(folder)), KEYS, anchors)
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Ask as the owner."""

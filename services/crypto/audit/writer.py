@@ -15,25 +15,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 from opentelemetry import metrics
 
 from mesh.errors import DependencyUnavailable
-from mesh.identifiers import new_uuid
 from services.crypto.audit.append_store import AppendInDoubt, AppendRefused, AppendStore
-from services.crypto.audit.entry import (
-    BEFORE_FIRST,
-    FIELD_NAME,
-    Access,
-    Entry,
-    Operation,
-    entry_hash,
-)
-from services.crypto.audit.note import Signer, digest
+from services.crypto.audit.chain import EVERY_TENANT, Chain, entry_of
+from services.crypto.audit.entry import FIELD_NAME, Access, Entry, Operation
+from services.crypto.audit.note import Signer
 from services.crypto.audit.sealing import Stored
-from services.crypto.audit.segments import checkpoint_of
-from services.crypto.audit.statements import NOTHING, WriterStart
+from services.crypto.audit.statements import NOTHING
 from services.crypto.audit.subjects import Subjects
 
 LINGER_SECONDS = 0.005
@@ -43,8 +34,6 @@ BATCH = 200
 LARGEST_BATCH = 2000
 WAITING = 50_000
 """Entries that wait at most; more are refused at once."""
-EVERY_TENANT = "-"
-"""Stands for the tenant of what concerns the audit itself."""
 _TRIES = 2
 _LONGEST_TEXT = 4096
 _NAME = re.compile(FIELD_NAME)
@@ -60,13 +49,6 @@ Clock = Callable[[], int]
 def now() -> int:
     """Give the present, in microseconds since 1970."""
     return time.time_ns() // 1000
-
-
-@dataclass
-class _Chain:
-    writer_id: bytes
-    seq: int = 0
-    head: bytes = BEFORE_FIRST
 
 
 @dataclass
@@ -95,7 +77,7 @@ class AuditWriter:
         self._origin = origin
         self._clock = clock
         self._last = 0
-        self._chain: _Chain | None = None
+        self._chain: Chain | None = None
         self._follows = NOTHING
         self._waiting: deque[_Group] = deque()
         self._count = 0
@@ -152,25 +134,8 @@ class AuditWriter:
 
     def _entry(self, access: Access) -> Entry:
         user = access.user_id
-        return Entry(
-            writer_id=b"",
-            seq=0,
-            entry_id=UUID(new_uuid()).bytes,
-            accessed_at=self._last,
-            tenant_id=access.tenant,
-            subject=self._subjects.of(access.tenant, user) if user else b"",
-            operation=access.operation,
-            fields=tuple([name for name, _ in access.fields]),
-            tiers=tuple([tier for _, tier in access.fields]),
-            principal=access.principal,
-            purpose=access.purpose,
-            request_id=access.request_id,
-            success=access.success,
-            error_code=access.error_code,
-            duration_us=access.duration_us,
-            retention_class=access.retention_class,
-            details=access.details,
-        )
+        subject = self._subjects.of(access.tenant, user) if user else b""
+        return entry_of(access, subject, self._last)
 
     async def _for_ever(self) -> None:
         while True:
@@ -225,29 +190,15 @@ class AuditWriter:
             if not group.done.done():
                 group.done.set_result(None)
 
-    async def _chained(self, entries: Sequence[Entry]) -> tuple[_Chain, list[Stored]]:
+    async def _chained(self, entries: Sequence[Entry]) -> tuple[Chain, list[Stored]]:
         """Bind entries to the chain, to a new one if there is none; nothing is decided yet."""
-        if self._chain is None:
-            chain = _Chain(UUID(new_uuid()).bytes)
-            entries = [await self._beginning(chain, entries[0].accessed_at), *entries]
-        else:
-            chain = _Chain(self._chain.writer_id, self._chain.seq, self._chain.head)
-        batch = []
-        for entry in entries:
-            chain.seq += 1
-            placed = entry._replace(writer_id=chain.writer_id, seq=chain.seq)
-            chain.head = entry_hash(placed, chain.head)
-            batch.append(Stored(placed, chain.head))
-        return chain, batch
-
-    async def _beginning(self, chain: _Chain, moment: int) -> Entry:
-        """Give the signed start of a chain; AppendRefused."""
+        if self._chain is not None:
+            return self._chain.bound(entries)
         newest = await self._store.newest_checkpoint()
-        after = f"{checkpoint_of(newest).size} {digest(newest)}" if newest else NOTHING
-        start = WriterStart(self._origin, chain.writer_id, after, self._follows)
-        note = self._signer.sign(start.text())
-        access = Access(EVERY_TENANT, Operation.START_WRITER, "system", "", details=note)
-        return self._entry(access)._replace(accessed_at=moment)
+        chain, start = Chain.begun(
+            self._origin, self._signer, newest, self._follows, entries[0].accessed_at
+        )
+        return chain.bound([start, *entries])
 
     @staticmethod
     def _refuse(groups: Sequence[_Group], why: str) -> None:

@@ -1,0 +1,72 @@
+"""The chain of one writer, extended only when what it binds is durable."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from mesh.identifiers import new_uuid
+from services.crypto.audit.entry import BEFORE_FIRST, Access, Entry, Operation, entry_hash
+from services.crypto.audit.note import Signer, digest
+from services.crypto.audit.sealing import Stored
+from services.crypto.audit.segments import checkpoint_of
+from services.crypto.audit.statements import NOTHING, WriterStart
+
+EVERY_TENANT = "-"
+"""Stands for the tenant of what concerns the audit itself."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Where a writer's chain ends."""
+
+    writer_id: bytes
+    seq: int = 0
+    head: bytes = BEFORE_FIRST
+
+    @classmethod
+    def begun(
+        cls, origin: str, signer: Signer, newest: str, follows: str, moment: int
+    ) -> "tuple[Chain, Entry]":
+        """Give an empty chain and its first entry, which is signed.
+
+        ``newest`` is the newest checkpoint, empty if there is none.
+        """
+        chain = cls(UUID(new_uuid()).bytes)
+        after = f"{checkpoint_of(newest).size} {digest(newest)}" if newest else NOTHING
+        note = signer.sign(WriterStart(origin, chain.writer_id, after, follows).text())
+        access = Access(EVERY_TENANT, Operation.START_WRITER, "system", "", details=note)
+        return chain, entry_of(access, b"", moment)
+
+    def bound(self, entries: Sequence[Entry]) -> "tuple[Chain, list[Stored]]":
+        """Give the chain with entries at its end, and those with their places and hashes."""
+        seq, head = self.seq, self.head
+        placed = []
+        for entry in entries:
+            seq += 1
+            entry = entry._replace(writer_id=self.writer_id, seq=seq)
+            head = entry_hash(entry, head)
+            placed.append(Stored(entry, head))
+        return Chain(self.writer_id, seq, head), placed
+
+
+def entry_of(access: Access, subject: bytes, moment: int) -> Entry:
+    """Give the entry of an access, without writer and number."""
+    return Entry(
+        writer_id=b"",
+        seq=0,
+        entry_id=UUID(new_uuid()).bytes,
+        accessed_at=moment,
+        tenant_id=access.tenant,
+        subject=subject,
+        operation=access.operation,
+        fields=tuple([name for name, _ in access.fields]),
+        tiers=tuple([tier for _, tier in access.fields]),
+        principal=access.principal,
+        purpose=access.purpose,
+        request_id=access.request_id,
+        success=access.success,
+        error_code=access.error_code,
+        duration_us=access.duration_us,
+        retention_class=access.retention_class,
+        details=access.details,
+    )

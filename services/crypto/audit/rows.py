@@ -1,0 +1,30 @@
+"""Rows of ``encryption_audit`` as entries."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from services.crypto.audit.entry import Entry
+from services.crypto.audit.sealing import Stored
+
+MICROSECONDS = "(extract(epoch FROM accessed_at) * 1000000)::bigint AS accessed_at"
+CHOSEN = ", ".join(MICROSECONDS if name == "accessed_at" else name for name in Entry._fields)
+"""The columns of an entry, in its order."""
+
+
+def stored_of(rows: Iterable[Any]) -> list[Stored]:
+    """Give rows of CHOSEN and the hash as entries."""
+    return [_stored(row) for row in rows]
+
+
+def _stored(row: Any) -> Stored:
+    *values, hashed = row
+    entry = Entry(*values)
+    return Stored(
+        entry._replace(
+            writer_id=entry.writer_id.bytes,  # type: ignore[attr-defined]  # PostgreSQL's are UUIDs
+            entry_id=entry.entry_id.bytes,  # type: ignore[attr-defined]  # the same
+            fields=tuple(entry.fields),
+            tiers=tuple(entry.tiers),
+        ),
+        hashed,
+    )
