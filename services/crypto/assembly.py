@@ -4,18 +4,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from mesh.server.deployable import CommandFailed
 from mesh.sql.paging import PageTokens
 from mesh.sql.transactions import Transactions
-from secmesh.crypto.v1 import config_service_pb2_grpc, user_service_pb2_grpc
+from secmesh.crypto.v1 import (
+    config_service_pb2_grpc,
+    field_crypto_service_pb2_grpc,
+    user_service_pb2_grpc,
+)
+from services.crypto.audit.append_store import AppendStore
 from services.crypto.audit.entry import Audit
+from services.crypto.audit.writer import AuditWriter
+from services.crypto.audit_keys import create_audit_keys, origin, read_signer, read_subjects
 from services.crypto.config_servicer import ConfigServicer
 from services.crypto.custody.app_key import AppKeyCustodian
 from services.crypto.custody.file_kms import FileKms
 from services.crypto.custody.guarded_kms import GuardedKms
-from services.crypto.custody.key_file import KeyFile, create_key_file
-from services.crypto.custody.kms import Kms
+from services.crypto.custody.key_file import KeyFile, KeyFileError, create_key_file
+from services.crypto.custody.kms import Kms, KmsError
 from services.crypto.custody.local_app_keys import LocalAppKeys, version_name
+from services.crypto.custody.two_parties import OnePartyHoldsBoth, require_two_parties
 from services.crypto.field_cipher import FieldCipher
+from services.crypto.field_crypto import FieldCrypto
+from services.crypto.field_crypto_servicer import FieldCryptoServicer
 from services.crypto.keys.app_key_versions import AppKeyVersions
 from services.crypto.keys.field_keys import FieldKeys
 from services.crypto.keys.hierarchy import UserKeys
@@ -47,16 +60,34 @@ class Custody:
         await self.app_key.close()
 
 
-def open_custody(settings: CryptoSettings) -> Custody:
-    """Open the custodians that the settings name; files in the home are made. OSError."""
+async def open_custody(settings: CryptoSettings) -> Custody:
+    """Open the custodians that the settings name; files that they do not name are made.
+
+    Raises CommandFailed for files that cannot be used, and in production if one party holds both.
+    """
+    try:
+        if settings.app_keys is None:
+            create_key_file(settings.app_key_file, [version_name(_FIRST_APP_KEY)])
+        file = KeyFile(settings.app_key_file)
+        file.keys()
+        custody = Custody(GuardedKms(_kms(settings)), LocalAppKeys(file))
+        if settings.in_production:
+            await require_two_parties(custody.kms, settings.kms_key_id, custody.app_key)
+    except (KeyFileError, KmsError, OnePartyHoldsBoth) as error:
+        raise CommandFailed(str(error)) from error
+    return custody
+
+
+def _kms(settings: CryptoSettings) -> Kms:
     name = settings.kms_key_id.removeprefix(_FILE)
+    if name == settings.kms_key_id:
+        # boto3 takes a tenth of a second to load.
+        from services.crypto.custody.aws_kms import AwsKms
+
+        return AwsKms(settings.aws_region, settings.aws_endpoint)
     if settings.kms_keys is None:
         create_key_file(settings.kms_file, [name])
-    if settings.app_keys is None:
-        create_key_file(settings.app_key_file, [version_name(_FIRST_APP_KEY)])
-    return Custody(
-        GuardedKms(FileKms(settings.kms_file)), LocalAppKeys(KeyFile(settings.app_key_file))
-    )
+    return FileKms(settings.kms_file)
 
 
 @dataclass(frozen=True)
@@ -67,6 +98,11 @@ class Keys:
     users: UserKeys
     fields: FieldKeys
     app: AppKeyVersions
+
+    def revoke(self, kms_key_id: str) -> None:
+        """Forget all that a KMS key wraps."""
+        self.tenants.revoke(kms_key_id)
+        self.fields.revoke()
 
     async def close(self) -> None:
         """Forget all of them."""
@@ -86,6 +122,21 @@ def open_keys(settings: CryptoSettings, custody: Custody, transactions: Transact
         FieldKeys(*where),
         AppKeyVersions(store),
     )
+
+
+def open_audit(settings: CryptoSettings, engine: AsyncEngine) -> AuditWriter:
+    """Give this process's chain of the audit; a file of keys that is not named is made.
+
+    Raises CommandFailed if the file cannot be used.
+    """
+    path = settings.audit_key_file
+    try:
+        if settings.audit_keys is None:
+            create_audit_keys(path)
+        signer, subjects = read_signer(path, settings.environment), read_subjects(path)
+    except KeyFileError as error:
+        raise CommandFailed(str(error)) from error
+    return AuditWriter(AppendStore(engine), subjects, signer, origin(settings.environment))
 
 
 def servicers(
@@ -110,5 +161,9 @@ def servicers(
         (
             config_service_pb2_grpc.add_ConfigServiceServicer_to_server,
             ConfigServicer(Decisions(transactions, config, audit), tokens),
+        ),
+        (
+            field_crypto_service_pb2_grpc.add_FieldCryptoServiceServicer_to_server,
+            FieldCryptoServicer(FieldCrypto(transactions, config, cipher, keys.users, audit)),
         ),
     ]

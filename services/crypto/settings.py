@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import sqlalchemy as sa
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 
 from mesh.loopback import is_loopback
@@ -39,7 +39,17 @@ class CryptoSettings(ServiceSettings):
         f"{PRODUCTION!r} one principal may not hold both keys",
     )
     kms_key_id: str = Field(
-        "file:main", description="KMS key that all but the app key hang from; file:ID for a file's"
+        "file:main",
+        min_length=1,
+        description="KMS key that all but the app key hang from: ARN or alias of AWS, or file:ID",
+    )
+    aws_region: str = Field(
+        "us-east-1",
+        validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"),
+        description="region of the KMS key",
+    )
+    aws_endpoint: str = Field(
+        "", validation_alias="AWS_ENDPOINT_URL", description="one endpoint for every AWS service"
     )
     kms_keys: Path | None = Field(
         None, description="file of the KMS keys, mode 0600, where there is no KMS; made in the home"
@@ -47,6 +57,14 @@ class CryptoSettings(ServiceSettings):
     app_keys: Path | None = Field(
         None, description="file of the app keys, mode 0600; without one made in the home"
     )
+    audit_keys: Path | None = Field(
+        None, description="file of the audit's keys, mode 0600; without one made in the home"
+    )
+
+    @property
+    def in_production(self) -> bool:
+        """Whether one principal may not hold both keys of tier 3."""
+        return self.environment == PRODUCTION
 
     @property
     def kms_file(self) -> Path:
@@ -57,6 +75,11 @@ class CryptoSettings(ServiceSettings):
     def app_key_file(self) -> Path:
         """The file of the app keys."""
         return self.app_keys or self.home / "keys" / "app.keys"
+
+    @property
+    def audit_key_file(self) -> Path:
+        """The file of the audit's keys."""
+        return self.audit_keys or self.home / "keys" / "audit.keys"
 
     @property
     def backups(self) -> Path:

@@ -18,7 +18,11 @@ from mesh.server.serve import Server
 from mesh.sql.engine import open_engine
 from mesh.sql.paging import PageTokens
 from mesh.sql.transactions import Transactions
-from secmesh.crypto.v1 import config_service_pb2_grpc, user_service_pb2_grpc
+from secmesh.crypto.v1 import (
+    config_service_pb2_grpc,
+    field_crypto_service_pb2_grpc,
+    user_service_pb2_grpc,
+)
 from secmesh_client.aio import connect
 from services.crypto.assembly import Custody, Keys, open_keys, servicers
 from services.crypto.audit.entry import Access as AuditAccess
@@ -83,6 +87,11 @@ class World:
 
     def config(self, tenant: str = "", *, permissions: Sequence[str] = ()) -> Any:
         return config_service_pb2_grpc.ConfigServiceStub(
+            self.channel(tenant, permissions=permissions)
+        )
+
+    def fields(self, tenant: str = "", *, permissions: Sequence[str] = ()) -> Any:
+        return field_crypto_service_pb2_grpc.FieldCryptoServiceStub(
             self.channel(tenant, permissions=permissions)
         )
 

@@ -199,8 +199,10 @@ async def test_a_key_that_may_not_open_is_gone_once_forgotten(
     world.users.forget(world.tenant, user)
     assert (await world.users.current(world.tenant, [user, other])).keys() == {other}
     assert await world.users.versions(world.tenant, [(user, 1)]) == {}
-    with pytest.raises(KeyDisabled):
-        await world.users.ensure(world.tenant, [user])
+    assert (await world.users.ensure(world.tenant, [user, other])).keys() == {other}
+    async with world.transactions.transaction(world.tenant) as connection:
+        with pytest.raises(KeyDisabled):
+            await world.users.create(connection, world.tenant, [user])
 
 
 async def test_what_is_erased_elsewhere_is_forgotten_in_time(world: World) -> None:

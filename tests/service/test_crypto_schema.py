@@ -21,6 +21,7 @@ from mesh.sql.engine import open_engine
 from mesh.sql.postgres import catalogue_json
 from mesh.sql.schema import MigrationRefused
 from services.crypto.audit.parts import PREFIX
+from services.crypto.installation import checks
 from services.crypto.migrations import roles, standing
 from services.crypto.migrations.commands import VersionedSchema
 from services.crypto.migrations.roles import APPEND, AUDIT, READ, ROLES, WRITE
@@ -270,6 +271,24 @@ async def test_a_database_of_another_version_is_not_served() -> None:
             await schema.require(application, owner)
         await application.dispose()
         await owner.dispose()
+
+
+async def test_a_check_names_what_is_missing(access: Access) -> None:
+    application = open_engine(access.application)
+    async with application.connect() as connection:
+        found = await connection.run_sync(lambda sync: list(checks(sync)))
+    assert [each.name for each in found if each.problem] == []
+    await application.dispose()
+    with empty_crypto_database() as empty:
+        application = open_engine(empty.application)
+        async with application.connect() as connection:
+            found = await connection.run_sync(lambda sync: list(checks(sync)))
+        problems = {each.name: each.problem for each in found}
+        assert "users" in problems["tables"]
+        assert "encryption_enabled" in problems["configuration"]
+        assert "log_users_change (DELETE)" in problems["triggers"]
+        assert "idx_users_email" in problems["indexes"]
+        await application.dispose()
 
 
 async def test_a_database_without_row_level_security_is_not_served() -> None:

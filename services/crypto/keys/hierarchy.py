@@ -89,8 +89,14 @@ class UserKeys:
         Users who have one keep it and are given it. KeyDisabled for those whose keys are disabled
         or destroyed: who was erased gets no new one.
         """
-        if not user_ids:
-            return {}
+        keys = await self._create(connection, tenant, set(user_ids)) if user_ids else {}
+        if len(keys) < len(set(user_ids)):
+            raise KeyDisabled("user")
+        return keys
+
+    async def _create(
+        self, connection: AsyncConnection, tenant: str, user_ids: set[str]
+    ) -> dict[str, UserKey]:
         parent = await self._tenant_keys.current(tenant)
         secrets = {user: os.urandom(KEY_BYTES) for user in user_ids}
         rows = [
@@ -105,22 +111,23 @@ class UserKeys:
         ]
         made = await self._store.add_user_keys(connection, tenant, rows)
         keys = {user: UserKey(_FIRST, Key(secrets[user])) for user in made}
-        if others := set(user_ids) - made:
+        if others := user_ids - made:
             found = await self._store.active_user_keys(tenant, others, connection)
             keys |= {row.user_id: key for row, key in await self._unwrapped(tenant, found)}
-        if len(keys) < len(secrets):
-            raise KeyDisabled("user")
         return keys
 
     async def ensure(self, tenant: str, user_ids: Collection[str]) -> Mapping[str, UserKey]:
-        """Give the versions that seal now; makes the keys that are missing, at once."""
+        """Give the versions that seal now; makes the keys that are missing, at once.
+
+        Users whose keys are disabled or destroyed are left out.
+        """
         found = await self.current(tenant, user_ids)
         missing = set(user_ids) - found.keys()
         if not missing:
             return found
         forgotten = self._forgotten
         async with self._store.transactions.transaction(tenant) as connection:
-            made = await self.create(connection, tenant, missing)
+            made = await self._create(connection, tenant, missing)
         for user, key in made.items():
             self._remember(forgotten, (tenant, user, _CURRENT), key)
         return {**found, **made}

@@ -33,7 +33,10 @@ class UserKeyring(Protocol):
         """
 
     async def ensure(self, tenant: str, user_ids: Collection[str]) -> Mapping[str, UserKey]:
-        """Give the versions that seal now; makes the keys that are missing, at once."""
+        """Give the versions that seal now; makes the keys that are missing, at once.
+
+        Users whose keys are disabled or destroyed are left out.
+        """
 
     def forget(self, tenant: str, user_id: str | None = None) -> None:
         """Let go of what is remembered of a user, of all users of the tenant if None."""

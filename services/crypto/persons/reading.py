@@ -3,8 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mesh.errors import PermissionMissing, ResourceNotFound
-from mesh.server.call import current_call
+from mesh.errors import ResourceNotFound
 from mesh.sql.transactions import Transactions
 from services.crypto.audit.entry import Audit, Operation
 from services.crypto.errors import ValueUnopenable
@@ -15,14 +14,13 @@ from services.crypto.persons.fields import PersonField, PersonFields
 from services.crypto.persons.journal import Journal, Touched, touched_of
 from services.crypto.persons.person import PATTERN, IndexEntry, Person, entry_of
 from services.crypto.persons.person_store import PersonStore
-from services.crypto.persons.refusals import FieldNotSearchable, PurposeRefused, SearchTooWide
+from services.crypto.persons.refusals import FieldNotSearchable, SearchTooWide
 from services.crypto.persons.sealing import TABLE
+from services.crypto.persons.unmasking import UNMASK, permit
 from services.crypto.persons.values import normal_form
 from services.crypto.suite.blind_index import bits_for
 from services.crypto.suite.header import Tier, read_header
 
-UNMASK = "crypto.users.unmask"
-"""Needed to read any sealed value, beside the permission for each field."""
 _AT_ONCE = 500
 """Candidates of a search that are opened together."""
 _CANDIDATES = 5000
@@ -76,7 +74,7 @@ class Reading:
             touched = touched_of((each.name, each.tier) for each in wanted)
             async with journal.refusals(user_ids, touched):
                 allowed = await self._config.purpose(connection, tenant, purpose)
-                _permit(wanted, purpose, allowed.fields if allowed else ())
+                permit(wanted, purpose, allowed.fields if allowed else (), [UNMASK])
                 found = await self._persons.get(connection, tenant, user_ids)
                 people_found = _all_of(tenant, user_ids, found)
         # The connection is back: keys and the audit have their own.
@@ -189,16 +187,6 @@ def _all_of(tenant: str, user_ids: Sequence[str], people: Mapping[str, Person]) 
         if user_id not in people:
             raise ResourceNotFound(PATTERN.format(tenant, user_id))
     return [people[user_id] for user_id in user_ids]
-
-
-def _permit(wanted: Sequence[PersonField], purpose: str, covered: Collection[str]) -> None:
-    caller = current_call().caller
-    for needed in (UNMASK, *(each.unmask_permission for each in wanted)):
-        if not caller.permits(needed):
-            raise PermissionMissing(needed)
-    for each in wanted:
-        if each.name not in covered:
-            raise PurposeRefused(purpose, each.name)
 
 
 def _touched(person: Person, wanted: Iterable[PersonField]) -> Touched:

@@ -1,0 +1,87 @@
+"""The crypto service: ``python -m services.crypto serve|migrate|check``."""
+
+import asyncio
+import secrets
+
+import grpc
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from mesh.contract.catalogue import load_catalogue
+from mesh.identity.token import TokenVerifier
+from mesh.server.deployable import (
+    Deployable,
+    Probe,
+    close_engines,
+    end_process,
+    open_database,
+    open_owner,
+)
+from mesh.server.serve import Server
+from mesh.sql.paging import PageTokens
+from mesh.sql.transactions import Transactions
+from services.crypto.assembly import open_audit, open_custody, open_keys, servicers
+from services.crypto.check_command import CHECK
+from services.crypto.custody.revocation import RevocationWatch
+from services.crypto.migrations.commands import VersionedSchema
+from services.crypto.settings import PACKAGE, CryptoSettings
+
+_SCHEMA = VersionedSchema()
+
+
+async def build_server(settings: CryptoSettings) -> Server:
+    """Put the service together, ready to start."""
+    catalogue = load_catalogue(PACKAGE)
+    verifier = TokenVerifier(settings.key_set, settings.issuer, settings.audience)
+    custody = await open_custody(settings)
+    application, owner = open_database(settings), open_owner(settings)
+    try:
+        await _SCHEMA.require(application, owner)
+        await _warm(application, settings.pool_min)
+        audit = open_audit(settings, application)
+    except BaseException:
+        await close_engines(application, owner)
+        raise
+    transactions = Transactions(application, owner, isolated=True)
+    keys = open_keys(settings, custody, transactions)
+    audit.start()
+    watch = RevocationWatch(custody.kms, keys.tenants.kms_keys, keys.revoke)
+    watch.start()
+    probe = Probe(settings)
+    tokens = PageTokens(settings.page_key.encode() or secrets.token_bytes(32))
+    parts = servicers(settings, custody, keys, transactions, audit, tokens)
+
+    def register(target: grpc.aio.Server) -> None:
+        for add, servicer in parts:
+            add(servicer, target)
+
+    async def dispose() -> None:
+        await watch.close()
+        await audit.close()
+        await keys.close()
+        await custody.close()
+        await probe.close()
+        await close_engines(application, owner)
+
+    return Server(settings, catalogue, verifier, register, probe.is_answering, dispose)
+
+
+async def _warm(engine: AsyncEngine, number: int) -> None:
+    """Open so many connections at once, so that the first calls find them."""
+    opened = await asyncio.gather(*(engine.connect() for _ in range(number)))
+    for connection in opened:
+        await connection.close()
+
+
+CRYPTO = Deployable(
+    module="services.crypto",
+    package=PACKAGE,
+    purpose="Keeps people's data in tiers: clear, sealed by the KMS, sealed twice; all audited.",
+    settings=CryptoSettings,
+    build_server=build_server,
+    isolated=True,
+    versions=_SCHEMA,
+    commands=[CHECK],
+)
+
+if __name__ == "__main__":
+    end_process(CRYPTO.main())

@@ -1,0 +1,63 @@
+"""The command ``check``: holds database and custodians against what the service needs."""
+
+import argparse
+import sys
+from dataclasses import asdict
+
+import orjson
+
+from mesh.server.deployable import Command, CommandFailed, open_database
+from mesh.sql.engine import translated
+from services.crypto.assembly import open_custody
+from services.crypto.custody.kms import KmsError, KmsKeyState
+from services.crypto.installation import Check, checks
+from services.crypto.settings import CryptoSettings
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", choices=["text", "json"], default="text", help="form of stdout")
+
+
+async def _run(settings: CryptoSettings, arguments: argparse.Namespace) -> None:
+    """Look at everything and print it; CommandFailed if something is wrong."""
+    engine = open_database(settings)
+    try:
+        with translated():
+            async with engine.connect() as connection:
+                found = await connection.run_sync(lambda sync: list(checks(sync)))
+    finally:
+        await engine.dispose()
+    found.append(await _custody(settings))
+    if arguments.output == "json":
+        sys.stdout.write(orjson.dumps([asdict(each) for each in found]).decode() + "\n")
+    else:
+        sys.stdout.writelines(f"{_line(each)}\n" for each in found)
+    if wrong := [each.name for each in found if each.problem]:
+        raise CommandFailed(f"not as needed: {', '.join(wrong)}")
+
+
+async def _custody(settings: CryptoSettings) -> Check:
+    name = "KMS key"
+    try:
+        custody = await open_custody(settings)
+    except CommandFailed as error:
+        return Check(name, str(error), "")
+    try:
+        key = await custody.kms.describe(settings.kms_key_id)
+    except KmsError as error:
+        return Check(name, str(error), "")
+    finally:
+        await custody.close()
+    serves = key.state is KmsKeyState.ENABLED
+    return Check(
+        name, "" if serves else f"is {key.state.value}", f"{key.key_id}, {key.state.value}"
+    )
+
+
+def _line(check: Check) -> str:
+    return f"{'FAILED' if check.problem else 'ok':<7}{check.name}: {check.problem or check.found}"
+
+
+CHECK = Command(
+    "check", "hold the database and the KMS against what is needed", _add_arguments, _run
+)

@@ -1,0 +1,163 @@
+"""Values sealed, opened and sealed again for those who keep them; each use is in the audit."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from mesh.errors import Refusal
+from mesh.sql.transactions import Transactions
+from services.crypto.audit.entry import Audit, Operation
+from services.crypto.errors import FieldNotSealed, KeyDisabled, ValueUnopenable
+from services.crypto.field_cipher import FieldCipher, Plain, Sealed
+from services.crypto.keys.keyring import UserKeyring
+from services.crypto.persons.config_store import ConfigStore
+from services.crypto.persons.fields import PersonField, PersonFields
+from services.crypto.persons.journal import Journal, Touched
+from services.crypto.persons.refusals import EncryptionDisabled
+from services.crypto.persons.unmasking import permit
+from services.crypto.suite.header import Tier, read_header
+
+ENCRYPTION_ENABLED = "encryption_enabled"
+
+
+class Item(NamedTuple):
+    """A value of a request, in clear or sealed."""
+
+    user_id: str
+    field: str
+    value: bytes
+
+
+Results = list[bytes | Refusal]
+"""What became of each item, in their order."""
+
+
+class FieldCrypto:
+    """Works on values that the service does not keep."""
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        config: ConfigStore,
+        cipher: FieldCipher,
+        user_keys: UserKeyring,
+        audit: Audit,
+    ) -> None:
+        self._transactions = transactions
+        self._config = config
+        self._cipher = cipher
+        self._user_keys = user_keys
+        self._audit = audit
+
+    async def encrypt(self, tenant: str, table: str, items: Sequence[Item]) -> Results:
+        """Seal values. Raises EncryptionDisabled, KeyDisabled, DependencyUnavailable."""
+        journal = Journal(self._audit, tenant, Operation.ENCRYPT)
+        async with self._transactions.connection(tenant) as connection:
+            fields = await self._config.fields(connection, tenant)
+            settings = await self._config.settings(connection, tenant)
+        results: Results = [FieldNotSealed(each.field) for each in items]
+        async with journal.refusals(_users(items), _asked(items, fields)):
+            if settings.get(ENCRYPTION_ENABLED) == "false":
+                raise EncryptionDisabled(items[0].field)
+            keys = await self._user_keys.ensure(tenant, _users(items))
+            plains: dict[int, Plain] = {}
+            for at, each in enumerate(items):
+                field = fields.find(each.field)
+                if field is None or not field.sealed:
+                    continue
+                if each.user_id in keys:
+                    plains[at] = Plain(each.user_id, field.rule, each.value)
+                else:
+                    results[at] = KeyDisabled("user")
+            blobs = await self._cipher.seal(tenant, table, list(plains.values()), keys)
+            for at, blob in zip(plains, blobs, strict=True):
+                results[at] = blob
+        await journal.record_all(_told(items, fields, results, results))
+        return results
+
+    async def decrypt(
+        self, tenant: str, table: str, purpose: str, items: Sequence[Item]
+    ) -> Results:
+        """Open values, and give them once the audit holds who got which.
+
+        Raises PermissionMissing, PurposeRefused, KeyDisabled, DependencyUnavailable.
+        """
+        journal = Journal(self._audit, tenant, Operation.DECRYPT, purpose)
+        async with self._transactions.connection(tenant) as connection:
+            fields = await self._config.fields(connection, tenant)
+            allowed = await self._config.purpose(connection, tenant, purpose)
+        async with journal.refusals(_users(items), _asked(items, fields)):
+            wanted = [
+                field
+                for name in sorted({each.field for each in items})
+                if (field := fields.find(name)) is not None
+            ]
+            permit(wanted, purpose, allowed.fields if allowed else ())
+            sealed, results = _sealed(items, fields)
+            opened = await self._cipher.open(tenant, table, list(sealed.values()))
+        for at, value in zip(sealed, opened, strict=True):
+            results[at] = value
+        await journal.record_all(_told(items, fields, results, [each.value for each in items]))
+        return results
+
+    async def rewrap(self, tenant: str, table: str, items: Sequence[Item]) -> Results:
+        """Seal values again by the users' keys of now. KeyDisabled, DependencyUnavailable."""
+        journal = Journal(self._audit, tenant, Operation.REWRAP)
+        async with self._transactions.connection(tenant) as connection:
+            fields = await self._config.fields(connection, tenant)
+        async with journal.refusals(_users(items), _asked(items, fields)):
+            sealed, results = _sealed(items, fields)
+            wrapped = await self._cipher.rewrap(tenant, table, list(sealed.values()))
+        for at, value in zip(sealed, wrapped, strict=True):
+            results[at] = value
+        await journal.record_all(_told(items, fields, results, [each.value for each in items]))
+        return results
+
+
+def _sealed(items: Sequence[Item], fields: PersonFields) -> tuple[dict[int, Sealed], Results]:
+    """Give the values that may open, by their places, and a refusal in every place."""
+    # A field that was never sealed has no values that open: nobody is told more than that.
+    results: Results = [ValueUnopenable() for _ in items]
+    sealed = {
+        at: Sealed(each.user_id, field.rule, each.value)
+        for at, each in enumerate(items)
+        if (field := fields.find(each.field)) is not None
+    }
+    return sealed, results
+
+
+def _users(items: Iterable[Item]) -> list[str]:
+    return sorted({each.user_id for each in items})
+
+
+def _asked(items: Iterable[Item], fields: PersonFields) -> Touched:
+    return tuple(
+        (name, _tier(fields.find(name))) for name in sorted({each.field for each in items})
+    )
+
+
+def _tier(field: PersonField | None) -> int:
+    return int(Tier.CLEAR if field is None else field.tier)
+
+
+def _told(
+    items: Sequence[Item],
+    fields: PersonFields,
+    results: Results,
+    blobs: Iterable[bytes | Refusal],
+) -> list[tuple[str, Touched, str]]:
+    """Give an entry for each user, and one more for each reason of a refusal.
+
+    ``blobs`` are the sealed values, whichever side of the operation they stand on.
+    """
+    entries: dict[tuple[str, str], dict[str, int]] = {}
+    for item, result, blob in zip(items, results, blobs, strict=True):
+        code = result.reason.name if isinstance(result, Refusal) else ""
+        tier = _tier(fields.find(item.field)) if code else _tier_of(blob)
+        entries.setdefault((item.user_id, code), {})[item.field] = tier
+    return [
+        (user, tuple(sorted(touched.items())), code) for (user, code), touched in entries.items()
+    ]
+
+
+def _tier_of(blob: bytes | Refusal) -> int:
+    return int(read_header(blob).tier if isinstance(blob, bytes) else Tier.CLEAR)
