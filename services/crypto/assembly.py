@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -60,6 +61,11 @@ class Custody:
         await self.app_key.close()
 
 
+def create_app_keys(path: Path) -> bool:
+    """Make a file with the first app key; False, and nothing is changed, if it is there."""
+    return create_key_file(path, [version_name(_FIRST_APP_KEY)])
+
+
 async def open_custody(settings: CryptoSettings) -> Custody:
     """Open the custodians that the settings name; files that they do not name are made.
 
@@ -67,7 +73,7 @@ async def open_custody(settings: CryptoSettings) -> Custody:
     """
     try:
         if settings.app_keys is None:
-            create_key_file(settings.app_key_file, [version_name(_FIRST_APP_KEY)])
+            create_app_keys(settings.app_key_file)
         file = KeyFile(settings.app_key_file)
         file.keys()
         custody = Custody(GuardedKms(_kms(settings)), LocalAppKeys(file))
