@@ -1,13 +1,34 @@
-"""Databases for tests of the store."""
+"""What all tests share: examples of properties, and databases for tests of the store."""
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-from tests.databases import DATABASES, empty_database
+from tests.databases import DATABASES, NEWEST, SQLITE, empty_database
+from tests.examples import examples
+
+# How long an example takes says nothing of it on a machine that does other work as well.
+settings.register_profile(
+    "suite",
+    max_examples=examples(50),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("suite")
 
 
-@pytest.fixture(params=DATABASES)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the store's own tests on every database, and what stands on it on the newest ones."""
+    of_store = metafunc.module.__name__.rpartition(".")[2].startswith("test_sql_")
+    kinds = DATABASES if of_store else [SQLITE, NEWEST]
+    if "database" in metafunc.fixturenames:
+        metafunc.parametrize("database", kinds, indirect=True)
+    if "module_database" in metafunc.fixturenames:
+        metafunc.parametrize("module_database", kinds, indirect=True, scope="module")
+
+
+@pytest.fixture
 def database(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
@@ -16,7 +37,7 @@ def database(
         yield url
 
 
-@pytest.fixture(scope="module", params=DATABASES)
+@pytest.fixture(scope="module")
 def module_database(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:

@@ -17,7 +17,6 @@ from mesh.identifiers import new_uuid
 from mesh.identity.keys import create_signing_key, sign_token
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
-from mesh.sql.tables import Tables
 from secmesh.inventory.v1 import record_pb2 as inventory_record
 from secmesh.records.v1.record_requests_pb2 import ListRecordsRequest
 from secmesh.security.v1 import finding_service_pb2, team_pb2
@@ -28,6 +27,7 @@ from secmesh_client import connect
 from services.inventory.__main__ import build_server
 from services.inventory.settings import InventorySettings
 from tests.databases import security_database
+from tests.derived import tables_of
 from tests.service.security_records import Tag, body_of, filled, wanted_references
 from tests.service.security_world import CATALOGUE, KINDS, LIFETIME, World, served
 from tests.service.tenant_swap import (
@@ -219,7 +219,7 @@ async def inventory(folder: Path) -> AsyncIterator[tuple[str, Store]]:
     await server.start()
     engine = open_engine(url)
     try:
-        yield server.address, Store(engine, Tables(INVENTORY), page_key=b"k" * 32)
+        yield server.address, Store(engine, tables_of(INVENTORY), page_key=b"k" * 32)
     finally:
         await engine.dispose()
         await server.stop()

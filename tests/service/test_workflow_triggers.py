@@ -23,6 +23,7 @@ from services.security.guards import Guards
 from services.security.incidents.life import IncidentLife
 from services.security.workflows.engine import Workflows
 from tests.databases import security_database
+from tests.derived import tables_of
 from tests.service.security_world import CATALOGUE, copy_of
 from tests.service.workflow_world import Shop, noting, shop, until
 
@@ -42,7 +43,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 @cache
 def tables() -> Tables:
-    return Tables(CATALOGUE, isolated=True)
+    return tables_of(CATALOGUE, isolated=True)
 
 
 @asynccontextmanager
