@@ -1,5 +1,6 @@
 """What all tests share: examples of properties, and databases for tests of the store."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,11 @@ settings.register_profile(
 settings.load_profile("suite")
 
 
+# In front of what tests start stands no balancer that must notice first that it is to stop.
+for _service in ("INVENTORY", "SECURITY"):
+    os.environ.setdefault(f"SECMESH_{_service}_DRAIN_SECONDS", "0")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the store's own tests on every database, and what stands on it on the newest ones."""
     of_store = metafunc.module.__name__.rpartition(".")[2].startswith("test_sql_")
@@ -26,6 +32,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("database", kinds, indirect=True)
     if "module_database" in metafunc.fixturenames:
         metafunc.parametrize("module_database", kinds, indirect=True, scope="module")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what may take long, so that no worker still has it when the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +122,13 @@ async def world(endpoint: AwsEndpoint, folder: Path, **more: Any) -> AsyncIterat
 
 def client(endpoint: AwsEndpoint, service: Any, account: str, region: str = REGION) -> Any:
     """Give a client in an account of the endpoint."""
+    return _client(endpoint.url, service, account, region)
+
+
+@cache
+def _client(url: str, service: Any, account: str, region: str) -> Any:
     base = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test")
-    options: dict[str, Any] = {"endpoint_url": endpoint.url, "region_name": region}
+    options: dict[str, Any] = {"endpoint_url": url, "region_name": region}
     config = Config(retries={"total_max_attempts": 1})
     role = ROLE.replace("{account}", account)
     made = base.client("sts", **options).assume_role(RoleArn=role, RoleSessionName="test")

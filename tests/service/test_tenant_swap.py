@@ -172,7 +172,7 @@ async def test_no_call_of_the_security_service_reaches_another_tenant(security: 
     methods = await served_methods(security.address, CATALOGUE)
     assert {each.path for each in methods} == {*CATALOGUE.methods}
     token = sign_token(security.keys, subject="eve", tenant=OWN, roles=["admin"], lifetime=LIFETIME)
-    calls = attacks(methods, CATALOGUE, planted, every=10)
+    calls = attacks(methods, CATALOGUE, planted, every=40)
     answers = await attacked(security.address, token, calls)
     judge(answers)
     assert {each.method.path for each in answers} == {*CATALOGUE.methods}
