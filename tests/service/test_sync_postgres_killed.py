@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -27,9 +28,13 @@ HELD = "s3:GetBucketAcl"
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres() -> Iterator[PostgresServer]:
     """A server of these tests that keeps what it confirmed, whatever happens to it."""
-    with PostgresServer(tmp_path_factory.mktemp("killed") / "postgres", durable=True) as server:
+    # At its start, any pytest closes its folders to PostgreSQL's user.
+    with (
+        tempfile.TemporaryDirectory(prefix="secmesh-killed-") as folder,
+        PostgresServer(Path(folder) / "postgres", durable=True) as server,
+    ):
         yield server
 
 
