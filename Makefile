@@ -52,8 +52,9 @@ bench: $(STUBS) ## measure against peers and limits; prints ratios
 bench-peers: $(STUBS) ## ours and Prowler on one account: costs, and wrong verdicts when reads fail
 	@$(BIN)/python -m benchmarks.peers
 
-soak: $(STUBS) ## long runs with kills and many calls: SECMESH_SOAK_MINUTES=10 each
+soak: $(STUBS) ## long runs with kills, many calls, many examples: SECMESH_SOAK_MINUTES=10 each
 	$(BIN)/pytest -m soak tests/soak
+	SECMESH_TEST_EXAMPLES=20 $(BIN)/pytest --timeout 0 -n 3 $$(grep -l 'examples(' -r tests/unit)
 
 oscal: $(INSTALLED) ## hold exported documents against compliance-trestle: make oscal OSCAL="FILE ..."
 	$(BIN)/uv run --quiet --no-project --isolated --with compliance-trestle==5.2.0 tests/trestle_check.py $(OSCAL)

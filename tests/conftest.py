@@ -1,13 +1,45 @@
-"""Databases for tests of the store."""
+"""What all tests share: examples of properties, and databases for tests of the store."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-from tests.databases import DATABASES, empty_database
+from tests.databases import DATABASES, NEWEST, SQLITE, empty_database
+from tests.examples import examples
+
+# How long an example takes says nothing of it on a machine that does other work as well.
+settings.register_profile(
+    "suite",
+    max_examples=examples(50),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("suite")
 
 
-@pytest.fixture(params=DATABASES)
+# In front of what tests start stands no balancer that must notice first that it is to stop.
+for _service in ("INVENTORY", "SECURITY"):
+    os.environ.setdefault(f"SECMESH_{_service}_DRAIN_SECONDS", "0")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the store's own tests on every database, and what stands on it on the newest ones."""
+    of_store = metafunc.module.__name__.rpartition(".")[2].startswith("test_sql_")
+    kinds = DATABASES if of_store else [SQLITE, NEWEST]
+    if "database" in metafunc.fixturenames:
+        metafunc.parametrize("database", kinds, indirect=True)
+    if "module_database" in metafunc.fixturenames:
+        metafunc.parametrize("module_database", kinds, indirect=True, scope="module")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what may take long, so that no worker still has it when the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
+@pytest.fixture
 def database(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
@@ -16,7 +48,7 @@ def database(
         yield url
 
 
-@pytest.fixture(scope="module", params=DATABASES)
+@pytest.fixture(scope="module")
 def module_database(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:

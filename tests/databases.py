@@ -11,8 +11,10 @@ from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
+import psycopg
 import pytest
 import sqlalchemy as sa
+from psycopg import sql
 
 from mesh.contract.catalogue import load_catalogue
 from mesh.embedded.postgres import APPLICATION, Access, PostgresServer
@@ -23,6 +25,7 @@ from mesh.sql.tables import Tables
 from services.crypto.migrations.commands import VersionedSchema
 from services.crypto.migrations.roles import ROLES, SERVICE
 from services.crypto.tables import METADATA as CRYPTO_METADATA
+from tests.derived import tables_of
 
 SQLITE = "sqlite"
 _NEWEST_VERSION = 18
@@ -56,6 +59,48 @@ def empty_database(kind: str, folders: pytest.TempPathFactory) -> Iterator[str]:
     name = f"test_{uuid4().hex}"
     yield host.create_database(name)
     host.drop_database(name)
+
+
+@contextlib.contextmanager
+def inventory_database(kind: str, folders: pytest.TempPathFactory) -> Iterator[str]:
+    """Give a database with the empty tables of the inventory service; it is removed in the end."""
+    if kind == SQLITE:
+        url = f"sqlite:///{shutil.copy(inventory_file(), folders.mktemp('sqlite') / 'store.db')}"
+        yield url
+        return
+    version = int(kind.removeprefix("postgresql"))
+    host, template, name = server(version), _inventory_template(version), f"test_{uuid4().hex}"
+    with psycopg.connect(host.url(), autocommit=True) as connection:
+        copied = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        connection.execute(copied.format(sql.Identifier(name), sql.Identifier(template)))
+    yield host.url(name)
+    host.drop_database(name)
+
+
+@cache
+def inventory_file() -> Path:
+    """Make a file with the tables of the inventory service, once for each process of the tests."""
+    folder = Path(tempfile.mkdtemp(prefix="secmesh-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _fill(f"sqlite:///{folder}/inventory.db")
+    return folder / "inventory.db"
+
+
+@cache
+def _inventory_template(version: int) -> str:
+    _fill(server(version).create_database("inventory_template"))
+    return "inventory_template"
+
+
+def _fill(url: str) -> None:
+    async def fill() -> None:
+        engine = open_engine(url)
+        await require_schema(engine, tables_of(load_catalogue("secmesh.inventory.v1")))
+        await engine.dispose()
+
+    with ThreadPoolExecutor(1) as thread:
+        # The test that asks first may have a loop of its own.
+        thread.submit(asyncio.run, fill()).result()
 
 
 @contextlib.contextmanager
@@ -124,7 +169,7 @@ def _crypto_template(version: int) -> str:
 
 @cache
 def _security_tables() -> Tables:
-    return Tables(load_catalogue("secmesh.security.v1"), isolated=True)
+    return tables_of(load_catalogue("secmesh.security.v1"), isolated=True)
 
 
 @cache

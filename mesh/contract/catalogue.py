@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from types import MappingProxyType
 
 from google.api import annotations_pb2, field_behavior_pb2, resource_pb2
@@ -194,8 +194,9 @@ class Catalogue:
         return tuple(sorted({method.path.split("/")[1] for method in self.methods.values()}))
 
 
+@cache
 def load_catalogue(package: str) -> Catalogue:
-    """Read the catalogue of a package such as ``secmesh.inventory.v1``.
+    """Read the catalogue of a package such as ``secmesh.inventory.v1``; once in a process.
 
     Raises CatalogueError, naming the culprit, if the contracts break their rules.
     """

@@ -139,6 +139,6 @@ async def test_a_call_that_takes_too_long_ends_at_its_deadline(one: Behind) -> N
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.GetRecord(record(20), metadata=one.gateway.bearer(), timeout=1)
         assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 15
         answer = await stub.GetRecord(record(1), metadata=one.gateway.bearer(), timeout=20)
         assert answer.name == record(1).name

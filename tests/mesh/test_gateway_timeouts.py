@@ -47,11 +47,11 @@ def impatient(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture
 def in_time() -> Iterator[None]:
-    """Assert that the test takes as long as Envoy allows, and not much longer."""
+    """Assert that the test takes as long as Envoy allows, and not as long as the upstream takes."""
     start = time.monotonic()
     yield
     allowed = LIMIT.total_seconds() + MARGIN_SECONDS
-    assert allowed - 0.5 < time.monotonic() - start < allowed + 5
+    assert allowed - 0.5 < time.monotonic() - start < allowed + 30
 
 
 @pytest.mark.usefixtures("in_time")

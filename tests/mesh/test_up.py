@@ -103,6 +103,13 @@ def tmp_path() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.fixture(scope="module")
+def crashed() -> Iterator[Path]:
+    """A home whose meshes end badly; the next one starts over what the last one left."""
+    with tempfile.TemporaryDirectory(prefix="secmesh-up-") as folder:
+        yield Path(folder) / "home"
+
+
 def gone(pid: int) -> bool:
     stat = Path(f"/proc/{pid}/stat")
     try:
@@ -143,7 +150,7 @@ def the_printed_upload_works(up: Up) -> None:
     assert outcomes == ["OUTCOME_IMPORTED", "OUTCOME_UNCHANGED"]
 
 
-def test_the_story_the_three_surfaces_and_a_second_run(tmp_path: Path) -> None:
+def test_the_story_the_three_surfaces_a_second_run_and_one_too_many(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with running(home) as up:
         assert "contradicted" in up.said
@@ -204,27 +211,27 @@ def test_the_story_the_three_surfaces_and_a_second_run(tmp_path: Path) -> None:
         assert filed.returncode == 0, filed.stderr
         counts = {each.pop("collection"): each for each in json.loads(filed.stdout)["counts"]}
         assert {*counts["misconfigurations"], *counts["compliance_assessments"]} == {"unchanged"}
+        assert "another `secmesh up` uses" in refused(home)
 
 
 @pytest.mark.parametrize(
     ("name", "program"), [("inventory", "services.inventory"), ("postgres", "bin/postgres")]
 )
 def test_a_child_that_dies_ends_the_mesh_and_is_named(
-    tmp_path: Path, name: str, program: str
+    crashed: Path, name: str, program: str
 ) -> None:
-    home = tmp_path / "home"
-    with running(home, SECMESH_STORY="0") as up:
+    with running(crashed, SECMESH_STORY="0") as up:
         children = up.children()
         (dying,) = (pid for command, pid in children.items() if program in command)
         os.kill(dying, signal.SIGKILL)
         assert up.process.wait(STOP_SECONDS) == 1
-        said = (tmp_path / "said.txt").read_text()
+        said = (crashed.parent / "said.txt").read_text()
         assert f"{name} ended with code -9" in said.replace("\n", " ")
     assert all(gone(pid) for pid in children.values())
 
 
-def test_a_killed_mesh_leaves_no_child(tmp_path: Path) -> None:
-    with running(tmp_path / "home", SECMESH_STORY="0") as up:
+def test_a_killed_mesh_leaves_no_child(crashed: Path) -> None:
+    with running(crashed, SECMESH_STORY="0") as up:
         children = up.children()
         assert any("bin/postgres" in command for command in children)
         up.process.kill()
@@ -269,9 +276,3 @@ def test_a_damaged_key_is_named(tmp_path: Path) -> None:
     assert failed.returncode == 1
     assert "holds no usable signing key" in failed.stderr.replace("\n", " ")
     assert "Traceback" not in failed.stderr
-
-
-def test_a_home_in_use_is_named(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    with running(home, SECMESH_STORY="0"):
-        assert "another `secmesh up` uses" in refused(home)

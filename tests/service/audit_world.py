@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,7 +30,11 @@ from services.security.guards import Guards
 from tests.service.security_records import Tag, body_of
 from tests.service.security_world import CATALOGUE, KINDS
 
-TABLES = Tables(CATALOGUE, isolated=True, keys=KeyRing({"one": b"1" * 32}, b"p" * 32))
+
+@cache
+def audited_tables() -> Tables:
+    """Derive the tables, once in a process."""
+    return Tables(CATALOGUE, isolated=True, keys=KeyRing({"one": b"1" * 32}, b"p" * 32))
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,6 @@ class Tenant:
 async def tenant_of(access: Access, name: str) -> AsyncIterator[Tenant]:
     """Open a database as the service does, for one tenant."""
     owner, application = open_engine(access.owner), open_engine(access.application)
-    yield Tenant(name, Store(application, TABLES, page_key=b"k" * 32, owner=owner))
+    yield Tenant(name, Store(application, audited_tables(), page_key=b"k" * 32, owner=owner))
     await application.dispose()
     await owner.dispose()

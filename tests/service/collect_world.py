@@ -1,9 +1,11 @@
 """An AWS account on this machine, and what collects it into a database of one test."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from secmesh.inventory.v1.sync_pb2 import ManifestEntry, Sync
 from services.inventory.__main__ import PACKAGE, build_runner, open_store
 from services.inventory.collect.runner import SyncRunner
 from services.inventory.settings import InventorySettings
+from tests.databases import inventory_file
 
 CATALOGUE = load_catalogue(PACKAGE)
 TENANT = "tenants/acme"
@@ -52,9 +55,11 @@ class World:
         wanted = Sync(cloud_account_id=account, collections=collections, **more)
         return await self.ended(await self.runner.start(TENANT, wanted, ""))
 
-    async def ended_in(self, seconds: float, *collections: str) -> Sync:
+    async def ended_in(
+        self, seconds: float, *collections: str, account: str = SAMPLE_ACCOUNT
+    ) -> Sync:
         """Run a sync that takes its time."""
-        wanted = Sync(cloud_account_id=SAMPLE_ACCOUNT, collections=collections)
+        wanted = Sync(cloud_account_id=account, collections=collections)
         return await self.ended(await self.runner.start(TENANT, wanted, ""), seconds)
 
     async def ended(self, sync: Sync, seconds: float = 30) -> Sync:
@@ -104,6 +109,8 @@ class World:
 async def world(endpoint: AwsEndpoint, folder: Path, **more: Any) -> AsyncIterator[World]:
     """Open a database in a folder and what collects into it."""
     chosen = settings(endpoint, folder, **more)
+    if "database_url" not in more and not (folder / "inventory.db").exists():
+        shutil.copy(inventory_file(), folder)
     store = await open_store(chosen, CATALOGUE)
     runner = build_runner(chosen, CATALOGUE, store)
     try:
@@ -115,8 +122,13 @@ async def world(endpoint: AwsEndpoint, folder: Path, **more: Any) -> AsyncIterat
 
 def client(endpoint: AwsEndpoint, service: Any, account: str, region: str = REGION) -> Any:
     """Give a client in an account of the endpoint."""
+    return _client(endpoint.url, service, account, region)
+
+
+@cache
+def _client(url: str, service: Any, account: str, region: str) -> Any:
     base = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test")
-    options: dict[str, Any] = {"endpoint_url": endpoint.url, "region_name": region}
+    options: dict[str, Any] = {"endpoint_url": url, "region_name": region}
     config = Config(retries={"total_max_attempts": 1})
     role = ROLE.replace("{account}", account)
     made = base.client("sts", **options).assume_role(RoleArn=role, RoleSessionName="test")

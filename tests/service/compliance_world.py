@@ -1,6 +1,7 @@
 """A tenant's store with plans, runs, manifests and records as tests describe them."""
 
 import json
+import shutil
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,6 @@ from google.protobuf.message import Message
 from mesh.contract.catalogue import load_catalogue
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
-from mesh.sql.tables import Tables, create_tables
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import compliance_service_pb2 as api
 from secmesh.inventory.v1 import record_pb2, sync_pb2
@@ -22,6 +22,8 @@ from services.inventory.compliance.assessment_store import AssessmentStore
 from services.inventory.compliance.assessor import DEFAULT_MAX_AGE, Assessor
 from services.inventory.compliance.check_catalogue import CheckCatalogue, load_checks
 from services.inventory.compliance.ssp import read_plan
+from tests.databases import inventory_file
+from tests.derived import tables_of
 
 CATALOGUE = load_catalogue("secmesh.inventory.v1")
 ALL_CHECKS = load_checks(CATALOGUE)
@@ -217,11 +219,9 @@ class Evaluated:
 
 @asynccontextmanager
 async def new_world(folder: Path, database: str = "") -> AsyncIterator[World]:
-    """Open a store in a folder, or in an empty database."""
-    engine = open_engine(database or f"sqlite:///{folder}/store.db")
+    """Open a store in a folder, or in a database that has the tables and no records."""
+    engine = open_engine(database or f"sqlite:///{shutil.copy(inventory_file(), folder)}")
     try:
-        tables = Tables(CATALOGUE)
-        await create_tables(engine, tables)
-        yield World(Store(engine, tables, page_key=b"k" * 32))
+        yield World(Store(engine, tables_of(CATALOGUE), page_key=b"k" * 32))
     finally:
         await engine.dispose()

@@ -12,8 +12,8 @@ from mesh.embedded.aws_faults import Faults
 from mesh.embedded.postgres import Access
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
-from mesh.sql.tables import Tables
-from tests.databases import NEWEST, SQLITE, empty_database, security_database
+from tests.databases import inventory_database, security_database
+from tests.derived import derived_once, tables_of
 from tests.service.collect_world import World, world
 from tests.service.compliance_served import served
 from tests.service.import_world import imports, project
@@ -35,12 +35,18 @@ __all__ = [
 ]
 
 
-@pytest.fixture(params=[SQLITE, NEWEST])
+@pytest.fixture(scope="session", autouse=True)
+def _derived_once() -> Iterator[None]:
+    with derived_once():
+        yield
+
+
+@pytest.fixture
 def database(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """The URL of an empty database: versions of PostgreSQL differ in the store's own tests."""
-    with empty_database(request.param, tmp_path_factory) as url:
+    """The URL of a database of each kind, with the empty tables of the inventory service."""
+    with inventory_database(request.param, tmp_path_factory) as url:
         yield url
 
 
@@ -84,7 +90,7 @@ def analysis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecurityWorld
 async def analysis_store(analysis: SecurityWorld) -> AsyncIterator[Store]:
     """The served database, as a process that looks after it has it."""
     engine, owner = open_engine(analysis.access.application), open_engine(analysis.access.owner)
-    yield Store(engine, Tables(CATALOGUE, isolated=True), page_key=b"k" * 32, owner=owner)
+    yield Store(engine, tables_of(CATALOGUE, isolated=True), page_key=b"k" * 32, owner=owner)
     await engine.dispose()
     await owner.dispose()
 

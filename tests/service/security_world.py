@@ -41,6 +41,8 @@ class World:
     access: Access
     pid: int = 0
     """Of the serving process."""
+    parents: dict[str, str] | None = None
+    """What later records refer to as well, by collection; None: each refers to its own."""
     _shared: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -70,20 +72,29 @@ class World:
 
     def plan(self, kind: Kind, tag: str, *, whole: bool = True) -> list[CreateRecordRequest]:
         """Give what creates a record and, before it, all that it refers to; itself comes last."""
+        return self._planned(kind, tag, {}, whole=whole)
+
+    def _planned(
+        self, kind: Kind, tag: str, known: dict[str, str], *, whole: bool = True
+    ) -> list[CreateRecordRequest]:
         made: dict[str, CreateRecordRequest] = {}
-        self._plan(kind, Tag(f"{kind.collection}/{tag}"), made, whole=whole)
+        self._plan(kind, Tag(f"{kind.collection}/{tag}"), made, {**known}, whole=whole)
         return list(made.values())
 
     def _plan(
-        self, kind: Kind, tag: Tag, made: dict[str, CreateRecordRequest], *, whole: bool
+        self,
+        kind: Kind,
+        tag: Tag,
+        made: dict[str, CreateRecordRequest],
+        known: dict[str, str],
+        *,
+        whole: bool,
     ) -> str:
         names = {}
         for name, target in wanted_references(kind, whole=whole):
-            parent = made.get(target)
-            if parent is None:
-                names[name] = self._plan(KINDS[target], tag, made, whole=False)
-            else:
-                names[name] = f"{parent.parent}/{parent.record_id}"
+            if target not in known:
+                known[target] = self._plan(KINDS[target], tag, made, known, whole=False)
+            names[name] = known[target]
         request = CreateRecordRequest(parent=f"{TENANT}/{kind.collection}", record_id=new_uuid())
         body = body_of(kind, tag, names, whole=whole)
         getattr(request.record, kind.body_field or "").CopyFrom(body)
@@ -97,15 +108,18 @@ class World:
             request.writes.add(create=create)
         return [each.record for each in self.stub.BatchWriteRecords(request).results]
 
-    def prepare(self, kind: Kind, tag: str) -> CreateRecordRequest:
+    def prepare(self, kind: Kind, tag: str, *, apart: bool = False) -> CreateRecordRequest:
         """Create all that a record refers to; give what would create the record itself.
 
         Of kinds with few values, such as levels, the record that has one already is taken.
+        ``apart`` from all others, it refers to none of their parents.
         """
-        *parents, request = self.plan(kind, tag)
+        known = {} if apart or self.parents is None else self.parents
+        *parents, request = self._planned(kind, tag, known)
         while parents:
             try:
-                self.write(parents)
+                for each in self.write(parents):
+                    known.setdefault(each.name.split("/")[2], each.name)
             except CallRefused as error:
                 taken = error.metadata.get("resource", "")
                 twin = [each for each in parents if each.parent == taken.rpartition("/")[0]]
@@ -128,7 +142,7 @@ class World:
         Of kinds with few values, another value is taken if one is in use.
         """
         for number in range(_TRIES):
-            request = self.prepare(kind, f"{tag}~{number}")
+            request = self.prepare(kind, f"{tag}~{number}", apart=number > 0)
             try:
                 return request, self.stub.CreateRecord(request)
             except CallRefused as error:

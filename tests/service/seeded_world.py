@@ -17,17 +17,17 @@ from psycopg.sql import SQL, Identifier
 
 from mesh.embedded.postgres import Access
 from mesh.server.deployable import FAILURES, awaited, close_store, open_store
-from mesh.sql.tables import Tables
 from services.security.__main__ import SECURITY
 from services.security.seeding.records import Chance
 from services.security.seeding.seeder import Seeder
 from services.security.settings import SecuritySettings
 from tests.databases import security_database
+from tests.derived import tables_of
 from tests.service.security_world import CATALOGUE, World, served
 
 AUDITED = {"audit_chains", "iam_audit_logs"}
 UNTIL = datetime(2026, 11, 1, tzinfo=UTC)
-TABLES = Tables(CATALOGUE, isolated=True)
+TABLES = tables_of(CATALOGUE, isolated=True)
 
 
 class SeededWorld:

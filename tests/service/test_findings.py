@@ -15,7 +15,6 @@ from mesh.identifiers import new_uuid
 from mesh.records.moments import now
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
-from mesh.sql.tables import Tables
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest
 from secmesh.records.v1.write_requests_pb2 import DeleteRecordRequest
 from secmesh.security.v1 import finding_service_pb2 as pb
@@ -29,6 +28,7 @@ from services.security.findings.acceptances import Acceptances
 from services.security.findings.life import FindingLife
 from services.security.findings.machine import finding_machines
 from tests.databases import security_database
+from tests.derived import tables_of
 from tests.service.security_world import CATALOGUE, KINDS, World, copy_of, refused, served
 
 ISSUES = KINDS["project_issues"]
@@ -290,7 +290,7 @@ def test_it_is_due_by_its_severity_and_anew_when_that_changes(life: Life) -> Non
 
 async def look(access: Access, days: float) -> int:
     """Look after acceptances as if it were so many days later."""
-    tables = Tables(CATALOGUE, isolated=True)
+    tables = tables_of(CATALOGUE, isolated=True)
     owner, application = open_engine(access.owner), open_engine(access.application)
     store = Store(application, tables, page_key=b"k" * 32, owner=owner)
 

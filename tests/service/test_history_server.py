@@ -1,5 +1,6 @@
 """The past over gRPC: permissions, bounds and refusals of a real server."""
 
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ from mesh.client import CallRefused, open_channel
 from mesh.records.servicer import RecordServicer
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
-from mesh.sql.tables import Tables, create_tables
 from secmesh.inventory.v1.history_service_pb2 import DiffRecordsRequest, RecordChange
 from secmesh.inventory.v1.history_service_pb2_grpc import (
     HistoryServiceStub,
@@ -25,6 +25,8 @@ from secmesh.records.v1 import aggregate_pb2
 from secmesh.records.v1 import record_requests_pb2 as requests
 from services.inventory.history_servicer import HistoryServicer
 from services.inventory.sync_store import SyncStore
+from tests.databases import inventory_file
+from tests.derived import tables_of
 from tests.service.collect_world import CATALOGUE
 from tests.service.server_fixtures import PACKAGE, Running, running
 
@@ -66,9 +68,8 @@ class Served:
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    engine = open_engine(f"sqlite:///{tmp_path}/past.db")
-    store = Store(engine, Tables(CATALOGUE), page_key=b"k" * 32)
-    await create_tables(engine, store.tables)
+    engine = open_engine(f"sqlite:///{shutil.copy(inventory_file(), tmp_path)}")
+    store = Store(engine, tables_of(CATALOGUE), page_key=b"k" * 32)
     versions = [user(10, 20, "ana"), user(20, 30, "bob"), user(40, None, "cy")]
     async with store.transaction() as connection:
         await store.insert(connection, "iam_users", versions)

@@ -13,7 +13,6 @@ from mesh.identifiers import new_uuid
 from mesh.records.moments import now
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
-from mesh.sql.tables import Tables
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest, ListRecordsRequest
 from secmesh.security.v1 import incident_service_pb2 as pb
 from secmesh.security.v1.incident_pb2 import IncidentResolution, IncidentStatus
@@ -25,6 +24,7 @@ from services.security.editing import RecordEditor
 from services.security.incidents.life import IncidentLife
 from services.security.incidents.overdue_store import LIMITS, OverdueIncidents
 from tests.databases import security_database
+from tests.derived import tables_of
 from tests.service.security_world import (
     CATALOGUE,
     TENANT,
@@ -105,7 +105,7 @@ class Desk:
         return asyncio.run(both())
 
     async def _look(self, minutes: float) -> int:
-        tables = Tables(CATALOGUE, isolated=True)
+        tables = tables_of(CATALOGUE, isolated=True)
         owner, application = open_engine(self.access.owner), open_engine(self.access.application)
         store = Store(application, tables, page_key=b"k" * 32, owner=owner)
 

@@ -12,8 +12,9 @@ from mesh.contract.catalogue import load_catalogue
 from mesh.records.servicer import RecordServicer
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
-from mesh.sql.tables import Tables, create_tables
+from mesh.sql.tables import create_tables
 from secmesh.inventory.v1 import record_ingest_pb2, record_service_pb2_grpc
+from tests.derived import tables_of
 from tests.service.server_fixtures import running
 
 CATALOGUE = load_catalogue("secmesh.inventory.v1")
@@ -21,7 +22,7 @@ CATALOGUE = load_catalogue("secmesh.inventory.v1")
 
 async def test_each_collected_kind_ends_the_stream(tmp_path: Path) -> None:
     engine = open_engine("sqlite://")
-    store = Store(engine, Tables(CATALOGUE), page_key=b"k" * 32)
+    store = Store(engine, tables_of(CATALOGUE), page_key=b"k" * 32)
     await create_tables(engine, store.tables)
     register = RecordServicer(CATALOGUE, store).add_to
 

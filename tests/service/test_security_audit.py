@@ -28,7 +28,7 @@ from services.security.audit.chain_store import BATCH
 from services.security.audit.departure_store import Departures
 from services.security.audit.schedule import ChainSchedule
 from services.security.writers import Writer, writing_as
-from tests.service.audit_world import TABLES, Tenant, tenant_of
+from tests.service.audit_world import Tenant, audited_tables, tenant_of
 
 _NUMBERS = count()
 
@@ -177,7 +177,9 @@ async def test_a_commit_that_comes_late_is_not_passed_by(
 async def test_many_changes_of_one_transaction_are_chained_in_batches(tenant: Tenant) -> None:
     number = 2 * BATCH + 1
     made = await tenant.create("teams", "first")
-    columns = [each.name for each in TABLES["teams"].table.c if each.name not in ("id", "name")]
+    columns = [
+        each.name for each in audited_tables()["teams"].table.c if each.name not in ("id", "name")
+    ]
     listed = ", ".join(columns)
     async with tenant.store.upkeep() as connection:
         await connection.execute(
@@ -304,14 +306,14 @@ async def test_rights_beyond_are_seen_and_taken_back(tenant: Tenant) -> None:
 
     async def problem() -> str:
         async with tenant.store.engine.connect() as connection:
-            return await connection.run_sync(isolation_problem, TABLES.metadata)
+            return await connection.run_sync(isolation_problem, audited_tables().metadata)
 
     assert await problem() == ""
     async with tenant.store.upkeep() as connection:
         await connection.exec_driver_sql(f'GRANT UPDATE, DELETE ON iam_audit_logs TO "{role}"')
     assert "may update rows of iam_audit_logs" in await problem()
     async with tenant.store.upkeep() as connection:
-        await connection.run_sync(isolate, TABLES.metadata, role)
+        await connection.run_sync(isolate, audited_tables().metadata, role)
     assert await problem() == ""
     # Rows are locked by who has a right to change them, and streams lock what they find.
     async with tenant.store.transaction(tenant.name) as connection:
@@ -325,7 +327,7 @@ async def test_what_leaves_by_age_is_told_and_the_rest_can_still_be_checked(
     old = datetime.now(UTC) - timedelta(days=500)
     if parted:
         async with tenant.store.upkeep() as connection:
-            await connection.run_sync(prepare_partitions, TABLES.metadata, old)
+            await connection.run_sync(prepare_partitions, audited_tables().metadata, old)
     for number in range(5):
         # The fourth entry is young, though it stands between old ones.
         with monkeypatch.context() as then:
@@ -335,7 +337,7 @@ async def test_what_leaves_by_age_is_told_and_the_rest_can_still_be_checked(
             await chained(tenant)
     assert (await tenant.check()).problem == ""
     Departures(tenant.store).attend()
-    gone = await maintain_partitions(tenant.owner, TABLES.metadata)
+    gone = await maintain_partitions(tenant.owner, audited_tables().metadata)
     assert bool(gone.deleted) is not parted
     await tenant.create("teams", "new")
     entries = await chained(tenant)

@@ -19,12 +19,12 @@ from mesh.contract.catalogue import Kind, field_option
 from mesh.identifiers import new_uuid
 from mesh.sql.engine import open_engine
 from mesh.sql.store import TENANT, Store
-from mesh.sql.tables import Tables
 from secmesh.security.v1.record_pb2 import Record
 from tests.databases import security_database
+from tests.derived import tables_of
 from tests.service.security_world import CATALOGUE, KINDS
 
-TABLES = Tables(CATALOGUE, isolated=True)
+TABLES = tables_of(CATALOGUE, isolated=True)
 KEY = b"k" * 32
 TELL = """
 SELECT pg_restore_relation_stats(

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,9 +78,13 @@ class Service:
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[PostgresServer]:
+def postgres() -> Iterator[PostgresServer]:
     """A server of one test that keeps what it confirmed, whatever happens to it."""
-    with PostgresServer(tmp_path / "postgres", durable=True) as server:
+    # At its start, any pytest closes its folders to PostgreSQL's user.
+    with (
+        tempfile.TemporaryDirectory(prefix="secmesh-killed-") as folder,
+        PostgresServer(Path(folder) / "postgres", durable=True) as server,
+    ):
         yield server
 
 

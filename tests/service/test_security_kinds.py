@@ -53,6 +53,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         security_database() as access,
         served(access, tmp_path_factory.mktemp("home")) as made,
     ):
+        made.parents = {}
         yield made
 
 
@@ -239,7 +240,7 @@ def test_what_is_deleted_is_gone(world: World, kind: Kind) -> None:
 @kinds()
 def test_a_batch_is_done_whole_or_by_its_parts(world: World, kind: Kind) -> None:
     if stays(kind):
-        request = world.prepare(kind, "batch")
+        request = world.prepare(kind, "batch", apart=True)
     else:
         request, record = world.create(kind, "batch")
         world.stub.DeleteRecord(DeleteRecordRequest(name=record.name))
@@ -318,7 +319,7 @@ def ingest(world: World, *records: Any) -> list[IngestResult]:
 
 @kinds(lambda kind: [*wanted_references(kind, whole=True)])
 def test_a_reference_to_nothing_is_refused(world: World, kind: Kind) -> None:
-    request = world.prepare(kind, "reference")
+    request = world.prepare(kind, "reference", apart=True)
     fields = [
         field for field in references_of(kind) if body(kind, request.record).HasField(field.name)
     ]

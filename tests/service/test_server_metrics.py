@@ -139,7 +139,9 @@ async def test_health_and_readiness_over_http(tmp_path: Path) -> None:
         assert (await page(server, "/healthz")).status_code == 200
         assert (await page(server, "/readyz")).status_code == 200
         ready = False
-        await asyncio.sleep(0.3)
+        async with asyncio.timeout(20):
+            while (await page(server, "/readyz")).status_code == 200:
+                await asyncio.sleep(0.05)
         assert (await page(server, "/readyz")).status_code == 503
         assert (await page(server, "/healthz")).status_code == 200
         assert (await page(server, "/nothing")).status_code == 404

@@ -79,6 +79,13 @@ def service(folder: Path, **settings: str) -> Iterator[Service]:
         process.communicate()
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service of two workers that tests look at and leave as it is."""
+    with service(tmp_path_factory.mktemp("undisturbed")) as running:
+        yield running
+
+
 def gone(pid: int, seconds: float = 20) -> bool:
     """Wait for the end of a process that is no child of ours."""
     until = time.monotonic() + seconds
@@ -138,12 +145,11 @@ def _page(token: str) -> Any:
     return ListRecordsRequest(parent=f"{TENANT}/s3_buckets", page_size=1, page_token=token)
 
 
-def test_each_worker_has_its_own_metrics(tmp_path: Path) -> None:
-    with service(tmp_path) as running:
-        admins = {worker["admin"] for worker in running.said["workers"]}
-        assert len(admins) == 2
-        for admin in admins:
-            assert httpx.get(f"http://{admin}/readyz", trust_env=False).status_code == 200
+def test_each_worker_has_its_own_metrics(undisturbed: Service) -> None:
+    admins = {worker["admin"] for worker in undisturbed.said["workers"]}
+    assert len(admins) == 2
+    for admin in admins:
+        assert httpx.get(f"http://{admin}/readyz", trust_env=False).status_code == 200
 
 
 def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
@@ -177,17 +183,16 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_second_service_on_the_port_is_refused(tmp_path: Path, workers: str) -> None:
-    with service(tmp_path) as running:
-        address = running.said["address"]
-        second = tmp_path / "second"
-        second.mkdir()
-        settings = {"SECMESH_INVENTORY_LISTEN": address, "SECMESH_INVENTORY_WORKERS": workers}
-        process = start(second, **settings)
-        out, _ = process.communicate(timeout=30)
-        assert (process.returncode, out) == (1, "")
-        said = (second / "log").read_text()
-        assert f"cannot listen on {address}: the address is in use or not ours" in said
+def test_a_second_service_on_the_port_is_refused(
+    undisturbed: Service, tmp_path: Path, workers: str
+) -> None:
+    address = undisturbed.said["address"]
+    settings = {"SECMESH_INVENTORY_LISTEN": address, "SECMESH_INVENTORY_WORKERS": workers}
+    process = start(tmp_path, **settings)
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    said = (tmp_path / "log").read_text()
+    assert f"cannot listen on {address}: the address is in use or not ours" in said
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 import asyncio
 import signal
+import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +27,14 @@ HELD = "s3:GetBucketAcl"
 """Asked by the buckets' unit alone; some units end before it, some begin after."""
 
 
-@pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[PostgresServer]:
-    """A server of one test that keeps what it confirmed, whatever happens to it."""
-    with PostgresServer(tmp_path / "postgres", durable=True) as server:
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    """A server of these tests that keeps what it confirmed, whatever happens to it."""
+    # At its start, any pytest closes its folders to PostgreSQL's user.
+    with (
+        tempfile.TemporaryDirectory(prefix="secmesh-killed-") as folder,
+        PostgresServer(Path(folder) / "postgres", durable=True) as server,
+    ):
         yield server
 
 
@@ -42,19 +47,24 @@ class Undisturbed:
     content: dict[Any, Any]
 
 
-@pytest.fixture
-async def undisturbed(
-    aws: AwsEndpoint, faults: Faults, tmp_path: Path, postgres: PostgresServer
-) -> AsyncIterator[Undisturbed]:
+@pytest.fixture(scope="module")
+def undisturbed(
+    aws: AwsEndpoint, tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer
+) -> Undisturbed:
     """A whole run into a database of its own."""
+    folder = tmp_path_factory.mktemp("undisturbed")
     url = postgres.create_database("undisturbed")
-    async with world(aws, tmp_path) as made:
-        # The first report takes a call more than those after it.
-        await made.sync("iam_users")
-    async with world(aws, tmp_path, database_url=url) as made:
-        sync = await made.sync()
-        yield Undisturbed(sync, await made.manifest(sync), await content(made))
-    faults.clear()
+
+    async def run() -> Undisturbed:
+        async with world(aws, folder) as made:
+            # The first report takes a call more than those after it.
+            await made.sync("iam_users")
+        async with world(aws, folder, database_url=url) as made:
+            sync = await made.sync()
+            return Undisturbed(sync, await made.manifest(sync), await content(made))
+
+    aws.faults.clear()
+    return asyncio.run(run())
 
 
 async def answered(stub: Any, name: str, *, wanted: set[int], seconds: float = 60) -> Sync:
@@ -83,7 +93,7 @@ async def test_a_killed_database_loses_only_the_units_in_flight(
     service_too: bool,
 ) -> None:
     create_signing_key(tmp_path / "keys")
-    url = postgres.create_database("killed")
+    url = postgres.create_database(f"killed_{int(service_too)}")
     whole = undisturbed.sync
     faults.clear()
     gate = faults.hold(HELD)

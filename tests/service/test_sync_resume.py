@@ -17,6 +17,8 @@ from services.inventory.errors import AccountNotGranted, SyncEnded, SyncRunning
 from tests.service.collect_world import SAMPLE_ACCOUNT, TENANT, World, world
 from tests.service.sync_process import content, service, stub_of
 
+LEASE = 2.0
+"""Seconds; renewed several times in each, also on a machine with other work."""
 HELD = "cloudtrail:DescribeTrails"
 """Asked by the unit of cloudtrail_trails alone, which the buckets wait for."""
 
@@ -97,12 +99,12 @@ async def test_a_live_lease_keeps_others_away_and_an_expired_one_does_not(
 ) -> None:
     gate = faults.hold(HELD)
     async with (
-        world(aws, tmp_path, lease_seconds=0.5) as one,
-        world(aws, tmp_path, lease_seconds=0.5) as two,
+        world(aws, tmp_path, lease_seconds=LEASE) as one,
+        world(aws, tmp_path, lease_seconds=LEASE) as two,
     ):
         wanted = Sync(cloud_account_id=SAMPLE_ACCOUNT, collections=["cloudtrail_trails"])
         sync = await one.runner.start(TENANT, wanted, "shared")
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(LEASE * 1.2)
         # Its lease is renewed, so a resume changes nothing and a second run is refused.
         assert (await two.runner.resume(sync.name)).state == Sync.STATE_RUNNING
         (unit,) = await two.runner.units(sync.name)
@@ -111,7 +113,7 @@ async def test_a_live_lease_keeps_others_away_and_an_expired_one_does_not(
         assert faults.calls[HELD] == 1
         # A cancel reaches the process that executes the run.
         await two.runner.cancel(sync.name)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(LEASE)
         gate.set()
         ended = await two.ended(sync)
         assert ended.state == Sync.STATE_CANCELLED

@@ -17,7 +17,6 @@ from mesh.identifiers import new_uuid
 from mesh.identity.keys import create_signing_key, sign_token
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
-from mesh.sql.tables import Tables
 from secmesh.inventory.v1 import record_pb2 as inventory_record
 from secmesh.records.v1.record_requests_pb2 import ListRecordsRequest
 from secmesh.security.v1 import finding_service_pb2, team_pb2
@@ -27,6 +26,7 @@ from secmesh.security.v1.record_write_pb2 import BatchWriteRecordsRequest, Creat
 from services.inventory.__main__ import build_server
 from services.inventory.settings import InventorySettings
 from tests.databases import security_database
+from tests.derived import tables_of
 from tests.service.callers import LIFETIME
 from tests.service.security_records import Tag, body_of, filled, wanted_references
 from tests.service.security_world import CATALOGUE, KINDS, World, served
@@ -165,7 +165,7 @@ async def test_no_call_of_the_security_service_reaches_another_tenant(security: 
     methods = await served_methods(security.address, CATALOGUE)
     assert {each.path for each in methods} == {*CATALOGUE.methods}
     token = sign_token(security.keys, subject="eve", tenant=OWN, roles=["admin"], lifetime=LIFETIME)
-    calls = attacks(methods, CATALOGUE, planted, every=10)
+    calls = attacks(methods, CATALOGUE, planted, every=40)
     answers = await attacked(security.address, token, calls)
     judge(answers)
     assert {each.method.path for each in answers} == {*CATALOGUE.methods}
@@ -212,7 +212,7 @@ async def inventory(folder: Path) -> AsyncIterator[tuple[str, Store]]:
     await server.start()
     engine = open_engine(url)
     try:
-        yield server.address, Store(engine, Tables(INVENTORY), page_key=b"k" * 32)
+        yield server.address, Store(engine, tables_of(INVENTORY), page_key=b"k" * 32)
     finally:
         await engine.dispose()
         await server.stop()

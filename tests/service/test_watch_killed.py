@@ -92,7 +92,8 @@ async def test_nothing_is_missed_and_nothing_comes_twice(database: str, tmp_path
             while not seen:
                 await asyncio.sleep(0.05)
         writers = [asyncio.create_task(write(store, writer)) for writer in range(WRITERS)]
-        for _ in range(2):
+        # A file is no other feed: once tells that it, too, is read again from where it was.
+        for _ in range(1 if database.startswith("sqlite") else 2):
             await asyncio.sleep(0.5)
             await asyncio.to_thread(service.kill)
             await asyncio.to_thread(service.start)

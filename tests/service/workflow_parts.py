@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
@@ -15,7 +14,6 @@ from mesh.records.moments import now
 from mesh.server.call import Call, enter_call
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
-from mesh.sql.tables import Tables
 from mesh.sql.tenancy import acting_for
 from secmesh.security.v1 import workflow_service_pb2 as pb
 from secmesh.security.v1.record_pb2 import Record
@@ -26,22 +24,19 @@ from services.security.incidents.life import IncidentLife
 from services.security.workflow_servicer import WorkflowServicer
 from services.security.workflows.engine import Workflows
 from services.security.workflows.starting import Start
+from tests.derived import tables_of
 from tests.service.security_world import CATALOGUE
 from tests.service.workflow_world import Shop
 
 HOUR = 3_600_000_000
 
 
-@cache
-def tables() -> Tables:
-    return Tables(CATALOGUE, isolated=True)
-
-
 @asynccontextmanager
 async def engine(world: Shop, later: int = 0) -> AsyncIterator[Workflows]:
     """Open the parts of one more process, whose clock is so many microseconds ahead."""
     owner, application = open_engine(world.access.owner), open_engine(world.access.application)
-    store = Store(application, tables(), page_key=b"k" * 32, owner=owner)
+    tables = tables_of(CATALOGUE, isolated=True)
+    store = Store(application, tables, page_key=b"k" * 32, owner=owner)
     editor = RecordEditor(store, CATALOGUE, lambda: now() + later)
     lives = FindingLife(store, CATALOGUE), IncidentLife(store, editor)
     try:

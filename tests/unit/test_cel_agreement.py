@@ -16,6 +16,7 @@ from mesh.cel.types import type_of
 from mesh.contract.catalogue import Kind, is_map, load_catalogue
 from mesh.errors import FilterInvalid
 from tests.databases import NEWEST, SQLITE, empty_database
+from tests.examples import examples
 from tests.unit.cel_expressions import (
     PARAMETERS,
     VALUES,
@@ -33,7 +34,7 @@ KINDS = [kind for catalogue in CATALOGUES for kind in catalogue.kinds.values()]
 # Shrinking a failure takes longer than finding it.
 pytestmark = pytest.mark.timeout(300)
 RELAXED = settings(
-    max_examples=40,
+    max_examples=examples(10),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     # Explaining traces every line, which takes longer than the test may.

@@ -191,8 +191,11 @@ def test_what_lasts_tells_its_health(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))
-def test_a_stop_leaves_time_to_drain(name: str) -> None:
+def test_a_stop_leaves_time_to_drain(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As it is unless set: what tests start drains at once.
+    monkeypatch.delenv(f"{SETTINGS[name].prefix()}DRAIN_SECONDS", raising=False)
     settings = SETTINGS[name]()
+    assert settings.drain_seconds
     drain = timedelta(seconds=settings.drain_seconds + settings.grace_seconds)
     grace = int(SERVICES[name]["stop_grace_period"].removesuffix("s"))
     assert timedelta(seconds=grace) > drain

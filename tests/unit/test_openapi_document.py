@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from gateway.openapi import document as module
 from gateway.openapi.document import COMMITTED, committed_bytes, document
 from mesh.contract.image import package_files
 from secmesh.rpc.v1 import error_reason_pb2
+from tests.examples import examples
 from tests.unit.gateway_contract import trial
 
 DOCUMENT: dict[str, Any] = json.loads(committed_bytes())
@@ -27,11 +29,49 @@ def test_committed_document_is_the_one_the_contracts_give() -> None:
     assert COMMITTED.read_bytes() == committed_bytes(), "run: python -m gateway openapi --write"
 
 
-# It goes through all references of all kinds.
+# It goes through all references of all schemas.
 @pytest.mark.timeout(300)
 def test_document_is_valid_openapi() -> None:
-    OpenAPIV31SpecValidator(DOCUMENT).validate()
+    OpenAPIV31SpecValidator(with_paths_of_some_kinds()).validate()
     OpenAPIV31SpecValidator(document([trial()])).validate()
+
+
+def with_paths_of_some_kinds() -> dict[str, Any]:
+    """Give the document whole, but for the paths of most kinds: all are made in the same way."""
+    left_out = {
+        kind
+        for service in deployables().values()
+        for kind in sorted(service.catalogue.record_kinds)[examples(3) :]
+    }
+    paths = {
+        path: verbs for path, verbs in DOCUMENT["paths"].items() if left_out.isdisjoint(parts(path))
+    }
+    assert examples(3) > 3 or len(paths) < len(DOCUMENT["paths"]) / 2
+    return {**DOCUMENT, "paths": paths}
+
+
+def parts(path: str) -> set[str]:
+    """Give the segments of a path, without the verbs of custom methods."""
+    return {segment.partition(":")[0] for segment in path.split("/")}
+
+
+def test_every_reference_leads_somewhere() -> None:
+    for reference in {*references(DOCUMENT)}:
+        found: Any = DOCUMENT
+        for part in reference.removeprefix("#/").split("/"):
+            found = found[part.replace("~1", "/").replace("~0", "~")]
+
+
+def references(part: Any) -> Iterator[str]:
+    """Give what the parts of a document refer to."""
+    if isinstance(part, dict):
+        if isinstance(reference := part.get("$ref"), str):
+            yield reference
+        for inner in part.values():
+            yield from references(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            yield from references(inner)
 
 
 def test_every_method_is_in_the_document() -> None:

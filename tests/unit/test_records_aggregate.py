@@ -20,6 +20,7 @@ from mesh.sql.buckets import Unit, span_start
 from mesh.sql.store import Store
 from secmesh.inventory.v1.record_pb2 import Record
 from secmesh.records.v1 import aggregate_pb2 as pb
+from tests.examples import examples
 from tests.unit.version_histories import (
     ACCOUNTS,
     INVENTORY,
@@ -31,7 +32,7 @@ from tests.unit.version_histories import (
 )
 
 BUCKETS = "tenants/acme/s3_buckets"
-FREE = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+FREE = settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
 KEYS = ["bucket_name", "public", "encryption", "retention_days", "record.region"]
 FUNCTIONS = [
     *((function, "retention_days") for function in ("COUNT", "MIN", "MAX", "AVG", "SUM")),

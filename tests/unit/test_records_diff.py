@@ -25,6 +25,7 @@ from secmesh.inventory.v1.record_pb2 import READ_OUTCOME_DENIED, Record
 from secmesh.inventory.v1.sync_pb2 import Sync
 from services.inventory.history_servicer import HistoryServicer
 from services.inventory.sync_store import SyncStore
+from tests.examples import examples
 from tests.unit.sql_contract import sample_catalogue
 from tests.unit.sql_rows import opened, vault
 from tests.unit.version_histories import (
@@ -38,7 +39,7 @@ from tests.unit.version_histories import (
     standing,
 )
 
-FREE = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+FREE = settings(max_examples=examples(20), deadline=None, suppress_health_check=list(HealthCheck))
 MOMENTS = st.integers(0, LAST + 2)
 BODIES = {collection: body for body, collection in COLLECTIONS.items()}
 

@@ -17,8 +17,9 @@ from mesh.errors import Refusal
 from mesh.identifiers import new_uuid
 from mesh.records.fresh import FreshRows
 from mesh.records.writing import RecordWriter
-from mesh.sql.tables import Tables
 from services.security.findings.guard import FindingGuard
+from tests.derived import tables_of
+from tests.examples import examples
 from tests.service.security_records import Tag, body_of, rules_of
 from tests.unit.record_contract import store_catalogue
 
@@ -31,7 +32,7 @@ class World:
     """A writer over the tables of a contract, without a database."""
 
     def __init__(self, catalogue: Catalogue, guard: FindingGuard | None = None) -> None:
-        self.tables = Tables(catalogue)
+        self.tables = tables_of(catalogue, isolated=True)
         store: Any = SimpleNamespace(
             tables=self.tables,
             etag_key=b"k" * 32,
@@ -216,7 +217,7 @@ def test_across_every_bound_of_every_kind_both_ways_agree() -> None:
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
 def test_of_records_with_several_faults_both_ways_agree(data: st.DataObject) -> None:
     module, kind = data.draw(st.sampled_from(SHORT), label="kind")
     record = record_of(kind, whole=data.draw(st.booleans()))
@@ -227,7 +228,7 @@ def test_of_records_with_several_faults_both_ways_agree(data: st.DataObject) -> 
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=list(HealthCheck))
 def test_of_changed_records_both_ways_agree(data: st.DataObject) -> None:
     module, kind = data.draw(st.sampled_from(SHORT), label="kind")
     writer, target = world(module).writer, world(module).tables[kind.collection]

@@ -5,11 +5,11 @@ import pytest
 from mesh.cel.language import Environment
 from mesh.contract.catalogue import load_catalogue
 from mesh.sql.order import parse_order
-from mesh.sql.tables import Tables
 from secmesh.security.v1.record_pb2 import Record
+from tests.derived import tables_of
 
 CATALOGUE = load_catalogue("secmesh.security.v1")
-TABLES = Tables(CATALOGUE)
+TABLES = tables_of(CATALOGUE, isolated=True)
 TEAMS = TABLES["teams"]
 TEAM = Record(name="tenants/acme/teams/t1")
 TEAM.team.name = "red"

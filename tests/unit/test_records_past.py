@@ -16,6 +16,7 @@ from mesh.sql.history import History
 from mesh.sql.store import Store
 from secmesh.inventory.v1.record_pb2 import Record
 from secmesh.records.v1 import record_requests_pb2 as requests
+from tests.examples import examples
 from tests.unit.sql_contract import sample_catalogue
 from tests.unit.sql_rows import opened
 from tests.unit.version_histories import (
@@ -29,7 +30,7 @@ from tests.unit.version_histories import (
 )
 
 USERS = "tenants/acme/iam_users"
-FREE = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+FREE = settings(max_examples=examples(20), deadline=None, suppress_health_check=list(HealthCheck))
 MOMENTS = st.integers(0, LAST + 2)
 
 

@@ -1,5 +1,6 @@
 """The record service: masks, kinds, and what it refuses."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -24,9 +25,11 @@ from mesh.sql.tables import Tables, create_tables
 from secmesh.inventory.v1 import record_pb2, record_service_pb2, record_service_pb2_grpc
 from secmesh.inventory.v1.iam_pb2 import IamUser
 from secmesh.records.v1 import record_requests_pb2 as requests
+from tests.derived import tables_of
 from tests.unit.sql_contract import new, sample_catalogue
 
 INVENTORY = load_catalogue("secmesh.inventory.v1")
+TABLES = tables_of(INVENTORY)
 USERS = "tenants/acme/iam_users"
 
 
@@ -42,15 +45,27 @@ def user(record: str, **fields: Any) -> record_pb2.Record:
     return made
 
 
+@pytest.fixture(scope="module")
+def filled(module_database: str) -> str:
+    """A database with three users, which no test changes."""
+
+    async def fill() -> None:
+        engine = open_engine(module_database)
+        store = Store(engine, TABLES, page_key=b"k" * 32)
+        await create_tables(engine, TABLES)
+        async with store.transaction() as connection:
+            users = [user("ana", mfa_enabled=True), user("bob"), user("eve", mfa_enabled=False)]
+            await store.insert(connection, "iam_users", users)
+        await engine.dispose()
+
+    asyncio.run(fill())
+    return module_database
+
+
 @pytest.fixture
-async def servicer(database: str) -> AsyncIterator[RecordServicer]:
-    engine = open_engine(database)
-    store = Store(engine, Tables(INVENTORY), page_key=b"k" * 32)
-    await create_tables(engine, store.tables)
-    async with store.transaction() as connection:
-        users = [user("ana", mfa_enabled=True), user("bob"), user("eve", mfa_enabled=False)]
-        await store.insert(connection, "iam_users", users)
-    yield RecordServicer(INVENTORY, store)
+async def servicer(filled: str) -> AsyncIterator[RecordServicer]:
+    engine = open_engine(filled)
+    yield RecordServicer(INVENTORY, Store(engine, TABLES, page_key=b"k" * 32))
     await engine.dispose()
 
 
@@ -108,14 +123,14 @@ async def test_a_mask_of_no_field_is_refused(servicer: RecordServicer, path: str
 
 
 async def test_a_mask_reads_its_columns_alone(servicer: RecordServicer) -> None:
-    target = Tables(INVENTORY)["iam_users"]
+    target = TABLES["iam_users"]
     assert ReadMask(target, ["iam_user.username", "etag"]).columns == ("etag", "username")
     assert ReadMask(target, ["name"]).columns == ("tenant_id", "id")
     assert ReadMask(target, []).columns == ()
 
 
 def test_a_mask_reaches_into_messages() -> None:
-    target = Tables(INVENTORY)["syncs"]
+    target = TABLES["syncs"]
     mask = ReadMask(target, ["progress.units", "error.code"])
     assert mask.columns == ("progress", "error")
     sync: Any = new("syncs", INVENTORY)
@@ -296,6 +311,6 @@ async def test_it_is_served_under_the_name_of_its_package(servicer: RecordServic
 
 def test_a_package_without_a_record_service_is_refused() -> None:
     catalogue = load_catalogue("secmesh.records.v1")
-    store = Store(open_engine("sqlite://"), Tables(INVENTORY), page_key=b"k" * 32)
+    store = Store(open_engine("sqlite://"), TABLES, page_key=b"k" * 32)
     with pytest.raises(CatalogueError, match=r"secmesh\.records\.v1"):
         RecordServicer(catalogue, store)

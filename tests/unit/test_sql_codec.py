@@ -16,6 +16,7 @@ from mesh.sql.codec import Codec
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables, create_tables
+from tests.examples import examples
 from tests.unit.sql_contract import new, sample_catalogue
 from tests.unit.sql_messages import messages
 
@@ -55,7 +56,7 @@ def databases(module_database: str) -> Iterator[dict[str, Roundtrip]]:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.collection)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_every_message_survives_the_database(
     kind: Kind, data: st.DataObject, databases: dict[str, Roundtrip]

@@ -15,6 +15,7 @@ from mesh.sql.order import OrderKey, parse_order
 from mesh.sql.paging import PageTokens
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables, create_tables
+from tests.examples import examples
 from tests.unit.sql_contract import new, sample_catalogue
 
 PARENT = "tenants/acme/boxes/b"
@@ -133,7 +134,7 @@ async def read_all(
             await between()
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows=st.lists(FIELDS, max_size=14), order=ORDERS, page_size=st.integers(1, 6))
 def test_pages_put_together_are_the_whole_sorted_list(
     runner: asyncio.Runner,
@@ -149,7 +150,7 @@ def test_pages_put_together_are_the_whole_sorted_list(
     assert found == sorted(messages, key=python_key(order))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     rows=st.lists(FIELDS, min_size=4, max_size=12),
     added=st.lists(FIELDS, max_size=6),

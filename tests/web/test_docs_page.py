@@ -61,14 +61,19 @@ def page(browser: webdriver.Chrome, gateway: Gateway) -> Iterator[webdriver.Chro
 
 
 def operations(page: webdriver.Chrome) -> list[WebElement]:
-    found = page.find_elements(By.CSS_SELECTOR, ".operation")
-    return [each for each in found if each.is_displayed()]
+    """Give those that are shown, by one question to the browser."""
+    shown = "[...document.querySelectorAll('.operation')].filter(each => each.checkVisibility())"
+    found: list[WebElement] = page.execute_script(f"return {shown}")
+    return found
 
 
 def opened(page: webdriver.Chrome, verb: str, path: str) -> WebElement:
     """Open the details of an operation."""
-    shown = {tuple(head(each).split()[:2]): each for each in operations(page)}
-    return unfolded(page, shown[verb, path])
+    shown = operations(page)
+    told = "return arguments[0].map(each => each.querySelector('summary').innerText)"
+    heads: list[str] = page.execute_script(told, shown)
+    found = {tuple(head.split()[:2]): each for head, each in zip(heads, shown, strict=True)}
+    return unfolded(page, found[verb, path])
 
 
 def unfold(page: webdriver.Chrome, holder: WebElement, title: str) -> WebElement:
