@@ -18,7 +18,7 @@ from mesh.sql.tenancy import acting_for
 from secmesh.security.v1.workflow_run_pb2 import WorkflowRun
 from services.security.workflows.engine import LEASE
 from services.security.workflows.run_store import RUNS, LeaseLost, RunStore
-from tests.service.audit_world import TABLES, Tenant, tenant_of
+from tests.service.audit_world import Tenant, audited_tables, tenant_of
 from tests.service.security_world import CATALOGUE
 
 
@@ -29,7 +29,7 @@ async def tenant(audited_database: Access) -> AsyncIterator[Tenant]:
 
 
 def backup_of(tenant: Tenant) -> TenantBackup:
-    return TenantBackup(tenant.owner.url, TABLES, contract_digest(CATALOGUE))
+    return TenantBackup(tenant.owner.url, audited_tables(), contract_digest(CATALOGUE))
 
 
 async def test_a_run_that_comes_back_is_nobodys(tenant: Tenant, tmp_path: Path) -> None:
