@@ -82,8 +82,7 @@ class BulkFindings:
             # Which of them it was is found out one by one.
             return [None] * len(rows)
         told = [None if row is None else fates.get(row[0]) for row in made]
-        for fate in filter(None, told):
-            self.records.count(place[0], fate)
+        self.records.count(place[0], *filter(None, told))
         return told
 
     async def _group(

@@ -1,6 +1,7 @@
 """The scans that one report tells of, what they found, and what they found no more."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,9 +62,14 @@ class Scans:
 
     def count(self, run: int, fate: Fate, severity: str) -> None:
         """Count a finding of a run."""
+        self.count_all(run, Counter([(fate, severity)]))
+
+    def count_all(self, run: int, found: Mapping[tuple[Fate, str], int]) -> None:
+        """Count findings of a run by what became of them and how severe they are."""
         if scan := self._by_run.get(run):
-            scan.fates[fate] += 1
-            scan.severities[severity] += 1
+            for (fate, severity), number in found.items():
+                scan.fates[fate] += number
+                scan.severities[severity] += number
 
     async def begin(
         self, connection: AsyncConnection, run: int, collection: str, values: dict[str, object]

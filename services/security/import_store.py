@@ -150,9 +150,9 @@ class ReportStore:
         self._sequence += 1
         return derived_uuid(self._stream, self._sequence)
 
-    def count(self, collection: str, fate: Fate) -> None:
-        """Count a record that ``write`` was not asked about."""
-        self.counts.setdefault(collection, Counter())[fate] += 1
+    def count(self, collection: str, *fates: Fate) -> None:
+        """Count records that ``write`` was not asked about."""
+        self.counts.setdefault(collection, Counter()).update(fates)
 
     def _item(self, target: KindTable, record: Any) -> Item:
         keys = self._keys.get(target.kind.collection)

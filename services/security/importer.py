@@ -1,6 +1,7 @@
 """Imports one report: two readings, and one transaction for all that it says."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -137,6 +138,7 @@ class _Report:
     spool: Spool
     _names: dict[tuple[str, str], str] = field(default_factory=dict)
     _invented: set[tuple[str, str]] = field(default_factory=set)
+    _last_context: tuple[tuple[int, str], Context | None] = ((0, ""), None)
     _said: dict[tuple[str, int], Mapping[str, object]] = field(default_factory=dict)
     """What the records of a collection have in common, by collection and run."""
 
@@ -146,6 +148,7 @@ class _Report:
         moment = datetime.fromtimestamp(self.records.micros / 1_000_000, UTC).isoformat()
         self._time = moment.replace("+00:00", "Z")
         self._projects = Projects(self.records, self.wanted.project, self._branch, self.seen.target)
+        self._has_scans = bool(DESTINATIONS[self.seen.format_name].scans)
         self._mapper = Mapper(
             self.seen.format_name, self._context(0), self.result.sha256, self.seen.graph
         )
@@ -193,12 +196,16 @@ class _Report:
         return True
 
     def _context(self, run: int, seen_time: str = "") -> Context:
-        tool = self.seen.tools.get(run)
-        return Context(
-            (tool.name if tool else "") or self.seen.format_name,
-            seen_time or self._time,
-            DESTINATIONS[self.seen.format_name].security_tool,
-        )
+        last, context = self._last_context
+        if context is None or last != (run, seen_time):
+            tool = self.seen.tools.get(run)
+            context = Context(
+                (tool.name if tool else "") or self.seen.format_name,
+                seen_time or self._time,
+                DESTINATIONS[self.seen.format_name].security_tool,
+            )
+            self._last_context = (run, seen_time), context
+        return context
 
     def _rows(self, items: Iterator[Seen]) -> list[tuple[Item, Row | Rejected]]:
         """Map the next items; none at the end of the report."""
@@ -218,7 +225,7 @@ class _Report:
 
     def _seen_time(self, item: Finding | Rule) -> str:
         """When a tool without scans saw a finding: sent again, the report then changes nothing."""
-        if isinstance(item, Rule) or DESTINATIONS[self.seen.format_name].scans:
+        if self._has_scans or isinstance(item, Rule):
             return ""
         return report_time(item.seen_time) or ""
 
@@ -226,7 +233,7 @@ class _Report:
         self, connection: AsyncConnection, batch: Sequence[tuple[Item, Row | Rejected]]
     ) -> None:
         waiting: dict[str, list[tuple[Item, Row]]] = {}
-        named: set[str] = set()
+        named: set[tuple[int, str]] = set()
         for item, row in batch:
             if isinstance(row, Rejected):
                 self.result.reject(row)
@@ -241,16 +248,18 @@ class _Report:
         item: Item,
         row: Row,
         waiting: dict[str, list[tuple[Item, Row]]],
-        named: set[str],
+        named: set[tuple[int, str]],
     ) -> None:
         """Make the rule of an issue that the report does not describe, or not yet; each once."""
         if row.collection != "sast_issues" or not isinstance(item, Finding):
             return
+        if (item.run, item.rule_key) in named:
+            return
+        named.add((item.run, item.rule_key))
         context = self._context(item.run)
         key = rule_key(context, item.rule_key)
-        if ("sast_rules", key) in self._names or key in named:
+        if ("sast_rules", key) in self._names:
             return
-        named.add(key)
         values = {
             "key": key,
             "repository": context.tool,
@@ -303,11 +312,15 @@ class _Report:
             common = await self._shared(connection, collection, run)
             bare = [row for _, row in shown]
             fates = await self._bulk.write(connection, (collection, run), common, bare, self._names)
-            for (item, row), fate in zip(shown, fates, strict=True):
-                if fate is None:
-                    others.append((item, row))
-                else:
-                    self._scans.count(run, fate, item.severity.value)
+            others += [each for each, fate in zip(shown, fates, strict=True) if fate is None]
+            self._scans.count_all(
+                run,
+                Counter(
+                    (fate, item.severity.value)
+                    for (item, _), fate in zip(shown, fates, strict=True)
+                    if fate is not None
+                ),
+            )
         return others
 
     def _first_of_each(
