@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +144,8 @@ async def main(count: int) -> int:
             for depth in DEPTHS:
                 after = f"0198c0de-0000-7000-8000-{int(count * depth):012x}"
                 whole = await page(store, after)
-                ours = median(lambda: timed(connection, statements.last))
-                plain = median(lambda: timed(connection, bare(columns, after)))  # noqa: B023
+                ours = median(partial(timed, connection, statements.last))
+                plain = median(partial(timed, connection, bare(columns, after)))
                 worst = max(worst, ours / plain)
                 print(
                     f"depth {depth:>4.0%}   bare SQL {plain:6.2f}   our SQL {ours:6.2f}   "

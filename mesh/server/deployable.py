@@ -250,6 +250,7 @@ async def open_store(
     try:
         await require_schema(engine, store.tables, owner=owner)
     except BaseException:
+        # Cancelled as well: nobody else knows of the connections yet.
         await close_store(store)
         raise
     return store

@@ -51,6 +51,7 @@ from services.security.incidents.guard import IncidentGuard
 from services.security.incidents.life import IncidentLife
 from services.security.incidents.overdue_store import OverdueIncidents
 from services.security.incidents.playbooks import Playbooks
+from services.security.made import ServiceMadeGuard
 from services.security.mfa.guard import MfaGuard
 from services.security.mfa_servicer import MfaServicer
 from services.security.phishing.guard import PhishingGuard
@@ -96,6 +97,7 @@ def assemble(settings: SecuritySettings, store: Store, catalogue: Catalogue) -> 
             IntegrationGuard(),
             MfaGuard(),
             PhishingGuard(),
+            ServiceMadeGuard(),
             WorkflowGuard(),
         ]
     )

@@ -1,7 +1,7 @@
 """Texts that meet the bounds of a string field."""
 
 from re import _constants as op  # type: ignore[attr-defined]  # the parsed form of patterns
-from re import _parser as parser  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined]  # what makes that form
 from typing import Any
 
 _LONGEST = 24

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from secmesh.security.v1.record_write_pb2 import BatchWriteRecordsRequest, Creat
 from secmesh_client import CallRefused
 from tests.service.callers import Callers
 from tests.service.security_records import Tag, body_of, wanted_references
+from tests.service.service_made import is_for_service, write_as_service
 
 PACKAGE = "secmesh.security.v1"
 CATALOGUE = load_catalogue(PACKAGE)
@@ -103,10 +105,28 @@ class World:
 
     def write(self, creates: list[CreateRecordRequest]) -> list[Any]:
         """Create records, all or none."""
-        request = BatchWriteRecordsRequest(parent=TENANT)
-        for create in creates:
-            request.writes.add(create=create)
-        return [each.record for each in self.stub.BatchWriteRecords(request).results]
+        return self.write_of("acme", creates)
+
+    def write_of(
+        self, tenant: str, creates: list[CreateRecordRequest], *, partial: bool = False
+    ) -> list[Any]:
+        """Create records of a tenant in their order, those of the service as it does.
+
+        They are created all or none, as far as they are a caller's; ``partial``: as many as can.
+        """
+        written: list[Any] = []
+        for by_service, part in groupby(creates, is_for_service):
+            if by_service:
+                written += write_as_service(self.access, list(part))
+                continue
+            request = BatchWriteRecordsRequest(
+                parent=f"tenants/{tenant}", return_partial_success=partial
+            )
+            for create in part:
+                request.writes.add(create=create)
+            results = self.records_of(tenant).BatchWriteRecords(request).results
+            written += [each.record for each in results]
+        return written
 
     def prepare(self, kind: Kind, tag: str, *, apart: bool = False) -> CreateRecordRequest:
         """Create all that a record refers to; give what would create the record itself.
@@ -144,6 +164,8 @@ class World:
         for number in range(_TRIES):
             request = self.prepare(kind, f"{tag}~{number}", apart=number > 0)
             try:
+                if is_for_service(request):
+                    return request, self.write([request])[0]
                 return request, self.stub.CreateRecord(request)
             except CallRefused as error:
                 if error.reason != "RESOURCE_EXISTS":

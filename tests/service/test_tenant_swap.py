@@ -22,7 +22,7 @@ from secmesh.records.v1.record_requests_pb2 import ListRecordsRequest
 from secmesh.security.v1 import finding_service_pb2, team_pb2
 from secmesh.security.v1.finding_service_pb2_grpc import FindingServiceStub
 from secmesh.security.v1.record_pb2 import Record
-from secmesh.security.v1.record_write_pb2 import BatchWriteRecordsRequest, CreateRecordRequest
+from secmesh.security.v1.record_write_pb2 import CreateRecordRequest
 from services.inventory.__main__ import build_server
 from services.inventory.settings import InventorySettings
 from tests.databases import security_database
@@ -87,14 +87,12 @@ def plant_security(world: World) -> Planted:
         ids = {collection: new_uuid() for collection in KINDS}
         for tenant in (OTHER, OWN):
             # Of the second there may be fewer: some kinds have few values.
-            request = BatchWriteRecordsRequest(
-                parent=f"tenants/{tenant}", return_partial_success=bool(number)
-            )
+            creates = []
             for record in records_of(tenant, ids, f"swap{number}"):
                 parent, _, identity = record.name.rpartition("/")
                 create = CreateRecordRequest(parent=parent, record_id=identity, record=record)
-                request.writes.add(create=create)
-            world.records_of(tenant).BatchWriteRecords(request)
+                creates.append(create)
+            world.write_of(tenant, creates, partial=bool(number))
         if not number:
             names = {name: f"tenants/{OTHER}/{name}/{ids[name]}" for name in ids}
     tokens, etags = {}, {}

@@ -139,6 +139,12 @@ def test_a_call_proves_who_asks_and_keeps_no_secret(world: Shop, other: Other) -
     kept = world.steps(execution)["call"]
     assert from_struct(kept.result) == {"status": 200, "body": {"id": 7}}
     assert SECRET not in world.story(execution)
+    logged = [each.integration_log for each in world.found("integration_logs")]
+    logs = [each for each in logged if each.integration_id == step["integration_id"]]
+    assert [(each.http_method, each.status_code) for each in logs] == [("POST", 200)] * 2
+    assert logs[0].url == f"http://{other.host}/tickets"
+    assert logs[0].request_id == headers["Idempotency-Key"]
+    assert SECRET not in str(logs)
     assert SECRET not in (world.home / "log").read_text()
 
 

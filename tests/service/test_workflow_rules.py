@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import ParseDict
 
 from mesh.identifiers import new_uuid
 from secmesh.records.v1.write_requests_pb2 import DeleteRecordRequest
@@ -16,6 +17,7 @@ from secmesh.security.v1.workflow_pb2 import Workflow
 from secmesh_client import CallRefused
 from tests.databases import security_database
 from tests.service.security_world import copy_of, refused
+from tests.service.service_made import write_as_service
 from tests.service.workflow_world import TENANT, Shop, noting, shop
 
 
@@ -44,7 +46,7 @@ def test_a_named_request_starts_one_run(world: Shop) -> None:
             try:
                 return world.run(name, request_id=key)
             except CallRefused as error:
-                assert error.reason == "REQUEST_IN_PROGRESS", error  # noqa: PT017
+                assert error.reason == "REQUEST_IN_PROGRESS", error  # noqa: PT017 - either is right
                 return ""
 
         assert len(set(pool.map(ask, range(4))) - {""}) == 1
@@ -184,7 +186,8 @@ def test_a_run_ends_with_its_record_and_another_record_of_its_name_is_none(world
         record=forged,
         record_id=execution.rpartition("/")[2],
     )
-    assert world.records.CreateRecord(create).name == execution
+    assert refused(world.records.CreateRecord, create).reason == "KIND_READ_ONLY"
+    write_as_service(world.access, [create])
     decide = pb.DecideApprovalRequest(name=execution, path="ask", approve=True)
     assert refused(world.stub().DecideApproval, decide).reason == "RESOURCE_NOT_FOUND"
     assert titled(world, title) == []
@@ -213,7 +216,12 @@ def test_a_mere_record_does_not_pass_for_the_run_that_a_request_names(world: Sho
         "status": "EXECUTION_STATUS_SUCCEEDED",
         "trigger_type": "WORKFLOW_TRIGGER_API",
     }
-    world.create("workflow_executions", "workflow_execution", **forged)
+    with pytest.raises(CallRefused) as error:
+        world.create("workflow_executions", "workflow_execution", **forged)
+    assert error.value.reason == "KIND_READ_ONLY"
+    create = CreateRecordRequest(parent=f"{TENANT}/workflow_executions", record_id=new_uuid())
+    ParseDict(forged, create.record.workflow_execution)
+    write_as_service(world.access, [create])
     request = pb.RunWorkflowRequest(name=name, request_id=forged["execution_key"])
     assert refused(world.stub().RunWorkflow, request).reason == "RESOURCE_EXISTS"
 

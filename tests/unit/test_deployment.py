@@ -245,6 +245,20 @@ def test_named_volumes_are_kept_and_declared() -> None:
     assert folder in DOCKERFILE
 
 
+@pytest.mark.parametrize(
+    ("service", "server"), [("inventory", "postgres"), ("security", "security-postgres")]
+)
+def test_the_image_dumps_the_server_that_is_deployed(service: str, server: str) -> None:
+    version = re.findall(r"postgres:(\d+)\.", SERVICES[server]["image"])
+    assert re.findall(rf"\b{service}\) client=(\d+) ;;", DOCKERFILE) == version
+    variables = SERVICES[service]["environment"]
+    folder = variables[f"SECMESH_{service.upper()}_BACKUP_FOLDER"]
+    mounted = [
+        each.partition(":") for each in SERVICES[service]["volumes"] if isinstance(each, str)
+    ]
+    assert folder in {target for _, _, target in mounted}
+
+
 def test_the_image_copies_what_exists_and_leaves_root() -> None:
     for source in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE):
         for path in source.split():

@@ -51,7 +51,7 @@ def run(content: bytes, name: str) -> list[object]:
 def test_junk_anywhere_is_rejected_or_read(name: str, data: st.DataObject) -> None:
     document = copy.deepcopy(REPORTS[name])
     container, key = data.draw(st.sampled_from(places(document)))
-    container[key] = data.draw(JUNK)  # type: ignore[index]
+    container[key] = data.draw(JUNK)  # type: ignore[index]  # an object by its key, a list by a number
     content = json.dumps(document).encode()
     run(content, name)
 

@@ -31,8 +31,9 @@ class Spool:
         self.limits = limits or Limits()
         self.size = 0
         self._digest = hashlib.sha256()
-        # Lives until close(): the reader is opened again and again.
-        self._file: IO[bytes] = SpooledTemporaryFile(self.limits.memory_bytes)  # noqa: SIM115
+        self._file: IO[bytes] = SpooledTemporaryFile(  # noqa: SIM115 - lives until close(): read again and again
+            self.limits.memory_bytes
+        )
 
     @classmethod
     def of(cls, chunks: Iterable[bytes], limits: Limits | None = None) -> Self:

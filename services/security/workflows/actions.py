@@ -11,19 +11,18 @@ from secmesh.security.v1.vocabulary_operation_pb2 import ExecutionStatus
 from secmesh.security.v1.workflow_pb2 import WorkflowTrigger
 from secmesh.security.v1.workflow_run_pb2 import WorkflowAttempt, WorkflowStepRun
 from services.security.findings.due import moment_of, set_moment
-from services.security.workflows.egress import Egress, EgressFailed, EgressRefused
+from services.security.workflows.calling import Asked, Caller, Exchange
 from services.security.workflows.interpreter import Interpreter, Scope, Suspended, sooner
 from services.security.workflows.journal import status_name
 from services.security.workflows.json_values import from_struct
 from services.security.workflows.mandate import Mandate
 from services.security.workflows.operations import OPERATIONS, Records
 from services.security.workflows.plan import Node
-from services.security.workflows.requests import outgoing, told
+from services.security.workflows.requests import told
 from services.security.workflows.run_store import EXECUTIONS, RunStore, run_of
 from services.security.workflows.starting import Start, Starter
 from services.security.writers import writing_as
 
-INTEGRATIONS = "external_integrations"
 ATTEMPT_SECONDS = 60
 """Longest try of a step that says nothing else."""
 _CHILD_SECONDS = 5
@@ -32,7 +31,6 @@ _SAFE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 """Methods that may be repeated (RFC 9110, section 9.2.2)."""
 _SECOND, _MILLISECOND = 1_000_000, 1_000
 _INTERRUPTED = "the process ended in the middle of it"
-_OK = 300
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Tools:
     records: Records
     runs: RunStore
     starter: Starter
-    egress: Egress
+    caller: Caller
 
 
 class Actions:
@@ -119,27 +117,17 @@ class Actions:
                 return
         attempt = self._attempt(interpreter, step)
         await interpreter.journal.begin(step, WorkflowStepRun.STATE_RUNNING)
+        asked = Asked(node.step.integration_id, method, path, headers, body, _key(step))
         try:
             who = await self._mandate.authority()
-            who.require(f"security.{INTEGRATIONS}.call")
-            integration: Any = await self._tools.records.store.get(
-                INTEGRATIONS, node.step.integration_id, secrets=True
-            )
-            request = outgoing(
-                integration.external_integration, method, path, headers, body, _key(step)
-            )
-            answer = await self._tools.egress.send(request, _seconds(interpreter, scope, node))
-        except (EgressRefused, EgressFailed) as error:
-            await self._tried(interpreter, node, step, str(error))
-            return
+            exchange = await self._tools.caller.call(who, asked, _seconds(interpreter, scope, node))
         except Refusal as error:
-            await self._tried(interpreter, node, step, error.message)
-            return
-        if not 200 <= answer.status < _OK:
-            await self._tried(interpreter, node, step, f"was answered with {answer.status}")
+            exchange = Exchange(problem=error.message)
+        if exchange.answer is None or exchange.problem:
+            await self._tried(interpreter, node, step, exchange.problem)
             return
         set_moment(attempt, "end_time", interpreter.journal.now())
-        await interpreter.journal.end(step, told(answer))
+        await interpreter.journal.end(step, told(exchange.answer))
 
     @staticmethod
     def _request(

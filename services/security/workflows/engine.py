@@ -10,6 +10,7 @@ from services.security.editing import RecordEditor
 from services.security.findings.life import FindingLife
 from services.security.incidents.life import IncidentLife
 from services.security.workflows.actions import Tools
+from services.security.workflows.calling import Caller
 from services.security.workflows.egress import Egress
 from services.security.workflows.executor import Executor
 from services.security.workflows.operations import Records
@@ -38,7 +39,7 @@ class Workflows:
         runs = RunStore(store, editor.clock, lease)
         self.starter = Starter(store, runs, editor)
         records = Records.of(store, catalogue, guard, lives, editor)
-        self.tools = Tools(records, runs, self.starter, Egress(hosts))
+        self.tools = Tools(records, runs, self.starter, Caller(records, Egress(hosts), editor))
         self.executor = Executor(self.tools, editor)
         self.triggers = Triggers(self.tools, editor)
 

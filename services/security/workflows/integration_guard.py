@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from mesh.contract.catalogue import Kind
 from mesh.errors import FieldInvalid
 from mesh.records.writing import RECORD
-from services.security.workflows.actions import INTEGRATIONS
+from services.security.workflows.calling import INTEGRATIONS
 
 _SECRETS = ("token", "password", "client_secret")
 
