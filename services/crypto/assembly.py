@@ -37,6 +37,8 @@ from services.crypto.keys.key_store import KeyStore
 from services.crypto.keys.tenant_keys import TenantKeys
 from services.crypto.persons.config_store import ConfigStore
 from services.crypto.persons.decisions import Decisions
+from services.crypto.persons.import_store import ImportStore
+from services.crypto.persons.importing import Importing
 from services.crypto.persons.people import People
 from services.crypto.persons.person_store import PersonStore
 from services.crypto.persons.reading import Reading
@@ -158,11 +160,12 @@ def servicers(
     persons, config = PersonStore(settings.kms_key_id), ConfigStore()
     sealer = PersonSealer(cipher, keys.users, keys.fields)
     people = People(transactions, persons, config, sealer, audit)
+    importing = Importing(transactions, persons, ImportStore(), config, sealer, audit)
     reading = Reading(transactions, persons, config, cipher, keys.fields, audit)
     return [
         (
             user_service_pb2_grpc.add_UserServiceServicer_to_server,
-            UserServicer(people, reading, tokens),
+            UserServicer(people, reading, importing, tokens),
         ),
         (
             config_service_pb2_grpc.add_ConfigServiceServicer_to_server,
