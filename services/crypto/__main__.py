@@ -1,4 +1,4 @@
-"""The crypto service: ``python -m services.crypto serve|migrate|check``."""
+"""The crypto service: ``python -m services.crypto serve|migrate|check|create-keys``."""
 
 import asyncio
 import secrets
@@ -22,6 +22,7 @@ from mesh.sql.transactions import Transactions
 from services.crypto.assembly import open_audit, open_custody, open_keys, servicers
 from services.crypto.check_command import CHECK
 from services.crypto.custody.revocation import RevocationWatch
+from services.crypto.keys_command import CREATE_KEYS
 from services.crypto.migrations.commands import VersionedSchema
 from services.crypto.settings import PACKAGE, CryptoSettings
 
@@ -80,7 +81,7 @@ CRYPTO = Deployable(
     build_server=build_server,
     isolated=True,
     versions=_SCHEMA,
-    commands=[CHECK],
+    commands=[CHECK, CREATE_KEYS],
 )
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -36,6 +37,8 @@ from services.crypto.keys.key_store import KeyStore
 from services.crypto.keys.tenant_keys import TenantKeys
 from services.crypto.persons.config_store import ConfigStore
 from services.crypto.persons.decisions import Decisions
+from services.crypto.persons.import_store import ImportStore
+from services.crypto.persons.importing import Importing
 from services.crypto.persons.people import People
 from services.crypto.persons.person_store import PersonStore
 from services.crypto.persons.reading import Reading
@@ -60,6 +63,11 @@ class Custody:
         await self.app_key.close()
 
 
+def create_app_keys(path: Path) -> bool:
+    """Make a file with the first app key; False, and nothing is changed, if it is there."""
+    return create_key_file(path, [version_name(_FIRST_APP_KEY)])
+
+
 async def open_custody(settings: CryptoSettings) -> Custody:
     """Open the custodians that the settings name; files that they do not name are made.
 
@@ -67,7 +75,7 @@ async def open_custody(settings: CryptoSettings) -> Custody:
     """
     try:
         if settings.app_keys is None:
-            create_key_file(settings.app_key_file, [version_name(_FIRST_APP_KEY)])
+            create_app_keys(settings.app_key_file)
         file = KeyFile(settings.app_key_file)
         file.keys()
         custody = Custody(GuardedKms(_kms(settings)), LocalAppKeys(file))
@@ -152,11 +160,12 @@ def servicers(
     persons, config = PersonStore(settings.kms_key_id), ConfigStore()
     sealer = PersonSealer(cipher, keys.users, keys.fields)
     people = People(transactions, persons, config, sealer, audit)
+    importing = Importing(transactions, persons, ImportStore(), config, sealer, audit)
     reading = Reading(transactions, persons, config, cipher, keys.fields, audit)
     return [
         (
             user_service_pb2_grpc.add_UserServiceServicer_to_server,
-            UserServicer(people, reading, tokens),
+            UserServicer(people, reading, importing, tokens),
         ),
         (
             config_service_pb2_grpc.add_ConfigServiceServicer_to_server,

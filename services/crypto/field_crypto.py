@@ -1,6 +1,6 @@
 """Values sealed, opened and sealed again for those who keep them; each use is in the audit."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
 from mesh.errors import Refusal
@@ -54,20 +54,11 @@ class FieldCrypto:
         async with self._transactions.connection(tenant) as connection:
             fields = await self._config.fields(connection, tenant)
             settings = await self._config.settings(connection, tenant)
-        results: Results = [FieldNotSealed(each.field) for each in items]
         async with journal.refusals(_users(items), _asked(items, fields)):
             if settings.get(ENCRYPTION_ENABLED) == "false":
                 raise EncryptionDisabled(items[0].field)
             keys = await self._user_keys.ensure(tenant, _users(items))
-            plains: dict[int, Plain] = {}
-            for at, each in enumerate(items):
-                field = fields.find(each.field)
-                if field is None or not field.sealed:
-                    continue
-                if each.user_id in keys:
-                    plains[at] = Plain(each.user_id, field.rule, each.value)
-                else:
-                    results[at] = KeyDisabled("user")
+            plains, results = _plains(items, fields, keys)
             blobs = await self._cipher.seal(tenant, table, list(plains.values()), keys)
             for at, blob in zip(plains, blobs, strict=True):
                 results[at] = blob
@@ -113,15 +104,44 @@ class FieldCrypto:
         return results
 
 
-def _sealed(items: Sequence[Item], fields: PersonFields) -> tuple[dict[int, Sealed], Results]:
-    """Give the values that may open, by their places, and a refusal in every place."""
-    # A field that was never sealed has no values that open: nobody is told more than that.
-    results: Results = [ValueUnopenable() for _ in items]
-    sealed = {
-        at: Sealed(each.user_id, field.rule, each.value)
-        for at, each in enumerate(items)
-        if (field := fields.find(each.field)) is not None
+def _plains(
+    items: Sequence[Item], fields: PersonFields, keys: Container[str]
+) -> tuple[dict[int, Plain], Results]:
+    """Give the values that can be sealed, by their places, and refusals in the other places."""
+    rules = {
+        name: field.rule
+        for name in {each.field for each in items}
+        if (field := fields.find(name)) is not None and field.sealed
     }
+    plains: dict[int, Plain] = {}
+    results: Results = [b""] * len(items)
+    for at, (user_id, name, value) in enumerate(items):
+        rule = rules.get(name)
+        if rule is None:
+            results[at] = FieldNotSealed(name)
+        elif user_id not in keys:
+            results[at] = KeyDisabled("user")
+        else:
+            plains[at] = Plain(user_id, rule, value)
+    return plains, results
+
+
+def _sealed(items: Sequence[Item], fields: PersonFields) -> tuple[dict[int, Sealed], Results]:
+    """Give the values that may open, by their places, and refusals in the other places."""
+    rules = {
+        name: field.rule
+        for name in {each.field for each in items}
+        if (field := fields.find(name)) is not None
+    }
+    sealed: dict[int, Sealed] = {}
+    results: Results = [b""] * len(items)
+    for at, (user_id, name, value) in enumerate(items):
+        rule = rules.get(name)
+        if rule is None:
+            # Nobody is told more than of any other value that does not open.
+            results[at] = ValueUnopenable()
+        else:
+            sealed[at] = Sealed(user_id, rule, value)
     return sealed, results
 
 

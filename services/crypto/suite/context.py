@@ -6,6 +6,7 @@ field, header. Only what never changes is in it; a purpose, which differs by rea
 
 import uuid
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from mesh.sealing.canonical import length_prefixed
 
@@ -38,11 +39,16 @@ class Subject:
 
     def outer_context(self, field_name: str, header: bytes) -> bytes:
         """Give the context of the layer by the user's key."""
-        return self._outer + canonical(field_name.encode(), header)
+        return self._outer + _field_items(field_name, header)
 
     def inner_context(self, field_name: str, header: bytes) -> bytes:
         """Give the context of the layer by the app key; the header is ``Header.inner``."""
-        return self._inner + canonical(field_name.encode(), header)
+        return self._inner + _field_items(field_name, header)
+
+
+@lru_cache(4096)
+def _field_items(field_name: str, header: bytes) -> bytes:
+    return canonical(field_name.encode(), header)
 
 
 def canonical(*items: bytes) -> bytes:

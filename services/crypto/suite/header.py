@@ -8,6 +8,7 @@ The header is part of the context that keys are derived from, so no bit of it ca
 
 import struct
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from services.crypto.errors import ValueUnopenable
@@ -17,6 +18,8 @@ MAX_VERSION = (1 << 32) - 1
 _MAGIC = b"SM"
 _FORMAT = 1
 _PADDED = 0x01
+_REMEMBERED = 4096
+"""Headers."""
 _LAYOUT = struct.Struct(">2sBBBBHII")
 
 
@@ -68,16 +71,7 @@ class Header(NamedTuple):
 
     def pack(self) -> bytes:
         """Write the 16 bytes."""
-        return _LAYOUT.pack(
-            _MAGIC,
-            _FORMAT,
-            self.suite,
-            self.tier,
-            _PADDED if self.padded else 0,
-            self.field_number,
-            self.key_version,
-            self.app_key_version,
-        )
+        return _packed(self)
 
     @property
     def inner(self) -> "Header":
@@ -85,11 +79,24 @@ class Header(NamedTuple):
         return self._replace(key_version=0)
 
 
+@lru_cache(_REMEMBERED)
+def _packed(header: Header) -> bytes:
+    flags = _PADDED if header.padded else 0
+    numbers = (header.field_number, header.key_version, header.app_key_version)
+    return _LAYOUT.pack(_MAGIC, _FORMAT, header.suite, header.tier, flags, *numbers)
+
+
 def read_header(blob: bytes) -> Header:
     """Read the header of a sealed value. Raises ValueUnopenable if it has none that is whole."""
-    if len(blob) < HEADER_BYTES:
+    return _parsed(blob[:HEADER_BYTES])
+
+
+# Values of one field and version have one header: a batch reads it once.
+@lru_cache(_REMEMBERED)
+def _parsed(packed: bytes) -> Header:
+    if len(packed) < HEADER_BYTES:
         raise ValueUnopenable
-    magic, form, suite, tier, flags, field, version, app = _LAYOUT.unpack_from(blob)
+    magic, form, suite, tier, flags, field, version, app = _LAYOUT.unpack(packed)
     if magic != _MAGIC or form != _FORMAT or suite not in TIER_OF or flags & ~_PADDED:
         raise ValueUnopenable
     header = Header(Suite(suite), bool(flags), field, version, app)
