@@ -54,7 +54,7 @@ bench-peers: $(STUBS) ## ours and Prowler on one account: costs, and wrong verdi
 
 soak: $(STUBS) ## long runs with kills, many calls, many examples: SECMESH_SOAK_MINUTES=10 each
 	$(BIN)/pytest -m soak tests/soak
-	SECMESH_TEST_EXAMPLES=20 $(BIN)/pytest --timeout 0 -n 3 $$(grep -l 'examples(' -r tests/unit)
+	SECMESH_TEST_EXAMPLES=20 $(BIN)/pytest --timeout 0 -n 3 $$(grep -rl --include='*.py' 'examples(' tests/unit)
 
 oscal: $(INSTALLED) ## hold exported documents against compliance-trestle: make oscal OSCAL="FILE ..."
 	$(BIN)/uv run --quiet --no-project --isolated --with compliance-trestle==5.2.0 tests/trestle_check.py $(OSCAL)

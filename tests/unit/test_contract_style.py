@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import pytest
 from google.api import annotations_pb2, resource_pb2
@@ -99,7 +98,8 @@ def all_bounded(field: FieldDescriptor) -> bool:
 def test_everything_has_a_comment(file: FileDescriptor) -> None:
     of_messages = list(messages([file]))
     fields = [field for message in of_messages for field in message.fields]
-    named: list[Any] = [*of_messages, *enums([file]), *methods([file]), *fields]
+    named: list[Descriptor | EnumDescriptor | MethodDescriptor | FieldDescriptor]
+    named = [*of_messages, *enums([file]), *methods([file]), *fields]
     silent = [each.full_name for each in named if not is_sentence(comment(each.full_name))]
     assert silent == []
 
