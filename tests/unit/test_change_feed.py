@@ -1,6 +1,7 @@
 """The change feed of the store, on SQLite and PostgreSQL."""
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -8,6 +9,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from mesh.identity.caller import Caller
 from mesh.server.call import Call, enter_call
@@ -203,6 +205,27 @@ async def test_bulk_writes_are_one_change_a_row(on_postgres: Records) -> None:
         assert merged.rowcount == 500
     kinds = Counter(each.change for each in await changes(on_postgres, place))
     assert kinds == {UPDATED: 250, CREATED: 2}
+
+
+async def test_of_what_was_before_what_differs_is_kept(on_postgres: Records) -> None:
+    made = await on_postgres.create(ITEMS, "a", title="one", tags=["x"], rank=3)
+    update = record_of(made.name, title="two", rank=3)
+    changed = await on_postgres.update(update)
+    table = on_postgres.store.tables.changes
+    assert table is not None
+    at_update = sa.select(table[0].c.before).where(table[0].c.change == UPDATED)
+    async with on_postgres.store.transaction("acme") as connection:
+        kept = json.loads((await connection.execute(at_update)).scalar_one())
+        assert kept.keys() == {"etag", "update_time", "title"}
+        assert kept["title"] == "one"
+    assert [each.before for each in await changes(on_postgres)] == [None, made]
+    # As it was kept before, whole: it tells the same.
+    async with on_postgres.store.transaction("acme") as connection:
+        whole = sa.select(table[0].c.after).where(table[0].c.change == CREATED).scalar_subquery()
+        change = sa.update(table[0]).where(table[0].c.change == UPDATED)
+        await connection.execute(change.values(before=whole))
+    assert [each.before for each in await changes(on_postgres)] == [None, made]
+    assert [each.after for each in await changes(on_postgres)] == [made, changed]
 
 
 async def test_who_called_is_kept(on_postgres: Records) -> None:

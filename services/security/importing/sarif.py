@@ -141,16 +141,16 @@ def _finding(node: Node, count: Count, run: Run) -> tuple[Finding, Descriptor | 
 
 def _rule(node: Node, run: Run) -> tuple[str, Descriptor | None]:
     """3.27.5 to 3.27.7: by `ruleId`, `rule`, or position in the component that `rule` names."""
-    reference = node.node("rule")
-    said = node.text("ruleId") or reference.text("id")
-    position = node.integer("ruleIndex")
-    if position is None:
-        position = reference.integer("index")
-    component = reference.node("toolComponent").integer("index")
+    said, position, guid, component = node.text("ruleId"), node.integer("ruleIndex"), "", None
+    if node.has("rule"):
+        reference = node.node("rule")
+        said, guid = said or reference.text("id"), reference.text("guid")
+        position = reference.integer("index") if position is None else position
+        component = reference.node("toolComponent").integer("index")
     found = run.rules.get(
         (DRIVER if component is None else component, position if position is not None else -1)
     )
-    described = run.rule(said) or run.rule(reference.text("guid"))
+    described = run.rule(said) or run.rule(guid)
     # A position that contradicts the id loses: tools count rules of other components too.
     if found and (not said or said == found.rule.key or said.startswith(f"{found.rule.key}/")):
         described = found

@@ -258,6 +258,8 @@ def descriptor(node: Node, run: int) -> Descriptor:
 
 def security_severity(properties: Node) -> tuple[float | None, Severity | None]:
     """The score and the step it means (a score of 0 means "none"); neither if it is not said."""
+    if not properties.has("security-severity"):
+        return None, None
     said = properties.scalar("security-severity").strip()
     if said.lower() in SECURITY_WORDS:
         return None, SECURITY_WORDS[said.lower()]
