@@ -1,5 +1,6 @@
 """IngestRecords: a stream of records in, a stream of what became of them out."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -10,7 +11,14 @@ from mesh.contract.names import collection_of, tenant_of
 from mesh.errors import FieldInvalid, PermissionMissing, Refusal
 from mesh.identifiers import MAX_SEQUENCE, new_uuid
 from mesh.records.ingest import ChunkWriter
-from mesh.records.ingest_item import NEW, Item, Prepared, identify
+from mesh.records.ingest_item import (
+    NEW,
+    UNCHANGED,
+    UPDATED,
+    Item,
+    Prepared,
+    identify,
+)
 from mesh.records.ingest_keys import Keys
 from mesh.records.ingest_stream import Inbox
 from mesh.records.moments import Clock
@@ -97,8 +105,10 @@ class _Stream:
         )
         for item in items:
             item.tell(answer, durable=self._keep)
-        self._mostly_new = 2 * sum(item.outcome == NEW for item in items) > len(items)
-        self._chunks.expects_new = self._mostly_new
+        outcomes = Counter([item.outcome for item in items])
+        known = outcomes[UPDATED] + outcomes[UNCHANGED]
+        self._mostly_new = outcomes[NEW] > known
+        self._chunks.expects_new = self._mostly_new and not known
         return answer
 
     def admit(self, each: Any) -> Item:

@@ -6,24 +6,19 @@ from collections.abc import Iterable
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
+from mesh.telemetry.durations import Durations
+
 OTHER = "other"
 """Every method without a handler: callers choose their paths, and there is no end to them."""
 UNKNOWN_KIND = "unknown"
 """Every collection that no contract names, for the same reason."""
 
 _METER = metrics.get_meter("mesh.server")
-_DURATION = _METER.create_histogram(
-    "grpc.server.call.duration",
-    unit="s",
-    description="time a call took, by method, status and kind of record",
-    explicit_bucket_boundaries_advisory=[
-        *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
-    ],
-)
+DURATIONS = Durations()
+"""Of every call that ended, ``grpc.server.call.duration``."""
 _in_flight: Counter[str] = Counter()
 _received: Counter[str] = Counter()
 _sent: Counter[str] = Counter()
-_attributes: dict[tuple[str, str, str], dict[str, str]] = {}
 
 
 def began(method: str) -> None:
@@ -34,12 +29,7 @@ def began(method: str) -> None:
 def ended(method: str, status: str, kind: str, seconds: float) -> None:
     """Measure a call that ended; ``kind`` is a collection of the contract, or empty."""
     _in_flight[method] -= 1
-    key = (method, status, kind)
-    attributes = _attributes.get(key)
-    if attributes is None:
-        named = {"grpc.method": method, "grpc.status": status, "kind": kind}
-        attributes = _attributes.setdefault(key, named)
-    _DURATION.record(seconds, attributes)
+    DURATIONS.record((method, status, kind), seconds)
 
 
 def received(method: str, size: int) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import metrics
 
-from mesh.telemetry import process
+from mesh.telemetry import calls, process
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -34,6 +34,7 @@ def _registry() -> "CollectorRegistry":
         shutdown_on_exit=False,
     )
     metrics.set_meter_provider(provider)
+    registry.register(calls.DURATIONS)
     return registry
 
 

@@ -114,16 +114,14 @@ class Chain(grpc.aio.ServerInterceptor):
         on_requests = [each for each in steps if isinstance(each, RequestInterceptor)]
         for request_step in reversed(on_requests):
             if not streams and request_step.concerns(method):
-                proceed = _layer(request_step, proceed, streams_requests)
-        on_messages = [step for step in steps if isinstance(step, MessageInterceptor)]
-        for message_step in reversed(on_messages):
-            proceed = _layer(message_step, proceed, streams_requests)
+                proceed = partial(request_step.around, proceed)
+        checks = [step.check for step in steps if isinstance(step, MessageInterceptor)]
         # Parsed here and not by gRPC, which would tell the caller the parser's own words.
         name = calls.OTHER if handler is _UNKNOWN else path.removeprefix("/")
         parse = _counting(handler.request_deserializer, name)
-        proceed = _parsing(parse, proceed, streams_requests)
+        proceed = _checking(parse, checks, proceed, streams_requests)
         for step in reversed([each for each in steps if isinstance(each, CallInterceptor)]):
-            proceed = _layer(step, proceed, streams_requests)
+            proceed = partial(step.around, proceed)
 
         async def behaviour(request: Any, context: Context) -> Any:
             # Read once: gRPC makes new objects of it each time it is asked.
@@ -137,23 +135,6 @@ class Chain(grpc.aio.ServerInterceptor):
         return _HANDLERS[streams_requests, streams_responses](
             behaviour, None, _counted(handler.response_serializer, name)
         )
-
-
-def _layer(step: Interceptor, proceed: Proceed, streams_requests: bool) -> Proceed:
-    if isinstance(step, CallInterceptor | RequestInterceptor):
-        return partial(step.around, proceed)
-    if not isinstance(step, MessageInterceptor):
-        raise TypeError(f"{type(step).__name__} is no interceptor of calls or messages")
-    check = step.check
-
-    async def checked(call: Call, request: Any, context: Context) -> Any:
-        check(call, request)
-        return await proceed(call, request, context)
-
-    async def checked_stream(call: Call, requests: Any, context: Context) -> Any:
-        return await proceed(call, _checked(check, call, requests), context)
-
-    return checked_stream if streams_requests else checked
 
 
 def _counting(parse: Callable[[bytes], Any] | None, name: str) -> Callable[[bytes], Any]:
@@ -175,14 +156,31 @@ def _counted(write: Callable[[Any], bytes] | None, name: str) -> Callable[[Any],
     return counted
 
 
-def _parsing(parse: Callable[[bytes], Any], proceed: Proceed, streams_requests: bool) -> Proceed:
-    async def parsed(call: Call, request: Any, context: Context) -> Any:
-        return await proceed(call, _parsed(parse, request), context)
+def _checking(
+    parse: Callable[[bytes], Any],
+    checks: Sequence[Callable[[Call, Message], None]],
+    proceed: Proceed,
+    streams_requests: bool,
+) -> Proceed:
+    """Parse and check what arrives, all in one step: none of it waits for anything."""
 
-    async def parsed_stream(call: Call, requests: Any, context: Context) -> Any:
-        return await proceed(call, _each_parsed(parse, requests), context)
+    def checked(call: Call, data: bytes) -> Any:
+        message = _parsed(parse, data)
+        for check in checks:
+            check(call, message)
+        return message
 
-    return parsed_stream if streams_requests else parsed
+    async def each_checked(call: Call, requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for data in requests:
+            yield checked(call, data)
+
+    async def check_one(call: Call, request: Any, context: Context) -> Any:
+        return await proceed(call, checked(call, request), context)
+
+    async def check_each(call: Call, requests: Any, context: Context) -> Any:
+        return await proceed(call, each_checked(call, requests), context)
+
+    return check_each if streams_requests else check_one
 
 
 def _parsed(parse: Callable[[bytes], Any], data: bytes) -> Any:
@@ -190,21 +188,6 @@ def _parsed(parse: Callable[[bytes], Any], data: bytes) -> Any:
         return parse(data)
     except (DecodeError, ValueError):
         raise BodyInvalid("the request is not the Protobuf message that the method takes") from None
-
-
-async def _each_parsed(
-    parse: Callable[[bytes], Any], requests: AsyncIterator[bytes]
-) -> AsyncIterator[Any]:
-    async for data in requests:
-        yield _parsed(parse, data)
-
-
-async def _checked(
-    check: Callable[[Call, Message], None], call: Call, requests: AsyncIterator[Message]
-) -> AsyncIterator[Message]:
-    async for message in requests:
-        check(call, message)
-        yield message
 
 
 def _endpoint(path: str, handler: Handler) -> Proceed:
