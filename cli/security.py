@@ -2,7 +2,16 @@
 
 import typer
 
-from cli import security_findings, security_gate, security_import, security_records
+from cli import (
+    security_analytics,
+    security_findings,
+    security_gate,
+    security_import,
+    security_mfa,
+    security_phishing,
+    security_records,
+    security_workflow,
+)
 from cli.record_service import SECURITY
 from cli.records import record_commands
 
@@ -12,3 +21,7 @@ app.add_typer(security_records.app)
 app.add_typer(security_import.app)
 security_findings.register(app)
 security_gate.register(app)
+security_analytics.register(app)
+app.add_typer(security_workflow.app, name="workflow")
+app.add_typer(security_mfa.app, name="mfa")
+app.add_typer(security_phishing.app, name="phishing")

@@ -6,6 +6,7 @@ import typer
 from google.protobuf.descriptor import EnumDescriptor
 
 from cli.connection import Connection, UsageProblem, connection_of
+from cli.enum_words import enum_value
 from cli.moments import parse_time
 from cli.output import Column, write_message, write_messages
 from secmesh.options.v1 import kind_pb2
@@ -81,16 +82,10 @@ def _full(name: str, connection: Connection) -> str:
 
 def _value(name: str, field: str, word: str) -> str:
     """Give the value of an enum that a word means, with or without its prefix."""
-    typed = word.upper().replace("-", "_")
     enum = _enum(name, field)
     if enum is None:
         raise UsageProblem(f"{name} is of no kind with a {field}")
-    prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
-    for known in (typed, prefix + typed):
-        if known in enum.values_by_name:
-            return known
-    words = ", ".join(each.name.removeprefix(prefix).lower() for each in enum.values if each.number)
-    raise UsageProblem(f"{word!r} is no {field}; one of {words}")
+    return enum_value(enum, word, field)
 
 
 def _enum(name: str, field: str) -> EnumDescriptor | None:

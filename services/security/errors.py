@@ -173,6 +173,15 @@ class MandateEnded(Refusal):
         )
 
 
+class WebhookRefused(Refusal):
+    """A delivery that is not signed, or not fresh."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_WEBHOOK_REFUSED)
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"the delivery is refused: {problem}", metadata={"problem": problem})
+
+
 class ExecutionState(Refusal):
     """A run of which something is asked that it is not ready for."""
 

@@ -66,6 +66,7 @@ class WorkflowServicer(WorkflowServiceServicer):
                 content.steps.add(name=name, step=step)
             check(request.name, Plan.of(content), self._kinds)
             self._require_sight(record.workflow)
+            await self._workflows.webhooks.check(request.name, record.workflow)
             record.workflow.status = DefinitionStatus.DEFINITION_STATUS_ACTIVE
             if request.validate_only:
                 shown: Record = record
@@ -101,6 +102,13 @@ class WorkflowServicer(WorkflowServiceServicer):
             record: Record = await self._workflows.starter.start(connection, request.name, start)
             if request.validate_only:
                 await savepoint.rollback()
+        self._workflows.poke()
+        return record
+
+    async def ReceiveWebhook(self, request: pb.ReceiveWebhookRequest, _context: object) -> Record:
+        """Give the run; WebhookRefused, and what ``Webhooks.receive`` says."""
+        async with self._store.transaction() as connection:
+            record: Record = await self._workflows.webhooks.receive(connection, request)
         self._workflows.poke()
         return record
 

@@ -3,7 +3,8 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -13,7 +14,9 @@ from mesh.identifiers import new_uuid
 from secmesh.security.v1 import workflow_service_pb2 as pb
 from secmesh.security.v1.record_write_pb2 import UpdateRecordRequest
 from secmesh.security.v1.workflow_service_pb2_grpc import WorkflowServiceStub
+from secmesh_client import CallRefused
 from services.security.workflows.json_values import from_struct
+from services.security.workflows.webhooks import signature_of
 from tests.databases import security_database
 from tests.service.security_world import copy_of, refused
 from tests.service.workflow_world import Shop, shop, until
@@ -232,3 +235,92 @@ def test_a_call_that_a_crash_broke_off_is_repeated_only_if_it_may_be(
     assert [len(other.at(each)) for each in paths] == [2, 1, 2]
     keys = {each[2]["Idempotency-Key"] for each in other.at("/slow-allowed")}
     assert len(keys) == 1
+
+
+def deliver(world: Shop, workflow: str, secret: str, **said: Any) -> Callable[[], Any]:
+    """Give what hands a delivery in, signed before what is ``said`` replaces its parts."""
+    request = pb.ReceiveWebhookRequest(
+        name=workflow, delivery_id=new_uuid(), payload=b'{"n": 3, "more": [1]}'
+    )
+    request.send_time.FromSeconds(said.pop("second", int(time.time())))
+    request.signature = signature_of(
+        secret, workflow, request.delivery_id, request.send_time.seconds, request.payload
+    )
+    stub = world.stub_of(
+        said.pop("tenant", "acme"), WorkflowServiceStub, said.pop("role", "admin"), subject="hook"
+    )
+    for field, value in said.items():
+        setattr(request, field, value)
+    return lambda: stub.ReceiveWebhook(request)
+
+
+def hooked(world: Shop, **values: Any) -> str:
+    """Activate a workflow that deliveries of an integration start."""
+    secret = {"webhook_secret": SECRET, **values}
+    config = {"integration": integration(world, "https://tickets.example", **secret)}
+    return world.active(
+        {"key": "pause", "wait": {"seconds": 0}},
+        trigger_type="WORKFLOW_TRIGGER_WEBHOOK",
+        trigger_config=config,
+        definition={
+            "parameters": [{"key": "n", "type": "int", "required": True}],
+            "outputs": {"n": "input.n"},
+        },
+    )
+
+
+def test_a_delivery_starts_one_run_however_often_it_comes(world: Shop) -> None:
+    name = hooked(world)
+    call = deliver(world, name, SECRET)
+    with ThreadPoolExecutor(4) as pool:
+        runs = {made.name for made in pool.map(lambda _: call(), range(4))}
+    assert len(runs) == 1
+    body = world.ended(runs.pop())
+    assert dict(body.output) == {"n": 3}
+    assert len(world.runs_of(name)) == 1
+    assert call().workflow_execution.execution_key == body.execution_key
+    assert SECRET not in (world.home / "log").read_text()
+
+
+def test_a_delivery_that_nobody_signed_just_now_starts_nothing(world: Shop) -> None:
+    name, other = hooked(world), hooked(world)
+    second = int(time.time())
+    for said in (
+        {"payload": b'{"n": 4}'},
+        {"delivery_id": new_uuid()},
+        {"name": other},
+        {"signature": "sha256=" + "0" * 64},
+        {"second": second - 400},
+        {"second": second + 400},
+    ):
+        with pytest.raises(CallRefused) as error:
+            deliver(world, name, SECRET, **said)()
+        assert error.value.reason == "WEBHOOK_REFUSED", said
+    with pytest.raises(CallRefused) as error:
+        deliver(world, name, "another secret")()
+    assert error.value.reason == "WEBHOOK_REFUSED"
+    for said, reason in (
+        ({"tenant": "beta"}, "RESOURCE_NOT_FOUND"),
+        ({"role": "viewer"}, "PERMISSION_MISSING"),
+    ):
+        with pytest.raises(CallRefused) as error:
+            deliver(world, name, SECRET, **said)()
+        assert error.value.reason == reason
+    assert world.runs_of(name) == world.runs_of(other) == []
+
+
+def test_who_could_not_sign_starts_nothing_ever(world: Shop) -> None:
+    with pytest.raises(CallRefused, match="no webhook_secret"):
+        hooked(world, webhook_secret="")
+    pause = {"key": "pause", "wait": {"seconds": 0}}
+    with pytest.raises(CallRefused, match="no integration") as error:
+        world.active(pause, trigger_type="WORKFLOW_TRIGGER_WEBHOOK")
+    assert error.value.reason == "WORKFLOW_INVALID"
+    name = hooked(world)
+    config = world.get(name).workflow.trigger_config
+    change = copy_of(world.get(config.integration))
+    change.external_integration.is_enabled = False
+    world.records.UpdateRecord(UpdateRecordRequest(record=change))
+    with pytest.raises(CallRefused) as error:
+        deliver(world, name, SECRET)()
+    assert error.value.reason == "WEBHOOK_REFUSED"

@@ -136,7 +136,6 @@ REFUSED: list[tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any], str]] = [
         {},
         "cannot be undone",
     ),
-    ((WAIT,), {"trigger_type": "WORKFLOW_TRIGGER_WEBHOOK"}, "WEBHOOK is not served"),
     ((WAIT,), clock(cron="* * * *"), "five fields"),
     ((WAIT,), clock(cron="61 * * * *"), "five fields"),
     ((WAIT,), clock(cron="0 0 30 2 *"), "cron"),

@@ -169,8 +169,6 @@ def _check_undoing(plan: Plan) -> None:
 
 def _check_trigger(workflow: Any, kinds: Mapping[str, Kind]) -> None:
     config, trigger = workflow.trigger_config, workflow.trigger_type
-    if trigger == WorkflowTrigger.WORKFLOW_TRIGGER_WEBHOOK:
-        raise WorkflowInvalid("", "trigger WEBHOOK is not served: let the caller use RunWorkflow")
     by_itself = trigger in (
         WorkflowTrigger.WORKFLOW_TRIGGER_EVENT,
         WorkflowTrigger.WORKFLOW_TRIGGER_SCHEDULE,

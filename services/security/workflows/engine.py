@@ -17,6 +17,7 @@ from services.security.workflows.operations import Records
 from services.security.workflows.run_store import RunStore
 from services.security.workflows.starting import Starter
 from services.security.workflows.trigger_store import Triggers
+from services.security.workflows.webhooks import Webhooks
 
 LEASE = timedelta(seconds=30)
 
@@ -40,6 +41,7 @@ class Workflows:
         self.starter = Starter(store, runs, editor)
         records = Records.of(store, catalogue, guard, lives, editor)
         self.tools = Tools(records, runs, self.starter, Caller(records, Egress(hosts), editor))
+        self.webhooks = Webhooks(self.tools, editor)
         self.executor = Executor(self.tools, editor)
         self.triggers = Triggers(self.tools, editor)
 

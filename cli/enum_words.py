@@ -1,0 +1,16 @@
+"""Values of enums as words of a command, such as ``clicked``: with or without their prefix."""
+
+from google.protobuf.descriptor import EnumDescriptor
+
+from cli.connection import UsageProblem
+
+
+def enum_value(enum: EnumDescriptor, word: str, what: str) -> str:
+    """Give the name of the value that a word means; UsageProblem names those there are."""
+    typed = word.upper().replace("-", "_")
+    prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    for known in (typed, prefix + typed):
+        if known in enum.values_by_name:
+            return known
+    words = ", ".join(each.name.removeprefix(prefix).lower() for each in enum.values if each.number)
+    raise UsageProblem(f"{word!r} is no {what}; one of {words}")
