@@ -28,6 +28,18 @@ def use_one_heap() -> None:
 
 
 @contextmanager
+def uncollected() -> Iterator[None]:
+    """Let nobody look for garbage while a block makes what lives on, such as modules."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@contextmanager
 def kept_for_good() -> Iterator[None]:
     """Take what a block makes as the process's own: it is never looked at for garbage again.
 
