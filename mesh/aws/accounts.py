@@ -19,16 +19,20 @@ from botocore.credentials import (
     RefreshableCredentials,
 )
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.utils import get_environ_proxies
 
 from mesh.aws.models import new_session
 from mesh.aws.outcomes import CREDENTIALS_REFUSED, Outcome, error_code
 from mesh.aws.pace import Pace, Paces
 from mesh.aws.telemetry import Attempts, outcome_of
+from mesh.aws.transport import Transport, trusted_by
 
 ACCOUNT_PLACEHOLDER = "{account}"
 CONFIRMED_SECONDS = 300.0
 """How long credentials count as good that STS has confirmed."""
 USER_AGENT = "secmesh"
+_AT_ONCE = 0.001
+"""Seconds that are no wait: it takes as long to see that there is none."""
 _SESSION_NAME = "secmesh"
 
 
@@ -103,6 +107,12 @@ class Account:
         """When STS last said whose credentials these are."""
         self.refused = False
         """Whether an answer said that the credentials are not good any more."""
+        self._transport = Transport(
+            partial(trusted_by, session),
+            connect_timeout=access.connect_timeout,
+            read_timeout=access.read_timeout,
+            idle=access.connections,
+        )
         self._clients: dict[tuple[str, str], BaseClient] = {}
         # botocore sessions make clients in one thread at a time only.
         self._lock = threading.Lock()
@@ -121,8 +131,10 @@ class Account:
                 # In this order: waiting for a turn is no part of an attempt.
                 events.register_first("before-send", partial(_before, pace, attempts))
                 events.register("before-send", attempts.sent)
-                events.register_first("response-received", attempts.answered)
-                events.register("response-received", partial(self._answered, pace))
+                if not get_environ_proxies(client.meta.endpoint_url):
+                    # A way through a proxy is botocore's to find.
+                    events.register_last("before-send", self._transport.send)  # type: ignore[arg-type]  # its answer is the response
+                events.register_first("response-received", partial(self._answered, pace, attempts))
                 events.register_first("needs-retry", _retry_throttled)  # type: ignore[arg-type]  # its answer is the delay
                 self._clients[service, region] = client
             return client
@@ -137,10 +149,19 @@ class Account:
             return type(mine) is type(theirs)
         return bool(mine.get_frozen_credentials() == theirs.get_frozen_credentials())
 
-    def _answered(self, pace: Pace, parsed_response: Mapping[str, Any] | None, **_: object) -> None:
+    def _answered(
+        self,
+        pace: Pace,
+        attempts: Attempts,
+        event_name: str,
+        parsed_response: Mapping[str, Any] | None,
+        **_: object,
+    ) -> None:
         if parsed_response is None:
+            attempts.answered(event_name, Outcome.FAILED)
             return
         outcome, code = outcome_of(parsed_response)
+        attempts.answered(event_name, outcome)
         self.refused |= code in CREDENTIALS_REFUSED
         if outcome is Outcome.THROTTLED:
             pace.throttled()
@@ -162,7 +183,9 @@ def _before(pace: Pace, attempts: Attempts, **_: object) -> None:
         try:
             pace.wait(watching.before, watching.pause)
         finally:
-            attempts.waited(time.monotonic() - began)
+            waited = time.monotonic() - began
+            if waited > _AT_ONCE:
+                attempts.waited(waited)
 
 
 def _retry_throttled(response: tuple[object, Mapping[str, Any]] | None, **_: object) -> int | None:

@@ -57,15 +57,12 @@ class Attempts:
         )
         self._open.began = time.monotonic()
 
-    def answered(
-        self, event_name: str, parsed_response: Mapping[str, Any] | None, **_: object
-    ) -> None:
+    def answered(self, event_name: str, outcome: Outcome) -> None:
         """Measure an attempt that ended (botocore's ``response-received``)."""
         began: float | None = getattr(self._open, "began", None)
         if began is None:  # nothing was sent
             return
         self._open.began = None
-        outcome = Outcome.FAILED if parsed_response is None else outcome_of(parsed_response)[0]
         operation = event_name.rpartition(".")[2]
         attributes = {
             "service": self._service,

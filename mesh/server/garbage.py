@@ -6,8 +6,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_M_ARENA_MAX = -8
-"""The parameter of glibc's mallopt(3) that bounds its heaps."""
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+"""Parameters of glibc's mallopt(3): what it takes from the system apart, and how many heaps."""
+_LARGE = 1024 * 1024
+"""Bytes from which a block goes back to the system as it is freed."""
 _YOUNG = 100_000
 """New objects after which the youngest are looked at for garbage: more than two chunks of records
 hold, which all live until they are written."""
@@ -17,10 +19,24 @@ def use_one_heap() -> None:
     """Let all threads share one heap of glibc; elsewhere nothing changes.
 
     By default each thread gets its own and keeps what it once needed. Python runs one thread at a
-    time, so that they hardly ever wait for each other here.
+    time, so that they hardly ever wait for each other here. Large blocks stand apart: glibc would
+    put them into the heap after the first of them was freed, where they leave holes.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(_M_ARENA_MAX, 1)
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Let nobody look for garbage while a block makes what lives on, such as modules."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextmanager

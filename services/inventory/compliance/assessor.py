@@ -63,6 +63,8 @@ class Assessor:
         stamp.FromDatetime(evaluate_time)
         # One snapshot: a run that ends meanwhile is not half seen.
         async with self._store.connection() as connection:
+            # Statements of checks are long and asked once: kept, they would take 15 MiB.
+            await connection.execution_options(compiled_cache=None)
             plan, claims = await self._assessments.plan(ssp, connection)
             evidence = EvidenceStore(self._store, connection, tenant)
             coverage = Coverage(accounts, await evidence.units(accounts))
