@@ -1,4 +1,4 @@
-"""The crypto service: ``python -m services.crypto serve|migrate|check``."""
+"""The crypto service: ``python -m services.crypto serve|migrate|check|sealer``."""
 
 import asyncio
 import secrets
@@ -23,6 +23,7 @@ from services.crypto.assembly import open_audit, open_custody, open_keys, servic
 from services.crypto.check_command import CHECK
 from services.crypto.custody.revocation import RevocationWatch
 from services.crypto.migrations.commands import VersionedSchema
+from services.crypto.sealer_command import SEALER
 from services.crypto.settings import PACKAGE, CryptoSettings
 
 _SCHEMA = VersionedSchema()
@@ -80,7 +81,7 @@ CRYPTO = Deployable(
     build_server=build_server,
     isolated=True,
     versions=_SCHEMA,
-    commands=[CHECK],
+    commands=[CHECK, SEALER],
 )
 
 if __name__ == "__main__":
