@@ -5,20 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from mesh.server.deployable import CommandFailed
 from mesh.sql.paging import PageTokens
 from mesh.sql.transactions import Transactions
 from secmesh.crypto.v1 import (
+    audit_service_pb2_grpc,
     config_service_pb2_grpc,
     field_crypto_service_pb2_grpc,
     user_service_pb2_grpc,
 )
-from services.crypto.audit.append_store import AppendStore
 from services.crypto.audit.entry import Audit
-from services.crypto.audit.writer import AuditWriter
-from services.crypto.audit_keys import create_audit_keys, origin, read_signer, read_subjects
+from services.crypto.audit.subjects import Subjects
+from services.crypto.audit_servicer import AuditServicer
 from services.crypto.config_servicer import ConfigServicer
 from services.crypto.custody.app_key import AppKeyCustodian
 from services.crypto.custody.file_kms import FileKms
@@ -132,21 +130,6 @@ def open_keys(settings: CryptoSettings, custody: Custody, transactions: Transact
     )
 
 
-def open_audit(settings: CryptoSettings, engine: AsyncEngine) -> AuditWriter:
-    """Give this process's chain of the audit; a file of keys that is not named is made.
-
-    Raises CommandFailed if the file cannot be used.
-    """
-    path = settings.audit_key_file
-    try:
-        if settings.audit_keys is None:
-            create_audit_keys(path)
-        signer, subjects = read_signer(path, settings.environment), read_subjects(path)
-    except KeyFileError as error:
-        raise CommandFailed(str(error)) from error
-    return AuditWriter(AppendStore(engine), subjects, signer, origin(settings.environment))
-
-
 def servicers(
     settings: CryptoSettings,
     custody: Custody,
@@ -176,3 +159,11 @@ def servicers(
             FieldCryptoServicer(FieldCrypto(transactions, config, cipher, keys.users, audit)),
         ),
     ]
+
+
+def audit_servicer(
+    transactions: Transactions, subjects: Subjects, audit: Audit, tokens: PageTokens
+) -> tuple[Any, Any]:
+    """Give the servicer of the audit with the function that adds it to a server."""
+    servicer = AuditServicer(transactions, subjects, audit, tokens)
+    return audit_service_pb2_grpc.add_AuditServiceServicer_to_server, servicer
