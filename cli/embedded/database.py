@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from mesh.embedded.postgres import Access, PostgresFailed, PostgresServer
@@ -32,9 +33,20 @@ class Database:
         except (PostgresFailed, ValueError, OSError, subprocess.CalledProcessError) as problem:
             raise ChildFailed(f"{self.name} did not start: {problem}") from problem
 
-    async def open(self, name: str) -> Access:
-        """Give the URLs of a database, which is made if it is missing."""
-        return await asyncio.to_thread(self._server.create_isolated_database, name, may_exist=True)
+    async def open(
+        self, name: str, groups: Sequence[str] = (), joins: Sequence[str] = ()
+    ) -> Access:
+        """Give the URLs of a database, which is made if it is missing.
+
+        ``groups`` are roles that cannot log in, ``joins`` those that the application joins.
+        """
+        return await asyncio.to_thread(
+            self._server.create_isolated_database,
+            name,
+            may_exist=True,
+            groups=groups,
+            joins=joins,
+        )
 
     async def ended(self) -> int:
         """Wait for the server's end and give its exit code."""

@@ -29,6 +29,9 @@ ACCOUNT = "123456789012"
 TOKEN_LIFETIME = timedelta(hours=12)
 READY_TRIES = 600
 READY_PAUSE_SECONDS = 0.1
+PII_SERVICE_ROLES = ("pii_write", "pii_audit", "pii_audit_append")
+"""Roles of the crypto service's database that the service joins."""
+PII_ROLES = ("pii_read", *PII_SERVICE_ROLES)
 # The embedded endpoint takes any credentials; real ones must not reach it.
 EMBEDDED_CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "embedded",
@@ -53,6 +56,7 @@ class Ports:
     gateway: int = 8080
     inventory: int = 0
     security: int = 0
+    crypto: int = 0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -62,7 +66,8 @@ class Ports:
                 raise PortTaken(f"SECMESH_{name}_PORT is {text!r}, which is no port")
             return int(text)
 
-        return cls(port("GATEWAY", cls.gateway), port("INVENTORY", 0), port("SECURITY", 0))
+        services = (port(name, 0) for name in ("INVENTORY", "SECURITY", "CRYPTO"))
+        return cls(port("GATEWAY", cls.gateway), *services)
 
 
 def free_port(wanted: int, name: str) -> int:
@@ -194,14 +199,16 @@ class EmbeddedMesh:
         gateway_port = free_port(self._ports.gateway, "GATEWAY")
         inventory_port = free_port(self._ports.inventory, "INVENTORY")
         security_port = free_port(self._ports.security, "SECURITY")
+        crypto_port = free_port(self._ports.crypto, "CRYPTO")
         aws = await self._start("aws", [sys.executable, "-m", "mesh.embedded.aws"], {})
         await self._database.start()
         security = await self._start_service("security", security_port, await self._security())
+        crypto = await self._start_service("crypto", crypto_port, await self._crypto())
         self.aws_endpoint = (await aws.listening())["endpoint"]
         inventory = await self._start_service(
             "inventory", inventory_port, self._inventory(f"127.0.0.1:{security_port}")
         )
-        for child in (inventory, security):
+        for child in (inventory, security, crypto):
             listening = await child.listening()
             self.services[child.name] = listening.pop("address")
             self.admin[child.name] = listening
@@ -240,6 +247,11 @@ class EmbeddedMesh:
             "DATABASE_MIGRATE_URL": access.owner,
             "SECMESH_SECURITY_SEALING_KEYS": str(sealing),
         }
+
+    async def _crypto(self) -> dict[str, str]:
+        """Give the settings of the crypto service that no other has; it makes its keys itself."""
+        access = await self._database.open("crypto", PII_ROLES, PII_SERVICE_ROLES)
+        return {"DATABASE_URL": access.application, "DATABASE_MIGRATE_URL": access.owner}
 
     async def _start_service(self, name: str, port: int, settings: dict[str, str]) -> Child:
         prefix = f"SECMESH_{name.upper()}"

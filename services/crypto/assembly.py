@@ -2,23 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mesh.server.deployable import CommandFailed
 from mesh.sql.paging import PageTokens
 from mesh.sql.transactions import Transactions
 from mesh.tls import KeyPair, client_credentials
 from secmesh.crypto.v1 import (
+    audit_service_pb2_grpc,
     config_service_pb2_grpc,
     field_crypto_service_pb2_grpc,
     user_service_pb2_grpc,
 )
-from services.crypto.audit.append_store import AppendStore
 from services.crypto.audit.entry import Audit
-from services.crypto.audit.writer import AuditWriter
-from services.crypto.audit_keys import create_audit_keys, origin, read_signer, read_subjects
+from services.crypto.audit.subjects import Subjects
+from services.crypto.audit_servicer import AuditServicer
 from services.crypto.config_servicer import ConfigServicer
 from services.crypto.custody.app_key import AppKeyCustodian
 from services.crypto.custody.file_kms import FileKms
@@ -38,6 +37,8 @@ from services.crypto.keys.key_store import KeyStore
 from services.crypto.keys.tenant_keys import TenantKeys
 from services.crypto.persons.config_store import ConfigStore
 from services.crypto.persons.decisions import Decisions
+from services.crypto.persons.import_store import ImportStore
+from services.crypto.persons.importing import Importing
 from services.crypto.persons.people import People
 from services.crypto.persons.person_store import PersonStore
 from services.crypto.persons.reading import Reading
@@ -60,6 +61,11 @@ class Custody:
         """Let go of what they hold."""
         await self.kms.close()
         await self.app_key.close()
+
+
+def create_app_keys(path: Path) -> bool:
+    """Make a file with the first app key; False, and nothing is changed, if it is there."""
+    return create_key_file(path, [version_name(_FIRST_APP_KEY)])
 
 
 async def open_custody(settings: CryptoSettings) -> Custody:
@@ -85,7 +91,7 @@ def _app_keys(settings: CryptoSettings) -> AppKeyCustodian:
             credentials = client_credentials(settings.sealer_ca, own)
         return RemoteAppKeys(settings.sealer_socket, settings.environment, credentials)
     if settings.app_keys is None:
-        create_key_file(settings.app_key_file, [version_name(_FIRST_APP_KEY)])
+        create_app_keys(settings.app_key_file)
     file = KeyFile(settings.app_key_file)
     file.keys()
     return LocalAppKeys(file)
@@ -137,21 +143,6 @@ def open_keys(settings: CryptoSettings, custody: Custody, transactions: Transact
     )
 
 
-def open_audit(settings: CryptoSettings, engine: AsyncEngine) -> AuditWriter:
-    """Give this process's chain of the audit; a file of keys that is not named is made.
-
-    Raises CommandFailed if the file cannot be used.
-    """
-    path = settings.audit_key_file
-    try:
-        if settings.audit_keys is None:
-            create_audit_keys(path)
-        signer, subjects = read_signer(path, settings.environment), read_subjects(path)
-    except KeyFileError as error:
-        raise CommandFailed(str(error)) from error
-    return AuditWriter(AppendStore(engine), subjects, signer, origin(settings.environment))
-
-
 def servicers(
     settings: CryptoSettings,
     custody: Custody,
@@ -165,11 +156,12 @@ def servicers(
     persons, config = PersonStore(settings.kms_key_id), ConfigStore()
     sealer = PersonSealer(cipher, keys.users, keys.fields)
     people = People(transactions, persons, config, sealer, audit)
+    importing = Importing(transactions, persons, ImportStore(), config, sealer, audit)
     reading = Reading(transactions, persons, config, cipher, keys.fields, audit)
     return [
         (
             user_service_pb2_grpc.add_UserServiceServicer_to_server,
-            UserServicer(people, reading, tokens),
+            UserServicer(people, reading, importing, tokens),
         ),
         (
             config_service_pb2_grpc.add_ConfigServiceServicer_to_server,
@@ -180,3 +172,11 @@ def servicers(
             FieldCryptoServicer(FieldCrypto(transactions, config, cipher, keys.users, audit)),
         ),
     ]
+
+
+def audit_servicer(
+    transactions: Transactions, subjects: Subjects, audit: Audit, tokens: PageTokens
+) -> tuple[Any, Any]:
+    """Give the servicer of the audit with the function that adds it to a server."""
+    servicer = AuditServicer(transactions, subjects, audit, tokens)
+    return audit_service_pb2_grpc.add_AuditServiceServicer_to_server, servicer

@@ -46,3 +46,14 @@ class FieldNotSealed(Refusal):
 
     def __init__(self, field: str) -> None:
         super().__init__(f"there is no sealed field {field!r}", metadata={"field": field})
+
+
+class EntryNotSealed(Refusal):
+    """An entry of the audit that no checkpoint covers yet, or not the one asked for."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_ENTRY_NOT_SEALED)
+
+    def __init__(self, size: int) -> None:
+        super().__init__(
+            f"the entry is not under the checkpoint of size {size}", metadata={"size": str(size)}
+        )

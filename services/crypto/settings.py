@@ -70,6 +70,15 @@ class CryptoSettings(ServiceSettings):
     audit_keys: Path | None = Field(
         None, description="file of the audit's keys, mode 0600; without one made in the home"
     )
+    audit_anchor_folder: Path | None = Field(
+        None, description="folder on another machine to which checkpoints of the audit are copied"
+    )
+    audit_anchor_bucket: str = Field(
+        "", description="bucket with Object Lock, or bucket/prefix, to use in its place"
+    )
+    audit_anchor_days: int = Field(
+        3650, ge=1, le=36_500, description="days for which the bucket keeps each checkpoint"
+    )
 
     @property
     def in_production(self) -> bool:

@@ -69,6 +69,16 @@ USER_VALUES = sa.Table(
     *moments(),
     _of_user(),
 )
+USER_IMPORTS = sa.Table(
+    "user_imports",
+    METADATA,
+    tenant_id(),
+    sa.Column("id", Uuid, primary_key=True),
+    sa.Column("resume_after", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("stored", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("refused", sa.BigInteger, nullable=False, server_default="0"),
+    *moments(),
+)
 USER_FIELDS = sa.Table(
     "user_fields",
     METADATA,

@@ -1,6 +1,7 @@
 """UserService: persons, whose data is kept in tiers."""
 
 import contextlib
+from collections.abc import AsyncIterator
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -11,10 +12,13 @@ from mesh.sql.paging import PageTokens, page_limit
 from secmesh.crypto.v1 import user_service_pb2 as pb
 from secmesh.crypto.v1.user_pb2 import User
 from secmesh.crypto.v1.user_service_pb2_grpc import UserServiceServicer
+from services.crypto.persons.importing import IMPORT, Import, Importing
 from services.crypto.persons.people import People
 from services.crypto.persons.person import PATTERN
 from services.crypto.persons.reading import Reading, Shown
 from services.crypto.persons.values import changes_of, message_of, values_of
+from services.crypto.user_import import import_users
+from services.crypto.user_import import message_of as progress_message
 
 _MOST_FOUND = 1000
 
@@ -24,9 +28,12 @@ class UserServicer(UserServiceServicer):
 
     # ruff: noqa: N802 - methods have the names of the contract
 
-    def __init__(self, people: People, reading: Reading, tokens: PageTokens) -> None:
+    def __init__(
+        self, people: People, reading: Reading, importing: Importing, tokens: PageTokens
+    ) -> None:
         self._people = people
         self._reading = reading
+        self._importing = importing
         self._tokens = tokens
 
     async def CreateUser(self, request: pb.CreateUserRequest, _context: object) -> User:
@@ -99,6 +106,22 @@ class UserServicer(UserServiceServicer):
         tenant = _tenant(request.parent)
         found = await self._reading.search(tenant, request.field, request.value, _MOST_FOUND)
         return pb.SearchUsersResponse(users=[_message(tenant, each) for each in found])
+
+    async def ImportUsers(
+        self, requests: AsyncIterator[pb.ImportUsersRequest], _context: object
+    ) -> pb.ImportUsersResponse:
+        """Give how far the import is and who was refused; FieldInvalid."""
+        return await import_users(self._importing, requests)
+
+    async def GetUserImport(
+        self, request: pb.GetUserImportRequest, _context: object
+    ) -> pb.UserImport:
+        """Give how far the import is; ResourceNotFound."""
+        ids = IMPORT.parse(request.name)
+        if ids is None:
+            raise ResourceNotFound(request.name)
+        wanted = Import(ids[0], ids[1])
+        return progress_message(wanted, await self._importing.progress(wanted))
 
 
 def _tenant(parent: str) -> str:

@@ -1,5 +1,6 @@
 """The crypto service as its operator runs it: migrated, checked, served, killed, served again."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ from secmesh.crypto.v1 import user_service_pb2 as pb
 from secmesh.crypto.v1.user_pb2 import User
 from secmesh_client import connect
 from services.crypto.assembly import open_custody
+from services.crypto.keys_command import CREATE_KEYS
 from services.crypto.settings import CryptoSettings
 from tests.databases import empty_crypto_database
 
@@ -90,6 +92,19 @@ def test_what_was_stored_is_read_by_the_process_after_one_that_was_killed(
         users = user_service_pb2_grpc.UserServiceStub(channel)
         asked = pb.GetUserRequest(name=name, unmask=["ssn"], purpose="billing")
         assert users.GetUser(asked).ssn == SSN
+
+
+async def test_files_of_keys_are_made_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = CryptoSettings(SECMESH_HOME=tmp_path)
+    await CREATE_KEYS.run(settings, argparse.Namespace())
+    assert capsys.readouterr().out.count("made ") == 2
+    before = settings.app_key_file.read_bytes()
+    await CREATE_KEYS.run(settings, argparse.Namespace())
+    assert capsys.readouterr().out.count("kept ") == 2
+    assert settings.app_key_file.read_bytes() == before
+    assert settings.audit_key_file.stat().st_mode & 0o777 == 0o600
 
 
 async def test_files_of_keys_that_cannot_be_used_are_named(tmp_path: Path) -> None:

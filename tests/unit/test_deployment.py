@@ -18,6 +18,7 @@ from gateway.__main__ import PREFIX as GATEWAY_PREFIX
 from gateway.__main__ import _parser as gateway_parser
 from mesh.embedded.postgres import APPLICATION, OWNER, PostgresServer
 from mesh.server.service_settings import ServiceSettings
+from services.crypto.settings import CryptoSettings
 from services.inventory.settings import InventorySettings
 from services.security.settings import SecuritySettings
 
@@ -30,6 +31,7 @@ DOCUMENT = (ROOT / "docs/DEPLOYMENT.md").read_text()
 OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
 LASTING = sorted(set(SERVICES) - {"render"})
 SETTINGS: dict[str, type[ServiceSettings]] = {
+    "crypto": CryptoSettings,
     "inventory": InventorySettings,
     "security": SecuritySettings,
 }
@@ -56,7 +58,7 @@ def test_commands_exist(name: str) -> None:
     module, command, *_ = service["command"]
     asked = [sys.executable, "-m", module, command, "--help"]
     assert subprocess.run(asked, stdout=subprocess.DEVNULL, check=False).returncode == 0
-    assert service["build"]["args"]["EXTRA"] in {"inventory", "security", "gateway"}
+    assert service["build"]["args"]["EXTRA"] in {*SETTINGS, "gateway"}
     assert (ROOT / service["build"]["dockerfile"]).is_file()
 
 
@@ -110,12 +112,13 @@ def test_networks_join_only_who_must_speak() -> None:
     }
     # Envoy asks the edge in the clear, so nobody else hears it.
     assert members["edge"] == {"edge", "gateway"}
-    assert members["aws"] == {"inventory"}
+    assert members["aws"] == {"inventory", "crypto"}
     assert COMPOSE["networks"]["edge"]["internal"]
     assert COMPOSE["networks"]["mesh"]["internal"]
     for socket, wanted in (
         ("postgres-socket", ["inventory", "postgres"]),
         ("security-socket", ["security", "security-postgres"]),
+        ("crypto-socket", ["crypto", "crypto-postgres"]),
     ):
         assert sorted(name for name, each in SERVICES.items() if socket in str(each)) == wanted
         assert SERVICES[wanted[1]]["network_mode"] == "none"
@@ -132,12 +135,13 @@ def test_the_gateway_knows_every_service() -> None:
         assert host in SERVICES["gateway"]["depends_on"]
 
 
-def test_the_roles_of_the_database_are_those_the_service_needs() -> None:
+@pytest.mark.parametrize("service", ["security", "crypto"])
+def test_the_roles_of_the_database_are_those_the_service_needs(service: str) -> None:
     """The script makes what the URLs name, and the service can make its tables with it."""
-    script = (ROOT / "deploy/security/roles.sql").read_text()
+    script = (ROOT / f"deploy/{service}/roles.sql").read_text()
     statements = re.sub(r"^--.*$", "", script, flags=re.MULTILINE).split(";")
     urls = {
-        name: SERVICES["security"]["environment"][name]
+        name: SERVICES[service]["environment"][name]
         for name in ("DATABASE_URL", "DATABASE_MIGRATE_URL")
     }
     # Not below pytest's folders, which PostgreSQL's user cannot enter.
@@ -155,7 +159,7 @@ def test_the_roles_of_the_database_are_those_the_service_needs() -> None:
         here = server.url().partition("host=")[2]
         reached = {name: url.partition("host=")[0] + f"host={here}" for name, url in urls.items()}
         done = subprocess.run(
-            [sys.executable, "-m", "services.security", "migrate"],
+            [sys.executable, "-m", f"services.{service}", "migrate"],
             env=os.environ | reached,
             capture_output=True,
             text=True,

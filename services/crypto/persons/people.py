@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from mesh.errors import EtagMismatch, ResourceNotFound
 from mesh.sql.transactions import Transactions
 from services.crypto.audit.entry import Audit, Operation
@@ -11,7 +13,7 @@ from services.crypto.persons.journal import Journal, Touched, touched_of
 from services.crypto.persons.person import PATTERN, Person, Value
 from services.crypto.persons.person_store import PersonStore
 from services.crypto.persons.refusals import EncryptionDisabled
-from services.crypto.persons.sealing import PersonSealer
+from services.crypto.persons.sealing import PersonSealer, Stored
 from services.crypto.persons.values import check
 
 _ENABLED = "encryption_enabled"
@@ -46,11 +48,8 @@ class People:
             fields = await self._checked(tenant, people.values())
             stored = await self._sealer.seal(tenant, fields, people)
             async with self._transactions.transaction(tenant) as connection:
-                new = [Person(user, _present(each.values)) for user, each in stored.items()]
-                made = await self._persons.insert(connection, tenant, new)
-                entries = {user: each.entries for user, each in stored.items()}
-                await self._persons.write_index(connection, tenant, entries)
-                await journal.record((user, _touched(fields, people[user])) for user in people)
+                made = await write_new(self._persons, connection, tenant, stored)
+                await journal.record((user, touched_in(fields, people[user])) for user in people)
         return [made[user] for user in people]
 
     async def update(
@@ -76,7 +75,7 @@ class People:
                 )
                 entries = {user_id: stored[user_id].entries}
                 await self._persons.write_index(connection, tenant, entries)
-                await journal.record([(user_id, _touched(fields, changed))])
+                await journal.record([(user_id, touched_in(fields, changed))])
         return made
 
     async def delete(self, tenant: str, user_id: str, etag: str) -> None:
@@ -90,7 +89,7 @@ class People:
             person = _standing(tenant, user_id, found, etag)
             fields = await self._config.fields(connection, tenant)
             await self._persons.delete(connection, tenant, user_id)
-            await journal.record([(user_id, _touched(fields, person.values))])
+            await journal.record([(user_id, touched_in(fields, person.values))])
 
     async def _checked(
         self, tenant: str, people: Iterable[Mapping[str, str | None]]
@@ -100,11 +99,21 @@ class People:
             fields = await self._config.fields(connection, tenant)
             settings = await self._config.settings(connection, tenant)
         for values in people:
-            check(fields, values)
-            for name, value in values.items():
-                if value is not None and fields[name].sealed and settings[_ENABLED] != "true":
-                    raise EncryptionDisabled(name)
+            require_storable(fields, settings, values)
         return fields
+
+
+def require_storable(
+    fields: PersonFields, settings: Mapping[str, str], values: Mapping[str, str | None]
+) -> None:
+    """Hold values against a tenant's fields and settings.
+
+    Raises FieldInvalid, ValueInvalid, EncryptionDisabled.
+    """
+    check(fields, values)
+    for name, value in values.items():
+        if value is not None and fields[name].sealed and settings[_ENABLED] != "true":
+            raise EncryptionDisabled(name)
 
 
 def _standing(tenant: str, user_id: str, found: Mapping[str, Person], etag: str) -> Person:
@@ -117,9 +126,21 @@ def _standing(tenant: str, user_id: str, found: Mapping[str, Person], etag: str)
     return person
 
 
+async def write_new(
+    persons: PersonStore, connection: AsyncConnection, tenant: str, stored: Mapping[str, Stored]
+) -> dict[str, Person]:
+    """Write new persons as they were sealed, all or none; give them by id. ResourceExists."""
+    new = [Person(user, _present(each.values)) for user, each in stored.items()]
+    made = await persons.insert(connection, tenant, new)
+    entries = {user: each.entries for user, each in stored.items()}
+    await persons.write_index(connection, tenant, entries)
+    return made
+
+
 def _present(values: Mapping[str, Value | None]) -> dict[str, Value]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _touched(fields: PersonFields, names: Iterable[str]) -> Touched:
+def touched_in(fields: PersonFields, names: Iterable[str]) -> Touched:
+    """Give fields of persons as an entry names them, with their tiers of now."""
     return touched_of((name, fields[name].tier) for name in names)
