@@ -1,4 +1,4 @@
-"""The crypto service: ``python -m services.crypto serve|migrate|check|create-keys``."""
+"""The crypto service: ``python -m services.crypto serve|migrate|check|create-keys|sealer|...``."""
 
 import asyncio
 import secrets
@@ -26,6 +26,7 @@ from services.crypto.check_command import CHECK
 from services.crypto.custody.revocation import RevocationWatch
 from services.crypto.keys_command import CREATE_KEYS
 from services.crypto.migrations.commands import VersionedSchema
+from services.crypto.sealer_command import SEALER
 from services.crypto.settings import PACKAGE, CryptoSettings
 
 _SCHEMA = VersionedSchema()
@@ -92,7 +93,7 @@ CRYPTO = Deployable(
     build_server=build_server,
     isolated=True,
     versions=_SCHEMA,
-    commands=[CHECK, CREATE_KEYS, *AUDIT_COMMANDS],
+    commands=[CHECK, CREATE_KEYS, SEALER, *AUDIT_COMMANDS],
 )
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 from mesh.server.deployable import CommandFailed
 from mesh.sql.paging import PageTokens
 from mesh.sql.transactions import Transactions
+from mesh.tls import KeyPair, client_credentials
 from secmesh.crypto.v1 import (
     audit_service_pb2_grpc,
     config_service_pb2_grpc,
@@ -24,6 +25,7 @@ from services.crypto.custody.guarded_kms import GuardedKms
 from services.crypto.custody.key_file import KeyFile, KeyFileError, create_key_file
 from services.crypto.custody.kms import Kms, KmsError
 from services.crypto.custody.local_app_keys import LocalAppKeys, version_name
+from services.crypto.custody.remote_app_keys import RemoteAppKeys
 from services.crypto.custody.two_parties import OnePartyHoldsBoth, require_two_parties
 from services.crypto.field_cipher import FieldCipher
 from services.crypto.field_crypto import FieldCrypto
@@ -72,16 +74,27 @@ async def open_custody(settings: CryptoSettings) -> Custody:
     Raises CommandFailed for files that cannot be used, and in production if one party holds both.
     """
     try:
-        if settings.app_keys is None:
-            create_app_keys(settings.app_key_file)
-        file = KeyFile(settings.app_key_file)
-        file.keys()
-        custody = Custody(GuardedKms(_kms(settings)), LocalAppKeys(file))
+        custody = Custody(GuardedKms(_kms(settings)), _app_keys(settings))
         if settings.in_production:
             await require_two_parties(custody.kms, settings.kms_key_id, custody.app_key)
     except (KeyFileError, KmsError, OnePartyHoldsBoth) as error:
         raise CommandFailed(str(error)) from error
     return custody
+
+
+def _app_keys(settings: CryptoSettings) -> AppKeyCustodian:
+    if settings.sealer_socket is not None:
+        credentials = None
+        if settings.sealer_ca is not None:
+            certificate, key = settings.tls_certificate, settings.tls_key
+            own = KeyPair(certificate, key) if certificate and key else None
+            credentials = client_credentials(settings.sealer_ca, own)
+        return RemoteAppKeys(settings.sealer_socket, settings.environment, credentials)
+    if settings.app_keys is None:
+        create_app_keys(settings.app_key_file)
+    file = KeyFile(settings.app_key_file)
+    file.keys()
+    return LocalAppKeys(file)
 
 
 def _kms(settings: CryptoSettings) -> Kms:

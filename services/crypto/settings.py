@@ -57,6 +57,16 @@ class CryptoSettings(ServiceSettings):
     app_keys: Path | None = Field(
         None, description="file of the app keys, mode 0600; without one made in the home"
     )
+    sealer_socket: Path | None = Field(
+        None,
+        description="UNIX socket of the sealer process, which keeps the app keys then; without "
+        "one this process does",
+    )
+    sealer_ca: Path | None = Field(
+        None,
+        description="PEM file with the authorities of the sealer's certificate; this service "
+        "shows its own (tls_certificate, tls_key)",
+    )
     audit_keys: Path | None = Field(
         None, description="file of the audit's keys, mode 0600; without one made in the home"
     )
