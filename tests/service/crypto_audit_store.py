@@ -1,9 +1,10 @@
 """An audit in a database of its own, for tests of what writes, seals and reads it."""
 
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mesh.embedded.postgres import OWNER, SUPERUSER, Access
 from mesh.sql.engine import open_engine
+from services.crypto.audit.anchors import Anchors
 from services.crypto.audit.append_store import AppendStore
 from services.crypto.audit.bundle import read_bundle
 from services.crypto.audit.checkpointer import Checkpointer
@@ -20,6 +22,7 @@ from services.crypto.audit.entry import Access as Told
 from services.crypto.audit.entry import Operation
 from services.crypto.audit.findings import Report
 from services.crypto.audit.note import Signer
+from services.crypto.audit.retention import Retention
 from services.crypto.audit.seal_store import SealStore
 from services.crypto.audit.subjects import Subjects
 from services.crypto.audit.verifier import verify
@@ -68,7 +71,11 @@ class AuditDatabase:
 
     def checkpointer(self) -> Checkpointer:
         """Give what seals, in a process of its own as it were."""
-        return Checkpointer(SealStore(self.owner()), ORIGIN, SEALER, KEYS)
+        return Checkpointer(SealStore(self.owner()), ORIGIN, SEALER, KEYS, SUBJECTS)
+
+    def retention(self, clock: Callable[[], datetime], anchors: Anchors | None = None) -> Retention:
+        """Give what looks after segments at a time of the test's choice."""
+        return Retention(SealStore(self.owner()), ORIGIN, SEALER, anchors, clock=clock)
 
     async def report(self, anchors: Sequence[str] = ()) -> Report:
         """Verify what is stored now, by a bundle."""

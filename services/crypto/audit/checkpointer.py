@@ -10,12 +10,17 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from opentelemetry import metrics
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.sql.recurring import Recurring
+from services.crypto.audit.alerts import Alert, alerts_of
+from services.crypto.audit.change_log import folded_changes
 from services.crypto.audit.note import PublicKey, Signer
+from services.crypto.audit.owner_chain import OwnerChain
 from services.crypto.audit.parts import months
 from services.crypto.audit.seal_store import BEGINNING, SealStore
-from services.crypto.audit.sealing import Break, followed, seal
+from services.crypto.audit.sealing import MICROSECONDS, Break, followed, seal
+from services.crypto.audit.subjects import Subjects
 from services.crypto.audit.tampering import name_of
 
 EVERY = timedelta(seconds=1)
@@ -47,6 +52,7 @@ class Checkpointer(Recurring):
         origin: str,
         signer: Signer,
         keys: Sequence[PublicKey],
+        subjects: Subjects,
         every: timedelta = EVERY,
         clock: Callable[[], datetime] = _now,
     ) -> None:
@@ -57,6 +63,9 @@ class Checkpointer(Recurring):
         self._signer = signer
         self._keys = keys
         self._clock = clock
+        self._subjects = subjects
+        self._chain = OwnerChain(origin, signer)
+        self._last = 0
         self._looks = 0
         self.breaks: tuple[Break, ...] = ()
         """Where chains are broken, as the last look of this process found them."""
@@ -75,16 +84,26 @@ class Checkpointer(Recurring):
     async def _checkpoint(self, *, thorough: bool) -> tuple[int, bool]:
         """Make one checkpoint; give how many entries, and whether more may wait."""
         since = BEGINNING if thorough else next(months(self._clock() - _RECENT))
-        async with self._store.turn() as connection:
-            if connection is None:
-                return 0, False
-            entries, heads = await self._store.waiting(connection, since, EACH)
-            # Hashing would hold up calls of this process.
-            good, breaks = await asyncio.to_thread(followed, entries, heads, self._keys)
-            if good:
-                tree = await self._store.tree(connection)
-                sealed = await asyncio.to_thread(seal, tree, good, self._origin, self._signer)
-                await self._store.add(connection, sealed)
+        raised: list[Alert] = []
+        try:
+            async with self._store.turn() as connection:
+                if connection is None:
+                    return 0, False
+                entries, heads = await self._store.waiting(connection, since, EACH)
+                # Hashing would hold up calls of this process.
+                good, breaks = await asyncio.to_thread(followed, entries, heads, self._keys)
+                if good:
+                    tree = await self._store.tree(connection)
+                    sealed = await asyncio.to_thread(seal, tree, good, self._origin, self._signer)
+                    await self._store.add(connection, sealed)
+                    raised = await alerts_of(connection, good)
+                await self._append(connection, raised)
+        except BaseException:
+            self._chain.lost()
+            raise
+        self._chain.kept()
+        for each in raised:
+            each.tell()
         if breaks and not thorough:
             # What seems to be missing may stand in the part of an older month.
             count, more = await self._checkpoint(thorough=True)
@@ -92,6 +111,14 @@ class Checkpointer(Recurring):
         self._tell(breaks)
         _SEALED.add(len(good))
         return len(good), len(good) >= EACH
+
+    async def _append(self, connection: AsyncConnection, raised: Sequence[Alert]) -> None:
+        """Add the upkeep's own entries; the next checkpoint takes them."""
+        self._last = max(self._last, int(self._clock().timestamp() * MICROSECONDS))
+        entries = [alert.entry(self._last) for alert in raised]
+        entries += await folded_changes(connection, self._subjects, self._last)
+        if entries:
+            await self._chain.append(connection, entries)
 
     def _tell(self, breaks: Sequence[Break]) -> None:
         for each in set(breaks) - set(self.breaks):

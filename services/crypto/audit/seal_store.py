@@ -50,14 +50,19 @@ class SealStore:
         self._owner = owner
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[AsyncConnection | None]:
-        """Give a transaction of who alone seals now; None while another process does."""
+    async def turn(self, *, patient: bool = False) -> AsyncIterator[AsyncConnection | None]:
+        """Give a transaction of who alone seals now.
+
+        While another process does it is None, unless ``patient``: then that one is waited for.
+        """
+        take = sa.func.pg_advisory_xact_lock if patient else sa.func.pg_try_advisory_xact_lock
         with translated():
             async with self._owner.connect() as connection:
                 await connection.execution_options(**{WRITE: True})
                 async with connection.begin():
-                    lock = sa.select(sa.func.pg_try_advisory_xact_lock(_LOCK))
-                    yield connection if await connection.scalar(lock) else None
+                    taken = await connection.scalar(sa.select(take(_LOCK)))
+                    # The patient one answers nothing.
+                    yield connection if taken is not False else None
 
     async def tree(self, connection: AsyncConnection) -> Tree:
         """Give the newest checkpoint and the right edge of the tree."""
