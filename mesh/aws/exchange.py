@@ -8,7 +8,7 @@ from typing import Final
 
 from httptools import HttpParserError, HttpResponseParser
 
-_CHUNK = 64 * 1024
+_CHUNK = 16 * 1024
 _MAX_HEADERS = 256
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f]")
 """In a target; botocore has them escaped."""
@@ -35,7 +35,7 @@ class Received:
         self._bodiless: Final = bodiless
         self._parts: list[bytes] = []
         self._begun = False
-        self._parser = HttpResponseParser(self)
+        self._parser: HttpResponseParser | None = HttpResponseParser(self)
 
     @property
     def content(self) -> bytes:
@@ -46,10 +46,15 @@ class Received:
         if not data:
             self._end()
             return
+        if (parser := self._parser) is None:
+            raise ExchangeBroken("more came after the answer")
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except HttpParserError as error:
             raise ExchangeBroken(f"no answer of HTTP: {error}") from error
+        if self.whole:
+            # Each holds the other: thousands would lie about until garbage is looked for.
+            self._parser = None
 
     def on_message_begin(self) -> None:
         """Begin; what comes behind a whole answer belongs to none of ours."""
@@ -67,7 +72,8 @@ class Received:
 
     def on_headers_complete(self) -> None:
         """Take the status; an answer to HEAD is whole by it."""
-        self.status, self._begun = self._parser.get_status_code(), True
+        if self._parser is not None:
+            self.status, self._begun = self._parser.get_status_code(), True
         if self._bodiless and self.status >= _OK:
             self._complete()
 
@@ -82,7 +88,7 @@ class Received:
 
     def _complete(self) -> None:
         self.whole = True
-        self.reusable = self._parser.should_keep_alive()
+        self.reusable = self._parser is not None and self._parser.should_keep_alive()
 
     def _end(self) -> None:
         """End a body that has no length: it ends with the connection."""

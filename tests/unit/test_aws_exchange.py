@@ -1,5 +1,7 @@
 """Answers over HTTP/1.1, however they are cut and whatever is wrong with them."""
 
+import gc
+import weakref
 from itertools import pairwise
 
 import pytest
@@ -86,6 +88,23 @@ def test_an_answer_without_a_body_is_whole_by_its_headers() -> None:
 def test_what_is_cut_short_or_no_http_is_no_answer(data: bytes) -> None:
     with pytest.raises(ExchangeBroken):
         received(data, [])
+
+
+def test_an_answer_needs_no_search_for_garbage() -> None:
+    answer = received(PLAIN, [])
+    gone = weakref.ref(answer)
+    gc.disable()
+    try:
+        del answer
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_nothing_belongs_to_an_answer_that_is_whole() -> None:
+    answer = received(PLAIN, [])
+    with pytest.raises(ExchangeBroken):
+        answer.feed(PLAIN)
 
 
 def test_a_request_says_where_it_goes_and_how_long_it_is() -> None:
