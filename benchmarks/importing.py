@@ -4,8 +4,10 @@ Run with ``python -m benchmarks.importing [RESULTS]``. One PostgreSQL; the servi
 its own with every interceptor, row-level security, histories and the change feed. The peer is one
 connection: it parses the report whole, hashes a fingerprint of each result, and upserts rows into a
 table of the same columns, bounds and indexes, without references, triggers and tenants; its rows
-must be like ours. CPU counts: that of the service (or this process) and of PostgreSQL together. The
-audit log is written from the change feed afterwards, and told apart.
+must be like ours. CPU counts: that of the service (or this process) and of PostgreSQL together, the
+best of three turns, each in a project of its own, without what the timers of an idle service take:
+that grows with the time for which others make a report wait. The audit log is written from the
+change feed afterwards, and told apart.
 """
 
 import asyncio
@@ -14,7 +16,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +36,13 @@ from secmesh.security.v1.import_service_pb2 import ImportReportRequest
 from secmesh.security.v1.import_service_pb2_grpc import ImportServiceStub
 from secmesh_client import connect
 
-RESULTS = 10_000
+RESULTS, TURNS = 10_000, 3
 FIRST, AGAIN = 3.0, 1.5
 """Times the peer's CPU that a first import may take, and one that finds nothing new."""
 DEFECTDOJO = "DefectDojo, by its pull requests 13182 and 13889: 13,000 findings in 400 s (33/s)"
 _PART = 1024 * 1024
+_IDLE = 10
+"""Seconds without calls, in which what timers take is measured."""
 _TABLE = "sast_issues"
 _KEY = ("tenant_id", "project_id", "branch", "fingerprint")
 _ALIKE = (
@@ -105,6 +109,7 @@ class Peer:
         self._connection = connection
         cursor = connection.execute(SQL("SELECT * FROM {} LIMIT 0").format(Identifier(_TABLE)))
         self._names = [each.name for each in cursor.description or ()]
+        connection.execute("DROP TABLE IF EXISTS peer_issues")
         connection.execute("CREATE TABLE peer_issues (LIKE sast_issues INCLUDING ALL)")
         statement = SQL(
             "COPY (SELECT * FROM {} ORDER BY create_time DESC LIMIT 1) TO STDOUT"
@@ -201,7 +206,7 @@ async def main(count: int) -> int:
 
 
 def measure(channel: grpc.Channel, url: str, processes: tuple[int, int], count: int) -> int:
-    """Run each step once, in the order in which a project lives through them."""
+    """Run the steps in the order in which a project lives through them; the best of some turns."""
     stub: Any = ImportServiceStub(channel)
     pid, postmaster = processes
 
@@ -211,24 +216,35 @@ def measure(channel: grpc.Channel, url: str, processes: tuple[int, int], count: 
     # What a process makes once, on the first call of each way, is no part of a report's cost.
     for content in _life(60).values():
         stub.ImportReport(_parts(content, "warm"))
-    spent: dict[str, float] = {}
+    settled(pids)
+    idle = cpu_seconds(pids())
+    time.sleep(_IDLE)
+    idle = (cpu_seconds(pids()) - idle) / _IDLE
+    print(f"the service and PostgreSQL without calls: CPU {idle:.3f} s a second, not counted below")
+    spent: dict[str, list[float]] = {}
     differing = 0
-    for step, content in _life(count).items():
-        settled(pids)
-        cpu, began = cpu_seconds(pids()), time.perf_counter()
-        answer = stub.ImportReport(_parts(content, "bench"))
-        seconds = time.perf_counter() - began
-        spent[step] = cpu_seconds(pids()) - cpu
-        print(f"{step:<30} {seconds:6.2f} s, CPU {spent[step]:5.2f} s  {_counts(answer)}")
-        print(f"{'':<30} afterwards, the audit log: CPU {settled(pids):5.2f} s")
-        if step == "first":
-            differing = _peer(url, postmaster, content, spent)
+    for turn in range(TURNS):
+        for step, content in _life(count).items():
+            settled(pids)
+            cpu, began = cpu_seconds(pids()), time.perf_counter()
+            answer = stub.ImportReport(_parts(content, f"bench {turn}"))
+            seconds = time.perf_counter() - began
+            taken = cpu_seconds(pids()) - cpu - idle * seconds
+            spent.setdefault(step, []).append(taken)
+            print(f"{step:<30} {seconds:6.2f} s, CPU {taken:5.2f} s  {_counts(answer)}")
+            print(f"{'':<30} afterwards, the audit log: CPU {settled(pids):5.2f} s", flush=True)
+            if step == "first":
+                differing += _peer(url, postmaster, content, spent)
+    return _judge({step: min(taken) for step, taken in spent.items()}, count, differing)
+
+
+def _judge(spent: Mapping[str, float], count: int, differing: int) -> int:
     base = spent["peer, first"]
-    ratios = {step: spent[step] / base for step in spent}
-    print(", ".join(f"{step}: {ratio:.2f}" for step, ratio in ratios.items()), "of the peer's")
+    for step, taken in spent.items():
+        print(f"{step:<30} at best CPU {taken:5.2f} s, {taken / base:5.2f} times the peer's first")
     print(f"at most {FIRST} for the first, {AGAIN} for what was seen before")
     print(f"{count / spent['first']:,.0f} results a second of CPU; {DEFECTDOJO}")
-    within = ratios["first"] <= FIRST and ratios["same results"] <= AGAIN
+    within = spent["first"] <= FIRST * base and spent["same results"] <= AGAIN * base
     return 0 if within and not differing else 1
 
 
@@ -252,7 +268,7 @@ def _counts(answer: Any) -> dict[str, int]:
     }
 
 
-def _peer(url: str, postmaster: int, content: bytes, spent: dict[str, float]) -> int:
+def _peer(url: str, postmaster: int, content: bytes, spent: dict[str, list[float]]) -> int:
     """Let the peer import a report twice; give how many of its rows are not like ours."""
     with psycopg.connect(url) as connection:
         peer = Peer(connection)
@@ -260,8 +276,9 @@ def _peer(url: str, postmaster: int, content: bytes, spent: dict[str, float]) ->
             cpu, began = cpu_seconds([os.getpid(), *family(postmaster)]), time.perf_counter()
             peer.run(content)
             seconds = time.perf_counter() - began
-            spent[step] = cpu_seconds([os.getpid(), *family(postmaster)]) - cpu
-            print(f"{step:<30} {seconds:6.2f} s, CPU {spent[step]:5.2f} s")
+            taken = cpu_seconds([os.getpid(), *family(postmaster)]) - cpu
+            spent.setdefault(step, []).append(taken)
+            print(f"{step:<30} {seconds:6.2f} s, CPU {taken:5.2f} s")
         if differing := peer.differing():
             print(f"{differing} rows of the peer are not like ours")
         return differing

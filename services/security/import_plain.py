@@ -265,7 +265,7 @@ def _map(field: FieldDescriptor) -> Give:
     def give(values: Any) -> str:
         pairs = list(values.items())[:most]
         kept = {key_of(key, ""): value_of(value, "") for key, value in pairs}
-        return orjson.dumps(kept).decode()
+        return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS).decode()
 
     return give
 

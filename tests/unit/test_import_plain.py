@@ -32,18 +32,20 @@ WHOLE: dict[str, object] = {
     "first_seen_time": "2026-01-02T03:04:05.678901Z",
     "last_seen_time": "2026-01-02T03:04:05.678901Z",
 }
-TEXTS = st.one_of(st.text(max_size=40), st.just("a" * 20_000), st.just("\0"), st.just("\ud800"))
+TEXTS = st.one_of(st.text(max_size=40), st.just("a" * 1100), st.just("\0"), st.just("\ud800"))
 NUMBERS = st.one_of(st.integers(-5, 5), st.integers(), st.booleans(), st.floats())
 VALUES: dict[str, st.SearchStrategy[object]] = {
     "fingerprint": TEXTS,
-    "message": TEXTS,
+    "message": st.one_of(TEXTS, st.just("a" * 9000)),
     "snippet": TEXTS,
     "severity": st.sampled_from(["MAJOR", "BLOCKER", "HIGH", ""]),
     "baseline_state": st.sampled_from(["NEW", "ABSENT", "OLD"]),
     "security_severity": NUMBERS,
     "start_line": NUMBERS,
-    "cwe_ids": st.lists(TEXTS, max_size=60),
-    "partial_fingerprints": st.dictionaries(TEXTS, TEXTS, max_size=40),
+    "cwe_ids": st.one_of(st.lists(TEXTS, max_size=5), st.just(["CWE-79"] * 60)),
+    "partial_fingerprints": st.one_of(
+        st.dictionaries(TEXTS, TEXTS, max_size=5), st.just({str(n): "v" for n in range(40)})
+    ),
     "rule_id": st.sampled_from(["tenants/acme/sast_rules/r", "tenants/beta/sast_rules/r", "r", ""]),
     "first_seen_time": st.sampled_from(["2026-01-02T03:04:05Z", "yesterday"]),
     "suppression": st.lists(
