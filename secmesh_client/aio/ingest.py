@@ -27,10 +27,12 @@ class _Source:
     async def _read(self, records: Iterable[Message] | AsyncIterable[Message]) -> None:
         try:
             async for record in _each(records):
-                async with self.moved:
-                    await self.moved.wait_for(lambda: len(self.ready) < BATCH_ROWS)
-                    self.ready.append(record)
-                    self.moved.notify_all()
+                self.ready.append(record)
+                # Others care for the first and the last that may wait, and not for each.
+                if len(self.ready) in (1, BATCH_ROWS):
+                    async with self.moved:
+                        self.moved.notify_all()
+                        await self.moved.wait_for(lambda: len(self.ready) < BATCH_ROWS)
         except Exception as error:  # noqa: BLE001 - raised where the results are read
             self.error = error
         async with self.moved:

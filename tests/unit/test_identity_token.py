@@ -245,15 +245,19 @@ async def test_a_remembered_token_still_expires(folder: Path, verifier: TokenVer
     with pytest.raises(TokenExpired):  # noqa: PT012 - asked until it happens
         while time.monotonic() < deadline:
             await verifier.authenticate(token)
+    assert verifier.known(token) is None
 
 
 async def test_a_remembered_token_is_not_verified_twice(
     folder: Path, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = signed(folder)
+    assert verifier.known(token) is None
     first = await verifier.authenticate(token)
     monkeypatch.setattr(jwt, "decode", None)
     assert await verifier.authenticate(token) is first
+    assert verifier.known(token) is first
+    assert verifier.known(signed(folder, sub="bob")) is None
     with pytest.raises(TokenInvalid):
         await verifier.authenticate(signed(folder, sub="bob"))
 
@@ -272,6 +276,7 @@ async def test_a_withdrawn_key_voids_what_it_signed(folder: Path, verifier: Toke
     (folder / KEY_FILE).unlink()
     create_signing_key(folder)
     verifier._source._looked -= 2
+    assert verifier.known(token) is None
     with pytest.raises(TokenInvalid, match="not one of the issuer's"):
         await verifier.authenticate(token)
     assert (await verifier.authenticate(signed(folder))).subject == "ann"
