@@ -19,8 +19,9 @@ from secmesh.security.v1.vocabulary_detection_pb2 import EnforcementMode
 from services.security.errors import ScanNotCurrent
 from services.security.findings.due import set_moment
 from services.security.findings.machine import finding_machines
-from services.security.gates.measure_store import Measures, period_of
+from services.security.gates.measure_store import Measures
 from services.security.gates.metrics import Facts, NotMeasured, value_of
+from services.security.gates.new_code import NewCode
 from services.security.gates.subject_store import Subject, Subjects
 from services.security.gates.verdict import judge, status_of
 
@@ -53,6 +54,7 @@ class Gates:
         self._clock = clock
         self._subjects = Subjects(store)
         self._measures = Measures(store, finding_machines(catalogue))
+        self._new_code = NewCode(store)
         self._rows = Rows(store)
         self._writer = RecordWriter(store, catalogue.record_kinds, clock)
 
@@ -89,7 +91,7 @@ class Gates:
         set_moment(answer, "evaluate_time", moment)
         grades: Mapping[str, int] = {}
         if body.enforcement != EnforcementMode.ENFORCEMENT_MODE_OFF:
-            period = period_of(subject.row, moment)
+            period = await self._new_code.period(connection, subject, branch, moment)
             facts = await self._measures.facts(connection, subject, branch, scans, period)
             _tell(answer, judge(body, facts))
             grades = _grades(facts)

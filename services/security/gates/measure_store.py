@@ -1,7 +1,6 @@
 """Adds up the records of a project; each kind in one statement, whatever their number."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,40 +9,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.sql.references import ID
 from mesh.sql.store import Store
-from mesh.sql.types import MICROSECONDS
-from secmesh.security.v1.sast_settings_pb2 import NewCodePeriod
 from secmesh.security.v1.vocabulary_pb2 import HotspotStatus, ScanStatus
 from services.security.findings.machine import Machine
 from services.security.gates.metrics import NEW, Coverage, Facts, Found, Hotspots, Tally
+from services.security.gates.new_code import Period
 from services.security.gates.subject_store import Scan, Subject, Subjects
 
 _REPORTS = "sast_maintainability_reports"
-_DAY = 86_400 * MICROSECONDS
 _NO_SCAN = "no scan of it is complete"
 _NO_PREVIOUS = "no complete scan came before the last one"
 _COMPLETED = ScanStatus.SCAN_STATUS_COMPLETED
-
-
-@dataclass(frozen=True)
-class Period:
-    """Where new code begins."""
-
-    since: int | None = None
-    """Microseconds since 1970; None if it begins with the last scans."""
-    problem: str = ""
-
-
-def period_of(row: Mapping[str, Any], moment: int) -> Period:
-    """Give where new code of a project begins, by its settings; ``moment`` is now."""
-    kind, text = row.get("new_code_period"), row.get("new_code_value") or ""
-    if not kind:
-        return Period()
-    name = NewCodePeriod.Name(kind)
-    if kind != NewCodePeriod.NEW_CODE_PERIOD_NUMBER_OF_DAYS:
-        return Period(problem=f"what is new since {name} cannot be told by records")
-    if not text.isascii() or not text.isdigit():
-        return Period(problem=f"{text[:64]!r} is no number of days for new code")
-    return Period(since=max(0, moment - int(text[:9]) * _DAY))
 
 
 class Measures:
@@ -104,20 +79,24 @@ class Measures:
         tenant, ids = projects
         states = self._machines[collection].states.values()
         is_open = columns.status.in_([each.number for each in states if not each.closed])
-        keys = {
-            "severity": columns.severity,
-            "new": self._is_new(columns, scans, period),
-            "type": columns.issue_type if "issue_type" in columns else sa.literal(0),
-            "exploited": sa.func.coalesce(columns.known_exploited, sa.false())
-            if "known_exploited" in columns
-            else sa.false(),
-        }
-        effort = columns.effort_minutes if "effort_minutes" in columns else sa.literal(0)
         statement = self._store.select(collection, tenant, [ID]).where(
             columns.project_id.in_(ids), is_open
         )
         if branch:
             statement = statement.where(columns.branch == branch)
+        keys = _alike(columns, self._is_new(columns, scans, period))
+        tallies = await self._tallies(connection, statement, columns, keys)
+        return Found(tallies, new_unknown=_new_unknown(scans, period))
+
+    async def _tallies(
+        self,
+        connection: AsyncConnection,
+        statement: sa.Select[Any],
+        columns: Any,
+        keys: Mapping[str, Any],
+    ) -> list[Tally]:
+        """Count rows by what they have in common."""
+        effort = columns.effort_minutes if "effort_minutes" in columns else sa.literal(0)
         inner = statement.with_only_columns(
             *(column.label(name) for name, column in keys.items()), effort.label("effort")
         ).subquery()
@@ -128,11 +107,10 @@ class Measures:
             .execution_options(**statement.get_execution_options()),
             connection,
         )
-        tallies = [
+        return [
             Tally(**dict(zip(keys, row, strict=False)), count=row[-2], effort=int(row[-1]))
             for row in rows
         ]
-        return Found(tallies, new_unknown=_new_unknown(scans, period))
 
     @staticmethod
     def _is_new(columns: Any, scans: Sequence[Scan], period: Period) -> sa.ColumnElement[bool]:
@@ -286,6 +264,18 @@ class Measures:
         return self._store.select(collection, subject.tenant, [ID]).where(
             columns.project_id == subject.code, columns.branch == branch
         )
+
+
+def _alike(columns: Any, is_new: sa.ColumnElement[bool]) -> Mapping[str, Any]:
+    """Give what findings have in common that are counted as one row."""
+    return {
+        "severity": columns.severity,
+        "new": is_new,
+        "type": columns.issue_type if "issue_type" in columns else sa.literal(0),
+        "exploited": sa.func.coalesce(columns.known_exploited, sa.false())
+        if "known_exploited" in columns
+        else sa.false(),
+    }
 
 
 def _new_unknown(scans: Sequence[Scan], period: Period) -> str:
