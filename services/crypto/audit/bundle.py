@@ -79,15 +79,19 @@ def _lines(folder: Path, name: str, of_line: Any) -> Iterator[Any]:
         with (folder / name).open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
                 try:
-                    read = json.loads(line)
-                    if not isinstance(read, dict):
-                        raise TypeError("no object")
-                    made = of_line(read)
+                    made = of_line(_object(line))
                 except (ValueError, KeyError, TypeError) as error:
                     raise BundleBroken(f"{name}:{number}: is no line of an audit") from error
                 yield made
     except FileNotFoundError as error:
         raise BundleBroken(f"{name} is missing") from error
+
+
+def _object(line: str) -> dict[str, Any]:
+    read = json.loads(line)
+    if not isinstance(read, dict):
+        raise TypeError("a line is an object")
+    return read
 
 
 def _entry(line: dict[str, Any]) -> Stored:
