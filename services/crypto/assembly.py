@@ -41,6 +41,7 @@ from services.crypto.persons.import_store import ImportStore
 from services.crypto.persons.importing import Importing
 from services.crypto.persons.people import People
 from services.crypto.persons.person_store import PersonStore
+from services.crypto.persons.raising import TierRaising
 from services.crypto.persons.reading import Reading
 from services.crypto.persons.sealing import PersonSealer
 from services.crypto.settings import CryptoSettings
@@ -162,6 +163,7 @@ def servicers(
     persons, config = PersonStore(settings.kms_key_id), ConfigStore()
     sealer = PersonSealer(cipher, keys.users, keys.fields)
     people = People(transactions, persons, config, sealer, audit)
+    raising = TierRaising(transactions, persons, config, cipher, sealer, audit)
     importing = Importing(transactions, persons, ImportStore(), config, sealer, audit)
     reading = Reading(transactions, persons, config, cipher, keys.fields, audit)
     return [
@@ -171,7 +173,7 @@ def servicers(
         ),
         (
             config_service_pb2_grpc.add_ConfigServiceServicer_to_server,
-            ConfigServicer(Decisions(transactions, config, audit), tokens),
+            ConfigServicer(Decisions(transactions, config, audit), raising, tokens),
         ),
         (
             field_crypto_service_pb2_grpc.add_FieldCryptoServiceServicer_to_server,

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 
+from google.protobuf.empty_pb2 import Empty
 from google.rpc import code_pb2, status_pb2
 
 from mesh.contract.names import NamePattern, tenant_of
@@ -18,7 +19,13 @@ from secmesh.crypto.v1.audit_pb2 import (
 )
 from secmesh.crypto.v1.audit_service_pb2_grpc import AuditServiceServicer
 from services.crypto.audit.entry import Access, Audit, Operation, canonical
-from services.crypto.audit.read_store import Checkpoint, Place, ReadStore, Selection
+from services.crypto.audit.read_store import (
+    Checkpoint,
+    HoneytokenStore,
+    Place,
+    ReadStore,
+    Selection,
+)
 from services.crypto.audit.sealing import Stored
 from services.crypto.audit.segments import checkpoint_of
 from services.crypto.audit.subjects import Subjects
@@ -47,6 +54,7 @@ class AuditServicer(AuditServiceServicer):
         self._audit = audit
         self._tokens = tokens
         self._store = ReadStore()
+        self._honeytokens = HoneytokenStore()
 
     async def ListAuditEntries(
         self, request: pb.ListAuditEntriesRequest, _context: object
@@ -148,6 +156,25 @@ class AuditServicer(AuditServiceServicer):
             hashes=hashes, checkpoint=_checkpoint_message(checkpoint)
         )
 
+    async def MarkHoneytoken(self, request: pb.MarkHoneytokenRequest, _context: object) -> Empty:
+        """Raise alerts for a person from now on; ResourceNotFound for what is no name of one."""
+        tenant, user = _user(request.name)
+        await self._record(tenant, "mark honeytoken", Operation.CONFIGURE, user)
+        async with self._transactions.transaction(tenant) as connection:
+            await self._honeytokens.mark(connection, tenant, self._subjects.of(tenant, user))
+        return Empty()
+
+    async def UnmarkHoneytoken(
+        self, request: pb.UnmarkHoneytokenRequest, _context: object
+    ) -> Empty:
+        """Raise none any more; ResourceNotFound for what is no name of a person."""
+        tenant, user = _user(request.name)
+        await self._record(tenant, "unmark honeytoken", Operation.CONFIGURE, user)
+        async with self._transactions.transaction(tenant) as connection:
+            subjects = self._subjects.all_of(tenant, user)
+            await self._honeytokens.unmark(connection, tenant, subjects)
+        return Empty()
+
     def _selection(
         self, tenant: str, asked: pb.AuditSelection, *, descending: bool = False
     ) -> Selection:
@@ -167,12 +194,17 @@ class AuditServicer(AuditServiceServicer):
             descending=descending,
         )
 
-    async def _record(self, tenant: str, details: str) -> None:
+    async def _record(
+        self,
+        tenant: str,
+        details: str,
+        operation: Operation = Operation.READ_AUDIT,
+        user: bytes = b"",
+    ) -> None:
         call = current_call()
-        subject = call.caller.subject
-        await self._audit.record(
-            [Access(tenant, Operation.READ_AUDIT, subject, call.request_id, details=details)]
-        )
+        principal = call.caller.subject
+        access = Access(tenant, operation, principal, call.request_id, user, details=details)
+        await self._audit.record([access])
 
 
 def _tenant(parent: str) -> str:
@@ -180,6 +212,13 @@ def _tenant(parent: str) -> str:
     if tenant is None:
         raise FieldInvalid.of("parent", "is no name under tenants/{tenant}", "NAME_INVALID")
     return tenant
+
+
+def _user(name: str) -> tuple[str, bytes]:
+    ids = USERS.parse(name)
+    if ids is None:
+        raise ResourceNotFound(name)
+    return ids[0], _user_bytes(ids[1])
 
 
 def _user_bytes(user_id: str) -> bytes:

@@ -254,6 +254,36 @@ async def test_entries_of_others_do_not_exist(site: Site) -> None:
     assert len(set(words)) == 1
 
 
+async def test_whoever_touches_a_honeytoken_is_in_the_audit(site: Site) -> None:
+    admin, name = site.stub(roles=["admin"]), f"{site.parent}/users/{_USER}"
+
+    async def alerts() -> list[str]:
+        await site.checkpointer.look()
+        request = pb.ListAuditEntriesRequest(parent=site.parent)
+        request.selection.operation = AuditOperation.AUDIT_OPERATION_RAISE_ALERT
+        answer = await admin.ListAuditEntries(request)
+        return [f"{each.principal} {each.error_code}" for each in answer.audit_entries]
+
+    for _ in range(2):
+        await admin.MarkHoneytoken(pb.MarkHoneytokenRequest(name=name))
+    await site.record(principal="bob")
+    assert await alerts() == []
+    await site.record(user_id=UUID(_USER).bytes, principal="bob")
+    assert await alerts() == ["bob HONEYTOKEN_TOUCHED"]
+    for _ in range(2):
+        await admin.UnmarkHoneytoken(pb.UnmarkHoneytokenRequest(name=name))
+    await site.record(user_id=UUID(_USER).bytes, principal="mallory")
+    assert await alerts() == ["bob HONEYTOKEN_TOUCHED"]
+    with pytest.raises(CallRefused) as refused:
+        await site.stub().MarkHoneytoken(pb.MarkHoneytokenRequest(name=name))
+    assert refused.value.reason == "PERMISSION_MISSING"
+    with pytest.raises(CallRefused) as refused:
+        await site.stub("stranger", roles=["admin"]).MarkHoneytoken(
+            pb.MarkHoneytokenRequest(name=name)
+        )
+    assert refused.value.reason == "RESOURCE_NOT_FOUND"
+
+
 async def test_reading_needs_its_permission(site: Site) -> None:
     with pytest.raises(CallRefused) as refused:
         await site.stub(roles=["operator"]).ListAuditEntries(

@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from mesh.embedded.postgres import Access
 from secmesh.crypto.v1 import config_service_pb2 as pb
+from secmesh.crypto.v1 import user_service_pb2 as user
+from secmesh.crypto.v1.user_pb2 import User
 from secmesh.options.v1 import field_pb2
 from secmesh_client import CallRefused
 from services.crypto.audit.entry import Operation
 from services.crypto.persons.fields import CONTRACT
+from services.crypto.tables import ENCRYPTION_METADATA, USERS
 from tests.databases import crypto_database
 from tests.service.crypto_world import World, crypto_world
 
@@ -125,3 +129,71 @@ async def test_a_tier_is_raised_and_never_lowered(world: World) -> None:
     await refused(config.RaiseTier(ask), "TIER_LOWERED")
     ask.name = f"{world.parent}/user_fields/shoe_size"
     await refused(config.RaiseTier(ask), "RESOURCE_NOT_FOUND")
+
+
+async def test_what_stands_there_is_brought_to_a_raised_tier(world: World) -> None:
+    config, users = world.config(), world.users()
+    made = await users.BatchCreateUsers(
+        user.BatchCreateUsersRequest(
+            parent=world.parent,
+            users=[
+                user.NewUser(user=User(email=f"p{number}@example.com", address=f"{number} Street"))
+                for number in range(7)
+            ],
+        )
+    )
+    for field in ("email", "address"):
+        name = f"{world.parent}/user_fields/{field}"
+        await config.RaiseTier(pb.RaiseTierRequest(name=name, tier=field_pb2.TIER_DOUBLE))
+        ask, counts = pb.ApplyTierRequest(name=name, page_size=3), [0, 0]
+        while True:
+            answer = await config.ApplyTier(ask)
+            counts = [counts[0] + answer.examined, counts[1] + answer.resealed]
+            if not answer.next_page_token:
+                break
+            ask.page_token = answer.next_page_token
+        assert counts == [7, 7]
+        again = await config.ApplyTier(pb.ApplyTierRequest(name=name))
+        assert (again.examined, again.resealed, again.next_page_token) == (7, 0, "")
+    async with world.transactions.connection(world.tenant) as connection:
+        rows = (await connection.execute(sa.select(USERS.c.email, USERS.c.address_encrypted))).all()
+        tiers = await connection.execute(
+            sa.select(ENCRYPTION_METADATA.c.field_name, ENCRYPTION_METADATA.c.encryption_level)
+        )
+    assert {row.email for row in rows} == {None}
+    assert {tuple(row) for row in tiers} == {("email", 3), ("address", 3)}
+    purpose = pb.Purpose(fields=["email", "address"])
+    await config.CreatePurpose(
+        pb.CreatePurposeRequest(parent=world.parent, purpose=purpose, purpose_id="billing")
+    )
+    ask_all = user.BatchGetUsersRequest(
+        parent=world.parent,
+        names=[each.name for each in made.users],
+        unmask=["email", "address"],
+        purpose="billing",
+    )
+    read = await users.BatchGetUsers(ask_all)
+    assert [(each.email, each.address) for each in read.users] == [
+        (f"p{number}@example.com", f"{number} Street") for number in range(7)
+    ]
+    found = await users.SearchUsers(
+        user.SearchUsersRequest(parent=world.parent, field="email", value="P3@example.com")
+    )
+    assert [each.name for each in found.users] == [made.users[3].name]
+
+
+async def test_a_value_that_does_not_open_is_counted_and_left(world: World) -> None:
+    config, users = world.config(), world.users()
+    made = await users.CreateUser(
+        user.CreateUserRequest(parent=world.parent, user=User(address="1 Main Street"))
+    )
+    async with world.transactions.transaction(world.tenant) as connection:
+        broken = sa.func.overlay(USERS.c.address_encrypted, b"\x00" * 8, 40)
+        await connection.execute(sa.update(USERS).values(address_encrypted=broken))
+    name = f"{world.parent}/user_fields/address"
+    await config.RaiseTier(pb.RaiseTierRequest(name=name, tier=field_pb2.TIER_DOUBLE))
+    answer = await config.ApplyTier(pb.ApplyTierRequest(name=name))
+    assert (answer.examined, answer.resealed, answer.failed) == (1, 0, 1)
+    last = world.audit.told[-1]
+    assert (last.success, last.error_code) == (False, "VALUE_UNOPENABLE")
+    assert (await users.GetUser(user.GetUserRequest(name=made.name))).masked == ["address"]

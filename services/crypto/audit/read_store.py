@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.crypto.audit.entry import BEFORE_FIRST, Entry
@@ -13,7 +14,13 @@ from services.crypto.audit.rows import stored_of
 from services.crypto.audit.sealing import Stored
 from services.crypto.audit.tiles import Tile, range_hash, tiles_needed
 from services.crypto.audit.tree import Range
-from services.crypto.tables import AUDIT_CHECKPOINTS, AUDIT_RUNS, AUDIT_TILES, ENCRYPTION_AUDIT
+from services.crypto.tables import (
+    AUDIT_CHECKPOINTS,
+    AUDIT_RUNS,
+    AUDIT_TILES,
+    ENCRYPTION_AUDIT,
+    HONEYTOKENS,
+)
 
 _COLUMNS = ENCRYPTION_AUDIT.c
 _MICROSECONDS = sa.cast(
@@ -120,6 +127,23 @@ class ReadStore:
         """Give the hashes of ranges of the tree. Raises TileMissing."""
         tiles = await _tiles(connection, list(tiles_needed(ranges)))
         return [range_hash(tiles, *each) for each in ranges]
+
+
+class HoneytokenStore:
+    """Whom nobody has a reason to touch, by pseudonym: the database does not tell who it is."""
+
+    async def mark(self, connection: AsyncConnection, tenant: str, subject: bytes) -> None:
+        """Add one, unless it is there."""
+        row = {"tenant_id": tenant, "subject": subject}
+        await connection.execute(insert(HONEYTOKENS).values(row).on_conflict_do_nothing())
+
+    async def unmark(
+        self, connection: AsyncConnection, tenant: str, subjects: Sequence[bytes]
+    ) -> None:
+        """Remove those that are there."""
+        columns = HONEYTOKENS.c
+        condition = sa.and_(columns.tenant_id == tenant, columns.subject.in_(subjects))
+        await connection.execute(sa.delete(HONEYTOKENS).where(condition))
 
 
 async def _tiles(connection: AsyncConnection, wanted: Sequence[Tile]) -> Mapping[Tile, bytes]:
