@@ -41,6 +41,7 @@ from services.crypto.persons.import_store import ImportStore
 from services.crypto.persons.importing import Importing
 from services.crypto.persons.people import People
 from services.crypto.persons.person_store import PersonStore
+from services.crypto.persons.raising import TierRaising
 from services.crypto.persons.reading import Reading
 from services.crypto.persons.sealing import PersonSealer
 from services.crypto.settings import CryptoSettings
@@ -90,6 +91,12 @@ def _app_keys(settings: CryptoSettings) -> AppKeyCustodian:
             own = KeyPair(certificate, key) if certificate and key else None
             credentials = client_credentials(settings.sealer_ca, own)
         return RemoteAppKeys(settings.sealer_socket, settings.environment, credentials)
+    if settings.app_key_secret:
+        from services.crypto.custody.aws_app_keys import AwsSecretKeys
+
+        secret = AwsSecretKeys(settings.app_key_secret, settings.aws_region, settings.aws_endpoint)
+        secret.keys()
+        return LocalAppKeys(secret)
     if settings.app_keys is None:
         create_app_keys(settings.app_key_file)
     file = KeyFile(settings.app_key_file)
@@ -156,6 +163,7 @@ def servicers(
     persons, config = PersonStore(settings.kms_key_id), ConfigStore()
     sealer = PersonSealer(cipher, keys.users, keys.fields)
     people = People(transactions, persons, config, sealer, audit)
+    raising = TierRaising(transactions, persons, config, cipher, sealer, audit)
     importing = Importing(transactions, persons, ImportStore(), config, sealer, audit)
     reading = Reading(transactions, persons, config, cipher, keys.fields, audit)
     return [
@@ -165,7 +173,7 @@ def servicers(
         ),
         (
             config_service_pb2_grpc.add_ConfigServiceServicer_to_server,
-            ConfigServicer(Decisions(transactions, config, audit), tokens),
+            ConfigServicer(Decisions(transactions, config, audit), raising, tokens),
         ),
         (
             field_crypto_service_pb2_grpc.add_FieldCryptoServiceServicer_to_server,

@@ -16,6 +16,7 @@ from secmesh.options.v1 import field_pb2
 from services.crypto.persons.config_store import PurposeRow
 from services.crypto.persons.decisions import PURPOSE, USER_FIELD, Decisions
 from services.crypto.persons.fields import PersonField, form_number, form_of
+from services.crypto.persons.raising import TierRaising
 from services.crypto.suite.header import Tier
 
 _APP_KEY = "current_app_key_version"
@@ -33,8 +34,9 @@ class ConfigServicer(ConfigServiceServicer):
 
     # ruff: noqa: N802 - methods have the names of the contract
 
-    def __init__(self, decisions: Decisions, tokens: PageTokens) -> None:
+    def __init__(self, decisions: Decisions, raising: TierRaising, tokens: PageTokens) -> None:
         self._decisions = decisions
+        self._raising = raising
         self._tokens = tokens
 
     async def GetConfiguration(
@@ -94,10 +96,17 @@ class ConfigServicer(ConfigServiceServicer):
     async def ListUserFields(
         self, request: pb.ListUserFieldsRequest, _context: object
     ) -> pb.ListUserFieldsResponse:
-        """Give the fields by their names."""
-        tenant = _tenant(request.parent)
-        fields = await self._decisions.fields(tenant)
-        return pb.ListUserFieldsResponse(user_fields=[_field(tenant, each) for each in fields])
+        """Give a page of fields, by their names; PageTokenInvalid."""
+        tenant, limit = _tenant(request.parent), page_limit(request.page_size)
+        asked = ("user_fields", tenant)
+        after = self._tokens.read(asked, request.page_token)[0] if request.page_token else ""
+        fields = [each for each in await self._decisions.fields(tenant) if each.name > after]
+        response = pb.ListUserFieldsResponse(
+            user_fields=[_field(tenant, each) for each in fields[:limit]]
+        )
+        if len(fields) > limit:
+            response.next_page_token = self._tokens.write(asked, [fields[limit - 1].name])
+        return response
 
     async def CreateUserField(
         self, request: pb.CreateUserFieldRequest, _context: object
@@ -124,6 +133,23 @@ class ConfigServicer(ConfigServiceServicer):
             raise ResourceNotFound(request.name)
         tenant, name = ids
         return _field(tenant, await self._decisions.raise_tier(tenant, name, Tier(request.tier)))
+
+    async def ApplyTier(
+        self, request: pb.ApplyTierRequest, _context: object
+    ) -> pb.ApplyTierResponse:
+        """Give what became of some persons; ResourceNotFound, PageTokenInvalid, KeyDisabled."""
+        ids = USER_FIELD.parse(request.name)
+        if ids is None:
+            raise ResourceNotFound(request.name)
+        asked = ("applyTier", *ids)
+        after = self._tokens.read(asked, request.page_token)[0] if request.page_token else None
+        raised = await self._raising.apply(*ids, after, page_limit(request.page_size))
+        response = pb.ApplyTierResponse(
+            examined=raised.examined, resealed=raised.resealed, failed=raised.failed
+        )
+        if raised.last is not None:
+            response.next_page_token = self._tokens.write(asked, [raised.last])
+        return response
 
 
 def _tenant(name: str) -> str:

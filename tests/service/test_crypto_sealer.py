@@ -16,10 +16,12 @@ import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from mesh.errors import DependencyUnavailable
 from mesh.identifiers import new_uuid
 from mesh.server.deployable import CommandFailed
+from mesh.tls import client_credentials
 from secmesh.crypto.sealer.v1 import sealer_service_pb2 as pb
 from secmesh.crypto.sealer.v1.sealer_service_pb2_grpc import SealerServiceStub
 from services.crypto import sealer_command
@@ -40,6 +42,7 @@ from services.crypto.settings import CryptoSettings
 from services.crypto.suite.context import Subject
 from services.crypto.suite.fields import FieldRule, InnerValue, inner_of_plaintext
 from services.crypto.suite.header import Tier
+from tests.certificates import Authority
 
 SSN = FieldRule("ssn", 8, Tier.DOUBLE, Tier.DOUBLE, 48)
 
@@ -190,6 +193,43 @@ async def answers(custodian: RemoteAppKeys) -> str:
         return await custodian.principal()
     except DependencyUnavailable:
         return ""
+
+
+async def test_with_tls_it_serves_who_shows_a_good_certificate(
+    settings: SealerSettings, tmp_path: Path
+) -> None:
+    authority, stranger = Authority.make(tmp_path), Authority.make(tmp_path, "stranger")
+    own, good, bad = (
+        authority.issue("sealer"),
+        authority.issue("service"),
+        stranger.issue("thief"),
+    )
+    tls = {
+        "tls_certificate": own.certificate,
+        "tls_key": own.key,
+        "tls_client_ca": authority.file,
+    }
+    server = SealerServer(settings.model_copy(update=tls))
+    await server.start()
+    asked = values(b"1")
+    for shown, trusted in ((good, authority), (bad, authority), (good, stranger), (None, None)):
+        credentials = client_credentials(trusted.file, shown) if trusted else None
+        custodian = RemoteAppKeys(settings.socket, "test", credentials, "127.0.0.1")
+        if (shown, trusted) == (good, authority):
+            assert len(await custodian.seal("acme", asked)) == 1
+        else:
+            with pytest.raises(DependencyUnavailable):
+                await custodian.seal("acme", asked)
+        await custodian.close()
+    await server.stop()
+
+
+@pytest.mark.parametrize("given", [["tls_key"], ["tls_certificate", "tls_key"], ["tls_client_ca"]])
+def test_half_of_tls_is_refused(settings: SealerSettings, given: list[str]) -> None:
+    kept: dict[str, Any] = {"socket": settings.socket, "app_keys": settings.app_keys}
+    kept |= dict.fromkeys(given, Path("some.pem"))
+    with pytest.raises(ValidationError, match="all three"):
+        SealerSettings(**kept)
 
 
 def test_its_process_serves_logs_no_value_and_ends(settings: SealerSettings) -> None:

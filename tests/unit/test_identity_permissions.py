@@ -112,6 +112,12 @@ def test_auditors_see_what_was_done_to_people_and_nobody_else_does_but_the_admin
         assert granted == (audit if role in ("auditor", "admin") else set()), role
 
 
+def test_operators_store_people_and_only_the_admin_reads_what_is_sealed() -> None:
+    assert permits(ROLES["operator"], "crypto.users.create")
+    for sealed in ("crypto.users.unmask", "crypto.ssn.unmask", "crypto.medical_record.unmask"):
+        assert [role for role, granted in ROLES.items() if permits(granted, sealed)] == ["admin"]
+
+
 def test_every_pattern_of_a_role_grants_something() -> None:
     needed = needed_by(INVENTORY) | needed_by(SECURITY) | needed_by(CRYPTO)
     for role, patterns in ROLES.items():

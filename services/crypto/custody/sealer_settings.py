@@ -38,7 +38,7 @@ class SealerSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _has_all_of_tls_or_nothing(self) -> "SealerSettings":
-        given = [each is not None for each in (self.tls_certificate, self.tls_key)]
-        if any(given) != all([*given, self.tls_client_ca is not None]):
+        files = (self.tls_certificate, self.tls_key, self.tls_client_ca)
+        if len({each is None for each in files}) > 1:
             raise ValueError("TLS needs tls_certificate, tls_key and tls_client_ca, all three")
         return self
