@@ -309,7 +309,12 @@ class _Report:
             else:
                 others.append((item, row))
         for run, shown in runs.items():
-            common = await self._shared(connection, collection, run)
+            try:
+                common = await self._shared(connection, collection, run)
+            except Refusal:
+                # Each of them is rejected for it.
+                others += shown
+                continue
             bare = [row for _, row in shown]
             fates = await self._bulk.write(connection, (collection, run), common, bare, self._names)
             others += [each for each, fate in zip(shown, fates, strict=True) if fate is None]
