@@ -77,6 +77,33 @@ def _keep_postgres(
     connection: sa.Connection, table: sa.Table, field: str, values: sa.Table
 ) -> None:
     quote = connection.dialect.identifier_preparer.quote
+    body, fill = _texts(connection, table, field, values)
+    lists = quote(table.name)
+    found = {
+        row.tgname: row.prosrc
+        for row in connection.execute(_PRESENT, {"table": lists})
+        if row.tgname in _triggers(values)
+    }
+    if set(found) == set(_triggers(values)) and set(found.values()) == {body}:
+        return
+    function = quote(values.name)
+    for statement in (
+        f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $${body}$$",
+        *(
+            f"CREATE OR REPLACE TRIGGER {quote(name)} AFTER {event} ON {lists} "
+            f"REFERENCING {rows} FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
+            for name, (event, rows) in _triggers(values).items()
+        ),
+        fill,
+    ):
+        connection.exec_driver_sql(statement)
+
+
+def _texts(
+    connection: sa.Connection, table: sa.Table, field: str, values: sa.Table
+) -> tuple[str, str]:
+    """Give what the triggers' function does, and what fills the table of values first."""
+    quote = connection.dialect.identifier_preparer.quote
     schema = quote(str(connection.scalar(sa.select(sa.func.current_schema()))))
     # With its schema: a temporary table of that name would otherwise come first, also
     # when the owner's rights are used for a reference that lets go.
@@ -102,25 +129,7 @@ BEGIN
   RETURN NULL;
 END
 """  # noqa: S608  # names from the contract
-    lists = quote(table.name)
-    found = {
-        row.tgname: row.prosrc
-        for row in connection.execute(_PRESENT, {"table": lists})
-        if row.tgname in _triggers(values)
-    }
-    if set(found) == set(_triggers(values)) and set(found.values()) == {body}:
-        return
-    function = quote(values.name)
-    for statement in (
-        f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $${body}$$",
-        *(
-            f"CREATE OR REPLACE TRIGGER {quote(name)} AFTER {event} ON {lists} "
-            f"REFERENCING {rows} FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
-            for name, (event, rows) in _triggers(values).items()
-        ),
-        f"{insert} {lists} AS written, {items} ON CONFLICT DO NOTHING",
-    ):
-        connection.exec_driver_sql(statement)
+    return body, f"{insert} {quote(table.name)} AS written, {items} ON CONFLICT DO NOTHING"
 
 
 def _triggers(values: sa.Table) -> dict[str, tuple[str, str]]:

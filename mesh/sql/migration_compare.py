@@ -62,26 +62,7 @@ def compare(
 
 
 def _compare(connection: sa.Connection, tables: Tables, application: str | None) -> list[Step]:
-    ignored = {
-        "table": {HISTORY.name, *partition_names(connection)},
-        "foreign_key_constraint": references_to_parts(connection),
-    }
-
-    def named(name: str | None, kind: str, _parents: Any) -> bool:
-        return name not in ignored.get(kind, ())
-
-    def included(item: Any, _name: str | None, _kind: str, _reflected: bool, _other: Any) -> bool:
-        return bool(item.info.get(DATABASE, connection.dialect.name) == connection.dialect.name)
-
-    context = MigrationContext.configure(
-        connection,
-        opts={
-            "compare_type": _types_differ,
-            "include_name": named,
-            "include_object": included,
-            "target_metadata": None,
-        },
-    )
+    context = _context(connection)
     found = produce_migrations(context, tables.metadata).upgrade_ops
     changed: dict[str, list[ops.MigrateOperation]] = {}
     steps: list[Step] = []
@@ -110,6 +91,30 @@ def _compare(connection: sa.Connection, tables: Tables, application: str | None)
     # What a table refers to is made before it.
     order = {table.name: place for place, table in enumerate(tables.metadata.sorted_tables)}
     return sorted(steps, key=lambda step: (step.rank, order.get(step.table, -1), step.table))
+
+
+def _context(connection: sa.Connection) -> MigrationContext:
+    """Compare what the contract declares, and nothing that the database made beside it."""
+    ignored = {
+        "table": {HISTORY.name, *partition_names(connection)},
+        "foreign_key_constraint": references_to_parts(connection),
+    }
+
+    def named(name: str | None, kind: str, _parents: Any) -> bool:
+        return name not in ignored.get(kind, ())
+
+    def included(item: Any, _name: str | None, _kind: str, _reflected: bool, _other: Any) -> bool:
+        return bool(item.info.get(DATABASE, connection.dialect.name) == connection.dialect.name)
+
+    return MigrationContext.configure(
+        connection,
+        opts={
+            "compare_type": _types_differ,
+            "include_name": named,
+            "include_object": included,
+            "target_metadata": None,
+        },
+    )
 
 
 def _types_differ(

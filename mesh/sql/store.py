@@ -173,8 +173,7 @@ class Store(Transactions):
         ids = _parent_ids(target, parent)
         limit = page_limit(page_size)
         keys = parse_order(order_by, target)
-        moment = "" if read_time is None else str(read_time)
-        request = (collection, *ids, filter, order_by, moment)
+        request = (collection, *ids, filter, order_by, _told_moment(read_time))
         chosen = list(columns or target.codec.public_columns)
         fetched = [*chosen, *(key.column for key in keys if key.column not in chosen)]
         source = self._source(target, ids[0], read_time)
@@ -182,15 +181,14 @@ class Store(Transactions):
         if filter:
             statement = statement.where(self.condition(target, filter, source))
         if page_token:
-            position = self.tokens.read(request, page_token)
-            statement = statement.where(after(source, keys, position))
+            statement = statement.where(after(source, keys, self.tokens.read(request, page_token)))
         statement = statement.order_by(*order_clauses(source, keys)).limit(limit + 1)
         async with self._reader(source, ids[0], read_time, connection) as reader:
             rows = await self.fetch(statement, reader)
         token = ""
         if len(rows) > limit:
-            places = [fetched.index(key.column) for key in keys]
-            token = self.tokens.write(request, [rows[limit - 1][place] for place in places])
+            last = rows[limit - 1]
+            token = self.tokens.write(request, [last[fetched.index(k.column)] for k in keys])
         decode = target.codec.decoder(chosen)
         return Page([decode(row) for row in rows[:limit]], token)
 
@@ -310,6 +308,11 @@ def _equal(
 ) -> list[sa.ColumnElement[bool]]:
     """Give the conditions that the first id columns have these values."""
     return [table.c[column] == value for column, value in zip(columns, ids, strict=False)]
+
+
+def _told_moment(read_time: int | None) -> str:
+    """Write a moment of the past as tokens are bound to it; empty for the present."""
+    return "" if read_time is None else str(read_time)
 
 
 def _parent_ids(target: KindTable, parent: str) -> tuple[str, ...]:

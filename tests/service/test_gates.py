@@ -256,34 +256,6 @@ def test_the_scope_of_a_gate_and_the_period_of_a_project_are_kept(site: Site) ->
     assert "NEW_CODE_PERIOD_REFERENCE_BRANCH" in told.reason
 
 
-def test_new_code_begins_after_the_version_before(site: Site) -> None:
-    project = site.project(("new_bugs", "GT", 0))
-    period = {"new_code_period": "NEW_CODE_PERIOD_PREVIOUS_VERSION"}
-    site.plant("sast_project_settings", project_id=project, **period)
-
-    def scan(version: str = "") -> str:
-        """Scan a version, and find one more bug then."""
-        made = site.scan(project, **({"project_version": version} if version else {}))
-        seen = site.read(made).create_time.ToJsonString()
-        site.issue(project, made, "BUG", "MAJOR", first_seen_time=seen)
-        site.write()
-        return made
-
-    def new_bugs() -> object:
-        return values(site.judge(project))["new_bugs"]
-
-    scan()
-    assert new_bugs() == "the last complete scan says no version of the project"
-    scan("1.0")
-    assert new_bugs() == "no complete scan is of a version before 1.0"
-    scan("1.1")
-    assert new_bugs() == 1
-    scan("1.1")
-    assert new_bugs() == 2, "all that came since 1.0"
-    scan("1.2")
-    assert new_bugs() == 1
-
-
 def test_dependencies_and_running_applications_are_judged_too(site: Site) -> None:
     whole = site.plant("projects", key="shop")
     project = site.plant("sast_projects", key="code-of-shop", project_id=whole)

@@ -323,24 +323,6 @@ def ingest(world: World, *records: Any) -> list[IngestResult]:
     return [result for answer in answers for result in answer.results]
 
 
-@kinds(is_service_made)
-def test_what_the_service_does_is_told_by_nobody_else(world: World, kind: Kind) -> None:
-    request = world.prepare(kind, "told")
-    batch = BatchWriteRecordsRequest(parent=TENANT)
-    batch.writes.add(create=request)
-    assert refused(world.stub.CreateRecord, request).reason == "KIND_READ_ONLY"
-    assert refused(world.stub.BatchWriteRecords, batch).reason == "KIND_READ_ONLY"
-    name = f"{request.parent}/{request.record_id}"
-    record = copy_of(request.record)
-    record.name = name
-    update = UpdateRecordRequest(record=record, allow_missing=True)
-    assert refused(world.stub.UpdateRecord, update).reason == "KIND_READ_ONLY"
-    (rejected,) = ingest(world, record)
-    assert rejected.outcome == IngestResult.OUTCOME_REJECTED
-    error = refused(world.stub.GetRecord, GetRecordRequest(name=name))
-    assert error.reason == "RESOURCE_NOT_FOUND"
-
-
 @kinds(lambda kind: made_by_callers(kind) and [*wanted_references(kind, whole=True)])
 def test_a_reference_to_nothing_is_refused(world: World, kind: Kind) -> None:
     request = world.prepare(kind, "reference", apart=True)

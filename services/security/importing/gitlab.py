@@ -54,7 +54,6 @@ def _vulnerability(node: Node, count: Count) -> Iterator[Item]:
     identifiers = list(node.nodes("identifiers"))
     if not identifiers:
         raise BadResult(node.at("identifiers"), "is missing")
-    place = node.node("location")
     said = node.text("severity")
     # Before 15 a vulnerability could be without any text: then its identifier has one.
     texts = (*map(node.text, ("message", "name", "description")), identifiers[0].text("name"))
@@ -79,19 +78,22 @@ def _vulnerability(node: Node, count: Count) -> Iterator[Item]:
         ),
         references=tuple(each.text("url") for each in node.nodes("links") if each.text("url")),
         remediation=node.text("solution"),
-        locations=(
-            Location(
-                path=normal_path(place.needed("file")),
-                start_line=place.integer("start_line"),
-                end_line=place.integer("end_line"),
-                logical_name=place.text("method") or place.text("class"),
-                snippet=node.text("raw_source_code_extract"),
-            ),
-        ),
+        locations=(_location(node),),
         fingerprints=tracked or _compared(node),
     )
     count.next()
     yield finding
+
+
+def _location(node: Node) -> Location:
+    place = node.node("location")
+    return Location(
+        path=normal_path(place.needed("file")),
+        start_line=place.integer("start_line"),
+        end_line=place.integer("end_line"),
+        logical_name=place.text("method") or place.text("class"),
+        snippet=node.text("raw_source_code_extract"),
+    )
 
 
 def _tracked(node: Node) -> Iterator[tuple[str, str]]:

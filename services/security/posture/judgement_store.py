@@ -147,12 +147,7 @@ class Judgements:
             .group_by(*_FIRST_TWO)
         )
         rows: Sequence[Any] = await self._store.fetch(counted, connection)
-        return [
-            Judgement(str(row[0]), NON_COMPLIANT, row[3], row[2])
-            if row[1]
-            else Judgement(str(row[0]), COMPLIANT, row[3])
-            for row in rows
-        ]
+        return [_judgement(*row) for row in rows]
 
     async def open_by_severity(
         self, connection: AsyncConnection, scope: Scope
@@ -232,3 +227,10 @@ def _elements(column: Any) -> Any:
 
 def _text(items: Any, member: str) -> Any:
     return items.c.value.op("->>", return_type=sa.Text())(sa.literal(member, sa.Text()))
+
+
+def _judgement(requirement: str, failed: bool, severity: int, count: int) -> Judgement:
+    """Judge a requirement by its checks that failed, or that passed."""
+    if failed:
+        return Judgement(requirement, NON_COMPLIANT, count, severity)
+    return Judgement(requirement, COMPLIANT, count)

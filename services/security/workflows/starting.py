@@ -68,6 +68,22 @@ class Starter:
             raise WorkflowInactive(workflow)
         if start.depth > MAX_DEPTH:
             raise WorkflowInvalid("", f"more than {MAX_DEPTH} workflows run one another")
+        tenant = required_tenant(workflow)
+        execution = await self._execution(connection, tenant, workflow, plan, start)
+        try:
+            made = await self._editor.add(connection, tenant, EXECUTIONS, execution)
+        except ResourceExists as error:
+            return await self._same(connection, workflow, start, error)
+        await self._add_run(connection, made.name, plan, start, root)
+        moment = self._editor.clock()
+        set_moment(record.workflow, "last_run_time", moment)
+        await self._editor.replace(connection, record)
+        return made
+
+    async def _execution(
+        self, connection: AsyncConnection, tenant: str, workflow: str, plan: Any, start: Start
+    ) -> WorkflowExecution:
+        """Make what callers read of a run; FieldInvalid for what its workflow does not take."""
         content = stored_plan(plan.content).workflow
         check_input(content.definition.parameters, start.input)
         execution: Any = WorkflowExecution(
@@ -82,20 +98,11 @@ class Starter:
         execution.input.CopyFrom(to_struct(start.input))
         if start.incident:
             execution.incident_id = start.incident
-        tenant = required_tenant(workflow)
-        user = (
-            await self._editor.user_of(connection, tenant, start.subject) if start.subject else ""
-        )
-        if user:
-            execution.started_by_user_id = user
-        try:
-            made = await self._editor.add(connection, tenant, EXECUTIONS, execution)
-        except ResourceExists as error:
-            return await self._same(connection, workflow, start, error)
-        await self._add_run(connection, made.name, plan, start, root)
-        moment = self._editor.clock()
-        set_moment(record.workflow, "last_run_time", moment)
-        await self._editor.replace(connection, record)
+        if start.subject:
+            user = await self._editor.user_of(connection, tenant, start.subject)
+            if user:
+                execution.started_by_user_id = user
+        made: WorkflowExecution = execution
         return made
 
     async def _same(
