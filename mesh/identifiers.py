@@ -21,6 +21,14 @@ def new_uuid() -> str:
     return uuid7_of(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10)))
 
 
+def new_uuid_bytes() -> bytes:
+    """Make a UUID of version 7 as its 16 bytes, which is faster than its text."""
+    made = bytearray((time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10))
+    made[6] = made[6] & 0x0F | 0x70
+    made[8] = made[8] & 0x3F | 0x80
+    return bytes(made)
+
+
 def uuid7_of(milliseconds: int, bits: int) -> str:
     """Give the UUID of version 7 of a moment since 1970 and 80 bits, of which 74 are taken."""
     number = milliseconds << 80 | bits & ((1 << 80) - 1)

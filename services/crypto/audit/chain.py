@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
-from mesh.identifiers import new_uuid
+from mesh.identifiers import new_uuid_bytes
 from services.crypto.audit.entry import BEFORE_FIRST, Access, Entry, Operation, entry_hash
 from services.crypto.audit.note import Signer, digest
 from services.crypto.audit.sealing import Stored
@@ -31,7 +30,7 @@ class Chain:
 
         ``newest`` is the newest checkpoint, empty if there is none.
         """
-        chain = cls(UUID(new_uuid()).bytes)
+        chain = cls(new_uuid_bytes())
         after = f"{checkpoint_of(newest).size} {digest(newest)}" if newest else NOTHING
         note = signer.sign(WriterStart(origin, chain.writer_id, after, follows).text())
         access = Access(EVERY_TENANT, Operation.START_WRITER, "system", "", details=note)
@@ -54,7 +53,7 @@ def entry_of(access: Access, subject: bytes, moment: int) -> Entry:
     return Entry(
         writer_id=b"",
         seq=0,
-        entry_id=UUID(new_uuid()).bytes,
+        entry_id=new_uuid_bytes(),
         accessed_at=moment,
         tenant_id=access.tenant,
         subject=subject,

@@ -15,6 +15,7 @@ zero bytes.
 import struct
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
@@ -148,6 +149,7 @@ def entry_hash(entry: Entry, before: bytes) -> bytes:
     return sha256(_LEAF + canonical(entry) + before).digest()
 
 
+@lru_cache(maxsize=4096)
 def _named(fields: tuple[str, ...]) -> bytes:
     named = [field.encode() for field in fields]
     return b"".join([part for each in named for part in (len(each).to_bytes(2, "big"), each)])
