@@ -1,6 +1,6 @@
 """`secmesh crypto verify-blob`: a sealed value held against the documented format, offline.
 
-It shares no code with the service: headers and contexts are read here as docs/CRYPTO_KEYS.md says, and
+It shares no code with the service: headers and contexts are read as docs/CRYPTO_KEYS.md says, and
 layers are opened by the implementation of Cobblestone-256 in the library `cryptography`.
 """
 
