@@ -141,9 +141,10 @@ class ConfigServicer(ConfigServiceServicer):
         ids = USER_FIELD.parse(request.name)
         if ids is None:
             raise ResourceNotFound(request.name)
-        asked = ("applyTier", *ids)
+        tenant, name = ids
+        asked = ("applyTier", tenant, name)
         after = self._tokens.read(asked, request.page_token)[0] if request.page_token else None
-        raised = await self._raising.apply(*ids, after, page_limit(request.page_size))
+        raised = await self._raising.apply(tenant, name, after, page_limit(request.page_size))
         response = pb.ApplyTierResponse(
             examined=raised.examined, resealed=raised.resealed, failed=raised.failed
         )
