@@ -1,10 +1,15 @@
-"""Databases for tests of the store."""
+"""Databases for tests of the store; property tests that bear a machine under load."""
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.databases import DATABASES, empty_database
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("any-load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-load")
 
 
 @pytest.fixture(params=DATABASES)

@@ -47,7 +47,7 @@ def test_a_key_of_another_length_is_none(length: int) -> None:
 
 
 @given(LENGTHS, st.binary(max_size=40))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_library_opens_what_is_sealed_here(length: int, context: bytes) -> None:
     plaintext = bytes(length)
     sealed = Key(SECRET).seal(plaintext, context)
@@ -56,7 +56,7 @@ def test_the_library_opens_what_is_sealed_here(length: int, context: bytes) -> N
 
 
 @given(LENGTHS, st.binary(max_size=40))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_what_the_library_seals_opens_here(length: int, context: bytes) -> None:
     theirs = Cobblestone256Encryptor(SECRET, context)
     sealed = theirs.update(b"x" * length) + theirs.finalize()
@@ -67,7 +67,7 @@ def test_what_the_library_seals_opens_here(length: int, context: bytes) -> None:
 
 @given(st.binary(max_size=80), st.binary(max_size=40), st.integers(0, 10_000))
 @example(b"", b"", 0)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_bit_can_be_changed(plaintext: bytes, context: bytes, position: int) -> None:
     key = Key(SECRET)
     sealed = bytearray(key.seal(plaintext, context))
