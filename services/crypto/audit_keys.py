@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.crypto.audit.note import PublicKey, Signer
+from services.crypto.audit.statements import WRITER_KEY
 from services.crypto.audit.subjects import Subjects
 from services.crypto.custody.key_file import FileKey, KeyFile, KeyFileError, create_key_file
 
@@ -50,7 +51,7 @@ def read_audit_keys(path: Path, environment: str) -> AuditKeys:
     return AuditKeys(
         origin,
         _signer(path, keys, SEALER, origin),
-        _signer(path, keys, WRITER, f"{origin}/{WRITER}"),
+        _signer(path, keys, WRITER, origin + WRITER_KEY),
         Subjects(subjects),
     )
 

@@ -14,6 +14,7 @@ from services.crypto.audit.tiles import Tile
 from tests.unit.crypto_audit_world import (
     ORIGIN,
     SIGNER,
+    WRITERS_SIGNER,
     AuditWorld,
     Writer,
     busy_world,
@@ -281,6 +282,22 @@ def test_a_changed_checkpoint_is_forged() -> None:
     lines[2] = world.checkpoints[0].split("\n")[2]
     world.checkpoints[-1] = "\n".join(lines)
     assert Tampering.CHECKPOINT_FORGED in {each.tampering for each in world.report().findings}
+
+
+def test_a_writer_cannot_sign_a_checkpoint_or_a_segment() -> None:
+    world, first = _two_months()
+    world.close(first)
+    text = world.checkpoints[-1].partition("\n\n")[0] + "\n"
+    world.checkpoints[-1] = WRITERS_SIGNER.sign(text)
+    world.anchors = [world.checkpoints[-1]]
+    closed = world.segments[0].anchor.partition("\n\n")[0] + "\n"
+    world.segments[0] = world.segments[0]._replace(anchor=WRITERS_SIGNER.sign(closed))
+    found = {each.tampering for each in world.report().findings}
+    assert found >= {
+        Tampering.CHECKPOINT_FORGED,
+        Tampering.SEGMENT_FORGED,
+        Tampering.ANCHOR_FORGED,
+    }
 
 
 def test_changed_runs_are_named_by_their_checkpoint() -> None:

@@ -9,7 +9,14 @@ from services.crypto.audit.entry import BEFORE_FIRST
 from services.crypto.audit.findings import Finding, Tampering
 from services.crypto.audit.note import Checkpoint, NoteBroken, PublicKey, digest, opened
 from services.crypto.audit.sealing import Stored
-from services.crypto.audit.statements import NOTHING, Run, SegmentAnchor, SegmentDrop, runs_digest
+from services.crypto.audit.statements import (
+    NOTHING,
+    Run,
+    SegmentAnchor,
+    SegmentDrop,
+    runs_digest,
+    sealing_keys,
+)
 from services.crypto.audit.tiles import HASH, WIDTH, Tile, Tiles
 from services.crypto.audit.tree import EMPTY_ROOT, Range, node_hash
 
@@ -67,6 +74,7 @@ class Evidence:
 
     def read(self, snapshot: Snapshot, keys: Sequence[PublicKey]) -> None:
         """Take what is signed, and what signed digests vouch for."""
+        keys = sealing_keys(keys)
         self._read_segments(snapshot.segments, keys)
         self._read_checkpoints(snapshot.checkpoints, keys)
         self._read_runs(snapshot.runs)

@@ -15,9 +15,16 @@ from services.crypto.audit.tree import Range
 
 START, SEGMENT, DROP = "secmesh audit writer", "secmesh audit segment", "secmesh audit drop"
 NOTHING = "-"
+WRITER_KEY = "/writer"
+"""End of the names of keys that sign the starts of writers, and nothing else."""
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 _RUN = re.compile(r"(0|[1-9][0-9]*)-(0|[1-9][0-9]*)")
 _RUNS_FORM = b"secmesh/audit/runs/1\n"
+
+
+def sealing_keys(keys: Iterable[PublicKey]) -> list[PublicKey]:
+    """Give the keys that vouch for the whole audit: those of writers do so for starts alone."""
+    return [key for key in keys if not key.name.endswith(WRITER_KEY)]
 
 
 class Run(NamedTuple):

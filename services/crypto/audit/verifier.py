@@ -13,6 +13,7 @@ from services.crypto.audit.evidence import Evidence, Leaves, Placement, Snapshot
 from services.crypto.audit.findings import Report, Tampering
 from services.crypto.audit.note import Checkpoint, NoteBroken, PublicKey, opened
 from services.crypto.audit.sealing import Stored, start_of
+from services.crypto.audit.statements import sealing_keys
 from services.crypto.audit.tampering import Strays, name_of
 from services.crypto.audit.tree import root_of
 
@@ -111,7 +112,7 @@ class _Verification:
         kept: dict[int, Checkpoint] = {}
         for note in notes:
             try:
-                anchor = Checkpoint.parsed(opened(note, self._keys))
+                anchor = Checkpoint.parsed(opened(note, sealing_keys(self._keys)))
             except NoteBroken as error:
                 self._evidence.found(Tampering.ANCHOR_FORGED, "an anchor", str(error))
                 continue
