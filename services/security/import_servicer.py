@@ -12,8 +12,9 @@ from secmesh.security.v1 import import_service_pb2 as api
 from secmesh.security.v1 import import_service_pb2_grpc
 from secmesh.security.v1.vocabulary_pb2 import ImportFormat
 from services.security.findings.life import FindingLife
+from services.security.import_result import Result, Wanted
 from services.security.import_store import Fate
-from services.security.importer import Importer, Result, Wanted
+from services.security.importer import Importer
 from services.security.importing.spool import CHUNK, Spool
 
 _PREFIX = "IMPORT_FORMAT_"

@@ -20,6 +20,7 @@ from services.security.findings.life import FindingLife
 from services.security.import_bulk import BulkFindings
 from services.security.import_fill import fill
 from services.security.import_projects import Projects
+from services.security.import_result import Result, Wanted
 from services.security.import_scans import Scans
 from services.security.import_store import Draft, Fate, ReportStore
 from services.security.import_survey import Seen, Survey, begin, finish
@@ -33,7 +34,6 @@ from services.security.importing.spool import Spool
 
 _BATCH, _BATCH_BYTES = 2000, 4 * MIB
 """Items of a report that are read and written at once, and bytes of it that they come from."""
-MAX_REJECTIONS = 100
 DEFAULT_BRANCH = "main"
 _SHARED = (
     "sast_rules",
@@ -43,39 +43,6 @@ _SHARED = (
     "compliance_assessments",
 )
 """What other records refer to, in the order in which it is written."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a caller says of a report."""
-
-    tenant: str
-    project: str = ""
-    branch: str = ""
-    format_name: str = ""
-    close_absent: bool = True
-    keep: bool = True
-
-
-@dataclass
-class Result:
-    """What became of a report; `unchanged` if it was imported before."""
-
-    format_name: str
-    sha256: str
-    problem: str
-    unchanged: bool = False
-    scans: list[str] = field(default_factory=list)
-    records: ReportStore | None = None
-    rejections: list[Rejected] = field(default_factory=list)
-    rejected: int = 0
-    absent_closed: bool = False
-
-    def reject(self, rejected: Rejected) -> None:
-        """Count what could not be stored; the first are named."""
-        self.rejected += 1
-        if len(self.rejections) < MAX_REJECTIONS:
-            self.rejections.append(rejected)
 
 
 class _Undone(Exception):
