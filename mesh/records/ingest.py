@@ -6,7 +6,7 @@ the whole chunk. If the database refuses it, it is cut in halves until the culpr
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,6 +31,7 @@ from mesh.records.ingest_item import (
     Item,
     Prepared,
 )
+from mesh.records.ingest_order import first_of_each, groups
 from mesh.records.writing import RECORD, RecordWriter
 from mesh.sql.bulk import BulkRows, Key
 from mesh.sql.postgres import sqlstate
@@ -70,7 +71,7 @@ class ChunkWriter:
             if not item.fields:
                 self._name(item)
         while waiting:
-            wave, waiting = _first_of_each(waiting)
+            wave, waiting = first_of_each(waiting)
             await self._transact(wave, keep=keep)
             for item in waiting:
                 # The wave may have changed it.
@@ -102,7 +103,7 @@ class ChunkWriter:
     async def _try(self, wave: Sequence[Item], *, keep: bool) -> None:
         async with self._store.transaction() as connection:
             savepoint = None if keep else await connection.begin_nested()
-            for group in _groups(wave):
+            for group in groups(wave):
                 await self._write_group(connection, group)
             if savepoint is not None:
                 await savepoint.rollback()
@@ -364,49 +365,3 @@ def _attempt(prepare: Callable[[Item], None], item: Item, prepared: list[Item]) 
         item.reject(refused)
     else:
         prepared.append(item)
-
-
-def _first_of_each(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
-    """Split off the items that are the first of their record."""
-    wave: list[Item] = []
-    later: list[Item] = []
-    seen = set()
-    for item in items:
-        identity = item.identity
-        if identity is None:
-            wave.append(item)
-        elif identity in seen:
-            later.append(item)
-        else:
-            seen.add(identity)
-            wave.append(item)
-    return wave, later
-
-
-def _groups(wave: Sequence[Item]) -> Iterable[Sequence[Item]]:
-    """Put items together by kind: kinds after those that they refer to, then by name.
-
-    Every writer keeps to this order, so that none waits for another in a circle.
-    """
-    by_kind: dict[str, list[Item]] = {}
-    for item in wave:
-        by_kind.setdefault(item.target.kind.collection, []).append(item)
-    done: list[str] = []
-    for collection in sorted(by_kind):
-        _after_referred(collection, by_kind, done)
-    return [by_kind[collection] for collection in done]
-
-
-def _after_referred(
-    collection: str,
-    by_kind: Mapping[str, Sequence[Item]],
-    done: list[str],
-    above: tuple[str, ...] = (),
-) -> None:
-    # No function inside another that calls itself: such a circle would keep all items of a chunk
-    # until garbage is collected.
-    if collection in done or collection in above or collection not in by_kind:
-        return
-    for pattern in by_kind[collection][0].target.kind.references.values():
-        _after_referred(pattern.text.split("/")[2], by_kind, done, (*above, collection))
-    done.append(collection)
