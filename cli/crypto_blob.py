@@ -1,7 +1,7 @@
 """`secmesh crypto verify-blob`: a sealed value held against the documented format, offline.
 
-It shares no code with the service: headers and contexts are read as docs/CRYPTO_KEYS.md says, and
-layers are opened by the implementation of Cobblestone-256 in the library `cryptography`.
+It shares no code with the service: headers and contexts are read here as docs/CRYPTO_KEYS.md says,
+and layers are opened by the implementation of Cobblestone-256 in the library `cryptography`.
 """
 
 import base64
