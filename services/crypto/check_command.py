@@ -10,7 +10,7 @@ from mesh.server.deployable import Command, CommandFailed, open_database
 from mesh.sql.engine import translated
 from services.crypto.assembly import open_custody
 from services.crypto.custody.kms import KmsError, KmsKeyState
-from services.crypto.installation import Check, checks
+from services.crypto.installation_store import Check, checks
 from services.crypto.settings import CryptoSettings
 
 

@@ -19,7 +19,7 @@ from services.security.findings.machine import STATUS
 from services.security.import_fill import fill
 from services.security.import_moves import FINGERPRINTS
 from services.security.import_plain import PlainRows, Unsure
-from services.security.import_sets import FindingSets
+from services.security.import_set_store import FindingSets
 from services.security.import_state import LIVES
 from services.security.import_store import Fate, ReportStore
 from services.security.importing.rows import Row

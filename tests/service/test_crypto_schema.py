@@ -21,7 +21,7 @@ from mesh.sql.engine import open_engine
 from mesh.sql.postgres import catalogue_json
 from mesh.sql.schema import MigrationRefused
 from services.crypto.audit.parts import PREFIX
-from services.crypto.installation import checks
+from services.crypto.installation_store import checks
 from services.crypto.migrations import roles, standing
 from services.crypto.migrations.commands import VersionedSchema
 from services.crypto.migrations.roles import APPEND, AUDIT, READ, ROLES, WRITE

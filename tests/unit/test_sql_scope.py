@@ -12,12 +12,14 @@ CONNECTION_CALLS = frozenset({"exec_driver_sql", "executescript"})
 
 
 def is_store(path: Path) -> bool:
-    """Tell whether a module may hold statements: mesh.sql, and the stores of services.
+    """Tell whether a module may hold statements: mesh.sql, stores and migrations of services.
 
     mesh.cel too: what it selects from is the JSON of one row, never a table.
     """
     parts = path.relative_to(ROOT).parts
     if parts[:2] in (("mesh", "sql"), ("mesh", "cel")):
+        return True
+    if parts[0] == "services" and parts[2] == "migrations":
         return True
     return path.stem == "store" or path.stem.endswith(("_store", "repository"))
 

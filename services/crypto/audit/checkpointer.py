@@ -13,8 +13,8 @@ from opentelemetry import metrics
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.sql.recurring import Recurring
-from services.crypto.audit.alerts import Alert, alerts_of
-from services.crypto.audit.change_log import folded_changes
+from services.crypto.audit.alert_store import Alert, alerts_of
+from services.crypto.audit.change_log_store import folded_changes
 from services.crypto.audit.note import PublicKey, Signer
 from services.crypto.audit.owner_chain import OwnerChain
 from services.crypto.audit.parts import months

@@ -32,7 +32,7 @@ from services.security.workflows.plan import stored_plan
 from services.security.workflows.run_store import PLANS
 from services.security.workflows.schedule import Schedule
 from services.security.workflows.starting import Start
-from services.security.workflows.watching import Place, Watch, Watches
+from services.security.workflows.watching_store import Place, Watch, Watches
 
 _EVENT = WorkflowTrigger.WORKFLOW_TRIGGER_EVENT
 _SCHEDULE = WorkflowTrigger.WORKFLOW_TRIGGER_SCHEDULE
