@@ -19,7 +19,7 @@ def is_store(path: Path) -> bool:
     parts = path.relative_to(ROOT).parts
     if parts[:2] in (("mesh", "sql"), ("mesh", "cel")):
         return True
-    if parts[0] == "services" and parts[2] == "migrations":
+    if parts[0] == "services" and "migrations" in parts:
         return True
     return path.stem == "store" or path.stem.endswith(("_store", "repository"))
 
