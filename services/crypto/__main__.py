@@ -1,4 +1,4 @@
-"""The crypto service: ``python -m services.crypto serve|migrate|check|create-keys``."""
+"""The crypto service: ``python -m services.crypto serve|migrate|check|create-keys|sealer|...``."""
 
 import asyncio
 import secrets
@@ -19,11 +19,14 @@ from mesh.server.deployable import (
 from mesh.server.serve import Server
 from mesh.sql.paging import PageTokens
 from mesh.sql.transactions import Transactions
-from services.crypto.assembly import open_audit, open_custody, open_keys, servicers
+from services.crypto.assembly import audit_servicer, open_custody, open_keys, servicers
+from services.crypto.audit_command import AUDIT_COMMANDS
+from services.crypto.audit_upkeep import open_audit_keys, open_writer, upkeep_of
 from services.crypto.check_command import CHECK
 from services.crypto.custody.revocation import RevocationWatch
 from services.crypto.keys_command import CREATE_KEYS
 from services.crypto.migrations.commands import VersionedSchema
+from services.crypto.sealer_command import SEALER
 from services.crypto.settings import PACKAGE, CryptoSettings
 
 _SCHEMA = VersionedSchema()
@@ -38,18 +41,25 @@ async def build_server(settings: CryptoSettings) -> Server:
     try:
         await _SCHEMA.require(application, owner)
         await _warm(application, settings.pool_min)
-        audit = open_audit(settings, application)
+        audit_keys = open_audit_keys(settings)
     except BaseException:
         await close_engines(application, owner)
         raise
     transactions = Transactions(application, owner, isolated=True)
     keys = open_keys(settings, custody, transactions)
+    audit = open_writer(audit_keys, application)
     audit.start()
+    upkeep = upkeep_of(settings, audit_keys, owner)
+    for work in upkeep:
+        work.start()
     watch = RevocationWatch(custody.kms, keys.tenants.kms_keys, keys.revoke)
     watch.start()
     probe = Probe(settings)
     tokens = PageTokens(settings.page_key.encode() or secrets.token_bytes(32))
-    parts = servicers(settings, custody, keys, transactions, audit, tokens)
+    parts = [
+        *servicers(settings, custody, keys, transactions, audit, tokens),
+        audit_servicer(transactions, audit_keys.subjects, audit, tokens),
+    ]
 
     def register(target: grpc.aio.Server) -> None:
         for add, servicer in parts:
@@ -58,6 +68,8 @@ async def build_server(settings: CryptoSettings) -> Server:
     async def dispose() -> None:
         await watch.close()
         await audit.close()
+        for work in upkeep:
+            await work.close()
         await keys.close()
         await custody.close()
         await probe.close()
@@ -81,7 +93,7 @@ CRYPTO = Deployable(
     build_server=build_server,
     isolated=True,
     versions=_SCHEMA,
-    commands=[CHECK, CREATE_KEYS],
+    commands=[CHECK, CREATE_KEYS, SEALER, *AUDIT_COMMANDS],
 )
 
 if __name__ == "__main__":

@@ -5,20 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from mesh.server.deployable import CommandFailed
 from mesh.sql.paging import PageTokens
 from mesh.sql.transactions import Transactions
+from mesh.tls import KeyPair, client_credentials
 from secmesh.crypto.v1 import (
+    audit_service_pb2_grpc,
     config_service_pb2_grpc,
     field_crypto_service_pb2_grpc,
     user_service_pb2_grpc,
 )
-from services.crypto.audit.append_store import AppendStore
 from services.crypto.audit.entry import Audit
-from services.crypto.audit.writer import AuditWriter
-from services.crypto.audit_keys import create_audit_keys, origin, read_signer, read_subjects
+from services.crypto.audit.subjects import Subjects
+from services.crypto.audit_servicer import AuditServicer
 from services.crypto.config_servicer import ConfigServicer
 from services.crypto.custody.app_key import AppKeyCustodian
 from services.crypto.custody.file_kms import FileKms
@@ -26,6 +25,7 @@ from services.crypto.custody.guarded_kms import GuardedKms
 from services.crypto.custody.key_file import KeyFile, KeyFileError, create_key_file
 from services.crypto.custody.kms import Kms, KmsError
 from services.crypto.custody.local_app_keys import LocalAppKeys, version_name
+from services.crypto.custody.remote_app_keys import RemoteAppKeys
 from services.crypto.custody.two_parties import OnePartyHoldsBoth, require_two_parties
 from services.crypto.field_cipher import FieldCipher
 from services.crypto.field_crypto import FieldCrypto
@@ -74,16 +74,27 @@ async def open_custody(settings: CryptoSettings) -> Custody:
     Raises CommandFailed for files that cannot be used, and in production if one party holds both.
     """
     try:
-        if settings.app_keys is None:
-            create_app_keys(settings.app_key_file)
-        file = KeyFile(settings.app_key_file)
-        file.keys()
-        custody = Custody(GuardedKms(_kms(settings)), LocalAppKeys(file))
+        custody = Custody(GuardedKms(_kms(settings)), _app_keys(settings))
         if settings.in_production:
             await require_two_parties(custody.kms, settings.kms_key_id, custody.app_key)
     except (KeyFileError, KmsError, OnePartyHoldsBoth) as error:
         raise CommandFailed(str(error)) from error
     return custody
+
+
+def _app_keys(settings: CryptoSettings) -> AppKeyCustodian:
+    if settings.sealer_socket is not None:
+        credentials = None
+        if settings.sealer_ca is not None:
+            certificate, key = settings.tls_certificate, settings.tls_key
+            own = KeyPair(certificate, key) if certificate and key else None
+            credentials = client_credentials(settings.sealer_ca, own)
+        return RemoteAppKeys(settings.sealer_socket, settings.environment, credentials)
+    if settings.app_keys is None:
+        create_app_keys(settings.app_key_file)
+    file = KeyFile(settings.app_key_file)
+    file.keys()
+    return LocalAppKeys(file)
 
 
 def _kms(settings: CryptoSettings) -> Kms:
@@ -132,21 +143,6 @@ def open_keys(settings: CryptoSettings, custody: Custody, transactions: Transact
     )
 
 
-def open_audit(settings: CryptoSettings, engine: AsyncEngine) -> AuditWriter:
-    """Give this process's chain of the audit; a file of keys that is not named is made.
-
-    Raises CommandFailed if the file cannot be used.
-    """
-    path = settings.audit_key_file
-    try:
-        if settings.audit_keys is None:
-            create_audit_keys(path)
-        signer, subjects = read_signer(path, settings.environment), read_subjects(path)
-    except KeyFileError as error:
-        raise CommandFailed(str(error)) from error
-    return AuditWriter(AppendStore(engine), subjects, signer, origin(settings.environment))
-
-
 def servicers(
     settings: CryptoSettings,
     custody: Custody,
@@ -176,3 +172,11 @@ def servicers(
             FieldCryptoServicer(FieldCrypto(transactions, config, cipher, keys.users, audit)),
         ),
     ]
+
+
+def audit_servicer(
+    transactions: Transactions, subjects: Subjects, audit: Audit, tokens: PageTokens
+) -> tuple[Any, Any]:
+    """Give the servicer of the audit with the function that adds it to a server."""
+    servicer = AuditServicer(transactions, subjects, audit, tokens)
+    return audit_service_pb2_grpc.add_AuditServiceServicer_to_server, servicer

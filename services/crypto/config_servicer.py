@@ -94,10 +94,17 @@ class ConfigServicer(ConfigServiceServicer):
     async def ListUserFields(
         self, request: pb.ListUserFieldsRequest, _context: object
     ) -> pb.ListUserFieldsResponse:
-        """Give the fields by their names."""
-        tenant = _tenant(request.parent)
-        fields = await self._decisions.fields(tenant)
-        return pb.ListUserFieldsResponse(user_fields=[_field(tenant, each) for each in fields])
+        """Give a page of fields, by their names; PageTokenInvalid."""
+        tenant, limit = _tenant(request.parent), page_limit(request.page_size)
+        asked = ("user_fields", tenant)
+        after = self._tokens.read(asked, request.page_token)[0] if request.page_token else ""
+        fields = [each for each in await self._decisions.fields(tenant) if each.name > after]
+        response = pb.ListUserFieldsResponse(
+            user_fields=[_field(tenant, each) for each in fields[:limit]]
+        )
+        if len(fields) > limit:
+            response.next_page_token = self._tokens.write(asked, [fields[limit - 1].name])
+        return response
 
     async def CreateUserField(
         self, request: pb.CreateUserFieldRequest, _context: object

@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 from services.crypto.custody.app_key import AppKeyCustodian
 from services.crypto.errors import KeyDisabled, ValueUnopenable
-from services.crypto.keys.app_key_versions import AppKeyVersions
-from services.crypto.keys.keyring import UserKeyring
+from services.crypto.keys.keyring import AppKeyring, UserKeyring
 from services.crypto.suite.context import Subject
 from services.crypto.suite.fields import (
     FieldRule,
@@ -47,7 +46,7 @@ class FieldCipher:
         self,
         environment: str,
         keys: UserKeyring,
-        app_versions: AppKeyVersions,
+        app_versions: AppKeyring,
         custodian: AppKeyCustodian,
     ) -> None:
         self._environment = environment

@@ -57,8 +57,27 @@ class CryptoSettings(ServiceSettings):
     app_keys: Path | None = Field(
         None, description="file of the app keys, mode 0600; without one made in the home"
     )
+    sealer_socket: Path | None = Field(
+        None,
+        description="UNIX socket of the sealer process, which keeps the app keys then; without "
+        "one this process does",
+    )
+    sealer_ca: Path | None = Field(
+        None,
+        description="PEM file with the authorities of the sealer's certificate; this service "
+        "shows its own (tls_certificate, tls_key)",
+    )
     audit_keys: Path | None = Field(
         None, description="file of the audit's keys, mode 0600; without one made in the home"
+    )
+    audit_anchor_folder: Path | None = Field(
+        None, description="folder on another machine to which checkpoints of the audit are copied"
+    )
+    audit_anchor_bucket: str = Field(
+        "", description="bucket with Object Lock, or bucket/prefix, to use in its place"
+    )
+    audit_anchor_days: int = Field(
+        3650, ge=1, le=36_500, description="days for which the bucket keeps each checkpoint"
     )
 
     @property

@@ -240,6 +240,32 @@ def test_the_newest_version_is_that_of_alembic() -> None:
     assert standing.head() == ScriptDirectory(str(folder)).get_current_head()
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        # As users of the earlier database ask them.
+        "SELECT * FROM system_config",
+        "SELECT DATE(accessed_at) as date, operation, COUNT(*) as count FROM encryption_audit "
+        "WHERE accessed_at >= NOW() - INTERVAL '7 days' "
+        "GROUP BY DATE(accessed_at), operation ORDER BY date DESC",
+        "SELECT * FROM encryption_audit WHERE success = FALSE "
+        "AND accessed_at >= NOW() - INTERVAL '24 hours'",
+        "SELECT * FROM key_rotation_summary",
+        "SELECT * FROM encryption_stats",
+        "SELECT * FROM audit_summary",
+        "SELECT * FROM pg_stat_activity",
+        "SELECT schemaname, relname, indexrelname, idx_scan, idx_tup_read, idx_tup_fetch "
+        "FROM pg_stat_user_indexes",
+    ],
+)
+def test_what_auditors_asked_of_the_earlier_database_is_answered(
+    access: Access, statement: str
+) -> None:
+    with connected(superuser(access), tenant="acme", role=AUDIT) as connection:
+        columns = connection.execute(statement).description
+    assert columns
+
+
 async def test_processes_that_start_at_once_make_the_tables_once() -> None:
     with empty_crypto_database() as access:
         engines = [(open_engine(access.application), open_engine(access.owner)) for _ in range(3)]

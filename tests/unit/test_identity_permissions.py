@@ -45,6 +45,7 @@ def test_a_star_does_not_reach_over_a_dot() -> None:
 
 
 INVENTORY, SECURITY = "secmesh.inventory.v1", "secmesh.security.v1"
+CRYPTO = "secmesh.crypto.v1"
 
 
 def needed_by(package: str) -> set[str]:
@@ -103,8 +104,22 @@ def test_operators_write_security_records_and_viewers_read_them() -> None:
         assert {each for each in needed if permits(ROLES[role], each)} == granted, role
 
 
+def test_auditors_see_what_was_done_to_people_and_nobody_else_does_but_the_admin() -> None:
+    audit = {each for each in needed_by(CRYPTO) if each.startswith("crypto.audit_")}
+    assert audit
+    for role, patterns in ROLES.items():
+        granted = {each for each in audit if permits(patterns, each)}
+        assert granted == (audit if role in ("auditor", "admin") else set()), role
+
+
+def test_operators_store_people_and_only_the_admin_reads_what_is_sealed() -> None:
+    assert permits(ROLES["operator"], "crypto.users.create")
+    for sealed in ("crypto.users.unmask", "crypto.ssn.unmask", "crypto.medical_record.unmask"):
+        assert [role for role, granted in ROLES.items() if permits(granted, sealed)] == ["admin"]
+
+
 def test_every_pattern_of_a_role_grants_something() -> None:
-    needed = needed_by(INVENTORY) | needed_by(SECURITY)
+    needed = needed_by(INVENTORY) | needed_by(SECURITY) | needed_by(CRYPTO)
     for role, patterns in ROLES.items():
         for pattern in patterns:
             assert any(permits(frozenset({pattern}), each) for each in needed), (role, pattern)

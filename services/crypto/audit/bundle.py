@@ -19,6 +19,12 @@ ENTRIES, CHECKPOINTS, RUNS = "entries.jsonl", "checkpoints.jsonl", "runs.jsonl"
 TILES, SEGMENTS, PARTS = "tiles.jsonl", "segments.jsonl", "parts.jsonl"
 _BYTES = frozenset({"writer_id", "entry_id", "subject"})
 _LISTS = frozenset({"fields", "tiers"})
+_TYPES = {
+    **dict.fromkeys(Entry._fields, str),
+    **dict.fromkeys(("seq", "accessed_at", "duration_us"), int),
+    **dict.fromkeys(_LISTS, list),
+    "success": bool,
+}
 
 
 class BundleBroken(ValueError):
@@ -73,15 +79,26 @@ def _lines(folder: Path, name: str, of_line: Any) -> Iterator[Any]:
         with (folder / name).open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
                 try:
-                    yield of_line(json.loads(line))
+                    made = of_line(_object(line))
                 except (ValueError, KeyError, TypeError) as error:
                     raise BundleBroken(f"{name}:{number}: is no line of an audit") from error
+                yield made
     except FileNotFoundError as error:
         raise BundleBroken(f"{name} is missing") from error
 
 
+def _object(line: str) -> dict[str, Any]:
+    read = json.loads(line)
+    if not isinstance(read, dict):
+        raise TypeError("a line is an object")
+    return read
+
+
 def _entry(line: dict[str, Any]) -> Stored:
     hashed = bytes.fromhex(line.pop("hash"))
+    for name, kind in _TYPES.items():
+        if type(line[name]) is not kind:
+            raise TypeError(name)
     for name in _BYTES:
         line[name] = bytes.fromhex(line[name])
     for name in _LISTS:

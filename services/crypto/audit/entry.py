@@ -138,7 +138,7 @@ def canonical(entry: Entry) -> bytes:
             entry.retention_class.encode(),
             entry.details.encode(),
         )
-    except (struct.error, ValueError, OverflowError) as error:
+    except (struct.error, ValueError, OverflowError, TypeError, AttributeError) as error:
         raise ValueError(f"no entry can be like this: {error}") from error
     return b"".join((FORM, _LENGTHS.pack(*map(len, parts)), *parts))
 

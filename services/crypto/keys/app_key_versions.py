@@ -12,7 +12,7 @@ _LIMITS = Limits(soft_seconds=30, hard_seconds=60)
 
 
 class AppKeyVersions:
-    """Reads states from the store; the material is the custodian's alone."""
+    """See ``AppKeyring``; states come from the store."""
 
     def __init__(self, store: KeyStore, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store

@@ -56,3 +56,13 @@ class FieldKeyring(Protocol):
 
     async def token_key_version(self, tenant: str, field: str, version: int) -> TokenKey:
         """Give one version. Raises ValueUnopenable if it is not there or may not open."""
+
+
+class AppKeyring(Protocol):
+    """Which versions of the app key a tenant's values are sealed by; its custodian keeps them."""
+
+    async def current(self, tenant: str) -> int | None:
+        """Give the version that seals now; None if none may."""
+
+    async def opening(self, tenant: str) -> frozenset[int]:
+        """Give the versions that may open."""

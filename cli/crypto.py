@@ -1,0 +1,11 @@
+"""`secmesh crypto`: people's data kept in tiers, and the audit of what is done to it."""
+
+import typer
+
+from cli import crypto_audit, crypto_blob
+
+app = typer.Typer(
+    help="Look after people's data and the audit of what is done to it.", no_args_is_help=True
+)
+crypto_audit.register(app)
+crypto_blob.register(app)
