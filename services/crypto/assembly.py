@@ -90,6 +90,12 @@ def _app_keys(settings: CryptoSettings) -> AppKeyCustodian:
             own = KeyPair(certificate, key) if certificate and key else None
             credentials = client_credentials(settings.sealer_ca, own)
         return RemoteAppKeys(settings.sealer_socket, settings.environment, credentials)
+    if settings.app_key_secret:
+        from services.crypto.custody.aws_app_keys import AwsSecretKeys
+
+        secret = AwsSecretKeys(settings.app_key_secret, settings.aws_region, settings.aws_endpoint)
+        secret.keys()
+        return LocalAppKeys(secret)
     if settings.app_keys is None:
         create_app_keys(settings.app_key_file)
     file = KeyFile(settings.app_key_file)

@@ -57,6 +57,12 @@ class CryptoSettings(ServiceSettings):
     app_keys: Path | None = Field(
         None, description="file of the app keys, mode 0600; without one made in the home"
     )
+    app_key_secret: str = Field(
+        "",
+        validation_alias=AliasChoices("SECRETS_MANAGER_APP_KEY", f"{PREFIX}APP_KEY_SECRET"),
+        description="name or ARN of the secret with the app keys in AWS Secrets Manager, in "
+        "place of a file",
+    )
     sealer_socket: Path | None = Field(
         None,
         description="UNIX socket of the sealer process, which keeps the app keys then; without "

@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from mesh.sealing.secret_file import (
     SecretFileError,
@@ -35,6 +35,17 @@ class FileKey(NamedTuple):
 
     enabled: bool
     secret: bytes
+
+
+class KeySource(Protocol):
+    """Where keys are kept that this process uses itself."""
+
+    def keys(self) -> Mapping[str, FileKey]:
+        """Give the keys by id as they are now. Raises KeyFileError."""
+
+    @property
+    def principal(self) -> str:
+        """Who can read them. Raises KeyFileError."""
 
 
 class KeyFile:
@@ -89,6 +100,11 @@ def _read(path: Path) -> Mapping[str, FileKey]:
         content = read_secret_file(path)
     except SecretFileError as error:
         raise KeyFileError(str(error)) from error
+    return keys_of(content, str(path))
+
+
+def keys_of(content: bytes, source: str) -> Mapping[str, FileKey]:
+    """Read keys by id. Raises KeyFileError, which names the source and no key."""
     keys: dict[str, FileKey] = {}
     for number, line in enumerate(content.splitlines(), start=1):
         words = line.decode("ascii", "replace").split()
@@ -97,10 +113,10 @@ def _read(path: Path) -> Mapping[str, FileKey]:
         key = _key(words)
         if key is None or words[0] in keys:
             problem = "is not a new key id, enabled or disabled, and base64 of 32 bytes"
-            raise KeyFileError(f"{path}: line {number} {problem}")
+            raise KeyFileError(f"{source}: line {number} {problem}")
         keys[words[0]] = key
     if not keys:
-        raise KeyFileError(f"{path}: holds no key")
+        raise KeyFileError(f"{source}: holds no key")
     return keys
 
 

@@ -5,13 +5,13 @@ Each tenant has a key of its own, derived from the version's root key (RFC 5869)
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from mesh.errors import DependencyUnavailable
-from services.crypto.custody.key_file import KeyFile, KeyFileError
+from services.crypto.custody.key_file import FileKey, KeyFileError, KeySource
 from services.crypto.errors import KeyDisabled, ValueUnopenable
 from services.crypto.suite.cobblestone import KEY_BYTES, Key
 from services.crypto.suite.context import canonical
@@ -31,24 +31,25 @@ def version_name(version: int) -> str:
 
 
 class LocalAppKeys:
-    """See ``AppKeyCustodian``. The ids in the file are ``v1``, ``v2``, ..."""
+    """See ``AppKeyCustodian``. The ids of the keys are ``v1``, ``v2``, ..."""
 
-    def __init__(self, file: KeyFile) -> None:
-        self._file = file
+    def __init__(self, source: KeySource) -> None:
+        self._source = source
         self._derived: OrderedDict[tuple[str, bytes], Key] = OrderedDict()
 
     async def principal(self) -> str:
-        """Say who can use the app key: the owner of its file."""
+        """Say who can use the app key: who can read where it is kept."""
         try:
-            return self._file.principal
+            return await asyncio.to_thread(lambda: self._source.principal)
         except KeyFileError as error:
             raise DependencyUnavailable(CUSTODIAN) from error
 
     async def seal(self, tenant: str, values: Sequence[InnerValue]) -> list[bytes]:
         """Seal padded plaintexts; KeyDisabled if a version is not there or disabled."""
+        roots = await self._roots()
         sealed = []
         for at, value in enumerate(values):
-            key = self._key(tenant, value.header.app_key_version)
+            key = self._key(roots, tenant, value.header.app_key_version)
             if key is None or value.subject.tenant != tenant:
                 raise KeyDisabled(CUSTODIAN)
             sealed.append(seal_inner(key, value))
@@ -57,9 +58,10 @@ class LocalAppKeys:
 
     async def open(self, tenant: str, values: Sequence[InnerValue]) -> list[bytes | None]:
         """Open inner layers; None for what does not open, whatever is wrong."""
+        roots = await self._roots()
         opened: list[bytes | None] = []
         for at, value in enumerate(values):
-            key = self._key(tenant, value.header.app_key_version)
+            key = self._key(roots, tenant, value.header.app_key_version)
             opened.append(None if key is None else _opened(key, value))
             await _give_way(at)
         return opened
@@ -68,11 +70,14 @@ class LocalAppKeys:
         """Forget derived keys."""
         self._derived.clear()
 
-    def _key(self, tenant: str, version: int) -> Key | None:
+    async def _roots(self) -> Mapping[str, FileKey]:
         try:
-            root = self._file.keys().get(version_name(version))
+            return await asyncio.to_thread(self._source.keys)
         except KeyFileError as error:
             raise DependencyUnavailable(CUSTODIAN) from error
+
+    def _key(self, roots: Mapping[str, FileKey], tenant: str, version: int) -> Key | None:
+        root = roots.get(version_name(version))
         if root is None or not root.enabled:
             return None
         return self._remembered((tenant, root.secret), lambda: _derive(root.secret, tenant))
