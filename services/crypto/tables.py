@@ -141,9 +141,22 @@ KEY_ROTATION_LOG = sa.Table(
     sa.Column("started_at", Moment),
     sa.Column("completed_at", Moment),
     *moments(),
+    sa.Column("position", Text, nullable=False, server_default=""),
+    sa.Column("pass_records", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("records_skipped", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("kms_key_id", Text, nullable=False, server_default=""),
+    sa.Column("rollback_until", Moment),
     sa.ForeignKeyConstraint(
         ["tenant_id", "rolls_back"], ["key_rotation_log.tenant_id", "key_rotation_log.id"]
     ),
+)
+ROTATION_WORK = sa.Table(
+    "rotation_work",
+    WHOLE,
+    tenant_id(),
+    sa.Column("rotation_id", Uuid, primary_key=True),
+    sa.Column("due_at", Moment, nullable=False, server_default=sa.func.now()),
+    sa.Column("holder", Uuid),
 )
 USERS_CHANGE_LOG = sa.Table(
     "users_change_log",

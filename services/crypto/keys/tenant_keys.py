@@ -93,6 +93,12 @@ class TenantKeys:
             raise
         return TenantKey(row.version, row.kms_key_id, Key(secret))
 
+    async def generate(self, tenant: str, version: int, kms_key_id: str) -> TenantKeyRow:
+        """Make a version that is to be kept by the caller, and wraps nothing yet."""
+        with kms_refusals():
+            made = await self._kms.generate(kms_key_id, self._context(tenant, version))
+        return TenantKeyRow(version, KeyState.PENDING, made.key_id, made.wrapped)
+
     async def _first(self, tenant: str) -> TenantKeyRow | None:
         made = await self._kms.generate(self._kms_key_id, self._context(tenant, _FIRST))
         row = TenantKeyRow(_FIRST, KeyState.ACTIVE, made.key_id, made.wrapped)

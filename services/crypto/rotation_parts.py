@@ -1,0 +1,59 @@
+"""Puts together what rotates keys: who orders it, and who does it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from mesh.sql.paging import PageTokens
+from mesh.sql.transactions import Transactions
+from secmesh.crypto.v1 import key_service_pb2_grpc
+from services.crypto.assembly import Keys
+from services.crypto.audit.entry import Audit
+from services.crypto.key_servicer import KeyServicer
+from services.crypto.rotation.procedure import Procedure
+from services.crypto.rotation.rotation import KeyType
+from services.crypto.rotation.rotation_log import RotationLog
+from services.crypto.rotation.rotations import Rotations
+from services.crypto.rotation.runner import Pace, RotationRunner
+from services.crypto.rotation.tenant_key_rotation import TenantKeyRotation
+from services.crypto.settings import CryptoSettings
+
+
+@dataclass(frozen=True)
+class RotationParts:
+    """What rotates the keys of one database."""
+
+    rotations: Rotations
+    runner: RotationRunner
+
+
+def open_rotations(
+    keys: Keys, transactions: Transactions, audit: Audit, pace: Pace
+) -> RotationParts:
+    """Give what rotates the keys of a database; the runner is not started yet."""
+    log = RotationLog()
+    procedures: Mapping[KeyType, Procedure] = {
+        KeyType.TENANT_KEK: TenantKeyRotation(transactions, keys.tenants, keys.users),
+    }
+    return RotationParts(
+        Rotations(transactions, log, procedures, audit),
+        RotationRunner(transactions, log, procedures, audit, pace),
+    )
+
+
+def pace_of(settings: CryptoSettings) -> Pace:
+    """Give how fast rotations go."""
+    return Pace(
+        lease=timedelta(seconds=settings.rotation_lease_seconds),
+        rows_per_second=settings.rotation_rows_per_second,
+        window=timedelta(days=settings.rotation_window_days),
+    )
+
+
+def key_servicer(
+    transactions: Transactions, rotations: Rotations, tokens: PageTokens
+) -> tuple[Any, Any]:
+    """Give the servicer of keys with the function that adds it to a server."""
+    servicer = KeyServicer(transactions, rotations, tokens)
+    return key_service_pb2_grpc.add_KeyServiceServicer_to_server, servicer
