@@ -11,12 +11,16 @@ from secmesh.crypto.v1 import key_service_pb2_grpc
 from services.crypto.assembly import Keys
 from services.crypto.audit.entry import Audit
 from services.crypto.key_servicer import KeyServicer
+from services.crypto.persons.config_store import ConfigStore
+from services.crypto.persons.person_store import PersonStore
 from services.crypto.rotation.procedure import Procedure
 from services.crypto.rotation.rotation import KeyType
 from services.crypto.rotation.rotation_log import RotationLog
 from services.crypto.rotation.rotations import Rotations
 from services.crypto.rotation.runner import Pace, RotationRunner
+from services.crypto.rotation.sealed_values import SealedValues
 from services.crypto.rotation.tenant_key_rotation import TenantKeyRotation
+from services.crypto.rotation.user_key_rotation import UserKeyRotation
 from services.crypto.settings import CryptoSettings
 
 
@@ -29,12 +33,14 @@ class RotationParts:
 
 
 def open_rotations(
-    keys: Keys, transactions: Transactions, audit: Audit, pace: Pace
+    settings: CryptoSettings, keys: Keys, transactions: Transactions, audit: Audit, pace: Pace
 ) -> RotationParts:
     """Give what rotates the keys of a database; the runner is not started yet."""
     log = RotationLog()
+    values = SealedValues(settings.environment, PersonStore(settings.kms_key_id), ConfigStore())
     procedures: Mapping[KeyType, Procedure] = {
         KeyType.TENANT_KEK: TenantKeyRotation(transactions, keys.tenants, keys.users),
+        KeyType.USER_DEK: UserKeyRotation(keys.tenants, keys.users, values),
     }
     return RotationParts(
         Rotations(transactions, log, procedures, audit),

@@ -274,6 +274,7 @@ USER_KEYS = sa.Table(
     sa.Column("tenant_key_version", sa.Integer, nullable=False),
     sa.Column("wrapped", Bytes),
     *moments(),
+    sa.Column("rotation_id", Uuid),
     sa.ForeignKeyConstraint(
         ["tenant_id", "tenant_key_version"], ["tenant_keys.tenant_id", "tenant_keys.version"]
     ),

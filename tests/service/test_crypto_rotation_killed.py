@@ -58,7 +58,7 @@ def _until(keys: Any, name: str, rows: int) -> Any:
     raise AssertionError(found)
 
 
-@pytest.mark.parametrize("key_type", [pb.KEY_TYPE_TENANT_KEK])
+@pytest.mark.parametrize("key_type", [pb.KEY_TYPE_TENANT_KEK, pb.KEY_TYPE_USER_DEK])
 def test_the_next_process_ends_what_a_killed_one_began(
     environment: dict[str, str], key_type: "pb.KeyType.ValueType"
 ) -> None:

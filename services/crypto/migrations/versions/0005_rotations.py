@@ -16,6 +16,8 @@ def upgrade() -> None:
     ADD COLUMN records_skipped bigint NOT NULL DEFAULT 0,
     ADD COLUMN kms_key_id text COLLATE "C" NOT NULL DEFAULT '',
     ADD COLUMN rollback_until timestamptz""",
+        # Which rotation made a version: what it is rolled back by.
+        "ALTER TABLE user_keys ADD COLUMN rotation_id uuid",
         # Two rotations of one key at once would undo each other.
         "CREATE UNIQUE INDEX idx_key_rotation_log_running "
         "ON key_rotation_log (tenant_id, key_type) WHERE status = 'running'",
