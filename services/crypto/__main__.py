@@ -55,7 +55,7 @@ async def build_server(settings: CryptoSettings) -> Server:
         work.start()
     watch = RevocationWatch(custody.kms, keys.tenants.kms_keys, keys.revoke)
     watch.start()
-    rotation = open_rotations(settings, keys, transactions, audit, pace_of(settings))
+    rotation = open_rotations(settings, custody, keys, transactions, audit, pace_of(settings))
     rotation.runner.start()
     probe = Probe(settings)
     tokens = PageTokens(settings.page_key.encode() or secrets.token_bytes(32))

@@ -8,11 +8,13 @@ from typing import Any
 from mesh.sql.paging import PageTokens
 from mesh.sql.transactions import Transactions
 from secmesh.crypto.v1 import key_service_pb2_grpc
-from services.crypto.assembly import Keys
+from services.crypto.assembly import Custody, Keys
 from services.crypto.audit.entry import Audit
 from services.crypto.key_servicer import KeyServicer
+from services.crypto.keys.key_store import KeyStore
 from services.crypto.persons.config_store import ConfigStore
 from services.crypto.persons.person_store import PersonStore
+from services.crypto.rotation.app_key_rotation import AppKeyRotation
 from services.crypto.rotation.procedure import Procedure
 from services.crypto.rotation.rotation import KeyType
 from services.crypto.rotation.rotation_log import RotationLog
@@ -33,13 +35,21 @@ class RotationParts:
 
 
 def open_rotations(
-    settings: CryptoSettings, keys: Keys, transactions: Transactions, audit: Audit, pace: Pace
+    settings: CryptoSettings,
+    custody: Custody,
+    keys: Keys,
+    transactions: Transactions,
+    audit: Audit,
+    pace: Pace,
 ) -> RotationParts:
     """Give what rotates the keys of a database; the runner is not started yet."""
     log = RotationLog()
     values = SealedValues(settings.environment, PersonStore(settings.kms_key_id), ConfigStore())
     procedures: Mapping[KeyType, Procedure] = {
         KeyType.TENANT_KEK: TenantKeyRotation(transactions, keys.tenants, keys.users),
+        KeyType.APP_KEY: AppKeyRotation(
+            KeyStore(transactions), keys.app, keys.users, custody.app_key, values
+        ),
         KeyType.USER_DEK: UserKeyRotation(keys.tenants, keys.users, values),
     }
     return RotationParts(

@@ -124,7 +124,7 @@ async def crypto_world(
     custody = Custody(kms, LocalAppKeys(KeyFile(home / "app.keys")))
     keys = open_keys(settings, custody, transactions)
     tokens = PageTokens(b"k" * 32)
-    rotation = open_rotations(settings, keys, transactions, audit, PACE)
+    rotation = open_rotations(settings, custody, keys, transactions, audit, PACE)
     parts = [
         *servicers(settings, custody, keys, transactions, audit, tokens),
         key_servicer(transactions, rotation.rotations, tokens),

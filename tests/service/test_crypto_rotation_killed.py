@@ -18,11 +18,13 @@ from secmesh.crypto.v1 import key_service_pb2 as pb
 from secmesh.crypto.v1 import user_service_pb2 as users
 from secmesh.crypto.v1.user_pb2 import User
 from secmesh_client import connect
+from services.crypto.custody.key_file import FileKey, write_key_file
 from tests.databases import empty_crypto_database
 from tests.service.test_crypto_process import _environment, served
 
 TENANT = "tenants/acme"
 ADDRESS = "1 Main Street, Springfield"
+SSN = "078-05-1120"
 COUNT = 250
 """More than one turn, fewer than two."""
 
@@ -40,7 +42,7 @@ def _store(channel: Any) -> str:
     config_service_pb2_grpc.ConfigServiceStub(channel).CreatePurpose(
         config.CreatePurposeRequest(parent=TENANT, purpose=purpose, purpose_id="post")
     )
-    new = [users.NewUser(user=User(address=ADDRESS))] * COUNT
+    new = [users.NewUser(user=User(address=ADDRESS, ssn=SSN))] * COUNT
     made = user_service_pb2_grpc.UserServiceStub(channel).BatchCreateUsers(
         users.BatchCreateUsersRequest(parent=TENANT, users=new)
     )
@@ -58,11 +60,15 @@ def _until(keys: Any, name: str, rows: int) -> Any:
     raise AssertionError(found)
 
 
-@pytest.mark.parametrize("key_type", [pb.KEY_TYPE_TENANT_KEK, pb.KEY_TYPE_USER_DEK])
+@pytest.mark.parametrize(
+    "key_type", [pb.KEY_TYPE_TENANT_KEK, pb.KEY_TYPE_USER_DEK, pb.KEY_TYPE_APP_KEY]
+)
 def test_the_next_process_ends_what_a_killed_one_began(
     environment: dict[str, str], key_type: "pb.KeyType.ValueType"
 ) -> None:
     home = Path(environment["SECMESH_HOME"]) / "keys"
+    versions = {name: FileKey(True, name.encode() * 16) for name in ("v1", "v2")}
+    write_key_file(home / "app.keys", versions)
     token = sign_token(home, subject="ann", tenant="acme", roles=["admin"])
     environment["SECMESH_CRYPTO_ROTATION_LEASE_SECONDS"] = "1"
     slow = {**environment, "SECMESH_CRYPTO_ROTATION_ROWS_PER_SECOND": "1"}

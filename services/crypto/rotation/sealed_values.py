@@ -22,7 +22,7 @@ from services.crypto.suite.header import Header
 
 
 class StoredValue(NamedTuple):
-    """A sealed value of a person who is locked."""
+    """A sealed value of a person."""
 
     user_id: str
     rule: FieldRule
@@ -49,11 +49,11 @@ class SealedValues:
         self._config = config
 
     async def of(
-        self, connection: AsyncConnection, tenant: str, users: Sequence[str]
+        self, connection: AsyncConnection, tenant: str, users: Sequence[str], *, lock: bool
     ) -> list[StoredValue]:
-        """Give the sealed values of persons, who are locked until the transaction's end."""
+        """Give the sealed values of persons, locked until the transaction's end if wanted."""
         fields = await self._config.fields(connection, tenant)
-        people = await self._persons.get(connection, tenant, users, for_update=True)
+        people = await self._persons.get(connection, tenant, users, for_update=lock)
         values = []
         for user, person in people.items():
             for name, blob in person.values.items():

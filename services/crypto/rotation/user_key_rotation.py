@@ -59,7 +59,7 @@ class UserKeyRotation:
         position = due[-1].row.user_id if len(due) == users else ""
         # Who writes a person waits here, or is waited for: the values are theirs until the end.
         ids = [each.row.user_id for each in due]
-        values = await self._values.of(connection, rotation.tenant, ids)
+        values = await self._values.of(connection, rotation.tenant, ids, lock=True)
         replaced = await self._replace(connection, rotation, due)
         active = {each.row.user_id: each.row for each in due}
         active |= {row.user_id: row for row in replaced}
