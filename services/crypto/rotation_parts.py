@@ -15,6 +15,7 @@ from services.crypto.keys.key_store import KeyStore
 from services.crypto.persons.config_store import ConfigStore
 from services.crypto.persons.person_store import PersonStore
 from services.crypto.rotation.app_key_rotation import AppKeyRotation
+from services.crypto.rotation.kms_key_rotation import KmsKeyRotation
 from services.crypto.rotation.procedure import Procedure
 from services.crypto.rotation.rotation import KeyType
 from services.crypto.rotation.rotation_log import RotationLog
@@ -49,6 +50,9 @@ def open_rotations(
         KeyType.TENANT_KEK: TenantKeyRotation(transactions, keys.tenants, keys.users),
         KeyType.APP_KEY: AppKeyRotation(
             KeyStore(transactions), keys.app, keys.users, custody.app_key, values
+        ),
+        KeyType.KMS_CMK: KmsKeyRotation(
+            custody.kms, settings.kms_key_id, keys.tenants, keys.fields
         ),
         KeyType.USER_DEK: UserKeyRotation(keys.tenants, keys.users, values),
     }

@@ -263,6 +263,8 @@ TENANT_KEYS = sa.Table(
     sa.Column("kms_key_id", Text, nullable=False),
     sa.Column("wrapped", Bytes),
     *moments(),
+    sa.Column("previous_wrapped", Bytes),
+    sa.Column("previous_kms_key_id", Text),
 )
 USER_KEYS = sa.Table(
     "user_keys",
@@ -291,4 +293,6 @@ INDEX_KEYS = sa.Table(
     sa.Column("kms_key_id", Text, nullable=False),
     sa.Column("wrapped", Bytes),
     *moments(),
+    sa.Column("previous_wrapped", Bytes),
+    sa.Column("previous_kms_key_id", Text),
 )

@@ -112,12 +112,12 @@ class World:
 
 @asynccontextmanager
 async def crypto_world(
-    access: Access, home: Path, *, kms: FakeKms | None = None
+    access: Access, home: Path, *, kms: FakeKms | None = None, kms_key_id: str = KMS_KEY
 ) -> AsyncIterator[World]:
     """Serve a database with a new tenant in it; with ``kms`` under that of another world."""
     create_signing_key(home)
     create_key_file(home / "app.keys", ["v1"])
-    settings = CryptoSettings(environment="test", kms_key_id=KMS_KEY, admin="")
+    settings = CryptoSettings(environment="test", kms_key_id=kms_key_id, admin="")
     kms, audit = kms or FakeKms(KMS_KEY), RememberedAudit()
     engine = open_engine(access.application, settings.pool)
     transactions = Transactions(engine, None, isolated=True)

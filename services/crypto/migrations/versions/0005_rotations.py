@@ -16,6 +16,12 @@ def upgrade() -> None:
     ADD COLUMN records_skipped bigint NOT NULL DEFAULT 0,
     ADD COLUMN kms_key_id text COLLATE "C" NOT NULL DEFAULT '',
     ADD COLUMN rollback_until timestamptz""",
+        # What another KMS key wrapped before, until that cannot be rolled back any more.
+        *(
+            f"ALTER TABLE {table} ADD COLUMN previous_wrapped bytea, "
+            'ADD COLUMN previous_kms_key_id text COLLATE "C"'
+            for table in ("tenant_keys", "index_keys")
+        ),
         # Which rotation made a version: what it is rolled back by.
         "ALTER TABLE user_keys ADD COLUMN rotation_id uuid",
         # Two rotations of one key at once would undo each other.
