@@ -26,6 +26,7 @@ from services.crypto.check_command import CHECK
 from services.crypto.custody.revocation import RevocationWatch
 from services.crypto.keys_command import CREATE_KEYS
 from services.crypto.migrations.commands import VersionedSchema
+from services.crypto.rotation_parts import key_servicer, open_rotations, pace_of
 from services.crypto.sealer_command import SEALER
 from services.crypto.settings import PACKAGE, CryptoSettings
 
@@ -54,11 +55,14 @@ async def build_server(settings: CryptoSettings) -> Server:
         work.start()
     watch = RevocationWatch(custody.kms, keys.tenants.kms_keys, keys.revoke)
     watch.start()
+    rotation = open_rotations(settings, custody, keys, transactions, audit, pace_of(settings))
+    rotation.runner.start()
     probe = Probe(settings)
     tokens = PageTokens(settings.page_key.encode() or secrets.token_bytes(32))
     parts = [
         *servicers(settings, custody, keys, transactions, audit, tokens),
         audit_servicer(transactions, audit_keys.subjects, audit, tokens),
+        key_servicer(transactions, rotation.rotations, tokens),
     ]
 
     def register(target: grpc.aio.Server) -> None:
@@ -67,6 +71,7 @@ async def build_server(settings: CryptoSettings) -> Server:
 
     async def dispose() -> None:
         await watch.close()
+        await rotation.runner.close()
         await audit.close()
         for work in upkeep:
             await work.close()

@@ -110,7 +110,8 @@ class FieldCipher:
 
     async def _open_inner(self, tenant: str, values: Sequence[InnerValue]) -> list[bytes | None]:
         """Open inner layers by the versions of the app key that may open."""
-        opening = await self._app_versions.opening(tenant)
+        wanted = {each.header.app_key_version for each in values}
+        opening = await self._app_versions.opening(tenant, wanted)
         asked = [each for each in values if each.header.app_key_version in opening]
         opened = iter(await self._custodian.open(tenant, asked) if asked else ())
         return [next(opened) if each.header.app_key_version in opening else None for each in values]

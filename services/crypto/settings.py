@@ -85,6 +85,15 @@ class CryptoSettings(ServiceSettings):
     audit_anchor_days: int = Field(
         3650, ge=1, le=36_500, description="days for which the bucket keeps each checkpoint"
     )
+    rotation_lease_seconds: float = Field(
+        30, ge=1, le=600, description="after which another process goes on with a rotation"
+    )
+    rotation_rows_per_second: float = Field(
+        20_000, ge=1, le=1_000_000, description="rows that a rotation of keys writes at most"
+    )
+    rotation_window_days: float = Field(
+        7, gt=0, le=365, description="in which a rotation can be rolled back; then old keys go"
+    )
 
     @property
     def in_production(self) -> bool:

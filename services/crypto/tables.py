@@ -141,9 +141,22 @@ KEY_ROTATION_LOG = sa.Table(
     sa.Column("started_at", Moment),
     sa.Column("completed_at", Moment),
     *moments(),
+    sa.Column("position", Text, nullable=False, server_default=""),
+    sa.Column("pass_records", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("records_skipped", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("kms_key_id", Text, nullable=False, server_default=""),
+    sa.Column("rollback_until", Moment),
     sa.ForeignKeyConstraint(
         ["tenant_id", "rolls_back"], ["key_rotation_log.tenant_id", "key_rotation_log.id"]
     ),
+)
+ROTATION_WORK = sa.Table(
+    "rotation_work",
+    WHOLE,
+    tenant_id(),
+    sa.Column("rotation_id", Uuid, primary_key=True),
+    sa.Column("due_at", Moment, nullable=False, server_default=sa.func.now()),
+    sa.Column("holder", Uuid),
 )
 USERS_CHANGE_LOG = sa.Table(
     "users_change_log",
@@ -250,6 +263,8 @@ TENANT_KEYS = sa.Table(
     sa.Column("kms_key_id", Text, nullable=False),
     sa.Column("wrapped", Bytes),
     *moments(),
+    sa.Column("previous_wrapped", Bytes),
+    sa.Column("previous_kms_key_id", Text),
 )
 USER_KEYS = sa.Table(
     "user_keys",
@@ -261,6 +276,7 @@ USER_KEYS = sa.Table(
     sa.Column("tenant_key_version", sa.Integer, nullable=False),
     sa.Column("wrapped", Bytes),
     *moments(),
+    sa.Column("rotation_id", Uuid),
     sa.ForeignKeyConstraint(
         ["tenant_id", "tenant_key_version"], ["tenant_keys.tenant_id", "tenant_keys.version"]
     ),
@@ -277,4 +293,6 @@ INDEX_KEYS = sa.Table(
     sa.Column("kms_key_id", Text, nullable=False),
     sa.Column("wrapped", Bytes),
     *moments(),
+    sa.Column("previous_wrapped", Bytes),
+    sa.Column("previous_kms_key_id", Text),
 )

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mesh.sql.transactions import Transactions
 from secmesh.crypto.v1 import (
     config_service_pb2_grpc,
     field_crypto_service_pb2_grpc,
+    key_service_pb2_grpc,
     user_service_pb2_grpc,
 )
 from secmesh_client.aio import connect
@@ -28,10 +30,13 @@ from services.crypto.assembly import Custody, Keys, open_keys, servicers
 from services.crypto.audit.entry import Access as AuditAccess
 from services.crypto.custody.key_file import KeyFile, create_key_file
 from services.crypto.custody.local_app_keys import LocalAppKeys
+from services.crypto.rotation.runner import Pace, RotationRunner
+from services.crypto.rotation_parts import key_servicer, open_rotations
 from services.crypto.settings import PACKAGE, CryptoSettings
 from tests.unit.fake_kms import FakeKms
 
 KMS_KEY = "one"
+PACE = Pace(lease=timedelta(seconds=20), batch=5)
 _CATALOGUE = load_catalogue(PACKAGE)
 
 
@@ -58,6 +63,8 @@ class World:
     audit: RememberedAudit
     transactions: Transactions
     keys: Keys
+    runner: RotationRunner
+    """Does nothing by itself: tests say when it looks."""
     address: str = ""
     tenant: str = ""
     _channels: list[grpc.aio.Channel] = field(default_factory=list)
@@ -95,24 +102,33 @@ class World:
             self.channel(tenant, permissions=permissions)
         )
 
+    def key_service(self, tenant: str = "", *, permissions: Sequence[str] = ()) -> Any:
+        return key_service_pb2_grpc.KeyServiceStub(self.channel(tenant, permissions=permissions))
+
     async def close(self) -> None:
         for channel in self._channels:
             await channel.close()
 
 
 @asynccontextmanager
-async def crypto_world(access: Access, home: Path) -> AsyncIterator[World]:
-    """Serve a database with a new tenant in it."""
+async def crypto_world(
+    access: Access, home: Path, *, kms: FakeKms | None = None, kms_key_id: str = KMS_KEY
+) -> AsyncIterator[World]:
+    """Serve a database with a new tenant in it; with ``kms`` under that of another world."""
     create_signing_key(home)
     create_key_file(home / "app.keys", ["v1"])
-    settings = CryptoSettings(environment="test", kms_key_id=KMS_KEY, admin="")
-    kms, audit = FakeKms(KMS_KEY), RememberedAudit()
+    settings = CryptoSettings(environment="test", kms_key_id=kms_key_id, admin="")
+    kms, audit = kms or FakeKms(KMS_KEY), RememberedAudit()
     engine = open_engine(access.application, settings.pool)
     transactions = Transactions(engine, None, isolated=True)
     custody = Custody(kms, LocalAppKeys(KeyFile(home / "app.keys")))
     keys = open_keys(settings, custody, transactions)
     tokens = PageTokens(b"k" * 32)
-    parts = servicers(settings, custody, keys, transactions, audit, tokens)
+    rotation = open_rotations(settings, custody, keys, transactions, audit, PACE)
+    parts = [
+        *servicers(settings, custody, keys, transactions, audit, tokens),
+        key_servicer(transactions, rotation.rotations, tokens),
+    ]
 
     def register(target: grpc.aio.Server) -> None:
         for add, servicer in parts:
@@ -121,7 +137,8 @@ async def crypto_world(access: Access, home: Path) -> AsyncIterator[World]:
     verifier = TokenVerifier(home / JWKS_FILE, ISSUER, AUDIENCE)
     server = Server(settings, _CATALOGUE, verifier, register, transactions.ready, engine.dispose)
     await server.start()
-    world = World(access, home, kms, audit, transactions, keys, server.address)
+    runner = rotation.runner
+    world = World(access, home, kms, audit, transactions, keys, runner, server.address)
     try:
         yield world
     finally:

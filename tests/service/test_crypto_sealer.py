@@ -105,6 +105,27 @@ async def test_what_does_not_open_fails_alone(remote: RemoteAppKeys) -> None:
     assert await remote.open("acme", [moved, one._replace(body=b"")]) == [None, None]
 
 
+async def test_it_seals_by_another_version_and_shows_nothing(
+    remote: RemoteAppKeys, settings: SealerSettings
+) -> None:
+    asked = values(*(b"value %d" % at for at in range(600)))
+    sealed = layers(asked, await remote.seal("acme", asked))
+    with pytest.raises(KeyDisabled, match="app"):
+        await remote.seal_again("acme", sealed, 2)
+    keys = dict(KeyFile(settings.app_keys).keys())
+    write_key_file(settings.app_keys, {**keys, "v2": keys["v1"]._replace(secret=b"2" * 32)})
+    sealed[3] = sealed[3]._replace(body=b"changed")
+    again = await remote.seal_again("acme", sealed, 2)
+    assert again[3] is None
+    assert not any(body and plain.body in body for body, plain in zip(again, asked, strict=True))
+    new = [
+        each._replace(header=each.header._replace(app_key_version=2), body=body or b"")
+        for each, body in zip(sealed, again, strict=True)
+    ]
+    expected = [None if at == 3 else each.body for at, each in enumerate(asked)]
+    assert await remote.open("acme", new) == expected
+
+
 async def test_a_version_that_is_missing_or_disabled_seals_nothing(
     remote: RemoteAppKeys, settings: SealerSettings
 ) -> None:

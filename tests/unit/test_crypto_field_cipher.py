@@ -63,7 +63,7 @@ class AppVersions:
     async def current(self, _tenant: str) -> int | None:
         return self.active
 
-    async def opening(self, _tenant: str) -> frozenset[int]:
+    async def opening(self, _tenant: str, _wanted: Collection[int] = ()) -> frozenset[int]:
         return frozenset(self.opens)
 
 
@@ -85,6 +85,11 @@ class Custodian:
     async def open(self, _tenant: str, values: Sequence[InnerValue]) -> list[bytes | None]:
         self._called()
         return [self._opened(each) for each in values]
+
+    async def seal_again(
+        self, tenant: str, values: Sequence[InnerValue], _version: int
+    ) -> list[bytes | None]:
+        return await self.open(tenant, values)
 
     async def close(self) -> None:
         """Nothing is held."""

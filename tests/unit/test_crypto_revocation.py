@@ -23,6 +23,9 @@ class Custodian:
     async def open(self, _tenant: str, _values: object) -> list[bytes | None]:
         return []
 
+    async def seal_again(self, _tenant: str, _values: object, _version: int) -> list[bytes | None]:
+        return []
+
     async def close(self) -> None:
         pass
 

@@ -25,5 +25,13 @@ class AppKeyCustodian(Protocol):
     async def open(self, tenant: str, values: Sequence[InnerValue]) -> list[bytes | None]:
         """Open inner layers; None for what does not open, whatever is wrong."""
 
+    async def seal_again(
+        self, tenant: str, values: Sequence[InnerValue], version: int
+    ) -> list[bytes | None]:
+        """Seal by another version what inner layers hold, which the caller never sees.
+
+        Each is read back before it is given; None for what does not open.
+        """
+
     async def close(self) -> None:
         """Let go of what it holds."""

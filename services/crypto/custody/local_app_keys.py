@@ -66,6 +66,25 @@ class LocalAppKeys:
             await _give_way(at)
         return opened
 
+    async def seal_again(
+        self, tenant: str, values: Sequence[InnerValue], version: int
+    ) -> list[bytes | None]:
+        """Seal by another version what inner layers hold; KeyDisabled as ``seal``."""
+        opened = await self.open(tenant, values)
+        again = [
+            each._replace(header=each.header._replace(app_key_version=version), body=body)
+            for each, body in zip(values, opened, strict=True)
+            if body is not None
+        ]
+        sealed = await self.seal(tenant, again)
+        written = [each._replace(body=body) for each, body in zip(again, sealed, strict=True)]
+        read = await self.open(tenant, written)
+        results = iter(
+            body if plain == each.body else None
+            for body, plain, each in zip(sealed, read, again, strict=True)
+        )
+        return [None if body is None else next(results) for body in opened]
+
     async def close(self) -> None:
         """Forget derived keys."""
         self._derived.clear()

@@ -82,6 +82,23 @@ class RemoteAppKeys:
             bodies += [each.body if each.opened else None for each in answer.results]
         return bodies
 
+    async def seal_again(
+        self, tenant: str, values: Sequence[InnerValue], version: int
+    ) -> list[bytes | None]:
+        """Have the sealer seal by another version what inner layers hold."""
+        bodies: list[bytes | None] = []
+        for start in range(0, len(values), _AT_ONCE):
+            request = pb.ResealInnerRequest(
+                environment=self._environment,
+                tenant=tenant,
+                values=map(_wire, values[start : start + _AT_ONCE]),
+                app_key_version=version,
+            )
+            with _refusals():
+                answer = await self._stub.ResealInner(request, timeout=_seconds())
+            bodies += [each.body if each.resealed else None for each in answer.results]
+        return bodies
+
     async def close(self) -> None:
         """Let go of the connection."""
         await self._channel.close()

@@ -75,6 +75,21 @@ class SealerServicer(stubs.SealerServiceServicer):
         results = [pb.OpenedInner(opened=body is not None, body=body or b"") for body in bodies]
         return pb.OpenInnerResponse(results=results)
 
+    async def ResealInner(
+        self, request: pb.ResealInnerRequest, context: Context
+    ) -> pb.ResealInnerResponse:
+        """Give the layers by another version; FAILED_PRECONDITION if that is not there."""
+        values = await self._admitted("reseal", request, context)
+        version = request.app_key_version
+        try:
+            bodies = await self._keys.seal_again(request.tenant, values, version)
+        except KeyDisabled:
+            await _refuse(context, grpc.StatusCode.FAILED_PRECONDITION, "no such app key")
+        except DependencyUnavailable:
+            await _refuse(context, grpc.StatusCode.UNAVAILABLE, "the app keys cannot be read")
+        results = [pb.ResealedInner(resealed=body is not None, body=body or b"") for body in bodies]
+        return pb.ResealInnerResponse(results=results)
+
     async def DescribeSealer(
         self, _request: pb.DescribeSealerRequest, context: Context
     ) -> pb.DescribeSealerResponse:
@@ -86,7 +101,10 @@ class SealerServicer(stubs.SealerServiceServicer):
         return pb.DescribeSealerResponse(principal=principal, environment=self._environment)
 
     async def _admitted(
-        self, operation: str, request: pb.SealInnerRequest | pb.OpenInnerRequest, context: Context
+        self,
+        operation: str,
+        request: pb.SealInnerRequest | pb.OpenInnerRequest | pb.ResealInnerRequest,
+        context: Context,
     ) -> Sequence[InnerValue]:
         await _require_valid(request, context)
         if request.environment != self._environment:

@@ -1,7 +1,7 @@
 """Which versions of the app key a tenant's values are sealed by, and may be opened by."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from services.crypto.keys.cache import KeyCache, Limits
 from services.crypto.keys.key_store import KeyStore
@@ -24,9 +24,13 @@ class AppKeyVersions:
         active = [version for version, state in states.items() if state is KeyState.ACTIVE]
         return active[0] if active else None
 
-    async def opening(self, tenant: str) -> frozenset[int]:
-        """Give the versions that may open."""
+    async def opening(self, tenant: str, wanted: Collection[int] = ()) -> frozenset[int]:
+        """Give the versions that may open; reads again if one of those wanted is not known."""
         states = await self._cache.get(tenant)
+        if not states.keys() >= set(wanted):
+            # Another process may have begun to seal by a version since.
+            self.forget(tenant)
+            states = await self._cache.get(tenant)
         return frozenset(version for version, state in states.items() if state.opens)
 
     def forget(self, tenant: str) -> None:

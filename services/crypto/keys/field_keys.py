@@ -86,7 +86,7 @@ class FieldKeys:
             rows = await self._store.field_keys(name)
         secrets = {
             row.version: await self._kms.decrypt(
-                row.kms_key_id, row.wrapped, self._context(name, row.version)
+                row.kms_key_id, row.wrapped, self.context(name, row.version)
             )
             for row in rows
             if row.wrapped is not None and row.state.opens
@@ -97,11 +97,12 @@ class FieldKeys:
         return _Versions(current[0], secrets)
 
     async def _first(self, name: FieldKeyName) -> None:
-        made = await self._kms.generate(self._kms_key_id, self._context(name, _FIRST))
+        made = await self._kms.generate(self._kms_key_id, self.context(name, _FIRST))
         row = TenantKeyRow(_FIRST, KeyState.ACTIVE, made.key_id, made.wrapped)
         await self._store.add_field_key(name, row)
 
-    def _context(self, name: FieldKeyName, version: int) -> KmsContext:
+    def context(self, name: FieldKeyName, version: int) -> KmsContext:
+        """Give what a version is bound to at the KMS."""
         return {
             "service": "secmesh-crypto",
             "environment": self._environment,

@@ -132,6 +132,22 @@ class UserKeys:
             self._remember(forgotten, (tenant, user, _CURRENT), key)
         return {**found, **made}
 
+    def unwrap(self, parent: TenantKey, tenant: str, row: UserKeyRow) -> bytes:
+        """Give a user's key in clear, for one who wraps it again. Raises ValueUnopenable."""
+        if row.wrapped is None:
+            raise ValueUnopenable
+        return parent.key.open(row.wrapped, self._context(tenant, row.user_id, row.version))
+
+    def wrap(self, parent: TenantKey, tenant: str, row: UserKeyRow, secret: bytes) -> bytes:
+        """Wrap a user's key by a version of the tenant's."""
+        return parent.key.seal(secret, self._context(tenant, row.user_id, row.version))
+
+    def make(self, parent: TenantKey, tenant: str, user_id: str, version: int) -> UserKeyRow:
+        """Make a version that seals from when the caller keeps it."""
+        row = UserKeyRow(user_id, version, KeyState.ACTIVE, parent.version, None)
+        wrapped = self.wrap(parent, tenant, row, os.urandom(KEY_BYTES))
+        return row._replace(wrapped=wrapped)
+
     def forget(self, tenant: str, user_id: str | None = None) -> None:
         """Let go of what is remembered of a user, of all users of the tenant if None."""
         self._forgotten += 1

@@ -64,5 +64,5 @@ class AppKeyring(Protocol):
     async def current(self, tenant: str) -> int | None:
         """Give the version that seals now; None if none may."""
 
-    async def opening(self, tenant: str) -> frozenset[int]:
-        """Give the versions that may open."""
+    async def opening(self, tenant: str, wanted: Collection[int] = ()) -> frozenset[int]:
+        """Give the versions that may open; reads again if one of those wanted is not known."""

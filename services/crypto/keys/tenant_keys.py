@@ -85,7 +85,7 @@ class TenantKeys:
             row = await self._first(tenant)
         if row is None or row.wrapped is None or not row.state.opens:
             raise ValueUnopenable
-        context = self._context(tenant, row.version)
+        context = self.context(tenant, row.version)
         try:
             secret = await self._kms.decrypt(row.kms_key_id, row.wrapped, context)
         except REVOKED:
@@ -93,14 +93,21 @@ class TenantKeys:
             raise
         return TenantKey(row.version, row.kms_key_id, Key(secret))
 
+    async def generate(self, tenant: str, version: int, kms_key_id: str) -> TenantKeyRow:
+        """Make a version that is to be kept by the caller, and wraps nothing yet."""
+        with kms_refusals():
+            made = await self._kms.generate(kms_key_id, self.context(tenant, version))
+        return TenantKeyRow(version, KeyState.PENDING, made.key_id, made.wrapped)
+
     async def _first(self, tenant: str) -> TenantKeyRow | None:
-        made = await self._kms.generate(self._kms_key_id, self._context(tenant, _FIRST))
+        made = await self._kms.generate(self._kms_key_id, self.context(tenant, _FIRST))
         row = TenantKeyRow(_FIRST, KeyState.ACTIVE, made.key_id, made.wrapped)
         if await self._store.add_tenant_key(tenant, row):
             return row
         return await self._store.tenant_key(tenant, None)
 
-    def _context(self, tenant: str, version: int) -> KmsContext:
+    def context(self, tenant: str, version: int) -> KmsContext:
+        """Give what a version is bound to at the KMS."""
         return {
             "service": "secmesh-crypto",
             "environment": self._environment,

@@ -118,6 +118,53 @@ class PersonStore:
         await self._write_values(connection, tenant, [Person(person.user_id, kept)])
         return _with_row(person.user_id, values, row)
 
+    async def replace_sealed(
+        self,
+        connection: AsyncConnection,
+        tenant: str,
+        user_id: str,
+        changed: Mapping[str, tuple[bytes, bytes]],
+    ) -> dict[str, bytes]:
+        """Put sealed values in the place of those that still are what they were, by field.
+
+        Gives them as they stand then. For what seals the same values anew: the revision stays.
+        """
+        user = uuid.UUID(user_id)
+        stored: dict[str, bytes] = {}
+        for name, (before, after) in changed.items():
+            column = _column(name, before)
+            if column is None:
+                statement = (
+                    sa.update(USER_VALUES)
+                    .where(USER_VALUES.c.tenant_id == tenant, USER_VALUES.c.user_id == user)
+                    .where(USER_VALUES.c.field_name == name)
+                    .where(USER_VALUES.c.value_encrypted == before)
+                    .values(value_encrypted=after)
+                    .returning(USER_VALUES.c.value_encrypted)
+                )
+            else:
+                statement = (
+                    sa.update(USERS)
+                    .where(USERS.c.tenant_id == tenant, USERS.c.id == user)
+                    .where(USERS.c[column] == before)
+                    .values({column: after})
+                    .returning(USERS.c[column])
+                )
+            found = await connection.scalar(statement)
+            if found is not None:
+                stored[name] = bytes(found)
+                await self._describe(connection, tenant, user, name, stored[name])
+        return stored
+
+    async def _describe(
+        self, connection: AsyncConnection, tenant: str, user: uuid.UUID, name: str, blob: bytes
+    ) -> None:
+        table = ENCRYPTION_METADATA
+        statement = sa.update(table).where(
+            table.c.tenant_id == tenant, table.c.user_id == user, table.c.field_name == name
+        )
+        await connection.execute(statement.values(self._metadata(name, blob)))
+
     async def delete(self, connection: AsyncConnection, tenant: str, user_id: str) -> None:
         """Remove a person with all that is known of the fields."""
         statement = sa.delete(USERS).where(

@@ -1,0 +1,1 @@
+"""Rotations of keys: planned, run in turns under live traffic, paused, rolled back."""
