@@ -6,7 +6,7 @@ from mesh.sql.paging import PageTokens, page_limit
 from mesh.sql.transactions import Transactions
 from secmesh.crypto.v1 import key_service_pb2 as pb
 from secmesh.crypto.v1.key_service_pb2_grpc import KeyServiceServicer
-from services.crypto.keys.key_listing import (
+from services.crypto.keys.key_listing_store import (
     APP_KEY,
     TENANT_KEK,
     ShownKey,

@@ -18,7 +18,7 @@ from services.crypto.rotation.app_key_rotation import AppKeyRotation
 from services.crypto.rotation.kms_key_rotation import KmsKeyRotation
 from services.crypto.rotation.procedure import Procedure
 from services.crypto.rotation.rotation import KeyType
-from services.crypto.rotation.rotation_log import RotationLog
+from services.crypto.rotation.rotation_store import RotationLog
 from services.crypto.rotation.rotations import Rotations
 from services.crypto.rotation.runner import Pace, RotationRunner
 from services.crypto.rotation.sealed_values import SealedValues

@@ -140,5 +140,4 @@ def seeded(home: Path, *tenants: str, records: int) -> Iterator[SeededWorld]:
     with security_database() as access, served(access, home) as world:
         for tenant in tenants:
             asyncio.run(seed(settings_of(access, home), tenant, records))
-        settle(access)
         yield SeededWorld(world, access, home)

@@ -25,7 +25,7 @@ from secmesh.security.v1.record_write_pb2 import CreateRecordRequest
 from secmesh_client import CallRefused
 from tests.databases import isolated_database
 from tests.service.security_world import CATALOGUE
-from tests.service.seeded_world import TABLES, SeededWorld, environment_of, owned, seeded
+from tests.service.seeded_world import TABLES, SeededWorld, environment_of, owned, seeded, settle
 
 RECORDS = 150
 PLANTED = "correct-horse-battery-staple"
@@ -62,6 +62,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeededWorld]:
     os.environ["SECMESH_SECURITY_BACKUP_HOURS"] = "24"
     try:
         with seeded(home, "acme", "beta", records=RECORDS) as made:
+            settle(made.access)
             plant(made)
             yield made
     finally:

@@ -19,7 +19,7 @@ from services.crypto.rotation.refusals import (
     RotationStatusUnfit,
 )
 from services.crypto.rotation.rotation import PATTERN, KeyType, Rotation, Status
-from services.crypto.rotation.rotation_log import RotationLog
+from services.crypto.rotation.rotation_store import RotationLog
 
 
 class Rotations:

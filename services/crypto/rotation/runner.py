@@ -22,7 +22,7 @@ from services.crypto.audit.entry import Access, Audit, Operation
 from services.crypto.rotation.procedure import Procedure, ReadBackFailed
 from services.crypto.rotation.refusals import RotationOutdated
 from services.crypto.rotation.rotation import KeyType, Rotation, Status
-from services.crypto.rotation.rotation_log import Due, RotationLog
+from services.crypto.rotation.rotation_store import Due, RotationLog
 
 _LOG = logging.getLogger(__name__)
 _AGAIN = timedelta(seconds=2)
