@@ -97,10 +97,10 @@ async def test_a_run_that_cannot_be_carried_on_is_given_up_in_the_end(
     acme: Unserved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = await asyncio.to_thread(acme.active, PAUSE)
-    shift = [0]
+    present = [now() + 3_600_000_000]
     async with engine(acme) as parts:
         runs = parts.tools.runs
-        monkeypatch.setattr(runs, "clock", lambda: now() + shift[0])
+        monkeypatch.setattr(runs, "clock", lambda: present[0])
 
         async def break_down(_: Any) -> None:
             raise RuntimeError("with something secret in it")
@@ -119,8 +119,8 @@ async def test_a_run_that_cannot_be_carried_on_is_given_up_in_the_end(
             run = await read(parts, RUNS, run_of(execution))
             if not run.ended:
                 assert await parts.executor.look() == 0, "it is not tried again at once"
-                pauses.append(round((moment_of(run, "wake_time") - runs.clock()) / 1e6))
-                shift[0] += 3_600_000_000
+                pauses.append((moment_of(run, "wake_time") - runs.clock()) / 1e6)
+                present[0] += 3_600_000_000
         assert pauses == [1, 2, 4, 8, 16]
         told = await body(parts, execution)
         assert told.status == ExecutionStatus.EXECUTION_STATUS_FAILED
