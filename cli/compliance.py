@@ -30,6 +30,7 @@ from secmesh.inventory.v1 import (
     check_pb2,
     compliance_service_pb2,
     compliance_service_pb2_grpc,
+    coverage_pb2,
     ssp_pb2,
 )
 from secmesh_client import StreamCut, items, whole
@@ -317,7 +318,7 @@ def coverage(
     if baseline not in BASELINES:
         raise UsageProblem(f"--baseline is one of {', '.join(BASELINES)}")
     connection = connection_of(context)
-    request = compliance_service_pb2.GetCoverageRequest(
+    request = coverage_pb2.GetCoverageRequest(
         parent=connection.tenant,
         baseline=ssp_pb2.Baseline.ValueType(BASELINES[baseline]),
         cloud_account_ids=account,

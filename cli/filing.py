@@ -7,12 +7,12 @@ import typer
 from cli.compliance import Stub, assessment_name
 from cli.connection import connection_of
 from cli.output import OutputFormat, talk, visible, write_message, write_messages
-from secmesh.inventory.v1 import compliance_service_pb2
+from secmesh.inventory.v1 import filing_pb2
 
 app = typer.Typer()
 FATES = tuple(
     field.name
-    for field in compliance_service_pb2.FileAssessmentResponse.Counts.DESCRIPTOR.fields
+    for field in filing_pb2.FileAssessmentResponse.Counts.DESCRIPTOR.fields
     if field.name != "collection"
 )
 
@@ -35,11 +35,11 @@ def file_assessment(
     with connection.channel() as channel:
         stub = Stub(channel)
         name = assessment_name(stub, connection, assessment)
-        request = compliance_service_pb2.FileAssessmentRequest(name=name, validate_only=dry_run)
+        request = filing_pb2.FileAssessmentRequest(name=name, validate_only=dry_run)
         show(stub.FileAssessment(request), connection.output)
 
 
-def show(answer: compliance_service_pb2.FileAssessmentResponse, output: OutputFormat) -> None:
+def show(answer: filing_pb2.FileAssessmentResponse, output: OutputFormat) -> None:
     """Show what became of an assessment."""
     if output is not OutputFormat.TABLE:
         write_message(answer, output)

@@ -8,8 +8,7 @@ from google.api.httpbody_pb2 import HttpBody
 
 from cli.embedded.mesh import TENANT
 from cli.output import talk
-from secmesh.inventory.v1 import assessment_pb2
-from secmesh.inventory.v1 import compliance_service_pb2 as compliance
+from secmesh.inventory.v1 import assessment_pb2, filing_pb2
 from secmesh.inventory.v1.compliance_service_pb2_grpc import ComplianceServiceStub
 from secmesh.security.v1.import_service_pb2 import ImportReportRequest, ImportReportResponse
 from secmesh.security.v1.import_service_pb2_grpc import ImportServiceStub
@@ -21,7 +20,7 @@ REPORT = "report.sarif"
 
 def file_claims(channel: grpc.Channel, assessment: assessment_pb2.Assessment) -> None:
     """File what the assessment found, and say what that made of it."""
-    request = compliance.FileAssessmentRequest(name=assessment.name)
+    request = filing_pb2.FileAssessmentRequest(name=assessment.name)
     answer = ComplianceServiceStub(channel).FileAssessment(request)
     talk.print("\nFiled in the security service:", style="bold")
     for each in answer.counts:

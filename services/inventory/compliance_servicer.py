@@ -12,7 +12,13 @@ from google.rpc import code_pb2, status_pb2
 from mesh.errors import FieldInvalid, PageTokenInvalid
 from mesh.server.upload import Uploads
 from mesh.sql.store import Store
-from secmesh.inventory.v1 import assessment_pb2, compliance_service_pb2_grpc, ssp_pb2
+from secmesh.inventory.v1 import (
+    assessment_pb2,
+    compliance_service_pb2_grpc,
+    coverage_pb2,
+    filing_pb2,
+    ssp_pb2,
+)
 from secmesh.inventory.v1 import compliance_service_pb2 as api
 from services.inventory.compliance.assessment_store import (
     ASSESSMENTS,
@@ -178,8 +184,8 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         return httpbody_pb2.HttpBody(content_type=form.content_type, data=data)
 
     async def FileAssessment(  # noqa: N802  # the contract's name
-        self, request: api.FileAssessmentRequest, _context: object
-    ) -> api.FileAssessmentResponse:
+        self, request: filing_pb2.FileAssessmentRequest, _context: object
+    ) -> filing_pb2.FileAssessmentResponse:
         if self._filing is None:
             raise FilingUnavailable
         return await self._filing.file(request.name, keep=not request.validate_only)
@@ -201,7 +207,7 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         return api.ListChecksResponse(checks=page, next_page_token=token)
 
     async def GetCoverage(  # noqa: N802  # the contract's name
-        self, request: api.GetCoverageRequest, _context: object
-    ) -> api.Coverage:
+        self, request: coverage_pb2.GetCoverageRequest, _context: object
+    ) -> coverage_pb2.Coverage:
         accounts = sorted(request.cloud_account_ids)
         return await self._coverage.coverage(request.parent, request.baseline, accounts)

@@ -14,6 +14,7 @@ from mesh.client import open_channel
 from mesh.client.passing import callers_token
 from secmesh.inventory.v1 import compliance_service_pb2 as api
 from secmesh.inventory.v1 import compliance_service_pb2_grpc as stubs
+from secmesh.inventory.v1 import filing_pb2
 from secmesh.records.v1.record_requests_pb2 import ListRecordsRequest
 from secmesh.records.v1.write_requests_pb2 import DeleteRecordRequest
 from secmesh.security.v1.finding_service_pb2_grpc import FindingServiceStub
@@ -91,7 +92,9 @@ class World:
     async def file(self, *accounts: str, **more: Any) -> dict[str, dict[str, int]]:
         """Judge the plan and file it; give what was counted of each collection."""
         name = await self.evaluate(*accounts)
-        return counted(await self.stub.FileAssessment(api.FileAssessmentRequest(name=name, **more)))
+        return counted(
+            await self.stub.FileAssessment(filing_pb2.FileAssessmentRequest(name=name, **more))
+        )
 
     def listed(self, collection: str) -> list[Any]:
         """Give the security service's records."""
@@ -120,7 +123,7 @@ class World:
                 self.records.stub.DeleteRecord(DeleteRecordRequest(name=record.name))
 
 
-def counted(answer: api.FileAssessmentResponse) -> dict[str, dict[str, int]]:
+def counted(answer: filing_pb2.FileAssessmentResponse) -> dict[str, dict[str, int]]:
     """Give the counts that are not 0, by collection."""
     assert not answer.rejections
     return {

@@ -9,7 +9,7 @@ import pytest
 
 from mesh.client import CallRefused
 from secmesh.inventory.v1 import compliance_service_pb2 as api
-from secmesh.inventory.v1 import ssp_pb2
+from secmesh.inventory.v1 import coverage_pb2, ssp_pb2
 from secmesh.inventory.v1.s3_pb2 import S3Bucket
 from services.inventory.compliance.controls import baseline_controls
 from tests.service.compliance_served import Served, estate
@@ -146,9 +146,9 @@ async def test_a_wrong_choice_of_checks_is_refused(
     assert caught.value.reason == reason
 
 
-async def coverage(served: Served, *accounts: str) -> api.Coverage:
+async def coverage(served: Served, *accounts: str) -> coverage_pb2.Coverage:
     return await served.stub.GetCoverage(
-        api.GetCoverageRequest(
+        coverage_pb2.GetCoverageRequest(
             parent=TENANT,
             baseline=ssp_pb2.BASELINE_FEDRAMP_MODERATE,
             cloud_account_ids=accounts,
@@ -196,5 +196,5 @@ async def test_coverage_falls_with_denied_reads_and_names_them(served: Served) -
 
 async def test_coverage_of_no_baseline_is_refused(served: Served) -> None:
     with pytest.raises(CallRefused) as caught:
-        await served.stub.GetCoverage(api.GetCoverageRequest(parent=TENANT))
+        await served.stub.GetCoverage(coverage_pb2.GetCoverageRequest(parent=TENANT))
     assert caught.value.reason == "FIELD_INVALID"

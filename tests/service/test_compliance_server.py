@@ -11,7 +11,7 @@ from mesh.client import CallRefused, open_channel
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import compliance_service_pb2 as api
 from secmesh.inventory.v1 import compliance_service_pb2_grpc as stubs
-from secmesh.inventory.v1 import ssp_pb2
+from secmesh.inventory.v1 import coverage_pb2, ssp_pb2
 from services.inventory import compliance_servicer
 from services.inventory.compliance_servicer import ComplianceServicer
 from tests.service.compliance_served import Served, estate
@@ -207,7 +207,7 @@ async def test_another_tenant_sees_nothing(served: Served) -> None:
         assert caught.value.code == grpc.StatusCode.NOT_FOUND
         with pytest.raises(CallRefused) as caught:
             await stub.GetCoverage(
-                api.GetCoverageRequest(parent=TENANT, baseline=ssp_pb2.BASELINE_NIST_LOW)
+                coverage_pb2.GetCoverageRequest(parent=TENANT, baseline=ssp_pb2.BASELINE_NIST_LOW)
             )
         assert caught.value.code == grpc.StatusCode.NOT_FOUND
         own = await stub.ListSsps(api.ListSspsRequest(parent="tenants/other"))

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from mesh.client import CallRefused, open_channel
 from secmesh.inventory.v1 import compliance_service_pb2 as api
 from secmesh.inventory.v1 import compliance_service_pb2_grpc as stubs
+from secmesh.inventory.v1 import filing_pb2
 from secmesh.inventory.v1.s3_pb2 import S3Bucket
 from secmesh.security.v1 import compliance_assessment_pb2 as claims
 from secmesh.security.v1 import finding_service_pb2 as findings
@@ -286,7 +287,7 @@ async def test_a_trial_tells_what_differs_and_writes_nothing(
 
 
 async def test_two_filings_at_once_make_each_record_once(world: World, buckets: list[str]) -> None:
-    request = api.FileAssessmentRequest(name=await world.evaluate())
+    request = filing_pb2.FileAssessmentRequest(name=await world.evaluate())
     await asyncio.gather(*(world.stub.FileAssessment(request) for _ in range(3)))
     assert len(world.listed(RESOURCES)) == 2
     assert len(world.listed(CLAIMS)) == 1
@@ -309,9 +310,9 @@ async def test_a_filing_that_broke_off_is_repeated(
         # Between the step of the finding and the writing of everything else.
         patched.setattr(Security, "update", lost)
         with pytest.raises(CallRefused):
-            await world.stub.FileAssessment(api.FileAssessmentRequest(name=name))
+            await world.stub.FileAssessment(filing_pb2.FileAssessmentRequest(name=name))
     assert status(world.findings()["1"]) == "RESOLVED"
-    done = counted(await world.stub.FileAssessment(api.FileAssessmentRequest(name=name)))
+    done = counted(await world.stub.FileAssessment(filing_pb2.FileAssessmentRequest(name=name)))
     assert done == {CLAIMS: {"updated": 1}, RESOURCES: {"updated": 1, "unchanged": 1}}
     assert world.findings()["1"].misconfiguration.check_status == CHECK_STATUS_PASS
 
@@ -333,11 +334,11 @@ async def test_a_security_service_that_is_away_leaves_the_assessment(
         ):
             stub = stubs.ComplianceServiceStub(channel)
             with pytest.raises(CallRefused) as refused:
-                await stub.FileAssessment(api.FileAssessmentRequest(name=name), timeout=20)
+                await stub.FileAssessment(filing_pb2.FileAssessmentRequest(name=name), timeout=20)
     assert refused.value.reason == "DEPENDENCY_UNAVAILABLE"
     assert refused.value.metadata["dependency"] == "security"
     assert (await world.stub.GetAssessment(api.GetAssessmentRequest(name=name))).name == name
-    answer = await world.stub.FileAssessment(api.FileAssessmentRequest(name=name))
+    answer = await world.stub.FileAssessment(filing_pb2.FileAssessmentRequest(name=name))
     assert counted(answer)[RESOURCES] == {"created": 2}
 
 
@@ -347,7 +348,7 @@ async def refusal(world: World, name: str, **claimed: Any) -> CallRefused:
     async with open_channel(world.server.address, package=PACKAGE, token=token) as channel:
         stub = stubs.ComplianceServiceStub(channel)
         with pytest.raises(CallRefused) as refused:
-            await stub.FileAssessment(api.FileAssessmentRequest(name=name))
+            await stub.FileAssessment(filing_pb2.FileAssessmentRequest(name=name))
     return refused.value
 
 
@@ -389,7 +390,7 @@ async def test_without_an_address_nothing_is_filed(tmp_path: Path, world: World)
         running(tmp_path, catalogue=CATALOGUE, register=register) as server,
         open_channel(server.address, package=PACKAGE, token=server.token()) as channel,
     ):
-        request = api.FileAssessmentRequest(name=f"{TENANT}/assessments/any")
+        request = filing_pb2.FileAssessmentRequest(name=f"{TENANT}/assessments/any")
         with pytest.raises(CallRefused) as refused:
             await stubs.ComplianceServiceStub(channel).FileAssessment(request)
     assert refused.value.reason == "FILING_UNAVAILABLE"

@@ -14,6 +14,8 @@ from secmesh.inventory.v1 import (
     assessment_pb2,
     check_pb2,
     compliance_service_pb2,
+    coverage_pb2,
+    filing_pb2,
     ssp_pb2,
 )
 from tests.unit.cli_operator import SECONDS, SERVICES, Operator, operator
@@ -142,7 +144,7 @@ def test_checks_are_asked_for_by_collection_and_control(operator: Operator) -> N
 
 def test_coverage_says_how_much_is_complete_today(operator: Operator) -> None:
     done = operator.run("compliance", "coverage", "--account", "123456789012")
-    covered = compliance_service_pb2.Coverage(
+    covered = coverage_pb2.Coverage(
         controls=323, testable=104, bound=40, complete=12, missing_actions=["s3:Get"]
     )
     covered.control_coverage.add(control_id="sc-28.1", check_ids=["s3.encryption"], complete=True)
@@ -176,7 +178,7 @@ def test_file_shows_what_became_of_the_newest_assessment(operator: Operator) -> 
         assessments=[assessment_pb2.Assessment(name=name)]
     )
     operator.answer("ComplianceService", "ListAssessments", page)
-    answer = compliance_service_pb2.FileAssessmentResponse()
+    answer = filing_pb2.FileAssessmentResponse()
     answer.counts.add(collection="misconfigurations", created=3, rejected=1)
     answer.rejections.add(collection="misconfigurations", subject="s3.x arn", reason="too long")
     request = operator.answer("ComplianceService", "FileAssessment", answer)

@@ -12,7 +12,7 @@ from importlib import resources
 from mesh.contract.names import tenant_of
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import compliance_service_pb2 as api
+from secmesh.inventory.v1 import coverage_pb2 as api
 from secmesh.inventory.v1 import ssp_pb2
 from services.inventory.compliance.assessment import MAX_ASSESSMENT_ACTIONS
 from services.inventory.compliance.assessor import DEFAULT_MAX_AGE

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from mesh.contract.names import tenant_of
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import compliance_service_pb2 as api
+from secmesh.inventory.v1 import filing_pb2 as api
 from secmesh.security.v1.record_pb2 import Record
 from services.inventory.compliance.assessment_store import AssessmentStore
 from services.inventory.compliance.check_catalogue import CheckCatalogue
