@@ -8,7 +8,7 @@ rows a transaction, and checks no rule of the contract.
 Both take turns every 10,000 rows and all turns are counted, so that neighbours on the machine weigh
 on both alike. Two ratios are shown: by the clock, where ours uses several cores if they are free,
 and by the CPU of what writes (our server or the peer's process) with that of PostgreSQL, which does
-not depend on how many are. The goal is reached by either.
+not depend on how many are. The goal is one of rows a second, by the clock.
 """
 
 import asyncio
@@ -192,7 +192,7 @@ async def main(count: int) -> int:
                 await measure(told["address"], keys, url, count // TURN, meter)
     rows = count // TURN * TURN
     ratios = {what: report(what, rows, meter) for what in ("first", "again")}
-    return 0 if max(ratios["first"]) >= GOAL else 1
+    return 0 if ratios["first"][0] >= GOAL else 1
 
 
 def report(what: str, rows: int, meter: Meter) -> tuple[float, float]:

@@ -15,13 +15,12 @@ from cli.output import Column, OutputFormat, talk, visible, write_message, write
 from cli.records import shown_columns
 from secmesh.inventory.v1 import store_service_pb2_grpc, sync_service_pb2_grpc
 from secmesh.inventory.v1.record_pb2 import Record
+from secmesh.inventory.v1.sqlite_import_pb2 import ImportedTable, ImportSqliteRequest
 from secmesh.inventory.v1.store_service_pb2 import (
     CheckStoreProgress,
     CheckStoreRequest,
     CollectionStats,
     GetStatsRequest,
-    ImportedTable,
-    ImportSqliteRequest,
     LoadRecordsRequest,
     ReloadAccountRequest,
     ResetAccountRequest,

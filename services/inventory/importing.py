@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from mesh.contract.catalogue import Kind
 from mesh.server.interceptors.validation import violations_of
 from secmesh.inventory.v1.record_pb2 import READ_OUTCOME_FAILED, READ_OUTCOME_UNSUPPORTED, Record
-from secmesh.inventory.v1.store_service_pb2 import ImportedColumn, ImportedTable
+from secmesh.inventory.v1.sqlite_import_pb2 import ImportedColumn, ImportedTable
 from services.inventory.collect.derive import GLOBAL
 from services.inventory.collect.draft import timestamp
 from services.inventory.collect.registry import Collector, Scope

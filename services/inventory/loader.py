@@ -7,14 +7,13 @@ from datetime import UTC, datetime
 from mesh.contract.catalogue import Catalogue
 from mesh.contract.names import tenant_of
 from secmesh.inventory.v1.record_pb2 import Record
-from secmesh.inventory.v1.store_service_pb2 import (
+from secmesh.inventory.v1.sqlite_import_pb2 import (
     ImportedColumn,
     ImportedTable,
     ImportSqliteRequest,
     ImportSqliteResponse,
-    LoadRecordsRequest,
-    LoadRecordsResponse,
 )
+from secmesh.inventory.v1.store_service_pb2 import LoadRecordsRequest, LoadRecordsResponse
 from secmesh.inventory.v1.sync_pb2 import Sync
 from services.inventory.account_grants import AccountGrants
 from services.inventory.collect.derive import GLOBAL

@@ -14,6 +14,7 @@ from mesh.sql.integrity import Finding, checked_rows, database_findings, optimis
 from mesh.sql.statistics import Size, describe_database, sizes
 from secmesh.inventory.v1 import store_service_pb2_grpc
 from secmesh.inventory.v1.record_pb2 import Record
+from secmesh.inventory.v1.sqlite_import_pb2 import ImportSqliteRequest, ImportSqliteResponse
 from secmesh.inventory.v1.store_service_pb2 import (
     AccountStats,
     BackupScheduleStats,
@@ -23,8 +24,6 @@ from secmesh.inventory.v1.store_service_pb2 import (
     CollectionStats,
     DeletedRows,
     GetStatsRequest,
-    ImportSqliteRequest,
-    ImportSqliteResponse,
     LoadRecordsRequest,
     LoadRecordsResponse,
     ReloadAccountRequest,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from secmesh.inventory.v1.record_pb2 import Record, Unread
-from secmesh.inventory.v1.store_service_pb2 import (
+from secmesh.inventory.v1.sqlite_import_pb2 import (
     ImportedTable,
     ImportSqliteRequest,
     ImportSqliteResponse,

@@ -12,6 +12,7 @@ from secmesh.inventory.v1 import (
     backup_service_pb2,
     iam_pb2,
     record_pb2,
+    sqlite_import_pb2,
     store_service_pb2,
     sync_pb2,
 )
@@ -188,7 +189,7 @@ def test_an_import_tells_what_was_not_taken(operator: Operator, tmp_path: Path) 
     file.write_bytes(b"SQLite")
     arguments = ["inventory", "import-sqlite", str(file), "--account", ACCOUNT]
     done = operator.run(*arguments, "--region", "eu-west-1")
-    answer = store_service_pb2.ImportSqliteResponse()
+    answer = sqlite_import_pb2.ImportSqliteResponse()
     table = answer.tables.add(table="iam_users", collection="iam_users", rows=9, refused=1)
     table.columns.add(column="username", field="username", taken=8)
     table.columns.add(column="shoe_size")
