@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from mesh.server.log import failure
 from mesh.sql.change_triggers import CHANNEL
 from mesh.sql.engine import POSTGRESQL
+from mesh.sql.iam_password import signed
 
 _LOG = logging.getLogger(__name__)
 POLL_SQLITE, POLL_POSTGRES = 0.25, 1.0
@@ -73,7 +74,7 @@ class Wake:
     async def _notified(self) -> None:
         import psycopg
 
-        url = self._engine.url.set(drivername="postgresql")
+        url = await asyncio.to_thread(signed, self._engine.url.set(drivername="postgresql"))
         _, parts = url.get_dialect()().create_connect_args(url)
         async with await psycopg.AsyncConnection.connect(**parts, autocommit=True) as connection:
             await connection.execute(f"LISTEN {CHANNEL}")
