@@ -10,7 +10,7 @@ from rich.text import Text
 from cli.compliance import Stub as ComplianceStub
 from cli.compliance import list_verdicts, run_evaluation
 from cli.embedded.mesh import ACCOUNT, REGION, TENANT, EmbeddedMesh
-from cli.embedded.story_security import PROJECT, REPORT, file_claims, import_report
+from cli.embedded.story_security import PROJECT, REPORT, file_claims, import_report, set_gate
 from cli.inventory import follow
 from cli.output import enum_word, talk, visible
 from cli.sample.account import populate
@@ -57,6 +57,7 @@ def _tell(mesh: EmbeddedMesh) -> None:
         _show_verdicts(assessment)
         _show_contradictions(ComplianceStub(channel), assessment)
         file_claims(channel, assessment)
+        set_gate(channel)
         import_report(channel, mesh.home)
         _keep_team(channel)
     _show_commands(mesh, assessment)
@@ -152,6 +153,7 @@ def _show_commands(mesh: EmbeddedMesh, assessment: assessment_pb2.Assessment) ->
         f"curl -s -H {token} --data-binary @{shlex.quote(str(mesh.home / REPORT))} "
         f"'{url}/security/v1/{PARENT}/reports:import?project={PROJECT}&branch=feature'",
         "secmesh security ls sast_issues --order-by 'severity desc'",
+        f"secmesh security gate {PROJECT}; echo $?",
         "secmesh security watch misconfigurations --existing",
         "secmesh security kinds",
         "secmesh security ls teams --filter 'team_type == TEAM_TYPE_SECURITY'",

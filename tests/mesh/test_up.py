@@ -202,6 +202,9 @@ def test_the_story_the_three_surfaces_a_second_run_and_one_too_many(tmp_path: Pa
 
         checked = up.call("compliance", "evaluate", "--ssp", "sample", "--fail-on", "contradicted")
         assert checked.returncode == 4, checked.stderr
+        judged = up.call("security", "gate", "storefront")
+        assert judged.returncode == 4, judged.stderr
+        assert "2 of 2 conditions are not met" in judged.stderr
 
         children = up.children()
     assert up.process.returncode == 0
