@@ -11,11 +11,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.util import await_only
 
-from mesh.sql.settings import EngineUrlError
+from mesh.sql.settings import ENCRYPTED, EngineUrlError
 
 REGION = "iam_region"
 """Parameter of a URL: the region whose IAM decides who may connect."""
-_ENCRYPTED = frozenset({"require", "verify-ca", "verify-full"})
 _PORT = 5432
 _REUSED_SECONDS = 600
 """A password opens connections for 15 minutes; one serves all that are opened meanwhile."""
@@ -30,7 +29,7 @@ class IamPasswords:
             raise EngineUrlError(f"{REGION} needs a URL with user and host")
         if url.password is not None:
             raise EngineUrlError(f"{REGION} takes no password in the URL")
-        if url.query.get("sslmode") not in _ENCRYPTED:
+        if url.query.get("sslmode") not in ENCRYPTED:
             raise EngineUrlError(f"{REGION} needs an encrypted connection: add sslmode=verify-full")
         self._url = url
         self._clock = clock
