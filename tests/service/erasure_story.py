@@ -61,10 +61,10 @@ def id_of(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-async def add_purpose(world: World, *fields: str) -> None:
+async def add_purpose(world: World, *fields: str, name: str = "billing") -> None:
     purpose = config.Purpose(fields=fields)
     await world.config().CreatePurpose(
-        config.CreatePurposeRequest(parent=world.parent, purpose=purpose, purpose_id="billing")
+        config.CreatePurposeRequest(parent=world.parent, purpose=purpose, purpose_id=name)
     )
 
 

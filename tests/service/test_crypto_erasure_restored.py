@@ -1,9 +1,11 @@
 """The drill: stored, backed up, erased; the backup is restored, and brings nobody back."""
 
+import argparse
 import dataclasses
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,18 +13,27 @@ import pytest
 import sqlalchemy as sa
 
 from mesh.embedded.postgres import NEWEST, SUPERUSER, Access, programs
+from mesh.identifiers import new_uuid
+from mesh.identity.keys import create_signing_key
 from mesh.server.deployable import CommandFailed
 from mesh.sql.engine import open_engine
 from mesh.sql.transactions import Transactions
 from secmesh.crypto.v1 import erasure_pb2 as pb
 from secmesh.crypto.v1 import field_crypto_service_pb2 as crypto
 from secmesh.crypto.v1 import user_service_pb2 as users
+from services.crypto.__main__ import build_server
 from services.crypto.audit.anchors import FileAnchors, erasure_name
 from services.crypto.audit.entry import Operation
+from services.crypto.audit_upkeep import open_audit_keys
+from services.crypto.erasure.certificate import Certificate
 from services.crypto.erasure.erasing import Registry
+from services.crypto.erasure.erasure import Erasure
+from services.crypto.erasure.person_digest import person_digest
 from services.crypto.erasure.replay import CertificateBroken, Replay
-from services.crypto.erasure_command import require_replayed
+from services.crypto.erasure_command import REPLAY, require_replayed
+from services.crypto.erasure_parts import open_place, registry_of
 from services.crypto.persons.person_store import PersonStore
+from services.crypto.settings import CryptoSettings
 from services.crypto.tables import ERASURES, USER_KEYS
 from tests.databases import crypto_database, server
 from tests.service.crypto_world import KMS_KEY, World, crypto_world
@@ -170,3 +181,27 @@ async def test_a_second_place_that_cannot_be_believed_serves_nobody(
     away = dataclasses.replace(world.registry, place=FileAnchors(tmp_path / "file"))
     with pytest.raises(CommandFailed, match="folder of anchors"):
         await require_replayed(transactions, away)
+
+
+async def test_the_service_does_not_start_before_erasures_are_done_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create_signing_key(tmp_path / "keys")
+    with crypto_database() as access:
+        settings = CryptoSettings(SECMESH_HOME=tmp_path, DATABASE_URL=access.application)
+        place = open_place(settings)
+        registry = registry_of(settings, open_audit_keys(settings))
+        user_id, erasure_id = new_uuid(), new_uuid()
+        erasure = Erasure("acme", erasure_id, person_digest("acme", user_id), (bytes(32),), "ann")
+        moments = dict.fromkeys(
+            ("ordered_at", "erased_at", "caches_until", "backups_until"), datetime.now(UTC)
+        )
+        done = dataclasses.replace(erasure, **moments)
+        note = registry.signer.sign(Certificate.of(done, registry.origin, "-").text())
+        await place.put(erasure_name("acme", erasure_id), note)
+        with pytest.raises(CommandFailed, match="run `replay-erasures`"):
+            await build_server(settings)
+        await REPLAY.run(settings, argparse.Namespace())
+        assert capsys.readouterr().out == "1 erasures done again, 0 persons were back\n"
+        server = await build_server(settings)
+        await server.stop(0)
