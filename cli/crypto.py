@@ -2,11 +2,12 @@
 
 import typer
 
-from cli import crypto_audit, crypto_blob, crypto_rotation
+from cli import crypto_audit, crypto_blob, crypto_proof, crypto_rotation
 
 app = typer.Typer(
     help="Look after people's data and the audit of what is done to it.", no_args_is_help=True
 )
 crypto_audit.register(app)
 crypto_blob.register(app)
+crypto_proof.register(app)
 crypto_rotation.register(app)
