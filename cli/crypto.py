@@ -2,11 +2,12 @@
 
 import typer
 
-from cli import crypto_audit, crypto_blob, crypto_rotation
+from cli import crypto_audit, crypto_blob, crypto_persons, crypto_rotation
 
 app = typer.Typer(
     help="Look after people's data and the audit of what is done to it.", no_args_is_help=True
 )
+crypto_persons.register(app)
 crypto_audit.register(app)
 crypto_blob.register(app)
 crypto_rotation.register(app)

@@ -7,7 +7,7 @@ import grpc
 import typer
 
 from cli.connection import Connection, connection_of
-from cli.enum_words import enum_value
+from cli.enum_words import enum_value, offered
 from cli.exit_codes import ExitCode
 from cli.output import write_message
 from secmesh.crypto.v1 import key_service_pb2 as pb
@@ -26,7 +26,13 @@ def register(app: typer.Typer) -> None:
 
 def rotate(
     context: typer.Context,
-    key: Annotated[str, typer.Argument(help="kms-cmk, tenant-kek, user-dek or app-key.")],
+    key: Annotated[
+        str,
+        typer.Argument(
+            help="kms-cmk, tenant-kek, user-dek or app-key.",
+            autocompletion=offered(pb.KeyType.DESCRIPTOR),
+        ),
+    ],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only count what would be written.")
     ] = False,
