@@ -47,7 +47,7 @@ def rotate(
         if not dry_run:
             started = pb.RunRotationRequest(name=rotation.name)
             rotation = KeyServiceStub(channel).RunRotation(started)
-            rotation = _ended(channel, rotation, wait=wait)
+            rotation = ended(channel, rotation, wait=wait)
     _show(connection, rotation)
 
 
@@ -61,11 +61,11 @@ def rollback(
     request = pb.RollBackRotationRequest(name=connection.full_name(rotation))
     with connection.channel() as channel:
         undoing = KeyServiceStub(channel).RollBackRotation(request)
-        undoing = _ended(channel, undoing, wait=wait)
+        undoing = ended(channel, undoing, wait=wait)
     _show(connection, undoing)
 
 
-def _ended(channel: grpc.Channel, rotation: pb.KeyRotation, *, wait: bool) -> pb.KeyRotation:
+def ended(channel: grpc.Channel, rotation: pb.KeyRotation, *, wait: bool = True) -> pb.KeyRotation:
     """Give a rotation as it is when nobody works on it any more, at once without ``wait``."""
     while wait and rotation.status == pb.KEY_ROTATION_STATUS_RUNNING:
         time.sleep(SECONDS)
