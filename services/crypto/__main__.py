@@ -24,6 +24,7 @@ from services.crypto.audit_command import AUDIT_COMMANDS
 from services.crypto.audit_upkeep import open_audit_keys, open_writer, upkeep_of
 from services.crypto.check_command import CHECK
 from services.crypto.custody.revocation import RevocationWatch
+from services.crypto.erasure_parts import erasure_runner, registry_of
 from services.crypto.keys_command import CREATE_KEYS
 from services.crypto.migrations.commands import VersionedSchema
 from services.crypto.rotation_parts import key_servicer, open_rotations, pace_of
@@ -58,10 +59,13 @@ async def build_server(settings: CryptoSettings) -> Server:
     watch.start()
     rotation = open_rotations(settings, custody, keys, transactions, audit, pace_of(settings))
     rotation.runner.start()
+    registry = registry_of(settings, audit_keys)
+    erasures = erasure_runner(settings, keys, transactions, audit, registry)
+    erasures.start()
     probe = Probe(settings)
     tokens = PageTokens(settings.page_key.encode() or secrets.token_bytes(32))
     parts = [
-        *servicers(settings, custody, keys, transactions, audit, tokens),
+        *servicers(settings, custody, keys, transactions, audit, tokens, registry),
         audit_servicer(transactions, audit_keys.subjects, audit, tokens),
         key_servicer(transactions, rotation.rotations, tokens),
         statistics_servicer(settings, custody, transactions, audit),
@@ -74,6 +78,7 @@ async def build_server(settings: CryptoSettings) -> Server:
     async def dispose() -> None:
         await watch.close()
         await rotation.runner.close()
+        await erasures.close()
         await audit.close()
         for work in upkeep:
             await work.close()

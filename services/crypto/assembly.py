@@ -27,6 +27,8 @@ from services.crypto.custody.kms import Kms, KmsError
 from services.crypto.custody.local_app_keys import LocalAppKeys, version_name
 from services.crypto.custody.remote_app_keys import RemoteAppKeys
 from services.crypto.custody.two_parties import OnePartyHoldsBoth, require_two_parties
+from services.crypto.erasure.erasing import Erasing, Registry
+from services.crypto.export.exporting import Exporting
 from services.crypto.field_cipher import FieldCipher
 from services.crypto.field_crypto import FieldCrypto
 from services.crypto.field_crypto_servicer import FieldCryptoServicer
@@ -157,6 +159,7 @@ def servicers(
     transactions: Transactions,
     audit: Audit,
     tokens: PageTokens,
+    registry: Registry,
 ) -> Sequence[tuple[Any, Any]]:
     """Give the servicers, each with the function that adds it to a server."""
     cipher = FieldCipher(settings.environment, keys.users, keys.app, custody.app_key)
@@ -165,11 +168,15 @@ def servicers(
     people = People(transactions, persons, config, sealer, audit)
     raising = TierRaising(transactions, persons, config, cipher, sealer, audit)
     importing = Importing(transactions, persons, ImportStore(), config, sealer, audit)
+    erasing = Erasing(transactions, persons, keys.users.forget, audit, registry)
+    exporting = Exporting(
+        transactions, persons, config, cipher, audit, registry.subjects, registry.signer
+    )
     reading = Reading(transactions, persons, config, cipher, keys.fields, audit)
     return [
         (
             user_service_pb2_grpc.add_UserServiceServicer_to_server,
-            UserServicer(people, reading, importing, tokens),
+            UserServicer(people, reading, importing, erasing, exporting, tokens),
         ),
         (
             config_service_pb2_grpc.add_ConfigServiceServicer_to_server,

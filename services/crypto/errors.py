@@ -57,3 +57,12 @@ class EntryNotSealed(Refusal):
         super().__init__(
             f"the entry is not under the checkpoint of size {size}", metadata={"size": str(size)}
         )
+
+
+class UserErased(Refusal):
+    """A person who would be stored by the id of one who was erased."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_USER_ERASED)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} was erased", metadata={"resource": name})

@@ -85,6 +85,13 @@ class CryptoSettings(ServiceSettings):
     audit_anchor_days: int = Field(
         3650, ge=1, le=36_500, description="days for which the bucket keeps each checkpoint"
     )
+    backup_days: int = Field(
+        7,
+        ge=0,
+        le=3650,
+        description="days for which backups of the database are kept: until then one may hold "
+        "who was erased, which certificates say",
+    )
     rotation_lease_seconds: float = Field(
         30, ge=1, le=600, description="after which another process goes on with a rotation"
     )
@@ -114,6 +121,11 @@ class CryptoSettings(ServiceSettings):
     def audit_key_file(self) -> Path:
         """The file of the audit's keys."""
         return self.audit_keys or self.home / "keys" / "audit.keys"
+
+    @property
+    def erasure_folder(self) -> Path:
+        """Where certificates of erasures are kept, if no second place is named."""
+        return self.home / "crypto-erasures"
 
     @property
     def backups(self) -> Path:

@@ -163,7 +163,7 @@ USERS_CHANGE_LOG = sa.Table(
     METADATA,
     tenant_id(),
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-    sa.Column("user_id", Uuid, nullable=False),
+    sa.Column("user_id", Uuid),
     sa.Column("operation", Text, nullable=False),
     sa.Column("changed_columns", ARRAY(sa.Text), nullable=False),
     sa.Column("changed_at", Moment, nullable=False, server_default=sa.func.clock_timestamp()),
@@ -171,8 +171,42 @@ USERS_CHANGE_LOG = sa.Table(
     sa.Column("request_id", Text, nullable=False),
     sa.Column("session_role", Text, nullable=False),
     sa.Column("folded_at", Moment),
+    # In the place of the user, once that one is erased.
+    sa.Column("subject", Bytes),
     # Its trigger alone writes it, as the owner of the tables.
     info={RIGHTS: kind_pb2.RIGHTS_READ},
+)
+ERASURES = sa.Table(
+    "erasures",
+    METADATA,
+    tenant_id(),
+    sa.Column("id", Uuid, primary_key=True),
+    sa.Column("person", Bytes, nullable=False),
+    sa.Column("subjects", ARRAY(Bytes), nullable=False),
+    sa.Column("user_id", Uuid),
+    sa.Column("state", Text, nullable=False, server_default="ordered"),
+    *(sa.Column(name, Text, nullable=False) for name in ("ordered_by", "request_id")),
+    sa.Column("ordered_at", Moment, nullable=False, server_default=sa.func.now()),
+    *(
+        sa.Column(name, Moment)
+        for name in ("erased_at", "caches_until", "backups_until", "replayed_at")
+    ),
+    sa.Column("key_versions", ARRAY(sa.Integer), nullable=False, server_default="{}"),
+    sa.Column("fields", ARRAY(sa.Text), nullable=False, server_default="{}"),
+    sa.Column("tiers", ARRAY(sa.SmallInteger), nullable=False, server_default="{}"),
+    *(
+        sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
+        for name in ("index_count", "change_count")
+    ),
+    sa.Column("certificate", Text, nullable=False, server_default=""),
+)
+ERASURE_WORK = sa.Table(
+    "erasure_work",
+    WHOLE,
+    tenant_id(),
+    sa.Column("erasure_id", Uuid, primary_key=True),
+    sa.Column("due_at", Moment, nullable=False),
+    sa.Column("erased_at", Moment),
 )
 SYSTEM_CONFIG = sa.Table(
     "system_config",

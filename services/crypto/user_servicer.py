@@ -9,10 +9,15 @@ from mesh.contract.names import tenant_of
 from mesh.errors import FieldInvalid, ResourceNotFound
 from mesh.identifiers import new_uuid
 from mesh.sql.paging import PageTokens, page_limit
+from secmesh.crypto.v1 import erasure_pb2 as erasures
 from secmesh.crypto.v1 import user_import_pb2
 from secmesh.crypto.v1 import user_service_pb2 as pb
+from secmesh.crypto.v1.user_export_pb2 import ExportUserRequest, ExportUserResponse
 from secmesh.crypto.v1.user_pb2 import User
 from secmesh.crypto.v1.user_service_pb2_grpc import UserServiceServicer
+from services.crypto.erasure.erasing import Erasing
+from services.crypto.erasure_messages import erase_user, get_erasure, list_erasures
+from services.crypto.export.exporting import Exporting
 from services.crypto.persons.importing import IMPORT, Import, Importing
 from services.crypto.persons.people import People
 from services.crypto.persons.person import PATTERN
@@ -30,11 +35,19 @@ class UserServicer(UserServiceServicer):
     # ruff: noqa: N802 - methods have the names of the contract
 
     def __init__(
-        self, people: People, reading: Reading, importing: Importing, tokens: PageTokens
+        self,
+        people: People,
+        reading: Reading,
+        importing: Importing,
+        erasing: Erasing,
+        exporting: Exporting,
+        tokens: PageTokens,
     ) -> None:
         self._people = people
         self._reading = reading
         self._importing = importing
+        self._erasing = erasing
+        self._exporting = exporting
         self._tokens = tokens
 
     async def CreateUser(self, request: pb.CreateUserRequest, _context: object) -> User:
@@ -123,6 +136,31 @@ class UserServicer(UserServiceServicer):
             raise ResourceNotFound(request.name)
         wanted = Import(ids[0], ids[1])
         return progress_message(wanted, await self._importing.progress(wanted))
+
+    async def EraseUser(
+        self, request: erasures.EraseUserRequest, _context: object
+    ) -> erasures.Erasure:
+        """Give the erasure as far as it is; ResourceNotFound, EtagMismatch, FieldInvalid."""
+        return await erase_user(self._erasing, request)
+
+    async def GetErasure(
+        self, request: erasures.GetErasureRequest, _context: object
+    ) -> erasures.Erasure:
+        """Give the erasure; ResourceNotFound."""
+        return await get_erasure(self._erasing, request)
+
+    async def ListErasures(
+        self, request: erasures.ListErasuresRequest, _context: object
+    ) -> erasures.ListErasuresResponse:
+        """Give a page of erasures; PageTokenInvalid."""
+        return await list_erasures(self._erasing, request, self._tokens)
+
+    async def ExportUser(
+        self, request: ExportUserRequest, _context: object
+    ) -> AsyncIterator[ExportUserResponse]:
+        """Give the person's file in parts; see ``Exporting.export``."""
+        async for part in self._exporting.export(*_ids(request.name), request.purpose):
+            yield ExportUserResponse(data=part)
 
 
 def _tenant(parent: str) -> str:

@@ -28,9 +28,15 @@ from secmesh.crypto.v1 import (
 )
 from secmesh_client.aio import connect
 from services.crypto.assembly import Custody, Keys, open_keys, servicers
+from services.crypto.audit.anchors import FileAnchors
 from services.crypto.audit.entry import Access as AuditAccess
+from services.crypto.audit.note import Signer
+from services.crypto.audit.subjects import Subjects
 from services.crypto.custody.key_file import KeyFile, create_key_file
 from services.crypto.custody.local_app_keys import LocalAppKeys
+from services.crypto.erasure.erasing import Registry
+from services.crypto.erasure.runner import ErasureRunner
+from services.crypto.erasure_parts import erasure_runner
 from services.crypto.rotation.runner import Pace, RotationRunner
 from services.crypto.rotation_parts import key_servicer, open_rotations
 from services.crypto.settings import PACKAGE, CryptoSettings
@@ -38,6 +44,7 @@ from services.crypto.statistics_parts import statistics_servicer
 from tests.unit.fake_kms import FakeKms
 
 KMS_KEY = "one"
+ORIGIN, SEED = "secmesh.crypto/test", b"e" * 32
 PACE = Pace(lease=timedelta(seconds=20), batch=5)
 _CATALOGUE = load_catalogue(PACKAGE)
 
@@ -67,6 +74,9 @@ class World:
     keys: Keys
     runner: RotationRunner
     """Does nothing by itself: tests say when it looks."""
+    registry: Registry
+    erasures: ErasureRunner
+    """Does nothing by itself either."""
     address: str = ""
     tenant: str = ""
     _channels: list[grpc.aio.Channel] = field(default_factory=list)
@@ -132,8 +142,16 @@ async def crypto_world(
     keys = open_keys(settings, custody, transactions)
     tokens = PageTokens(b"k" * 32)
     rotation = open_rotations(settings, custody, keys, transactions, audit, PACE)
+    registry = Registry(
+        ORIGIN,
+        Signer(ORIGIN, SEED),
+        Subjects({1: SEED}),
+        FileAnchors(home / "erasures"),
+        timedelta(days=7),
+    )
+    erasures = erasure_runner(settings, keys, transactions, audit, registry)
     parts = [
-        *servicers(settings, custody, keys, transactions, audit, tokens),
+        *servicers(settings, custody, keys, transactions, audit, tokens, registry),
         key_servicer(transactions, rotation.rotations, tokens),
         statistics_servicer(settings, custody, transactions, audit),
     ]
@@ -145,8 +163,18 @@ async def crypto_world(
     verifier = TokenVerifier(home / JWKS_FILE, ISSUER, AUDIENCE)
     server = Server(settings, _CATALOGUE, verifier, register, transactions.ready, engine.dispose)
     await server.start()
-    runner = rotation.runner
-    world = World(access, home, kms, audit, transactions, keys, runner, server.address)
+    world = World(
+        access,
+        home,
+        kms,
+        audit,
+        transactions,
+        keys,
+        rotation.runner,
+        registry,
+        erasures,
+        server.address,
+    )
     try:
         yield world
     finally:

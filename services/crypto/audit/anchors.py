@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import os
+import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,9 +14,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from services.crypto.audit.note import digest
 
-CHECKPOINTS, SEGMENTS = "checkpoints", "segments"
+CHECKPOINTS, SEGMENTS, ERASURES = "checkpoints", "segments", "erasures"
 _SUFFIX = ".note"
 _SHORT = 16
+_ERASURE = re.compile(rf"{ERASURES}/([a-z][a-z0-9-]*)\.([0-9a-f-]{{36}}){re.escape(_SUFFIX)}")
 
 
 class AnchorFailed(Exception):
@@ -31,6 +33,12 @@ class Anchors(Protocol):
     async def notes(self, kind: str) -> list[str]:
         """Give all notes of a kind that are kept, in the order of their names; AnchorFailed."""
 
+    async def names(self, kind: str) -> list[str]:
+        """Give the names of the notes of a kind that are kept, in their order; AnchorFailed."""
+
+    async def note(self, name: str) -> str | None:
+        """Give the note that was kept first by a name, None if none was; AnchorFailed."""
+
 
 def checkpoint_name(size: int, note: str) -> str:
     """Name a checkpoint; another one of the same size has another name."""
@@ -40,6 +48,17 @@ def checkpoint_name(size: int, note: str) -> str:
 def segment_name(segment: str, note: str) -> str:
     """Name what is said of a segment."""
     return f"{SEGMENTS}/{segment}-{digest(note)[:_SHORT]}{_SUFFIX}"
+
+
+def erasure_name(tenant: str, erasure_id: str) -> str:
+    """Name the certificate of an erasure: there is one."""
+    return f"{ERASURES}/{tenant}.{erasure_id}{_SUFFIX}"
+
+
+def erasure_in(name: str) -> tuple[str, str] | None:
+    """Read tenant and id of an erasure from the name of its certificate; None if it is none."""
+    found = _ERASURE.fullmatch(name)
+    return None if found is None else (found[1], found[2])
 
 
 class FileAnchors:
@@ -59,6 +78,28 @@ class FileAnchors:
         """Give all notes of a kind."""
         try:
             return await asyncio.to_thread(read_notes, self._folder / kind)
+        except OSError as error:
+            raise AnchorFailed(f"the folder of anchors: {error}") from error
+
+    async def names(self, kind: str) -> list[str]:
+        """Give the names of the notes of a kind."""
+
+        def listed() -> list[str]:
+            # A folder that was never written holds none; one that is no folder is an error.
+            files = folder.iterdir() if folder.exists() else ()
+            return sorted(f"{kind}/{each.name}" for each in files if each.suffix == _SUFFIX)
+
+        folder = self._folder / kind
+        try:
+            return await asyncio.to_thread(listed)
+        except OSError as error:
+            raise AnchorFailed(f"the folder of anchors: {error}") from error
+
+    async def note(self, name: str) -> str | None:
+        """Give a note."""
+        path = self._folder / name
+        try:
+            return await asyncio.to_thread(path.read_text) if path.exists() else None
         except OSError as error:
             raise AnchorFailed(f"the folder of anchors: {error}") from error
 
@@ -117,10 +158,39 @@ class S3Anchors:
         except (ClientError, BotoCoreError) as error:
             raise AnchorFailed(f"the bucket of anchors: {error}") from error
 
+    async def names(self, kind: str) -> list[str]:
+        """Give the names of the notes of a kind, those hidden by a deletion too."""
+        prefix = f"{self._prefix}{kind}/"
+        try:
+            found = await asyncio.to_thread(lambda: [key for key, _ in self._versions(prefix)])
+        except (ClientError, BotoCoreError) as error:
+            raise AnchorFailed(f"the bucket of anchors: {error}") from error
+        return sorted({key.removeprefix(self._prefix) for key in found})
+
+    async def note(self, name: str) -> str | None:
+        """Give the oldest version of a note."""
+        key = self._prefix + name
+
+        def oldest() -> str | None:
+            # The newest comes first; a longer name may begin with this one.
+            versions = [version for found, version in self._versions(key) if found == key]
+            return self._body(key, versions[-1]) if versions else None
+
+        try:
+            return await asyncio.to_thread(oldest)
+        except (ClientError, BotoCoreError) as error:
+            raise AnchorFailed(f"the bucket of anchors: {error}") from error
+
     def _read(self, prefix: str) -> Iterable[str]:
+        return (self._body(key, version) for key, version in self._versions(prefix))
+
+    def _versions(self, prefix: str) -> Iterator[tuple[str, str]]:
         pages = self._client.get_paginator("list_object_versions")
         for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
             for version in page.get("Versions", ()):
-                asked = {"Key": version["Key"], "VersionId": version["VersionId"]}
-                answer = self._client.get_object(Bucket=self._bucket, **asked)
-                yield answer["Body"].read().decode()
+                yield version["Key"], version["VersionId"]
+
+    def _body(self, key: str, version: str) -> str:
+        answer = self._client.get_object(Bucket=self._bucket, Key=key, VersionId=version)
+        found: str = answer["Body"].read().decode()
+        return found

@@ -21,7 +21,7 @@ UPDATE users_change_log AS log SET folded_at = now() FROM unfolded
 WHERE log.tenant_id = unfolded.tenant_id AND log.id = unfolded.id
 RETURNING log.id, log.tenant_id, log.user_id, log.operation, log.changed_columns,
     (extract(epoch FROM log.changed_at) * 1000000)::bigint, log.principal, log.request_id,
-    log.session_role"""
+    log.session_role, log.subject"""
 )
 
 
@@ -42,11 +42,18 @@ def _entry(
     principal: str,
     request_id: str,
     role: str,
+    pseudonym: bytes | None,
     *,
     subjects: Subjects,
     moment: int,
 ) -> Entry:
-    user: bytes = user_id.bytes  # type: ignore[attr-defined]  # PostgreSQL's are UUIDs
+    # Whoever was erased since stands in the log as nothing but that.
+    known = None if user_id is None else subjects.of(tenant, _bytes(user_id))
     told = " ".join((operation.lower(), ",".join(columns) or "-", str(changed_at), role))
     access = Access(tenant, Operation.WRITE_ROW, principal or role, request_id, details=told)
-    return entry_of(access, subjects.of(tenant, user), moment)
+    return entry_of(access, known or bytes(pseudonym or b""), moment)
+
+
+def _bytes(user_id: object) -> bytes:
+    found: bytes = user_id.bytes  # type: ignore[attr-defined]  # PostgreSQL's are UUIDs
+    return found

@@ -10,14 +10,21 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 
-from services.crypto.audit.note import NoteBroken, PublicKey, opened
+from services.crypto.audit.note import NoteBroken, PublicKey
 from services.crypto.audit.tree import Range
+from services.crypto.audit.words import (
+    bytes_of,
+    number_of,
+    statement_text,
+    statement_words,
+    value_of,
+    values_of,
+)
 
 START, SEGMENT, DROP = "secmesh audit writer", "secmesh audit segment", "secmesh audit drop"
 NOTHING = "-"
 WRITER_KEY = "/writer"
 """End of the names of keys that sign the starts of writers, and nothing else."""
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 _RUN = re.compile(r"(0|[1-9][0-9]*)-(0|[1-9][0-9]*)")
 _RUNS_FORM = b"secmesh/audit/runs/1\n"
 
@@ -70,14 +77,17 @@ class WriterStart:
     def text(self) -> str:
         """Write what is signed."""
         words = {"writer": self.writer_id.hex(), "after": self.after, "follows": self.follows}
-        return _text(START, self.origin, words.items())
+        return statement_text(START, self.origin, words.items())
 
     @classmethod
     def opened(cls, note: str, keys: Sequence[PublicKey]) -> "WriterStart":
         """Read a signed statement; NoteBroken."""
-        origin, words = _words(START, note, keys)
+        origin, words = statement_words(START, note, keys)
         return cls(
-            origin, _hex(_one(words, "writer")), _one(words, "after"), _one(words, "follows")
+            origin,
+            bytes_of(value_of(words, "writer")),
+            value_of(words, "after"),
+            value_of(words, "follows"),
         )
 
 
@@ -110,21 +120,21 @@ class SegmentAnchor:
             *(("indexes", f"{start}-{end}") for start, end in self.indexes),
             *(("writer", line) for line in self.writers),
         ]
-        return _text(SEGMENT, self.origin, words)
+        return statement_text(SEGMENT, self.origin, words)
 
     @classmethod
     def opened(cls, note: str, keys: Sequence[PublicKey]) -> "SegmentAnchor":
         """Read a signed statement; NoteBroken."""
-        origin, words = _words(SEGMENT, note, keys)
+        origin, words = statement_words(SEGMENT, note, keys)
         return cls(
             origin,
-            _one(words, "segment"),
-            _number(_one(words, "entries")),
-            base64.b64decode(_one(words, "root")),
-            tuple(_range(value) for value in _all(words, "indexes")),
-            _one(words, "checkpoint"),
-            _one(words, "previous"),
-            tuple(_all(words, "writer")),
+            value_of(words, "segment"),
+            number_of(value_of(words, "entries")),
+            base64.b64decode(value_of(words, "root")),
+            tuple(_range(value) for value in values_of(words, "indexes")),
+            value_of(words, "checkpoint"),
+            value_of(words, "previous"),
+            tuple(values_of(words, "writer")),
         )
 
 
@@ -149,18 +159,18 @@ class SegmentDrop:
             "thinned": str(self.thinned),
             "dropped_at": str(self.dropped_at),
         }
-        return _text(DROP, self.origin, words.items())
+        return statement_text(DROP, self.origin, words.items())
 
     @classmethod
     def opened(cls, note: str, keys: Sequence[PublicKey]) -> "SegmentDrop":
         """Read a signed statement; NoteBroken."""
-        origin, words = _words(DROP, note, keys)
+        origin, words = statement_words(DROP, note, keys)
         return cls(
             origin,
-            _one(words, "segment"),
-            _one(words, "anchor"),
-            _number(_one(words, "thinned")),
-            _number(_one(words, "dropped_at")),
+            value_of(words, "segment"),
+            value_of(words, "anchor"),
+            number_of(value_of(words, "thinned")),
+            number_of(value_of(words, "dropped_at")),
         )
 
 
@@ -177,45 +187,8 @@ def merged(ranges: Iterable[Range]) -> Iterator[Range]:
         yield start, end
 
 
-def _text(kind: str, origin: str, words: Iterable[tuple[str, str]]) -> str:
-    return "".join(f"{line}\n" for line in (kind, origin, *(f"{w} {v}" for w, v in words)))
-
-
-def _words(
-    kind: str, note: str, keys: Sequence[PublicKey]
-) -> tuple[str, list[tuple[str, str, str]]]:
-    found, origin, *lines = [*opened(note, keys).removesuffix("\n").split("\n"), ""]
-    if found != kind:
-        raise NoteBroken(f"this is no {kind!r}")
-    return origin, [line.partition(" ") for line in lines]
-
-
-def _all(words: list[tuple[str, str, str]], word: str) -> list[str]:
-    return [value for name, _, value in words if name == word]
-
-
-def _one(words: list[tuple[str, str, str]], word: str) -> str:
-    found = _all(words, word)
-    if len(found) != 1:
-        raise NoteBroken(f"a statement has one line {word!r}")
-    return found[0]
-
-
-def _number(text: str) -> int:
-    if not _NUMBER.fullmatch(text):
-        raise NoteBroken("a number is none")
-    return int(text)
-
-
 def _range(text: str) -> Range:
     found = _RUN.fullmatch(text)
     if not found:
         raise NoteBroken("a range is none")
     return int(found[1]), int(found[2])
-
-
-def _hex(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError as error:
-        raise NoteBroken("a writer is none") from error

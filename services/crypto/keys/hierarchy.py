@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.crypto.erasure.gate import erased_users, pass_gate
 from services.crypto.errors import KeyDisabled, ValueUnopenable
 from services.crypto.keys.key_store import KeyStore, UserKeyRow
 from services.crypto.keys.states import KeyState
@@ -17,6 +18,8 @@ from services.crypto.suite.cobblestone import KEY_BYTES, Key
 from services.crypto.suite.context import canonical
 from services.crypto.suite.fields import UserKey
 
+REMEMBERED_SECONDS = 60.0
+"""How long a user's key is remembered."""
 _LABEL = b"secmesh/udek/1"
 _FIRST = 1
 _CURRENT = 0
@@ -41,7 +44,7 @@ class UserKeys:
         tenant_keys: TenantKeys,
         store: KeyStore,
         *,
-        seconds: float = 60,
+        seconds: float = REMEMBERED_SECONDS,
         size: int = 10_000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -98,6 +101,8 @@ class UserKeys:
         self, connection: AsyncConnection, tenant: str, user_ids: set[str]
     ) -> dict[str, UserKey]:
         parent = await self._tenant_keys.current(tenant)
+        await pass_gate(connection, tenant)
+        user_ids = user_ids - await erased_users(connection, tenant, user_ids)
         secrets = {user: os.urandom(KEY_BYTES) for user in user_ids}
         rows = [
             UserKeyRow(
@@ -109,7 +114,7 @@ class UserKeys:
             )
             for user, secret in secrets.items()
         ]
-        made = await self._store.add_user_keys(connection, tenant, rows)
+        made = await self._store.add_user_keys(connection, tenant, rows) if rows else set()
         keys = {user: UserKey(_FIRST, Key(secrets[user])) for user in made}
         if others := user_ids - made:
             found = await self._store.active_user_keys(tenant, others, connection)

@@ -10,6 +10,8 @@ from mesh.server.interceptors.validation import violations_of
 from mesh.sql.transactions import Transactions
 from secmesh.crypto.v1.user_import_pb2 import ImportedUser
 from services.crypto.audit.entry import Audit, Operation
+from services.crypto.erasure.gate import erased_users
+from services.crypto.errors import UserErased
 from services.crypto.persons.config_store import ConfigStore
 from services.crypto.persons.fields import PersonFields
 from services.crypto.persons.import_store import ImportStore, Progress
@@ -107,6 +109,8 @@ class Importing:
             fields = await self._config.fields(connection, wanted.tenant)
             settings = await self._config.settings(connection, wanted.tenant)
             before = await self._imports.find(connection, wanted.tenant, wanted.import_id)
+            ids = {wanted.user_id(each.sequence): each.sequence for each in users}
+            gone = {ids[user] for user in await erased_users(connection, wanted.tenant, ids)}
         decided = before.resume_after if before else 0
         values: dict[int, dict[str, str]] = {}
         problems: Problems = {}
@@ -114,6 +118,8 @@ class Importing:
             if each.sequence <= decided:
                 continue
             try:
+                if each.sequence in gone:
+                    raise UserErased(PATTERN.format(wanted.tenant, wanted.user_id(each.sequence)))
                 values[each.sequence] = _storable(fields, settings, each)
             except Refusal as refusal:
                 problems[each.sequence] = refusal

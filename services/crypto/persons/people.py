@@ -1,12 +1,13 @@
 """Persons stored, changed and removed; each of it is in the audit before the caller knows."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.errors import EtagMismatch, ResourceNotFound
 from mesh.sql.transactions import Transactions
 from services.crypto.audit.entry import Audit, Operation
+from services.crypto.erasure.gate import pass_gate, require_not_erased
 from services.crypto.persons.config_store import ConfigStore
 from services.crypto.persons.fields import PersonFields
 from services.crypto.persons.journal import Journal, Touched, touched_of
@@ -41,11 +42,11 @@ class People:
     ) -> Sequence[Person]:
         """Store persons by their ids, all or none.
 
-        Raises FieldInvalid, ValueInvalid, EncryptionDisabled, ResourceExists.
+        Raises FieldInvalid, ValueInvalid, EncryptionDisabled, ResourceExists, UserErased.
         """
         journal = Journal(self._audit, tenant, Operation.CREATE)
         async with journal.refusals(people):
-            fields = await self._checked(tenant, people.values())
+            fields = await self._checked(tenant, people.values(), new=people.keys())
             stored = await self._sealer.seal(tenant, fields, people)
             async with self._transactions.transaction(tenant) as connection:
                 made = await write_new(self._persons, connection, tenant, stored)
@@ -92,12 +93,21 @@ class People:
             await journal.record([(user_id, touched_in(fields, person.values))])
 
     async def _checked(
-        self, tenant: str, people: Iterable[Mapping[str, str | None]]
+        self,
+        tenant: str,
+        people: Iterable[Mapping[str, str | None]],
+        new: Collection[str] = (),
     ) -> PersonFields:
-        """Hold values against the tenant's fields and settings; give the fields."""
+        """Hold values against the tenant's fields and settings; give the fields.
+
+        ``new`` are persons of whom none may have been erased.
+        """
         async with self._transactions.connection(tenant) as connection:
             fields = await self._config.fields(connection, tenant)
             settings = await self._config.settings(connection, tenant)
+            if new:
+                # Before a key is asked for that they do not get.
+                await require_not_erased(connection, tenant, new)
         for values in people:
             require_storable(fields, settings, values)
         return fields
@@ -129,7 +139,12 @@ def _standing(tenant: str, user_id: str, found: Mapping[str, Person], etag: str)
 async def write_new(
     persons: PersonStore, connection: AsyncConnection, tenant: str, stored: Mapping[str, Stored]
 ) -> dict[str, Person]:
-    """Write new persons as they were sealed, all or none; give them by id. ResourceExists."""
+    """Write new persons as they were sealed, all or none; give them by id.
+
+    Raises ResourceExists, UserErased.
+    """
+    await pass_gate(connection, tenant)
+    await require_not_erased(connection, tenant, stored)
     new = [Person(user, _present(each.values)) for user, each in stored.items()]
     made = await persons.insert(connection, tenant, new)
     entries = {user: each.entries for user, each in stored.items()}

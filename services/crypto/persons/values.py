@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 
 from mesh.errors import FieldInvalid
 from secmesh.crypto.v1.user_pb2 import User
-from services.crypto.errors import ValueInvalid
+from services.crypto.errors import ValueInvalid, ValueUnopenable
 from services.crypto.persons.fields import CONTRACT, PersonField, PersonFields
-from services.crypto.persons.person import PATTERN, Person
+from services.crypto.persons.person import PATTERN, Person, Value
+from services.crypto.suite.header import Tier, read_header
 from services.crypto.suite.normal_form import normalise
 
 BULLET = "\N{BULLET}"
@@ -63,6 +64,16 @@ def check(fields: PersonFields, values: Mapping[str, str | None]) -> None:
 def normal_form(field: PersonField, value: str) -> str:
     """Give what values that mean the same have in common. Raises ValueInvalid."""
     return normalise(field.form, field.name, value)
+
+
+def field_tier(value: Value) -> Tier:
+    """Give the tier that a stored value is kept at; of a spoiled one it was sealed at the least."""
+    if isinstance(value, str):
+        return Tier.CLEAR
+    try:
+        return read_header(value).tier
+    except ValueUnopenable:
+        return Tier.SEALED
 
 
 def message_of(tenant: str, person: Person, opened: Mapping[str, str]) -> User:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.errors import ResourceNotFound
+from services.crypto.erasure.gate import pass_gate
 from services.crypto.errors import ValueUnopenable
 from services.crypto.keys.hierarchy import UserKeys
 from services.crypto.keys.key_store import UserKeyRow
@@ -54,6 +55,8 @@ class UserKeyRotation:
 
     async def step(self, connection: AsyncConnection, rotation: Rotation, limit: int) -> Step:
         """Replace keys of users, and seal their values by what is active then."""
+        # Who is erased meanwhile would be given a new key.
+        await pass_gate(connection, rotation.tenant)
         users = max(limit // _ROWS_OF_A_USER, 1)
         due = await self._store.due(connection, rotation, users)
         position = due[-1].row.user_id if len(due) == users else ""

@@ -1,0 +1,1 @@
+"""Persons erased for good: keys destroyed, data deleted, a certificate, and restores followed."""

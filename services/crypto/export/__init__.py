@@ -1,0 +1,1 @@
+"""All that is known of a person, in one signed file for that person."""
