@@ -2,12 +2,20 @@
 
 import typer
 
-from cli import crypto_audit, crypto_blob, crypto_persons, crypto_rotation, crypto_statistics
+from cli import (
+    crypto_audit,
+    crypto_blob,
+    crypto_erasure,
+    crypto_persons,
+    crypto_rotation,
+    crypto_statistics,
+)
 
 app = typer.Typer(
     help="Look after people's data and the audit of what is done to it.", no_args_is_help=True
 )
 crypto_persons.register(app)
+crypto_erasure.register(app)
 crypto_audit.register(app)
 crypto_blob.register(app)
 crypto_rotation.register(app)

@@ -1,4 +1,4 @@
-"""What the crypto service does in the story: a person sealed, read for a purpose, keys rotated."""
+"""What the crypto service does in the story: people sealed, read for a purpose, rotated, erased."""
 
 import asyncio
 import sys
@@ -11,6 +11,7 @@ from cli.embedded.mesh import TENANT, EmbeddedMesh
 from cli.embedded.stored_row import stored_row
 from cli.output import talk, visible
 from secmesh.crypto.v1 import config_service_pb2 as config
+from secmesh.crypto.v1 import erasure_pb2 as erasures
 from secmesh.crypto.v1 import key_service_pb2 as keys
 from secmesh.crypto.v1 import user_service_pb2 as pb
 from secmesh.crypto.v1.config_service_pb2_grpc import ConfigServiceStub
@@ -21,7 +22,7 @@ from secmesh_client import CallRefused
 
 PARENT = f"tenants/{TENANT}"
 PURPOSE = "identity_check"
-EMAIL = "ann@example.com"
+EMAIL, OTHER_EMAIL = "ann@example.com", "carl@example.com"
 PERSON = {"email": EMAIL, "address": "1 Main Street, Springfield", "ssn": "078-05-1120"}
 """A field of each tier; the number is one that was never given to anybody."""
 SEALED = ("address", "ssn")
@@ -35,13 +36,14 @@ def keep_person(channel: grpc.Channel, mesh: EmbeddedMesh) -> str:
     talk.print("\nPeople's data in three tiers:", style="bold")
     users = UserServiceStub(channel)
     _allow(channel)
-    person = _stored(users)
+    person = store_person(users)
     _say("stored", person.name)
-    _say("in the database", _row(mesh, person.name))
+    _say("in the database", _row(mesh.people_database, person.name))
     _say("answered", _values(person))
     asked = pb.GetUserRequest(name=person.name, unmask=SEALED, purpose=PURPOSE)
     _say(PURPOSE, _values(users.GetUser(asked)))
-    _say("users' keys", _rotated(channel))
+    _say("users' keys", rotate_and_back(channel))
+    _say("another person", erase_other(users, mesh.people_database))
     _say("audit", asyncio.run(_verified(mesh)))
     return person.name
 
@@ -57,7 +59,7 @@ def _allow(channel: grpc.Channel) -> None:
             raise
 
 
-def _stored(users: UserServiceStub) -> User:
+def store_person(users: UserServiceStub) -> User:
     """Store the person, or write what it held at the first start again."""
     person = User(email=EMAIL, address=PERSON["address"], ssn=PERSON["ssn"])
     asked = pb.SearchUsersRequest(parent=PARENT, field="email", value=EMAIL)
@@ -67,8 +69,8 @@ def _stored(users: UserServiceStub) -> User:
     return users.CreateUser(pb.CreateUserRequest(parent=PARENT, user=person))
 
 
-def _row(mesh: EmbeddedMesh, name: str) -> str:
-    row = stored_row(mesh.people_database, TENANT, name.rpartition("/")[2])
+def _row(database: str, name: str) -> str:
+    row = stored_row(database, TENANT, name.rpartition("/")[2])
     told = []
     for column, value in row.items():
         if isinstance(value, bytes):
@@ -82,7 +84,7 @@ def _values(person: User) -> str:
     return "  ".join(f"{name}={getattr(person, name)}" for name in PERSON)
 
 
-def _rotated(channel: grpc.Channel) -> str:
+def rotate_and_back(channel: grpc.Channel) -> str:
     """Rotate the keys of users and undo it; say what was written."""
     service = KeyServiceStub(channel)
     wanted = keys.PlanRotationRequest(parent=PARENT, key_type=keys.KEY_TYPE_USER_DEK)
@@ -100,6 +102,19 @@ def _rotated(channel: grpc.Channel) -> str:
             raise
         return f"{plan}; a rotation of an earlier start is not finished"
     return f"{plan}, {rotation.affected_count} rotated, {undone.affected_count} rolled back"
+
+
+def erase_other(users: UserServiceStub, database: str) -> str:
+    """Store another person and erase it; say what is left of it in a database."""
+    other = User(email=OTHER_EMAIL, ssn=PERSON["ssn"])
+    name = users.CreateUser(pb.CreateUserRequest(parent=PARENT, user=other)).name
+    user_id = name.rpartition("/")[2]
+    request = erasures.EraseUserRequest(name=name, confirm_user_id=user_id)
+    done = users.EraseUser(request)
+    left = "a row" if stored_row(database, TENANT, user_id) else "no row"
+    destroyed = f"{len(done.fields)} values deleted, {len(done.key_versions)} key destroyed"
+    certificate = done.name.rpartition("/")[2]
+    return f"stored, then erased: {destroyed}, {left} left; certificate {certificate}"
 
 
 async def _verified(mesh: EmbeddedMesh) -> str:
