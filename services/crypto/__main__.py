@@ -24,6 +24,7 @@ from services.crypto.audit_command import AUDIT_COMMANDS
 from services.crypto.audit_upkeep import open_audit_keys, open_writer, upkeep_of
 from services.crypto.check_command import CHECK
 from services.crypto.custody.revocation import RevocationWatch
+from services.crypto.erasure_command import REPLAY, require_replayed
 from services.crypto.erasure_parts import erasure_runner, registry_of
 from services.crypto.keys_command import CREATE_KEYS
 from services.crypto.migrations.commands import VersionedSchema
@@ -45,10 +46,12 @@ async def build_server(settings: CryptoSettings) -> Server:
         await _SCHEMA.require(application, owner)
         await _warm(application, settings.pool_min)
         audit_keys = open_audit_keys(settings)
+        registry = registry_of(settings, audit_keys)
+        transactions = Transactions(application, owner, isolated=True)
+        await require_replayed(transactions, registry)
     except BaseException:
         await close_engines(application, owner)
         raise
-    transactions = Transactions(application, owner, isolated=True)
     keys = open_keys(settings, custody, transactions)
     audit = open_writer(audit_keys, application)
     audit.start()
@@ -59,7 +62,6 @@ async def build_server(settings: CryptoSettings) -> Server:
     watch.start()
     rotation = open_rotations(settings, custody, keys, transactions, audit, pace_of(settings))
     rotation.runner.start()
-    registry = registry_of(settings, audit_keys)
     erasures = erasure_runner(settings, keys, transactions, audit, registry)
     erasures.start()
     probe = Probe(settings)
@@ -105,7 +107,7 @@ CRYPTO = Deployable(
     build_server=build_server,
     isolated=True,
     versions=_SCHEMA,
-    commands=[CHECK, CREATE_KEYS, SEALER, *AUDIT_COMMANDS],
+    commands=[CHECK, CREATE_KEYS, SEALER, REPLAY, *AUDIT_COMMANDS],
 )
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from secmesh_client.aio import connect
 from services.crypto.assembly import Custody, Keys, open_keys, servicers
 from services.crypto.audit.anchors import FileAnchors
 from services.crypto.audit.entry import Access as AuditAccess
+from services.crypto.audit.entry import Audit
 from services.crypto.audit.note import Signer
 from services.crypto.audit.subjects import Subjects
 from services.crypto.custody.key_file import KeyFile, create_key_file
@@ -55,10 +56,14 @@ class RememberedAudit:
 
     told: list[AuditAccess] = field(default_factory=list)
     broken: bool = False
+    forward: Audit | None = None
+    """Who is told as well, from when a test says so."""
 
     async def record(self, accesses: Sequence[AuditAccess]) -> None:
         if self.broken:
             raise DependencyUnavailable("audit")
+        if self.forward is not None:
+            await self.forward.record(accesses)
         self.told.extend(accesses)
 
 

@@ -1,18 +1,15 @@
 """Erasures through a real server: what is left of a person, what is said of it, who comes back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from google.rpc import error_details_pb2, status_pb2
 
 from mesh.embedded.postgres import Access
 from mesh.identifiers import new_uuid
 from mesh.sql.engine import open_engine
-from secmesh.crypto.v1 import config_service_pb2 as config
 from secmesh.crypto.v1 import erasure_pb2 as pb
 from secmesh.crypto.v1 import field_crypto_service_pb2 as crypto
 from secmesh.crypto.v1 import user_import_pb2 as imports
@@ -26,27 +23,20 @@ from services.crypto.erasure.certificate import Certificate
 from services.crypto.erasure.person_digest import person_digest
 from services.crypto.persons.importing import Import
 from services.crypto.tables import ERASURES, USER_KEYS, USERS_CHANGE_LOG
-from tests.databases import crypto_database, open_sync_engine
+from tests.databases import crypto_database
 from tests.service.crypto_world import World, crypto_world
-
-ANN = {
-    "email": "ann@example.com",
-    "first_name": "Ann",
-    "last_name": "Example",
-    "phone": "+14155550100",
-    "address": "1 Main Street, Springfield",
-    "date_of_birth": "1980-02-29",
-    "ip_address": "2001:db8::1",
-    "ssn": "078-05-1120",
-    "bank_account": "DE89 3704 0044 0532 0130 00",
-    "credit_card": "4111 1111 1111 1111",
-}
-CLEAR = {"email", "first_name", "last_name", "phone"}
-TIERS = {
-    **dict.fromkeys(CLEAR, 1),
-    **dict.fromkeys(("address", "date_of_birth", "ip_address"), 2),
-    **dict.fromkeys(("ssn", "bank_account", "credit_card"), 3),
-}
+from tests.service.erasure_story import (
+    ANN,
+    TIERS,
+    add_purpose,
+    create,
+    erase,
+    everything,
+    id_of,
+    reason_of,
+    refused,
+    rows_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,47 +49,6 @@ def access() -> Iterator[Access]:
 async def world(access: Access, tmp_path: Path) -> AsyncIterator[World]:
     async with crypto_world(access, tmp_path) as made:
         yield made
-
-
-async def refused(call: Awaitable[Any], reason: str) -> CallRefused:
-    with pytest.raises(CallRefused) as error:
-        await call
-    assert error.value.reason == reason
-    return error.value
-
-
-async def create(world: World, user_id: str = "", **values: str) -> User:
-    user = User(**values or ANN)  # type: ignore[arg-type]  # all its fields are texts
-    made: User = await world.users().CreateUser(
-        users.CreateUserRequest(parent=world.parent, user=user, user_id=user_id)
-    )
-    return made
-
-
-async def erase(world: World, name: str, **fields: str) -> pb.Erasure:
-    confirmed = fields or {"confirm_user_id": id_of(name)}
-    done: pb.Erasure = await world.users().EraseUser(pb.EraseUserRequest(name=name, **confirmed))
-    return done
-
-
-def id_of(name: str) -> str:
-    return name.rpartition("/")[2]
-
-
-def everything(access: Access, *unless: str) -> str:
-    """Give all rows of all tables as text."""
-    engine = open_sync_engine(access.owner)
-    with engine.connect() as connection:
-        found = [
-            row
-            for table in sa.inspect(connection).get_table_names()
-            if table not in unless
-            for row in connection.execute(
-                sa.text(f"SELECT CAST(t AS text) FROM {table} AS t")  # noqa: S608 - its own names
-            ).scalars()
-        ]
-    engine.dispose()
-    return "\n".join(found)
 
 
 async def test_nothing_is_left_of_a_person_but_destroyed_keys(world: World) -> None:
@@ -342,26 +291,6 @@ async def test_another_process_forgets_keys_when_it_hears_of_an_erasure(
         await refused(create(other, user_id), "USER_ERASED")
 
 
-async def add_purpose(world: World, *fields: str) -> None:
-    purpose = config.Purpose(fields=fields)
-    await world.config().CreatePurpose(
-        config.CreatePurposeRequest(parent=world.parent, purpose=purpose, purpose_id="billing")
-    )
-
-
-def reason_of(status: status_pb2.Status) -> str:
-    info = error_details_pb2.ErrorInfo()
-    assert any(each.Unpack(info) for each in status.details)
-    return str(info.reason)
-
-
 async def _wrapped(world: World, name: str) -> bytes:
     (row,) = [row for row in await rows_of(world, USER_KEYS) if str(row.user_id) == id_of(name)]
     return bytes(row.wrapped)
-
-
-async def rows_of(world: World, table: sa.Table) -> list[Any]:
-    """Give the tenant's rows of a table, in the order of its key."""
-    statement = sa.select(table).where(table.c.tenant_id == world.tenant)
-    async with world.transactions.connection(world.tenant) as connection:
-        return list(await connection.execute(statement.order_by(*table.primary_key)))

@@ -12,10 +12,13 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from services.crypto.audit.anchors import (
+    ERASURES,
     AnchorFailed,
     FileAnchors,
     S3Anchors,
     checkpoint_name,
+    erasure_in,
+    erasure_name,
     segment_name,
 )
 from services.crypto.audit.note import Checkpoint, Signer
@@ -59,8 +62,14 @@ async def test_a_folder_keeps_the_first_of_a_name_for_good(tmp_path: Path) -> No
 
 async def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(AnchorFailed, match="folder of anchors"):
-        await FileAnchors(tmp_path / "file").put("checkpoints/1", _note(1))
+    anchors = FileAnchors(tmp_path / "file")
+    for failing in (
+        anchors.put("checkpoints/1", _note(1)),
+        anchors.names("checkpoints"),
+        anchors.note("checkpoints/1"),
+    ):
+        with pytest.raises(AnchorFailed, match="folder of anchors"):
+            await failing
 
 
 async def test_a_bucket_locks_what_it_keeps(client: Any) -> None:
@@ -88,9 +97,36 @@ async def test_a_note_hidden_by_a_deletion_is_still_read(client: Any) -> None:
     assert await anchors.notes("segments") == [_note(1)]
 
 
+async def test_certificates_are_found_by_their_names(client: Any, tmp_path: Path) -> None:
+    tenant, erasure_id = "acme-1", "0199a000-0000-7000-8000-000000000001"
+    name, other = erasure_name(tenant, erasure_id), checkpoint_name(9, _note(9))
+    assert erasure_in(name) == (tenant, erasure_id)
+    assert erasure_in(other) is None
+    for place in (
+        FileAnchors(tmp_path / "kept"),
+        S3Anchors(client, "anchors", "crypto/", _LOCKED),
+    ):
+        assert await place.names(ERASURES) == []
+        assert await place.note(name) is None
+        for kept in (_note(1), _note(2)):
+            await place.put(name, kept)
+            await place.put(other, kept)
+        assert await place.names(ERASURES) == [name]
+        assert await place.note(name) == _note(1)
+    client.delete_object(Bucket="anchors", Key=f"crypto/{name}")
+    assert await place.names(ERASURES) == [name]
+    # Whatever was put over it is not what was kept first.
+    client.put_object(Bucket="anchors", Key=f"crypto/{name}", Body=_note(3).encode())
+    assert await place.note(name) == _note(1)
+
+
 async def test_a_bucket_that_is_not_there_says_so(client: Any) -> None:
     anchors = S3Anchors(client, "absent", "", _LOCKED)
     with pytest.raises(AnchorFailed, match="bucket of anchors"):
         await anchors.put("checkpoints/1", _note(1))
     with pytest.raises(AnchorFailed, match="bucket of anchors"):
         await anchors.notes("checkpoints")
+    with pytest.raises(AnchorFailed, match="bucket of anchors"):
+        await anchors.names("checkpoints")
+    with pytest.raises(AnchorFailed, match="bucket of anchors"):
+        await anchors.note("checkpoints/1")

@@ -85,11 +85,13 @@ class FileAnchors:
         """Give the names of the notes of a kind."""
 
         def listed() -> list[str]:
-            # A folder that was never written holds none; one that is no folder is an error.
-            files = folder.iterdir() if folder.exists() else ()
-            return sorted(f"{kind}/{each.name}" for each in files if each.suffix == _SUFFIX)
+            try:
+                files = sorted(each.name for each in (self._folder / kind).iterdir())
+            except FileNotFoundError:
+                # Nothing was ever kept.
+                return []
+            return [f"{kind}/{each}" for each in files if each.endswith(_SUFFIX)]
 
-        folder = self._folder / kind
         try:
             return await asyncio.to_thread(listed)
         except OSError as error:
@@ -97,9 +99,10 @@ class FileAnchors:
 
     async def note(self, name: str) -> str | None:
         """Give a note."""
-        path = self._folder / name
         try:
-            return await asyncio.to_thread(path.read_text) if path.exists() else None
+            return await asyncio.to_thread((self._folder / name).read_text)
+        except FileNotFoundError:
+            return None
         except OSError as error:
             raise AnchorFailed(f"the folder of anchors: {error}") from error
 
