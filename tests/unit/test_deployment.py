@@ -264,9 +264,13 @@ def test_named_volumes_are_kept_and_declared() -> None:
         if not (isinstance(each, dict) and each["type"] == "bind")
     }
     assert used == declared
-    folder = SERVICES["inventory"]["environment"]["SECMESH_INVENTORY_BACKUP_FOLDER"]
-    assert f"backups:{folder}" in SERVICES["inventory"]["volumes"]
-    assert folder in DOCKERFILE
+    for name, variable, volume in (
+        ("inventory", "SECMESH_INVENTORY_BACKUP_FOLDER", "backups"),
+        ("crypto", "SECMESH_CRYPTO_AUDIT_ANCHOR_FOLDER", "crypto-anchors"),
+    ):
+        folder = SERVICES[name]["environment"][variable]
+        assert f"{volume}:{folder}" in SERVICES[name]["volumes"]
+        assert folder in DOCKERFILE
 
 
 @pytest.mark.parametrize(
