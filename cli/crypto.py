@@ -7,6 +7,7 @@ from cli import (
     crypto_blob,
     crypto_erasure,
     crypto_persons,
+    crypto_purposes,
     crypto_rotation,
     crypto_statistics,
 )
@@ -15,6 +16,7 @@ app = typer.Typer(
     help="Look after people's data and the audit of what is done to it.", no_args_is_help=True
 )
 crypto_persons.register(app)
+crypto_purposes.register(app)
 crypto_erasure.register(app)
 crypto_audit.register(app)
 crypto_blob.register(app)

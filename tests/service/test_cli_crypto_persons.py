@@ -8,7 +8,6 @@ import pytest
 
 from mesh.embedded.postgres import Access
 from mesh.identifiers import new_uuid
-from secmesh.crypto.v1 import config_service_pb2 as config
 from tests.databases import crypto_database
 from tests.service.crypto_command import Command
 from tests.service.crypto_world import World, crypto_world
@@ -34,13 +33,8 @@ def secmesh(world: World) -> Command:
     return Command(world.address, world.home, world.tenant)
 
 
-async def test_a_person_is_put_shown_masked_and_unmasked_for_a_purpose(
-    world: World, secmesh: Command
-) -> None:
-    purpose = config.Purpose(fields=["ssn"])
-    await world.config().CreatePurpose(
-        config.CreatePurposeRequest(parent=world.parent, purpose=purpose, purpose_id="billing")
-    )
+async def test_a_person_is_put_shown_masked_and_unmasked_for_a_purpose(secmesh: Command) -> None:
+    await secmesh.json("crypto", "add-purpose", "billing", "--field", "ssn")
     words = ("--field", "email=ann@example.com", "--field", "ssn=-", "--field", "address=-")
     put = await secmesh.json("crypto", "put", *words, typed=f"{SSN}\n1 Main Street\n")
     assert (put["email"], put["ssn"], put["address"]) == ("ann@example.com", MASK, MASK)
@@ -93,3 +87,18 @@ async def test_what_the_service_refuses_is_told_with_reason_and_field(secmesh: C
     poor = await secmesh.run(*asked, "--purpose", "billing", permissions=["crypto.users.get"])
     assert poor.exit_code == 1
     assert "PERMISSION_DENIED" in poor.stderr
+
+
+async def test_purposes_are_added_listed_and_taken_away(world: World, secmesh: Command) -> None:
+    words = ("--field", "ssn", "--field", "address", "--description", "Post")
+    made = await secmesh.json("crypto", "add-purpose", "post", *words)
+    assert (made["name"], made["fields"]) == (f"{world.parent}/purposes/post", ["ssn", "address"])
+    assert await secmesh.json("crypto", "purposes") == [made]
+    wrong = await secmesh.run("crypto", "add-purpose", "mail", "--field", "nothing")
+    assert wrong.exit_code == 1
+    assert "purpose.fields[0]" in wrong.stderr
+    assert (await secmesh.run("crypto", "rm-purpose", "post")).exit_code == 0
+    assert await secmesh.json("crypto", "purposes") == []
+    gone = await secmesh.run("crypto", "rm-purpose", "purposes/post")
+    assert gone.exit_code == 1
+    assert "RESOURCE_NOT_FOUND" in gone.stderr
