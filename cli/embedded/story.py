@@ -1,4 +1,4 @@
-"""The main job, shown: an account collected, a plan checked, what it claims wrongly filed."""
+"""The main job, shown: an account collected, a plan checked, wrong claims filed, a person kept."""
 
 import shlex
 from importlib.resources import files
@@ -10,6 +10,7 @@ from rich.text import Text
 from cli.compliance import Stub as ComplianceStub
 from cli.compliance import list_verdicts, run_evaluation
 from cli.embedded.mesh import ACCOUNT, REGION, TENANT, EmbeddedMesh
+from cli.embedded.story_people import PURPOSE, keep_person
 from cli.embedded.story_security import PROJECT, REPORT, file_claims, import_report, set_gate
 from cli.inventory import follow
 from cli.output import enum_word, talk, visible
@@ -60,7 +61,8 @@ def _tell(mesh: EmbeddedMesh) -> None:
         set_gate(channel)
         import_report(channel, mesh.home)
         _keep_team(channel)
-    _show_commands(mesh, assessment)
+        person = keep_person(channel, mesh)
+    _show_commands(mesh, assessment, person)
 
 
 def _collect(channel: grpc.Channel) -> None:
@@ -125,7 +127,7 @@ def _keep_team(channel: grpc.Channel) -> None:
     talk.print(f"\nThe security service keeps {kept.name} {kept.team.name!r}.")
 
 
-def _show_commands(mesh: EmbeddedMesh, assessment: assessment_pb2.Assessment) -> None:
+def _show_commands(mesh: EmbeddedMesh, assessment: assessment_pb2.Assessment, person: str) -> None:
     """Print commands that work as they stand, in the folder where the mesh was started."""
     url = f"http://{mesh.gateway}"
     token = f'"Authorization: Bearer $(cat {shlex.quote(str(mesh.token_file))})"'
@@ -157,6 +159,10 @@ def _show_commands(mesh: EmbeddedMesh, assessment: assessment_pb2.Assessment) ->
         "secmesh security watch misconfigurations --existing",
         "secmesh security kinds",
         "secmesh security ls teams --filter 'team_type == TEAM_TYPE_SECURITY'",
+        f"secmesh crypto get {person} --unmask ssn --purpose {PURPOSE}",
+        "secmesh crypto put --field email=bob@example.com --field ssn=-    # asks for the number",
+        "secmesh crypto find email=bob@example.com",
+        "secmesh crypto stats",
         f"curl -s {url}/openapi.json",
     ]
     talk.print("\nTry (programs of this project are in .venv/bin):", style="bold")

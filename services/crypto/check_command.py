@@ -9,7 +9,7 @@ import orjson
 from mesh.server.deployable import Command, CommandFailed, open_database
 from mesh.sql.engine import translated
 from services.crypto.assembly import open_custody
-from services.crypto.custody.kms import KmsError, KmsKeyState
+from services.crypto.custodian_checks import custodian_checks
 from services.crypto.installation_store import Check, checks
 from services.crypto.settings import CryptoSettings
 
@@ -27,7 +27,7 @@ async def _run(settings: CryptoSettings, arguments: argparse.Namespace) -> None:
                 found = await connection.run_sync(lambda sync: list(checks(sync)))
     finally:
         await engine.dispose()
-    found.append(await _custody(settings))
+    found += await _custodians(settings)
     if arguments.output == "json":
         sys.stdout.write(orjson.dumps([asdict(each) for each in found]).decode() + "\n")
     else:
@@ -36,22 +36,15 @@ async def _run(settings: CryptoSettings, arguments: argparse.Namespace) -> None:
         raise CommandFailed(f"not as needed: {', '.join(wrong)}")
 
 
-async def _custody(settings: CryptoSettings) -> Check:
-    name = "KMS key"
+async def _custodians(settings: CryptoSettings) -> list[Check]:
     try:
         custody = await open_custody(settings)
     except CommandFailed as error:
-        return Check(name, str(error), "")
+        return [Check("custodians", str(error), "")]
     try:
-        key = await custody.kms.describe(settings.kms_key_id)
-    except KmsError as error:
-        return Check(name, str(error), "")
+        return await custodian_checks(custody, settings.kms_key_id)
     finally:
         await custody.close()
-    serves = key.state is KmsKeyState.ENABLED
-    return Check(
-        name, "" if serves else f"is {key.state.value}", f"{key.key_id}, {key.state.value}"
-    )
 
 
 def _line(check: Check) -> str:

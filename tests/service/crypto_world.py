@@ -23,6 +23,7 @@ from secmesh.crypto.v1 import (
     config_service_pb2_grpc,
     field_crypto_service_pb2_grpc,
     key_service_pb2_grpc,
+    statistics_service_pb2_grpc,
     user_service_pb2_grpc,
 )
 from secmesh_client.aio import connect
@@ -40,6 +41,7 @@ from services.crypto.erasure_parts import erasure_runner
 from services.crypto.rotation.runner import Pace, RotationRunner
 from services.crypto.rotation_parts import key_servicer, open_rotations
 from services.crypto.settings import PACKAGE, CryptoSettings
+from services.crypto.statistics_parts import statistics_servicer
 from tests.unit.fake_kms import FakeKms
 
 KMS_KEY = "one"
@@ -120,6 +122,11 @@ class World:
     def key_service(self, tenant: str = "", *, permissions: Sequence[str] = ()) -> Any:
         return key_service_pb2_grpc.KeyServiceStub(self.channel(tenant, permissions=permissions))
 
+    def statistics(self, tenant: str = "", *, permissions: Sequence[str] = ()) -> Any:
+        return statistics_service_pb2_grpc.StatisticsServiceStub(
+            self.channel(tenant, permissions=permissions)
+        )
+
     async def close(self) -> None:
         for channel in self._channels:
             await channel.close()
@@ -151,6 +158,7 @@ async def crypto_world(
     parts = [
         *servicers(settings, custody, keys, transactions, audit, tokens, registry),
         key_servicer(transactions, rotation.rotations, tokens),
+        statistics_servicer(settings, custody, transactions, audit),
     ]
 
     def register(target: grpc.aio.Server) -> None:
