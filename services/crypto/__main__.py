@@ -56,7 +56,7 @@ async def build_server(settings: CryptoSettings) -> Server:
     watch = RevocationWatch(custody.kms, keys.tenants.kms_keys, keys.revoke)
     watch.start()
     rotation = open_rotations(settings, custody, keys, transactions, audit, pace_of(settings))
-    rotation.runner.start()
+    rotation.start()
     probe = Probe(settings)
     tokens = PageTokens(settings.page_key.encode() or secrets.token_bytes(32))
     parts = [
@@ -71,7 +71,7 @@ async def build_server(settings: CryptoSettings) -> Server:
 
     async def dispose() -> None:
         await watch.close()
-        await rotation.runner.close()
+        await rotation.close()
         await audit.close()
         for work in upkeep:
             await work.close()

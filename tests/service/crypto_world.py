@@ -4,7 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from services.crypto.audit.entry import Access as AuditAccess
 from services.crypto.custody.key_file import KeyFile, create_key_file
 from services.crypto.custody.local_app_keys import LocalAppKeys
 from services.crypto.rotation.runner import Pace, RotationRunner
-from services.crypto.rotation_parts import key_servicer, open_rotations
+from services.crypto.rotation_parts import RotationParts, key_servicer, open_rotations
 from services.crypto.settings import PACKAGE, CryptoSettings
 from tests.unit.fake_kms import FakeKms
 
@@ -54,6 +54,16 @@ class RememberedAudit:
 
 
 @dataclass
+class Clock:
+    """Goes as the real one, so far ahead of it as a test moves it."""
+
+    ahead: timedelta = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+@dataclass
 class World:
     """A served database and one tenant in it, called by whomever a test wants."""
 
@@ -63,14 +73,19 @@ class World:
     audit: RememberedAudit
     transactions: Transactions
     keys: Keys
-    runner: RotationRunner
+    rotation: RotationParts
     """Does nothing by itself: tests say when it looks."""
+    clock: "Clock"
     address: str = ""
     tenant: str = ""
     _channels: list[grpc.aio.Channel] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.tenant = f"people-{uuid.uuid4().hex[:12]}"
+
+    @property
+    def runner(self) -> RotationRunner:
+        return self.rotation.runner
 
     @property
     def parent(self) -> str:
@@ -124,7 +139,8 @@ async def crypto_world(
     custody = Custody(kms, LocalAppKeys(KeyFile(home / "app.keys")))
     keys = open_keys(settings, custody, transactions)
     tokens = PageTokens(b"k" * 32)
-    rotation = open_rotations(settings, custody, keys, transactions, audit, PACE)
+    clock = Clock()
+    rotation = open_rotations(settings, custody, keys, transactions, audit, PACE, clock)
     parts = [
         *servicers(settings, custody, keys, transactions, audit, tokens),
         key_servicer(transactions, rotation.rotations, tokens),
@@ -137,8 +153,7 @@ async def crypto_world(
     verifier = TokenVerifier(home / JWKS_FILE, ISSUER, AUDIENCE)
     server = Server(settings, _CATALOGUE, verifier, register, transactions.ready, engine.dispose)
     await server.start()
-    runner = rotation.runner
-    world = World(access, home, kms, audit, transactions, keys, runner, server.address)
+    world = World(access, home, kms, audit, transactions, keys, rotation, clock, server.address)
     try:
         yield world
     finally:

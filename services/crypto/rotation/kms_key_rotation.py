@@ -42,6 +42,15 @@ class KmsKeyRotation:
         rows = await self._store.wrapped(connection, tenant)
         return Plan(None, None, sum(each.kms_key_id != target for each in rows), target)
 
+    async def obstacle(self, _tenant: str, plan: Plan) -> str:
+        """Say that another KMS key is to be named, unless the KMS renews this one by itself."""
+        if plan.records:
+            return ""
+        with kms_refusals():
+            if await self._kms.renews(plan.kms_key_id):
+                return ""
+        return "the KMS does not renew its key by itself, and the settings name no other"
+
     async def plan_rollback(self, connection: AsyncConnection, rotation: Rotation) -> Plan:
         """Count the keys whose old wrapped forms are kept beside those of the rotation."""
         rows = await self._store.wrapped(connection, rotation.tenant)

@@ -21,6 +21,12 @@ class Procedure(Protocol):
     async def plan(self, connection: AsyncConnection, tenant: str) -> Plan:
         """Say what a rotation would do now. Raises ResourceNotFound without a key."""
 
+    async def obstacle(self, tenant: str, plan: Plan) -> str:
+        """Say what an operator must do before a plan can run; empty if nothing.
+
+        Outside of transactions, as a custodian is asked.
+        """
+
     async def plan_rollback(self, connection: AsyncConnection, rotation: Rotation) -> Plan:
         """Say what undoing a rotation would do now. Raises RotationOutdated if it cannot."""
 

@@ -23,6 +23,7 @@ from services.crypto.rotation.procedure import Procedure, ReadBackFailed
 from services.crypto.rotation.refusals import RotationOutdated
 from services.crypto.rotation.rotation import KeyType, Rotation, Status
 from services.crypto.rotation.rotation_store import Due, RotationLog
+from services.crypto.tables import EVERY_TENANT
 
 _LOG = logging.getLogger(__name__)
 _AGAIN = timedelta(seconds=2)
@@ -77,7 +78,8 @@ class RotationRunner(Recurring):
         return count
 
     async def _claim(self) -> Due | None:
-        async with self._transactions.engine.begin() as connection:
+        # Of all tenants; a snapshot would fail if another process claims meanwhile.
+        async with self._transactions.transaction(EVERY_TENANT) as connection:
             return await self._log_store.claim(connection, self._holder, self._pace.lease)
 
     async def _work(self, due: Due) -> None:

@@ -38,6 +38,10 @@ class TenantKeyRotation:
         records = await self._store.count_others(connection, tenant, new)
         return Plan(active.version, new, records)
 
+    async def obstacle(self, _tenant: str, _plan: Plan) -> str:
+        """Nothing: the service makes the new version itself."""
+        return ""
+
     async def plan_rollback(self, connection: AsyncConnection, rotation: Rotation) -> Plan:
         """Count the users' keys that do not hang from the old version."""
         versions = await self._store.versions(connection, rotation.tenant)

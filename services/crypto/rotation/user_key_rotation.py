@@ -40,6 +40,10 @@ class UserKeyRotation:
             raise ResourceNotFound(f"tenants/{tenant}/keys/user-dek")
         return Plan(None, None, records)
 
+    async def obstacle(self, _tenant: str, _plan: Plan) -> str:
+        """Nothing: the service makes the new version itself."""
+        return ""
+
     async def plan_rollback(self, connection: AsyncConnection, rotation: Rotation) -> Plan:
         """Count the keys that the rotation made, and the values of their users."""
         made = await self._store.count(connection, rotation.tenant, rotation.rotation_id)
