@@ -24,6 +24,7 @@ from services.crypto.audit_command import AUDIT_COMMANDS
 from services.crypto.audit_upkeep import open_audit_keys, open_writer, upkeep_of
 from services.crypto.check_command import CHECK
 from services.crypto.custody.revocation import RevocationWatch
+from services.crypto.keys.news import KeyNews
 from services.crypto.keys_command import CREATE_KEYS
 from services.crypto.migrations.commands import VersionedSchema
 from services.crypto.rotation_parts import key_servicer, open_rotations, pace_of
@@ -55,6 +56,8 @@ async def build_server(settings: CryptoSettings) -> Server:
         work.start()
     watch = RevocationWatch(custody.kms, keys.tenants.kms_keys, keys.revoke)
     watch.start()
+    news = KeyNews(application, keys.forget)
+    news.start()
     rotation = open_rotations(settings, custody, keys, transactions, audit, pace_of(settings))
     rotation.start()
     probe = Probe(settings)
@@ -70,6 +73,7 @@ async def build_server(settings: CryptoSettings) -> Server:
             add(servicer, target)
 
     async def dispose() -> None:
+        await news.close()
         await watch.close()
         await rotation.close()
         await audit.close()

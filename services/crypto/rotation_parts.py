@@ -35,6 +35,7 @@ class RotationParts:
     rotations: Rotations
     runner: RotationRunner
     schedule: RotationSchedule
+    procedures: Mapping[KeyType, Procedure]
 
     def start(self) -> None:
         """Begin to do what is due."""
@@ -58,7 +59,7 @@ def open_rotations(
 ) -> RotationParts:
     """Give what rotates the keys of a database; it is not started yet."""
     log = RotationLog()
-    values = SealedValues(settings.environment, PersonStore(settings.kms_key_id), ConfigStore())
+    values = SealedValues(settings.environment, PersonStore(), ConfigStore())
     procedures: Mapping[KeyType, Procedure] = {
         KeyType.TENANT_KEK: TenantKeyRotation(transactions, keys.tenants, keys.users),
         KeyType.APP_KEY: AppKeyRotation(
@@ -73,6 +74,7 @@ def open_rotations(
         Rotations(transactions, log, procedures, audit),
         RotationRunner(transactions, log, procedures, audit, pace),
         RotationSchedule(transactions, log, procedures, audit, clock),
+        procedures,
     )
 
 

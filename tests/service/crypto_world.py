@@ -1,5 +1,6 @@
 """The crypto service in this process on a database of its own, with a KMS that tests rule."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -30,13 +31,14 @@ from services.crypto.assembly import Custody, Keys, open_keys, servicers
 from services.crypto.audit.entry import Access as AuditAccess
 from services.crypto.custody.key_file import KeyFile, create_key_file
 from services.crypto.custody.local_app_keys import LocalAppKeys
+from services.crypto.keys.news import KeyNews
 from services.crypto.rotation.runner import Pace, RotationRunner
 from services.crypto.rotation_parts import RotationParts, key_servicer, open_rotations
 from services.crypto.settings import PACKAGE, CryptoSettings
 from tests.unit.fake_kms import FakeKms
 
 KMS_KEY = "one"
-PACE = Pace(lease=timedelta(seconds=20), batch=5)
+PACE = Pace(lease=timedelta(seconds=20), batch=5, quiet_batch=5)
 _CATALOGUE = load_catalogue(PACKAGE)
 
 
@@ -73,6 +75,8 @@ class World:
     audit: RememberedAudit
     transactions: Transactions
     keys: Keys
+    news: KeyNews
+    """A test closes it for a process that does not hear of others."""
     rotation: RotationParts
     """Does nothing by itself: tests say when it looks."""
     clock: "Clock"
@@ -127,12 +131,19 @@ class World:
 
 @asynccontextmanager
 async def crypto_world(
-    access: Access, home: Path, *, kms: FakeKms | None = None, kms_key_id: str = KMS_KEY
+    access: Access,
+    home: Path,
+    *,
+    kms: FakeKms | None = None,
+    kms_key_id: str = KMS_KEY,
+    pace: Pace = PACE,
 ) -> AsyncIterator[World]:
     """Serve a database with a new tenant in it; with ``kms`` under that of another world."""
     create_signing_key(home)
     create_key_file(home / "app.keys", ["v1"])
-    settings = CryptoSettings(environment="test", kms_key_id=kms_key_id, admin="")
+    settings = CryptoSettings(
+        environment="test", kms_key_id=kms_key_id, kms_state_seconds=0, admin=""
+    )
     kms, audit = kms or FakeKms(KMS_KEY), RememberedAudit()
     engine = open_engine(access.application, settings.pool)
     transactions = Transactions(engine, None, isolated=True)
@@ -140,7 +151,7 @@ async def crypto_world(
     keys = open_keys(settings, custody, transactions)
     tokens = PageTokens(b"k" * 32)
     clock = Clock()
-    rotation = open_rotations(settings, custody, keys, transactions, audit, PACE, clock)
+    rotation = open_rotations(settings, custody, keys, transactions, audit, pace, clock)
     parts = [
         *servicers(settings, custody, keys, transactions, audit, tokens),
         key_servicer(transactions, rotation.rotations, tokens),
@@ -153,10 +164,17 @@ async def crypto_world(
     verifier = TokenVerifier(home / JWKS_FILE, ISSUER, AUDIENCE)
     server = Server(settings, _CATALOGUE, verifier, register, transactions.ready, engine.dispose)
     await server.start()
-    world = World(access, home, kms, audit, transactions, keys, rotation, clock, server.address)
+    news = KeyNews(engine, keys.forget)
+    news.start()
+    world = World(
+        access, home, kms, audit, transactions, keys, news, rotation, clock, server.address
+    )
     try:
+        async with asyncio.timeout(20):
+            await news.hears.wait()
         yield world
     finally:
+        await news.close()
         await world.close()
         await server.stop(0)
         await keys.close()

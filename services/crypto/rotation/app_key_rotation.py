@@ -33,6 +33,8 @@ _PROBE = Header(Suite.NESTED, False, 1, 0)
 class AppKeyRotation:
     """See ``Procedure``."""
 
+    quiet = False
+
     def __init__(
         self,
         keys: KeyStore,

@@ -18,6 +18,9 @@ class Procedure(Protocol):
     from its beginning: a process may be killed at any moment.
     """
 
+    quiet: bool
+    """Whether a turn changes nothing that calls hold: then turns are long, and calls keep keys."""
+
     async def plan(self, connection: AsyncConnection, tenant: str) -> Plan:
         """Say what a rotation would do now. Raises ResourceNotFound without a key."""
 

@@ -20,7 +20,7 @@ from mesh.sql.transactions import Transactions, act_as
 from services.crypto.audit.entry import Access, Audit, Operation
 from services.crypto.persons.config_store import ConfigStore
 from services.crypto.rotation.procedure import Procedure
-from services.crypto.rotation.rotation import KeyType, Plan, Status
+from services.crypto.rotation.rotation import KeyType, Status
 from services.crypto.rotation.rotation_store import RotationLog
 from services.crypto.rotation.schedule_store import DueKey, ScheduleStore, Standing
 from services.crypto.tables import EVERY_TENANT
@@ -162,7 +162,7 @@ class RotationSchedule(Recurring):
         tenant = key.tenant
         plan = await self._procedures[key.key_type].plan(connection, tenant)
         await self._store.rotated(connection, key, self._clock())
-        if _does_nothing(plan):
+        if not plan.needed:
             return False
         rotation_id = new_uuid()
         await self._rotations.add(connection, tenant, rotation_id, key.key_type, plan, PRINCIPAL)
@@ -206,8 +206,3 @@ class RotationSchedule(Recurring):
             waiting = await self._store.notices(connection)
         for key_type in KeyType:
             _DUE.set(waiting.get(key_type, 0), {"key_type": key_type.value})
-
-
-def _does_nothing(plan: Plan) -> bool:
-    """Tell whether there is neither a new version nor a row to write."""
-    return plan.new_version is None and not plan.records
