@@ -355,30 +355,6 @@ async def test_calls_that_do_not_fit_are_refused(world: World) -> None:
     await refused(other.GetRotation(pb.GetRotationRequest(name=first.name)), "RESOURCE_NOT_FOUND")
 
 
-async def test_keys_are_shown_with_their_versions_and_never_themselves(world: World) -> None:
-    names = await store(world, 3)
-    await run(world)
-    keys = world.key_service()
-    first = await keys.ListKeys(pb.ListKeysRequest(parent=world.parent, page_size=2))
-    assert [each.name.rpartition("/")[2] for each in first.keys] == [
-        "tenant-kek",
-        f"user-dek-{min(names)[-36:]}",
-    ]
-    asked = pb.ListKeysRequest(parent=world.parent, page_size=2, page_token=first.next_page_token)
-    second = await keys.ListKeys(asked)
-    assert len(second.keys) == 2
-    assert not second.next_page_token
-    found = await keys.GetKey(pb.GetKeyRequest(name=f"{world.parent}/keys/tenant-kek"))
-    assert [(each.version, each.state, each.kms_key_id) for each in found.versions] == [
-        (2, pb.KEY_STATE_ACTIVE, KMS_KEY),
-        (1, pb.KEY_STATE_DECRYPT_ONLY, KMS_KEY),
-    ]
-    user = await keys.GetKey(pb.GetKeyRequest(name=second.keys[0].name))
-    assert [(each.version, each.tenant_key_version) for each in user.versions] == [(1, 2)]
-    missing = f"{world.parent}/keys/user-dek-{new_uuid()}"
-    await refused(keys.GetKey(pb.GetKeyRequest(name=missing)), "RESOURCE_NOT_FOUND")
-
-
 async def test_a_process_does_by_itself_what_is_due(world: World) -> None:
     await store(world, 2)
     planned, keys = await plan(world), world.key_service()
