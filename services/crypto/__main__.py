@@ -26,6 +26,7 @@ from services.crypto.check_command import CHECK
 from services.crypto.custody.revocation import RevocationWatch
 from services.crypto.erasure_command import REPLAY, require_replayed
 from services.crypto.erasure_parts import erasure_runner, registry_of
+from services.crypto.keys.news import KeyNews
 from services.crypto.keys_command import CREATE_KEYS
 from services.crypto.migrations.commands import VersionedSchema
 from services.crypto.rotation_parts import key_servicer, open_rotations, pace_of
@@ -60,8 +61,10 @@ async def build_server(settings: CryptoSettings) -> Server:
         work.start()
     watch = RevocationWatch(custody.kms, keys.tenants.kms_keys, keys.revoke)
     watch.start()
+    news = KeyNews(application, keys.forget)
+    news.start()
     rotation = open_rotations(settings, custody, keys, transactions, audit, pace_of(settings))
-    rotation.runner.start()
+    rotation.start()
     erasures = erasure_runner(settings, keys, transactions, audit, registry)
     erasures.start()
     probe = Probe(settings)
@@ -78,8 +81,9 @@ async def build_server(settings: CryptoSettings) -> Server:
             add(servicer, target)
 
     async def dispose() -> None:
+        await news.close()
         await watch.close()
-        await rotation.runner.close()
+        await rotation.close()
         await erasures.close()
         await audit.close()
         for work in upkeep:

@@ -8,7 +8,9 @@ from secmesh.crypto.v1 import key_service_pb2 as pb
 from secmesh.crypto.v1.key_service_pb2_grpc import KeyServiceServicer
 from services.crypto.keys.key_listing_store import (
     APP_KEY,
+    OF_FIELDS,
     TENANT_KEK,
+    USER_DEK,
     ShownKey,
     ShownVersion,
     shown_key,
@@ -18,7 +20,16 @@ from services.crypto.rotation.rotation import PATTERN, KeyType, Rotation
 from services.crypto.rotation.rotations import Rotations
 
 KEY = NamePattern("tenants/{tenant}/keys/{key}")
-_TYPES = {APP_KEY: pb.KEY_TYPE_APP_KEY, TENANT_KEK: pb.KEY_TYPE_TENANT_KEK}
+_TYPES = {
+    APP_KEY: pb.KEY_TYPE_APP_KEY,
+    TENANT_KEK: pb.KEY_TYPE_TENANT_KEK,
+    USER_DEK: pb.KEY_TYPE_USER_DEK,
+    **{
+        prefix: pb.KeyType.Value(f"KEY_TYPE_{used_for.upper()}_KEY")
+        for prefix, used_for in OF_FIELDS.items()
+    },
+}
+"""By what ids begin with."""
 
 
 class KeyServicer(KeyServiceServicer):
@@ -121,7 +132,7 @@ def _ids(pattern: NamePattern, name: str) -> tuple[str, str]:
 def _key(tenant: str, key: ShownKey) -> pb.Key:
     return pb.Key(
         name=KEY.format(tenant, key.key_id),
-        key_type=_TYPES.get(key.key_id, pb.KEY_TYPE_USER_DEK),
+        key_type=next(kind for prefix, kind in _TYPES.items() if key.key_id.startswith(prefix)),
         versions=[_version(each) for each in key.versions],
     )
 

@@ -1,8 +1,8 @@
 """Puts together what rotates keys: who orders it, and who does it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from mesh.sql.paging import PageTokens
@@ -21,6 +21,7 @@ from services.crypto.rotation.rotation import KeyType
 from services.crypto.rotation.rotation_store import RotationLog
 from services.crypto.rotation.rotations import Rotations
 from services.crypto.rotation.runner import Pace, RotationRunner
+from services.crypto.rotation.schedule import RotationSchedule, utc_now
 from services.crypto.rotation.sealed_values import SealedValues
 from services.crypto.rotation.tenant_key_rotation import TenantKeyRotation
 from services.crypto.rotation.user_key_rotation import UserKeyRotation
@@ -33,6 +34,18 @@ class RotationParts:
 
     rotations: Rotations
     runner: RotationRunner
+    schedule: RotationSchedule
+    procedures: Mapping[KeyType, Procedure]
+
+    def start(self) -> None:
+        """Begin to do what is due."""
+        self.runner.start()
+        self.schedule.start()
+
+    async def close(self) -> None:
+        """Stop; another process goes on."""
+        await self.schedule.close()
+        await self.runner.close()
 
 
 def open_rotations(
@@ -42,10 +55,11 @@ def open_rotations(
     transactions: Transactions,
     audit: Audit,
     pace: Pace,
+    clock: Callable[[], datetime] = utc_now,
 ) -> RotationParts:
-    """Give what rotates the keys of a database; the runner is not started yet."""
+    """Give what rotates the keys of a database; it is not started yet."""
     log = RotationLog()
-    values = SealedValues(settings.environment, PersonStore(settings.kms_key_id), ConfigStore())
+    values = SealedValues(settings.environment, PersonStore(), ConfigStore())
     procedures: Mapping[KeyType, Procedure] = {
         KeyType.TENANT_KEK: TenantKeyRotation(transactions, keys.tenants, keys.users),
         KeyType.APP_KEY: AppKeyRotation(
@@ -59,6 +73,8 @@ def open_rotations(
     return RotationParts(
         Rotations(transactions, log, procedures, audit),
         RotationRunner(transactions, log, procedures, audit, pace),
+        RotationSchedule(transactions, log, procedures, audit, clock),
+        procedures,
     )
 
 

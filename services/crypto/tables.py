@@ -158,6 +158,16 @@ ROTATION_WORK = sa.Table(
     sa.Column("due_at", Moment, nullable=False, server_default=sa.func.now()),
     sa.Column("holder", Uuid),
 )
+ROTATION_SCHEDULE = sa.Table(
+    "rotation_schedule",
+    WHOLE,
+    tenant_id(),
+    sa.Column("key_type", Text, primary_key=True),
+    sa.Column("look_at", Moment, nullable=False, server_default=sa.func.now()),
+    sa.Column("rotated_at", Moment),
+    sa.Column("notice", sa.Text, nullable=False, server_default=""),
+    sa.Column("noticed_at", Moment),
+)
 USERS_CHANGE_LOG = sa.Table(
     "users_change_log",
     METADATA,

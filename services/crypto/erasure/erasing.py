@@ -28,6 +28,7 @@ from services.crypto.erasure.erasure_log import ErasureLog, ErasureWork
 from services.crypto.erasure.gate import shut_gate
 from services.crypto.erasure.person_digest import person_digest
 from services.crypto.keys.hierarchy import REMEMBERED_SECONDS
+from services.crypto.keys.news import tell
 from services.crypto.persons.journal import Journal
 from services.crypto.persons.person import PATTERN
 from services.crypto.persons.person_store import PersonStore
@@ -154,6 +155,7 @@ class Erasing:
                 connection, erasure, destroyed, CACHES, self._registry.backups
             )
             await self._work.tell(connection, (tenant, erasure_id))
+            await tell(connection, tenant)
             await self._audit.record([access])
         self._forget(tenant)
         return erasure
