@@ -45,7 +45,7 @@ class Chain:
         placed = []
         for entry in entries:
             seq += 1
-            entry = Entry(self.writer_id, seq, *entry[_PLACE:])
+            entry = Entry._make((self.writer_id, seq, *entry[_PLACE:]))
             head = entry_hash(entry, head)
             placed.append(Stored(entry, head))
         return Chain(self.writer_id, seq, head), placed
