@@ -21,6 +21,8 @@ from services.crypto.errors import ValueUnopenable
 KEY_BYTES = 32
 OVERHEAD = 24 + 32 + 16
 """Bytes that a message of one chunk grows by."""
+RANDOM_BYTES = 24
+"""What the salt of a message is made of, beside the message."""
 CHUNK = 16_384
 _LABEL = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\x00"
 _HEDGE = b"secmesh/pii/1 hedged salt"
@@ -47,14 +49,16 @@ class Key:
         # Another label than a message's, so that one key serves both (RFC 5869, 3.2).
         self._hedge = HMAC(HKDFExpand(SHA512(), 64, _HEDGE).derive(secret), SHA512())
 
-    def seal(self, plaintext: bytes, context: bytes) -> bytes:
+    def seal(self, plaintext: bytes, context: bytes, random: bytes = b"") -> bytes:
         """Encrypt, and bind to the context.
 
         The salt is random and hedged: a broken or cloned generator of random numbers repeats it
-        only for the same plaintext in the same context.
+        only for the same plaintext in the same context. ``random`` are RANDOM_BYTES of
+        ``os.urandom`` for this message alone, of who draws those of many at once.
         """
         hedge = self._hedge.copy()
-        hedge.update(os.urandom(_SALT) + len(context).to_bytes(4, "big") + context + plaintext)
+        length = len(context).to_bytes(4, "big")
+        hedge.update((random or os.urandom(RANDOM_BYTES)) + length + context + plaintext)
         return self._seal(plaintext, context, hedge.finalize()[:_SALT])
 
     def open(self, sealed: bytes, context: bytes) -> bytes:
