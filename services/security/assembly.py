@@ -47,10 +47,12 @@ from services.security.gates.gates import Gates
 from services.security.guards import Guards
 from services.security.import_servicer import ImportServicer
 from services.security.incident_servicer import IncidentServicer
+from services.security.incidents.arming import Arming
 from services.security.incidents.guard import IncidentGuard
 from services.security.incidents.life import IncidentLife
 from services.security.incidents.overdue_store import OverdueIncidents
 from services.security.incidents.playbooks import Playbooks
+from services.security.incidents.setting_off import PlaybookTriggers
 from services.security.made import ServiceMadeGuard
 from services.security.mfa.guard import MfaGuard
 from services.security.mfa_servicer import MfaServicer
@@ -82,6 +84,7 @@ class Parts:
     findings: FindingLife
     incidents: IncidentLife
     playbooks: Playbooks
+    arming: Arming
     workflows: Workflows
     metrics: Metrics
 
@@ -114,8 +117,9 @@ def assemble(settings: SecuritySettings, store: Store, catalogue: Catalogue) -> 
     )
     playbooks = Playbooks(store, editor, catalogue.record_kinds, workflows.starter)
     metrics = Metrics(store, catalogue, Dashboards(store, Widgets(store, catalogue)))
+    arming = Arming(store, editor, catalogue.record_kinds)
     return Parts(
-        store, catalogue, guard, editor, findings, incidents, playbooks, workflows, metrics
+        store, catalogue, guard, editor, findings, incidents, playbooks, arming, workflows, metrics
     )
 
 
@@ -136,7 +140,7 @@ def servicers(parts: Parts) -> Iterator[Servicer]:
     )
     yield (
         incident_service_pb2_grpc.add_IncidentServiceServicer_to_server,
-        IncidentServicer(store, parts.incidents, parts.playbooks),
+        IncidentServicer(store, parts.incidents, parts.playbooks, parts.arming),
     )
     yield mfa_service_pb2_grpc.add_MfaServiceServicer_to_server, MfaServicer(catalogue, store)
     yield (
@@ -170,6 +174,9 @@ def works(settings: SecuritySettings, parts: Parts) -> Iterator[Work]:
     yield OverdueIncidents(store, parts.editor, parts.incidents)
     yield MetricSchedule(store, parts.metrics)
     yield parts.workflows
+    yield PlaybookTriggers(
+        store, parts.editor, parts.arming, parts.playbooks, parts.workflows.starter
+    )
     folder, digest = BackupFolder(settings.backups), contract_digest(parts.catalogue)
     backups = Backups(store, folder, digest, settings.pg_programs)
     yield BackupSchedule(backups, timedelta(hours=settings.backup_hours), settings.backup_keep)

@@ -162,13 +162,13 @@ class WorkflowInactive(Refusal):
 
 
 class MandateEnded(Refusal):
-    """A workflow whose activator may no longer do what it does."""
+    """What runs by itself for somebody who may no longer do it."""
 
     reason = reason(error_reason_pb2.ERROR_REASON_MANDATE_ENDED)
 
     def __init__(self, user: str, problem: str) -> None:
         super().__init__(
-            f"{user}, who activated the workflow, {problem}: activate it anew",
+            f"{user}, in whose name this runs, {problem}: somebody else must let it run",
             metadata={"resource": user, "problem": problem},
         )
 
