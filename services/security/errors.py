@@ -230,3 +230,24 @@ class PlaybookRefused(Refusal):
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"{name} {problem}", metadata={"resource": name, "problem": problem})
+
+
+class ScheduleRefused(Refusal):
+    """A report that says no time at which it could be made."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_SCHEDULE_INVALID)
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem, metadata={"problem": problem})
+
+
+class ReportDocumentMissing(Refusal):
+    """A run of a report that has no document."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_REPORT_DOCUMENT_MISSING)
+
+    def __init__(self, name: str, status: str) -> None:
+        super().__init__(
+            f"{name} has no document: it is {status}",
+            metadata={"resource": name, "status": status},
+        )

@@ -8,14 +8,14 @@ import sqlalchemy as sa
 from pydantic import AliasChoices, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from mesh.server.service_settings import ServiceSettings
 from mesh.sql.settings import EngineUrlError, Pool
+from services.security.mail_settings import MailSettings
 
 PACKAGE = "secmesh.security.v1"
 PREFIX = "SECMESH_SECURITY_"
 
 
-class SecuritySettings(ServiceSettings):
+class SecuritySettings(MailSettings):
     """Read once at start-up; a wrong value ends the process with its name."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", populate_by_name=True)

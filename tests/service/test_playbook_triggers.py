@@ -1,23 +1,16 @@
 """What sets armed playbooks off: each change once, with the rights of who armed them."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from google.protobuf.json_format import ParseDict
 
 from mesh.embedded.postgres import Access
 from mesh.identifiers import new_uuid
-from mesh.identity.caller import Caller
-from mesh.records.moments import now
-from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
 from mesh.sql.tenancy import acting_for
 from secmesh.security.v1.playbook_watch_pb2 import PlaybookWatch
-from secmesh.security.v1.record_pb2 import Record
-from services.security.editing import RecordEditor
 from services.security.incidents import setting_off
 from services.security.incidents.arming import Arming
 from services.security.incidents.playbooks import Followed, Playbooks
@@ -25,29 +18,20 @@ from services.security.incidents.setting_off import PlaybookTriggers
 from services.security.workflows.engine import LEASE
 from services.security.workflows.run_store import RunStore
 from services.security.workflows.starting import Starter
-from tests.derived import tables_of
+from tests.service.own_tenant import KINDS, OwnTenant, until, whole_store
 from tests.service.playbook_world import action, incident, playbook
-from tests.service.security_world import CATALOGUE
 
-SECONDS = 20.0
-"""Longest that a test waits for what other transactions hold back."""
 MINUTE = 60_000_000
 PHISHING = {"collection": "email_analyses", "filter": "verdict == EMAIL_VERDICT_PHISHING"}
 INCIDENTS = {"collection": "incidents"}
-KINDS = CATALOGUE.record_kinds
 
 
-class Post:
-    """A tenant of a database that no process serves."""
+class Post(OwnTenant):
+    """A tenant with mail, incidents and playbooks."""
 
     def __init__(self, store: Store) -> None:
-        self.tenant = f"t{new_uuid()}"
-        self.later = 0
-        """How far the clock of all is ahead."""
-        self.store = store
-        self.editor = RecordEditor(store, CATALOGUE, lambda: now() + self.later)
-        runs = RunStore(store, self.editor.clock, LEASE)
-        self.starter = Starter(store, runs, self.editor)
+        super().__init__(store)
+        self.starter = Starter(store, RunStore(store, self.clock, LEASE), self.editor)
         self.arming = Arming(store, self.editor, KINDS)
 
     def process(self, follow: Any = None) -> PlaybookTriggers:
@@ -57,14 +41,6 @@ class Post:
             playbooks.follow = follow(playbooks.follow)  # type: ignore[method-assign]  # a crash
         arming = Arming(self.store, self.editor, KINDS)
         return PlaybookTriggers(self.store, self.editor, arming, playbooks, self.starter)
-
-    async def create(self, collection: str, **values: Any) -> str:
-        body = getattr(Record(), KINDS[collection].body_field or "")
-        ParseDict(values, body)
-        with acting_for(self.tenant):
-            async with self.store.transaction() as connection:
-                made = await self.editor.add(connection, self.tenant, collection, body)
-        return str(made.name)
 
     async def mail(self, verdict: str = "PHISHING") -> str:
         values = {"message_id": new_uuid(), "sender": "x@y.example", "sender_domain": "y.example"}
@@ -84,29 +60,13 @@ class Post:
     async def incident(self, **values: Any) -> str:
         return await self.create("incidents", **incident(**values))
 
-    async def set(self, name: str, **values: Any) -> None:
-        with acting_for(self.tenant):
-            async with self.store.transaction() as connection:
-                record = await self.editor.find(connection, name)
-                ParseDict(values, getattr(record, record.WhichOneof("body")))
-                await self.editor.replace(connection, record)
-
     async def arm(self, book: str, subject: str = "ann") -> None:
-        caller = Caller(subject, self.tenant, frozenset({"security.*.*"}))
         with acting_for(self.tenant):
-            await self.arming.arm(book, caller)
+            await self.arming.arm(book, self.caller(subject))
 
     async def watch(self, book: str) -> PlaybookWatch:
         with acting_for(self.tenant):
             return await self.arming.show(book)
-
-    async def found(self, collection: str) -> dict[str, Any]:
-        """Give the bodies of records by name."""
-        with acting_for(self.tenant):
-            found: Any = await self.store.messages(
-                collection, self.store.select(collection, self.tenant)
-            )
-        return {each.name: getattr(each, each.WhichOneof("body")) for each in found}
 
     async def answered(self, book: str) -> list[str]:
         """Give the incidents that have tasks of a playbook, in their order."""
@@ -131,27 +91,14 @@ class Post:
         assert await self.look() == 0
 
 
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not await holds():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
-
-
 @pytest.fixture
 async def post(audited_database: Access) -> AsyncIterator[Post]:
-    owner, application = (
-        open_engine(audited_database.owner),
-        open_engine(audited_database.application),
-    )
-    tables = tables_of(CATALOGUE, isolated=True)
-    made = Post(Store(application, tables, page_key=b"k" * 32, owner=owner))
-    yield made
-    for name in await made.found("response_playbooks"):
-        with acting_for(made.tenant):
-            await made.arming.disarm(name)
-    await application.dispose()
-    await owner.dispose()
+    async with whole_store(audited_database) as store:
+        made = Post(store)
+        yield made
+        for name in await made.found("response_playbooks"):
+            with acting_for(made.tenant):
+                await made.arming.disarm(name)
 
 
 async def test_a_record_that_comes_to_fit_sets_a_playbook_off_once(post: Post) -> None:
@@ -274,14 +221,7 @@ async def test_a_playbook_that_was_changed_is_disarmed(post: Post, *, inner: boo
 
 
 async def test_nothing_is_done_for_who_is_blocked(post: Post) -> None:
-    user = await post.create(
-        "users",
-        username="kim",
-        email="kim@acme.example",
-        role="USER_ROLE_ADMIN",
-        status="USER_STATUS_ACTIVE",
-        identity_provider="IDENTITY_PROVIDER_LOCAL",
-    )
+    user = await post.admin()
     book = await post.book(INCIDENTS)
     await post.arm(book, user.rpartition("/")[2])
     await post.set(user, status="USER_STATUS_SUSPENDED")
