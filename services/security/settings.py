@@ -7,14 +7,14 @@ from typing import Any
 from pydantic import AliasChoices, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from mesh.server.postgres_settings import PostgresSettings
 from mesh.sql.settings import Pool
+from services.security.mail_settings import MailSettings
 
 PACKAGE = "secmesh.security.v1"
 PREFIX = "SECMESH_SECURITY_"
 
 
-class SecuritySettings(PostgresSettings):
+class SecuritySettings(MailSettings):
     """Read once at start-up; a wrong value ends the process with its name."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", populate_by_name=True)

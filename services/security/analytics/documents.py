@@ -26,6 +26,8 @@ class Table:
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
+    collection: str = ""
+    """Whose records it is made of."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Format:
     """How documents of one format are made."""
 
     media_type: str
+    extension: str
     write: Callable[[Report], bytes]
 
 
@@ -148,11 +151,11 @@ def _cell(text: str) -> str:
 
 
 FORMATS: Mapping[int, Format] = {
-    DocumentFormat.DOCUMENT_FORMAT_JSON: Format("application/json", json_document),
-    DocumentFormat.DOCUMENT_FORMAT_CSV: Format("text/csv; charset=utf-8", csv_document),
-    DocumentFormat.DOCUMENT_FORMAT_HTML: Format("text/html; charset=utf-8", html_document),
+    DocumentFormat.DOCUMENT_FORMAT_JSON: Format("application/json", "json", json_document),
+    DocumentFormat.DOCUMENT_FORMAT_CSV: Format("text/csv; charset=utf-8", "csv", csv_document),
+    DocumentFormat.DOCUMENT_FORMAT_HTML: Format("text/html; charset=utf-8", "html", html_document),
     DocumentFormat.DOCUMENT_FORMAT_MARKDOWN: Format(
-        "text/markdown; charset=utf-8", markdown_document
+        "text/markdown; charset=utf-8", "md", markdown_document
     ),
 }
 """The formats that can be made; the contract names others."""
