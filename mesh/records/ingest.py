@@ -33,7 +33,7 @@ from mesh.records.ingest_item import (
 )
 from mesh.records.ingest_order import first_of_each, groups
 from mesh.records.writing import RECORD, RecordWriter
-from mesh.sql.bulk import BulkRows, Key
+from mesh.sql.bulk import BulkRows, Key, Row
 from mesh.sql.postgres import sqlstate
 from mesh.sql.references import ID
 from mesh.sql.rows import Rows
@@ -132,7 +132,7 @@ class ChunkWriter:
         fresh = await self._with_references(connection, target, fresh, changed)
         changed = [item for item in changed if item.outcome is not REJECTED]
         await self._store_all(connection, changed, self._replace, UPDATED)
-        await self._store_all(connection, fresh, self._add, NEW)
+        await self._store_new(connection, fresh)
 
     def _without_untried(
         self, target: KindTable, items: Sequence[Item], fresh: list[Item]
@@ -264,7 +264,7 @@ class ChunkWriter:
         A record may refer to new ones of its kind that come before it.
         """
         own = target.kind.collection
-        rows = [item.stored.row for item in (*fresh, *changed) if item.stored is not None]
+        rows = _rows((*fresh, *changed))
         missing: dict[str, set[str]] = {}
         for field, pattern in target.kind.references.items():
             collection = pattern.text.split("/")[2]
@@ -290,6 +290,20 @@ class ChunkWriter:
                     left.append(item)
         return left
 
+    async def _store_new(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
+        """Add new records, all at once; where the database refuses that, all that it takes."""
+        if items and self._bulk.tells_collisions and not _stands_alone(items):
+            try:
+                async with connection.begin_nested():
+                    await self._bulk.insert(connection, items[0].target, _rows(items))
+            except (sa.exc.IntegrityError, sa.exc.DataError):
+                await self._store_all(connection, items, self._add, NEW)
+                return
+            for item in items:
+                item.outcome = NEW
+            return
+        await self._store_all(connection, items, self._add, NEW)
+
     async def _store_all(
         self,
         connection: AsyncConnection,
@@ -300,8 +314,7 @@ class ChunkWriter:
         """Write prepared items; where the database refuses, each half by itself."""
         if not items:
             return
-        target = items[0].target
-        if target.kind.option.history or any(item.collided > 1 for item in items):
+        if _stands_alone(items):
             for item in items:
                 await self._store_one(connection, item, outcome)
             return
@@ -317,8 +330,8 @@ class ChunkWriter:
             await self._store_all(connection, items[middle:], store, outcome)
 
     async def _add(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
-        rows = [item.stored.row for item in items if item.stored is not None]
-        added = await self._bulk.add(connection, items[0].target, rows)
+        rows = _rows(items)
+        added = await self._bulk.add_missing(connection, items[0].target, rows)
         for item, row in zip(items, rows, strict=True):
             if row[ID] in added:
                 item.outcome = NEW
@@ -329,8 +342,7 @@ class ChunkWriter:
                     item.fields, item.key = (ID,), (row[ID],)
 
     async def _replace(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
-        rows = [item.stored.row for item in items if item.stored is not None]
-        await self._bulk.replace(connection, items[0].target, self._tenant, rows)
+        await self._bulk.replace(connection, items[0].target, self._tenant, _rows(items))
         for item in items:
             item.outcome = UPDATED
 
@@ -349,6 +361,15 @@ class ChunkWriter:
             item.reject(FieldInvalid.of(RECORD, "holds what the store cannot keep"))
         else:
             item.outcome = outcome
+
+
+def _stands_alone(items: Sequence[Item]) -> bool:
+    """Tell whether each of some items is written by itself."""
+    return items[0].target.kind.option.history or any([item.collided > 1 for item in items])
+
+
+def _rows(items: Sequence[Item]) -> list[Row]:
+    return [item.stored.row for item in items if item.stored is not None]
 
 
 def _named(given: Any, name: str) -> Any:

@@ -7,10 +7,15 @@ from mesh.records.ingest_item import Item
 
 def first_of_each(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
     """Split off the items that are the first of their record."""
+    given = list(items)
+    keys = [(item.fields, item.key) for item in given if item.fields]
+    if len(set(keys)) == len(keys):
+        # Most chunks hold no record twice. Keys of two kinds may be alike, and then are looked at.
+        return given, []
     wave: list[Item] = []
     later: list[Item] = []
     seen = set()
-    for item in items:
+    for item in given:
         identity = item.identity
         if identity is None:
             wave.append(item)

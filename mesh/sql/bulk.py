@@ -99,25 +99,45 @@ class BulkRows:
         self, connection: AsyncConnection, target: KindTable, rows: Sequence[Row]
     ) -> set[str]:
         """Add rows and give the ids of those that were; see ``tells_collisions``."""
-        table = target.table
+        if self._copies:
+            try:
+                # To look for what is in the way before each row takes longer than to trip over it.
+                async with connection.begin_nested():
+                    await self.insert(connection, target, rows)
+            except sa.exc.IntegrityError as error:
+                if not violates_unique(error):
+                    raise
+                return await self.add_missing(connection, target, rows)
+        else:
+            await self.insert(connection, target, rows)
+        return {row[ID] for row in rows}
+
+    async def insert(
+        self, connection: AsyncConnection, target: KindTable, rows: Sequence[Row]
+    ) -> None:
+        """Add rows, all of which are new."""
+        if self._copies:
+            await connection.execute(await self._insertion(connection, target, rows))
+        else:
+            await connection.execute(sa.insert(target.table), list(rows))
+
+    async def add_missing(
+        self, connection: AsyncConnection, target: KindTable, rows: Sequence[Row]
+    ) -> set[str]:
+        """Do what ``add`` does where the place of some rows is taken."""
         if not self._copies:
-            await connection.execute(sa.insert(table), list(rows))
-            return {row[ID] for row in rows}
+            return await self.add(connection, target, rows)
+        insertion = await self._insertion(connection, target, rows)
+        passing = insertion.on_conflict_do_nothing().returning(target.table.c[ID])
+        return set((await connection.execute(passing)).scalars())
+
+    async def _insertion(
+        self, connection: AsyncConnection, target: KindTable, rows: Sequence[Row]
+    ) -> postgresql.Insert:
         # Writers side by side take their rows in one order. Copied in it they are read in it: the
         # database's own sort of whole rows takes longer.
-        staged = await stage(connection, table, _in_order(target, rows))
-        insert = postgresql.insert(table).from_select(list(rows[0]), sa.select(*staged.c))
-        try:
-            # To look for what is in the way before each row takes longer than to trip over it.
-            async with connection.begin_nested():
-                await connection.execute(insert)
-        except sa.exc.IntegrityError as error:
-            if not violates_unique(error):
-                raise
-        else:
-            return {row[ID] for row in rows}
-        passing = insert.on_conflict_do_nothing().returning(table.c[ID])
-        return set((await connection.execute(passing)).scalars())
+        staged = await stage(connection, target.table, _in_order(target, rows))
+        return postgresql.insert(target.table).from_select(list(rows[0]), sa.select(*staged.c))
 
     async def replace(
         self, connection: AsyncConnection, target: KindTable, tenant: str, rows: Sequence[Row]

@@ -67,7 +67,8 @@ def _common(given: Mapping[str, Values]) -> dict[str, Any]:
     return {
         name: values[0]
         for name, values in given.items()
-        if name != ID and values.count(values[0]) == len(values)
+        # The last is asked first: of most columns it tells.
+        if name != ID and values[0] == values[-1] and values.count(values[0]) == len(values)
     }
 
 
