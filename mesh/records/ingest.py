@@ -365,7 +365,7 @@ class ChunkWriter:
 
 def _stands_alone(items: Sequence[Item]) -> bool:
     """Tell whether each of some items is written by itself."""
-    return items[0].target.kind.option.history or any([item.collided > 1 for item in items])
+    return items[0].target.kind.option.history or any(item.collided > 1 for item in items)
 
 
 def _rows(items: Sequence[Item]) -> list[Row]:

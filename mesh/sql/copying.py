@@ -77,10 +77,10 @@ async def _make(
 ) -> None:
     quote = connection.dialect.identifier_preparer.quote
     listed = ", ".join(quote(column.name) for column in columns)
+    like = f"SELECT {listed} FROM {quote(table.name)}"  # noqa: S608  # names of the contract
     await connection.exec_driver_sql(
         f"DROP TABLE IF EXISTS {_SCHEMA}.{_STAGED}; "
-        f"CREATE TEMPORARY TABLE {_STAGED} ON COMMIT DROP AS "  # noqa: S608  # our own names
-        f"SELECT {listed} FROM {quote(table.name)} WITH NO DATA"
+        f"CREATE TEMPORARY TABLE {_STAGED} ON COMMIT DROP AS {like} WITH NO DATA"
     )
 
 
