@@ -129,10 +129,12 @@ class ChunkWriter:
                 if not self._is_same(item, *at[1:]):
                     known.append(item)
         changed = await self._prepare_changed(connection, target, known)
+        if not changed and await self._add_at_once(connection, fresh):
+            return
         fresh = await self._with_references(connection, target, fresh, changed)
         changed = [item for item in changed if item.outcome is not REJECTED]
         await self._store_all(connection, changed, self._replace, UPDATED)
-        await self._store_new(connection, fresh)
+        await self._store_all(connection, fresh, self._add, NEW)
 
     def _without_untried(
         self, target: KindTable, items: Sequence[Item], fresh: list[Item]
@@ -263,7 +265,6 @@ class ChunkWriter:
 
         A record may refer to new ones of its kind that come before it.
         """
-        own = target.kind.collection
         rows = _rows((*fresh, *changed))
         missing: dict[str, set[str]] = {}
         for field, pattern in target.kind.references.items():
@@ -273,7 +274,7 @@ class ChunkWriter:
                 missing[field] = wanted - there
         if not any(missing.values()):
             return list(fresh)
-        within = {f for f in missing if target.kind.references[f].text.split("/")[2] == own}
+        within = set(_own_references(target))
         made: set[str] = set()
         left = []
         new = set(fresh)
@@ -290,19 +291,23 @@ class ChunkWriter:
                     left.append(item)
         return left
 
-    async def _store_new(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
-        """Add new records, all at once; where the database refuses that, all that it takes."""
-        if items and self._bulk.tells_collisions and not _stands_alone(items):
-            try:
-                async with connection.begin_nested():
-                    await self._bulk.insert(connection, items[0].target, _rows(items))
-            except (sa.exc.IntegrityError, sa.exc.DataError):
-                await self._store_all(connection, items, self._add, NEW)
-                return
-            for item in items:
-                item.outcome = NEW
-            return
-        await self._store_all(connection, items, self._add, NEW)
+    async def _add_at_once(self, connection: AsyncConnection, items: Sequence[Item]) -> bool:
+        """Add new records unless one is refused; the database looks for what they refer to."""
+        if not items or not self._bulk.tells_collisions or _stands_alone(items):
+            return False
+        target, rows = items[0].target, _rows(items)
+        # It would let records refer to those of their kind that come after them.
+        for field in _own_references(target):
+            if any(row[field] is not None for row in rows):
+                return False
+        try:
+            async with connection.begin_nested():
+                await self._bulk.insert(connection, target, rows)
+        except (sa.exc.IntegrityError, sa.exc.DataError):
+            return False
+        for item in items:
+            item.outcome = NEW
+        return True
 
     async def _store_all(
         self,
@@ -366,6 +371,12 @@ class ChunkWriter:
 def _stands_alone(items: Sequence[Item]) -> bool:
     """Tell whether each of some items is written by itself."""
     return items[0].target.kind.option.history or any(item.collided > 1 for item in items)
+
+
+def _own_references(target: KindTable) -> list[str]:
+    """Give the fields by which records refer to others of their kind."""
+    own = target.kind.pattern
+    return [field for field, pattern in target.kind.references.items() if pattern == own]
 
 
 def _rows(items: Sequence[Item]) -> list[Row]:
