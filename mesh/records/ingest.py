@@ -33,7 +33,7 @@ from mesh.records.ingest_item import (
 )
 from mesh.records.ingest_order import first_of_each, groups
 from mesh.records.writing import RECORD, RecordWriter
-from mesh.sql.bulk import BulkRows, Key
+from mesh.sql.bulk import BulkRows, Key, Row
 from mesh.sql.postgres import sqlstate
 from mesh.sql.references import ID
 from mesh.sql.rows import Rows
@@ -129,6 +129,8 @@ class ChunkWriter:
                 if not self._is_same(item, *at[1:]):
                     known.append(item)
         changed = await self._prepare_changed(connection, target, known)
+        if not changed and await self._add_at_once(connection, fresh):
+            return
         fresh = await self._with_references(connection, target, fresh, changed)
         changed = [item for item in changed if item.outcome is not REJECTED]
         await self._store_all(connection, changed, self._replace, UPDATED)
@@ -263,8 +265,7 @@ class ChunkWriter:
 
         A record may refer to new ones of its kind that come before it.
         """
-        own = target.kind.collection
-        rows = [item.stored.row for item in (*fresh, *changed) if item.stored is not None]
+        rows = _rows((*fresh, *changed))
         missing: dict[str, set[str]] = {}
         for field, pattern in target.kind.references.items():
             collection = pattern.text.split("/")[2]
@@ -273,7 +274,7 @@ class ChunkWriter:
                 missing[field] = wanted - there
         if not any(missing.values()):
             return list(fresh)
-        within = {f for f in missing if target.kind.references[f].text.split("/")[2] == own}
+        within = set(_own_references(target))
         made: set[str] = set()
         left = []
         new = set(fresh)
@@ -290,6 +291,24 @@ class ChunkWriter:
                     left.append(item)
         return left
 
+    async def _add_at_once(self, connection: AsyncConnection, items: Sequence[Item]) -> bool:
+        """Add new records unless one is refused; the database looks for what they refer to."""
+        if not items or not self._bulk.tells_collisions or _stands_alone(items):
+            return False
+        target, rows = items[0].target, _rows(items)
+        # It would let records refer to those of their kind that come after them.
+        for field in _own_references(target):
+            if any(row[field] is not None for row in rows):
+                return False
+        try:
+            async with connection.begin_nested():
+                await self._bulk.insert(connection, target, rows)
+        except (sa.exc.IntegrityError, sa.exc.DataError):
+            return False
+        for item in items:
+            item.outcome = NEW
+        return True
+
     async def _store_all(
         self,
         connection: AsyncConnection,
@@ -300,8 +319,7 @@ class ChunkWriter:
         """Write prepared items; where the database refuses, each half by itself."""
         if not items:
             return
-        target = items[0].target
-        if target.kind.option.history or any(item.collided > 1 for item in items):
+        if _stands_alone(items):
             for item in items:
                 await self._store_one(connection, item, outcome)
             return
@@ -317,8 +335,8 @@ class ChunkWriter:
             await self._store_all(connection, items[middle:], store, outcome)
 
     async def _add(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
-        rows = [item.stored.row for item in items if item.stored is not None]
-        added = await self._bulk.add(connection, items[0].target, rows)
+        rows = _rows(items)
+        added = await self._bulk.add_missing(connection, items[0].target, rows)
         for item, row in zip(items, rows, strict=True):
             if row[ID] in added:
                 item.outcome = NEW
@@ -329,8 +347,7 @@ class ChunkWriter:
                     item.fields, item.key = (ID,), (row[ID],)
 
     async def _replace(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
-        rows = [item.stored.row for item in items if item.stored is not None]
-        await self._bulk.replace(connection, items[0].target, self._tenant, rows)
+        await self._bulk.replace(connection, items[0].target, self._tenant, _rows(items))
         for item in items:
             item.outcome = UPDATED
 
@@ -349,6 +366,21 @@ class ChunkWriter:
             item.reject(FieldInvalid.of(RECORD, "holds what the store cannot keep"))
         else:
             item.outcome = outcome
+
+
+def _stands_alone(items: Sequence[Item]) -> bool:
+    """Tell whether each of some items is written by itself."""
+    return items[0].target.kind.option.history or any(item.collided > 1 for item in items)
+
+
+def _own_references(target: KindTable) -> list[str]:
+    """Give the fields by which records refer to others of their kind."""
+    own = target.kind.pattern
+    return [field for field, pattern in target.kind.references.items() if pattern == own]
+
+
+def _rows(items: Sequence[Item]) -> list[Row]:
+    return [item.stored.row for item in items if item.stored is not None]
 
 
 def _named(given: Any, name: str) -> Any:
