@@ -137,9 +137,17 @@ class Fingerprints:
         key = base(finding)
         seen = short(key)
         ordinal = self._seen[seen]
-        self._seen[seen] += 1
+        self._seen[seen] = ordinal + 1
+        finding.occurrence = seen, ordinal
         ours = Fingerprint(f"secmesh/v{VERSION}", _digest(key, str(ordinal)))
         return (ours, *(Fingerprint(name, value) for name, value in finding.fingerprints))
+
+    def count_again(self, base: int, ordinal: int) -> bool:
+        """Count a finding that was fingerprinted before; not if its number would be another."""
+        if self._seen.get(base, 0) != ordinal:
+            return False
+        self._seen[base] = ordinal + 1
+        return True
 
 
 def values(findings: Iterable[Finding]) -> list[str]:
