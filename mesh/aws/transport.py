@@ -11,7 +11,7 @@ import ssl
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -159,6 +159,16 @@ class _Headers(dict[str, str]):
         return super().get(name.lower(), default)
 
 
+class _Content:
+    """A body that was read, as AWSResponse asks for it."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def stream(self) -> Iterator[bytes]:
+        yield self._content
+
+
 class _Answer(AWSResponse):
     """An answer that was read whole."""
 
@@ -167,9 +177,8 @@ class _Answer(AWSResponse):
         self.url = url
         self.status_code = received.status
         self.headers = headers
-        # What botocore keeps of a body that it has read.
-        self.raw = None
-        self._content = received.content
+        self.raw = _Content(received.content)
+        self._content = None
 
 
 def takes(request: Any) -> bool:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import ParseError
 
 import botocore.auth
 import pytest
@@ -111,7 +112,9 @@ class Pair:
         return self._wires[0](request)
 
     def _theirs(self, request: Any, **_: object) -> AWSResponse:
-        return self._wires[1](request)
+        given = self._wires[1](request)
+        headers: Any = given.headers
+        return AWSResponse(given.url, given.status_code, headers, given.raw)
 
 
 kept = cache(Pair)
@@ -127,7 +130,7 @@ def ended(client: Any, name: str, parameters: dict[str, Any]) -> Any:
         return getattr(client, xform_name(name))(**parameters)
     except ClientError as error:
         return type(error).__name__, error.response
-    except BotoCoreError as error:
+    except (BotoCoreError, ParseError) as error:
         return type(error).__name__
 
 
@@ -261,6 +264,36 @@ def test_a_lost_connection_is_tried_again_under_the_same_id(operation: str) -> N
     tries = [headers["amz-sdk-request"].partition(";")[0] for _, _, headers, _ in ours[0]]
     assert tries == ["attempt=1", "attempt=2", "attempt=3"]
     assert len({headers["amz-sdk-invocation-id"] for _, _, headers, _ in ours[0]}) == 1
+
+
+CONTENTS = {
+    "s3:GetBucketLocation": b"<LocationConstraint>eu-west-1</LocationConstraint>",
+    "s3:GetBucketPolicy": b'{"Statement": []}',
+    "s3:GetBucketTagging": b"<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet>"
+    b"</Tagging>",
+    "s3:ListBuckets": b"<R><Buckets><Bucket><Name>a</Name><CreationDate>2026-11-22T01:02:03.000Z"
+    b"</CreationDate></Bucket></Buckets></R>",
+    "iam:GetAccountAuthorizationDetails": b"<A><GetAccountAuthorizationDetailsResult><Policies>"
+    b"<member><PolicyVersionList><member><Document>%7B%22a%22%3A1%7D</Document></member>"
+    b"</PolicyVersionList></member></Policies></GetAccountAuthorizationDetailsResult></A>",
+    "kms:DescribeKey": b'{"KeyMetadata": {"KeyId": "a", "CreationDate": 1.5, "Enabled": true}}',
+    "ec2:DescribeVpcs": b"<R><vpcSet><item><vpcId>vpc-1</vpcId></item></vpcSet></R>",
+    "lambda:ListFunctions": b'{"Functions": [{"FunctionName": "etl", "CodeSize": 7}]}',
+}
+"""Answers that say something, also what botocore reads by itself."""
+
+
+@pytest.mark.parametrize("operation", CONTENTS)
+def test_an_answer_says_what_it_says_to_botocore(operation: str) -> None:
+    ours, theirs = kept(split(operation)[0]).both(
+        operation,
+        parameters_of(operation, "etl"),
+        lambda _: answer(200, CONTENTS[operation], **{"content-type": "text/x"}),
+    )
+    assert ours == theirs
+    said = ours[1].keys() - {"ResponseMetadata"}
+    assert said
+    assert all(ours[1][name] for name in said)
 
 
 def test_a_bucket_elsewhere_is_asked_there() -> None:
