@@ -34,7 +34,7 @@ async def _replay(settings: CryptoSettings, _arguments: argparse.Namespace) -> N
     engine = open_database(settings)
     audit = open_writer(keys, engine)
     transactions = Transactions(engine, None, isolated=True)
-    persons = PersonStore(settings.kms_key_id)
+    persons = PersonStore()
     audit.start()
     try:
         replay = Replay(transactions, persons, audit, registry_of(settings, keys))

@@ -38,6 +38,6 @@ def erasure_runner(
     registry: Registry,
 ) -> ErasureRunner:
     """Give what ends erasures in a database; it is not started yet."""
-    persons = PersonStore(settings.kms_key_id)
+    persons = PersonStore()
     erasing = Erasing(transactions, persons, keys.users.forget, audit, registry)
     return ErasureRunner(transactions, erasing, keys.users.forget)
