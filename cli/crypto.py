@@ -7,6 +7,7 @@ from cli import (
     crypto_blob,
     crypto_erasure,
     crypto_persons,
+    crypto_proof,
     crypto_purposes,
     crypto_rotation,
     crypto_statistics,
@@ -20,5 +21,6 @@ crypto_purposes.register(app)
 crypto_erasure.register(app)
 crypto_audit.register(app)
 crypto_blob.register(app)
+crypto_proof.register(app)
 crypto_rotation.register(app)
 crypto_statistics.register(app)

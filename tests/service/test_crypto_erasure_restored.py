@@ -192,11 +192,18 @@ async def test_the_service_does_not_start_before_erasures_are_done_again(
         place = open_place(settings)
         registry = registry_of(settings, open_audit_keys(settings))
         user_id, erasure_id = new_uuid(), new_uuid()
-        erasure = Erasure("acme", erasure_id, person_digest("acme", user_id), (bytes(32),), "ann")
-        moments = dict.fromkeys(
-            ("ordered_at", "erased_at", "caches_until", "backups_until"), datetime.now(UTC)
+        now, person = datetime.now(UTC), person_digest("acme", user_id)
+        done = Erasure(
+            "acme",
+            erasure_id,
+            person,
+            (bytes(32),),
+            "ann",
+            ordered_at=now,
+            erased_at=now,
+            caches_until=now,
+            backups_until=now,
         )
-        done = dataclasses.replace(erasure, **moments)
         note = registry.signer.sign(Certificate.of(done, registry.origin, "-").text())
         await place.put(erasure_name("acme", erasure_id), note)
         with pytest.raises(CommandFailed, match="run `replay-erasures`"):

@@ -7,7 +7,10 @@ from typing import Any
 import orjson
 import pytest
 import sqlalchemy as sa
+from typer.testing import CliRunner, Result
 
+from cli.app import app
+from cli.exit_codes import ExitCode
 from mesh.embedded.postgres import Access
 from mesh.identifiers import new_uuid
 from secmesh.crypto.v1 import user_service_pb2 as users
@@ -17,7 +20,6 @@ from services.crypto.audit.append_store import AppendStore
 from services.crypto.audit.entry import Operation
 from services.crypto.audit.writer import AuditWriter
 from services.crypto.custody.kms import KmsKeyState
-from services.crypto.export.bundle import BundleBroken, verify_bundle
 from services.crypto.tables import USERS
 from tests.databases import crypto_database
 from tests.service.crypto_world import KMS_KEY, ORIGIN, World, crypto_world
@@ -73,17 +75,22 @@ async def test_the_file_holds_all_that_is_known_of_a_person(world: World) -> Non
     assert (told["user"], told["origin"], told["purpose"]) == (made.name, ORIGIN, "billing")
 
 
-async def test_the_signature_holds_every_byte_of_the_file(world: World) -> None:
+async def test_the_signature_holds_every_byte_of_the_file(world: World, tmp_path: Path) -> None:
     made = await create(world)
     lines = (await export(world, made.name)).splitlines(keepends=True)
-    keys = [world.registry.signer.public]
-    found = verify_bundle(lines, keys)
-    assert (found.user, found.origin) == (made.name, ORIGIN)
-    assert found.counts["value"] == len(ANN)
+    key = f"--key={world.registry.signer.public.encoded()}"
+
+    def verified(content: list[bytes]) -> Result:
+        (tmp_path / "file").write_bytes(b"".join(content))
+        command = ["-o", "ndjson", "crypto", "verify-export", str(tmp_path / "file"), key]
+        return CliRunner().invoke(app, command)
+
+    found = orjson.loads(verified(lines).stdout)
+    assert (found["user"], found["origin"]) == (made.name, ORIGIN)
+    assert (found["value_lines"], found["lines"]) == (len(ANN), len(lines) - 1)
     forged = [line.replace(b"Springfield", b"Shelbyville") for line in lines]
     for wrong in (forged, lines[:-1], lines[:3] + lines[4:], [*lines[:-2], lines[-1]], lines * 2):
-        with pytest.raises(BundleBroken):
-            verify_bundle(wrong, keys)
+        assert verified(wrong).exit_code == ExitCode.FAILED_VERDICT
 
 
 async def test_the_same_state_has_the_same_bytes(world: World) -> None:
