@@ -39,7 +39,9 @@ async def _put(secmesh: Command) -> str:
     return name
 
 
-async def test_a_person_is_erased_by_its_id_said_twice(secmesh: Command, tmp_path: Path) -> None:
+async def test_a_person_is_erased_by_its_id_said_twice(
+    world: World, secmesh: Command, tmp_path: Path
+) -> None:
     name = await _put(secmesh)
     user = name.rpartition("/")[2]
     for again, code in (("", 2), ("01999999-0000-7000-8000-000000000001", 1)):
@@ -59,6 +61,10 @@ async def test_a_person_is_erased_by_its_id_said_twice(secmesh: Command, tmp_pat
     assert {"field": "ssn", "tier": 3} in erased["fields"]
     assert file.read_text() == erased["certificate"]
     assert file.stat().st_mode & 0o777 == 0o600
+    key = world.registry.signer.public.encoded()
+    proof = ("crypto", "verify-certificate", str(file), "--key", key, "--user", name)
+    (held,) = await secmesh.json(*proof)
+    assert held["verified"] == "signature person"
     gone = await secmesh.run("crypto", "get", user)
     assert gone.exit_code == 1
     assert "RESOURCE_NOT_FOUND" in gone.stderr
