@@ -5,11 +5,16 @@ import sys
 from dataclasses import asdict
 
 import orjson
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mesh.server.deployable import Command, CommandFailed, open_database
 from mesh.sql.engine import translated
+from mesh.sql.transactions import Transactions
 from services.crypto.assembly import open_custody
+from services.crypto.audit_upkeep import open_audit_keys
 from services.crypto.custodian_checks import custodian_checks
+from services.crypto.erasure_command import require_replayed
+from services.crypto.erasure_parts import registry_of
 from services.crypto.installation_store import Check, checks
 from services.crypto.settings import CryptoSettings
 
@@ -25,6 +30,8 @@ async def _run(settings: CryptoSettings, arguments: argparse.Namespace) -> None:
         with translated():
             async with engine.connect() as connection:
                 found = await connection.run_sync(lambda sync: list(checks(sync)))
+        if not any(each.problem for each in found):
+            found.append(await _erasures(settings, engine))
     finally:
         await engine.dispose()
     found += await _custodians(settings)
@@ -34,6 +41,16 @@ async def _run(settings: CryptoSettings, arguments: argparse.Namespace) -> None:
         sys.stdout.writelines(f"{_line(each)}\n" for each in found)
     if wrong := [each.name for each in found if each.problem]:
         raise CommandFailed(f"not as needed: {', '.join(wrong)}")
+
+
+async def _erasures(settings: CryptoSettings, engine: AsyncEngine) -> Check:
+    name = "erasures"
+    transactions = Transactions(engine, None, isolated=True)
+    try:
+        await require_replayed(transactions, registry_of(settings, open_audit_keys(settings)))
+    except CommandFailed as error:
+        return Check(name, str(error), "")
+    return Check(name, "", "all that are certified are done")
 
 
 async def _custodians(settings: CryptoSettings) -> list[Check]:

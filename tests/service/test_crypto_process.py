@@ -81,6 +81,7 @@ def test_what_was_stored_is_read_by_the_process_after_one_that_was_killed(
     assert checked.returncode == 0, checked.stdout + checked.stderr
     names = {each["name"] for each in json.loads(checked.stdout)}
     assert names >= {"tables", "indexes", "views", "triggers", "extensions", "configuration"}
+    assert "erasures" in names
     token = sign_token(
         Path(environment["SECMESH_HOME"]) / "keys", subject="ann", tenant="acme", roles=["admin"]
     )

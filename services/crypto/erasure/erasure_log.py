@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.crypto.erasure.erasure import Destroyed, Erasure, State
@@ -53,9 +53,11 @@ class ErasureLog:
         self, connection: AsyncConnection, tenant: str, erasure_ids: Collection[str]
     ) -> set[str]:
         """Give those of some erasures after which the person is gone from this database."""
+        # As one parameter, of which a statement has a limited number.
+        ids = sa.cast([uuid.UUID(each) for each in erasure_ids], ARRAY(sa.Uuid))
         statement = sa.select(_LOG.id).where(
             _LOG.tenant_id == tenant,
-            _LOG.id.in_([uuid.UUID(each) for each in erasure_ids]),
+            _LOG.id == sa.any_(ids),
             _LOG.state != State.ORDERED.value,
         )
         return {str(each) for each in await connection.scalars(statement)}

@@ -1,6 +1,6 @@
 """Persons stored, changed and removed; each of it is in the audit before the caller knows."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -8,6 +8,7 @@ from mesh.errors import EtagMismatch, ResourceNotFound
 from mesh.sql.transactions import Transactions
 from services.crypto.audit.entry import Audit, Operation
 from services.crypto.erasure.gate import pass_gate, require_not_erased
+from services.crypto.errors import KeyDisabled
 from services.crypto.persons.config_store import ConfigStore
 from services.crypto.persons.fields import PersonFields
 from services.crypto.persons.journal import Journal, Touched, touched_of
@@ -46,8 +47,8 @@ class People:
         """
         journal = Journal(self._audit, tenant, Operation.CREATE)
         async with journal.refusals(people):
-            fields = await self._checked(tenant, people.values(), new=people.keys())
-            stored = await self._sealer.seal(tenant, fields, people)
+            fields = await self._checked(tenant, people.values())
+            stored = await self._sealed(tenant, fields, people)
             async with self._transactions.transaction(tenant) as connection:
                 made = await write_new(self._persons, connection, tenant, stored)
                 await journal.record((user, touched_in(fields, people[user])) for user in people)
@@ -92,22 +93,25 @@ class People:
             await self._persons.delete(connection, tenant, user_id)
             await journal.record([(user_id, touched_in(fields, person.values))])
 
-    async def _checked(
-        self,
-        tenant: str,
-        people: Iterable[Mapping[str, str | None]],
-        new: Collection[str] = (),
-    ) -> PersonFields:
-        """Hold values against the tenant's fields and settings; give the fields.
+    async def _sealed(
+        self, tenant: str, fields: PersonFields, people: Mapping[str, Mapping[str, str]]
+    ) -> Mapping[str, Stored]:
+        """Seal new persons. Raises UserErased, KeyDisabled."""
+        try:
+            return await self._sealer.seal(tenant, fields, people)
+        except KeyDisabled:
+            # Who was erased gets no key; that is the better word for it.
+            async with self._transactions.connection(tenant) as connection:
+                await require_not_erased(connection, tenant, people)
+            raise
 
-        ``new`` are persons of whom none may have been erased.
-        """
+    async def _checked(
+        self, tenant: str, people: Iterable[Mapping[str, str | None]]
+    ) -> PersonFields:
+        """Hold values against the tenant's fields and settings; give the fields."""
         async with self._transactions.connection(tenant) as connection:
             fields = await self._config.fields(connection, tenant)
             settings = await self._config.settings(connection, tenant)
-            if new:
-                # Before a key is asked for that they do not get.
-                await require_not_erased(connection, tenant, new)
         for values in people:
             require_storable(fields, settings, values)
         return fields
