@@ -62,13 +62,13 @@ async def build_server(settings: CryptoSettings) -> Server:
     rotation.start()
     probe = Probe(settings)
     tokens = PageTokens(settings.page_key.encode() or secrets.token_bytes(32))
-    parts = [
-        *servicers(settings, custody, keys, transactions, audit, tokens),
-        audit_servicer(transactions, audit_keys.subjects, audit, tokens),
-        key_servicer(transactions, rotation.rotations, tokens),
-    ]
 
     def register(target: grpc.aio.Server) -> None:
+        parts = [
+            *servicers(settings, custody, keys, transactions, audit, tokens, server.draining),
+            audit_servicer(transactions, audit_keys.subjects, audit, tokens),
+            key_servicer(transactions, rotation.rotations, tokens),
+        ]
         for add, servicer in parts:
             add(servicer, target)
 
@@ -84,7 +84,8 @@ async def build_server(settings: CryptoSettings) -> Server:
         await probe.close()
         await close_engines(application, owner)
 
-    return Server(settings, catalogue, verifier, register, probe.is_answering, dispose)
+    server = Server(settings, catalogue, verifier, register, probe.is_answering, dispose)
+    return server
 
 
 async def _warm(engine: AsyncEngine, number: int) -> None:

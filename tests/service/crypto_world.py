@@ -75,6 +75,7 @@ class World:
     audit: RememberedAudit
     transactions: Transactions
     keys: Keys
+    server: Server
     news: KeyNews
     """A test closes it for a process that does not hear of others."""
     rotation: RotationParts
@@ -152,12 +153,12 @@ async def crypto_world(
     tokens = PageTokens(b"k" * 32)
     clock = Clock()
     rotation = open_rotations(settings, custody, keys, transactions, audit, pace, clock)
-    parts = [
-        *servicers(settings, custody, keys, transactions, audit, tokens),
-        key_servicer(transactions, rotation.rotations, tokens),
-    ]
 
     def register(target: grpc.aio.Server) -> None:
+        parts = [
+            *servicers(settings, custody, keys, transactions, audit, tokens, server.draining),
+            key_servicer(transactions, rotation.rotations, tokens),
+        ]
         for add, servicer in parts:
             add(servicer, target)
 
@@ -167,7 +168,7 @@ async def crypto_world(
     news = KeyNews(engine, keys.forget)
     news.start()
     world = World(
-        access, home, kms, audit, transactions, keys, news, rotation, clock, server.address
+        access, home, kms, audit, transactions, keys, server, news, rotation, clock, server.address
     )
     try:
         async with asyncio.timeout(20):
