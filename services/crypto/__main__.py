@@ -65,18 +65,20 @@ async def build_server(settings: CryptoSettings) -> Server:
     news.start()
     rotation = open_rotations(settings, custody, keys, transactions, audit, pace_of(settings))
     rotation.start()
-    erasures = erasure_runner(settings, keys, transactions, audit, registry)
+    erasures = erasure_runner(keys, transactions, audit, registry)
     erasures.start()
     probe = Probe(settings)
     tokens = PageTokens(settings.page_key.encode() or secrets.token_bytes(32))
-    parts = [
-        *servicers(settings, custody, keys, transactions, audit, tokens, registry),
-        audit_servicer(transactions, audit_keys.subjects, audit, tokens),
-        key_servicer(transactions, rotation.rotations, tokens),
-        statistics_servicer(settings, custody, transactions, audit),
-    ]
 
     def register(target: grpc.aio.Server) -> None:
+        parts = [
+            *servicers(
+                settings, custody, keys, transactions, audit, tokens, registry, server.draining
+            ),
+            audit_servicer(transactions, audit_keys.subjects, audit, tokens),
+            key_servicer(transactions, rotation.rotations, tokens),
+            statistics_servicer(settings, custody, transactions, audit),
+        ]
         for add, servicer in parts:
             add(servicer, target)
 
@@ -93,7 +95,8 @@ async def build_server(settings: CryptoSettings) -> Server:
         await probe.close()
         await close_engines(application, owner)
 
-    return Server(settings, catalogue, verifier, register, probe.is_answering, dispose)
+    server = Server(settings, catalogue, verifier, register, probe.is_answering, dispose)
+    return server
 
 
 async def _warm(engine: AsyncEngine, number: int) -> None:

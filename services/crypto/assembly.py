@@ -1,5 +1,6 @@
 """Puts the parts of the service together: custodians, keys, persons."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,8 +180,12 @@ def servicers(
     audit: Audit,
     tokens: PageTokens,
     registry: Registry,
+    draining: asyncio.Event,
 ) -> Sequence[tuple[Any, Any]]:
-    """Give the servicers, each with the function that adds it to a server."""
+    """Give the servicers, each with the function that adds it to a server.
+
+    When ``draining`` is set long streams end themselves.
+    """
     cipher = FieldCipher(settings.environment, keys.users, keys.app, custody.app_key)
     persons, config = PersonStore(), ConfigStore()
     sealer = PersonSealer(cipher, keys.users, keys.fields)
@@ -195,7 +200,7 @@ def servicers(
     return [
         (
             user_service_pb2_grpc.add_UserServiceServicer_to_server,
-            UserServicer(people, reading, importing, erasing, exporting, tokens),
+            UserServicer(people, reading, importing, erasing, exporting, tokens, draining),
         ),
         (
             config_service_pb2_grpc.add_ConfigServiceServicer_to_server,

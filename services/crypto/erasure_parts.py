@@ -31,7 +31,6 @@ def registry_of(settings: CryptoSettings, keys: AuditKeys) -> Registry:
 
 
 def erasure_runner(
-    settings: CryptoSettings,
     keys: Keys,
     transactions: Transactions,
     audit: Audit,

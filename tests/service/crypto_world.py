@@ -89,6 +89,7 @@ class World:
     audit: RememberedAudit
     transactions: Transactions
     keys: Keys
+    server: Server
     news: KeyNews
     """A test closes it for a process that does not hear of others."""
     rotation: RotationParts
@@ -181,14 +182,16 @@ async def crypto_world(
         FileAnchors(home / "erasures"),
         timedelta(days=7),
     )
-    erasures = erasure_runner(settings, keys, transactions, audit, registry)
-    parts = [
-        *servicers(settings, custody, keys, transactions, audit, tokens, registry),
-        key_servicer(transactions, rotation.rotations, tokens),
-        statistics_servicer(settings, custody, transactions, audit),
-    ]
+    erasures = erasure_runner(keys, transactions, audit, registry)
 
     def register(target: grpc.aio.Server) -> None:
+        parts = [
+            *servicers(
+                settings, custody, keys, transactions, audit, tokens, registry, server.draining
+            ),
+            key_servicer(transactions, rotation.rotations, tokens),
+            statistics_servicer(settings, custody, transactions, audit),
+        ]
         for add, servicer in parts:
             add(servicer, target)
 
@@ -204,6 +207,7 @@ async def crypto_world(
         audit,
         transactions,
         keys,
+        server,
         news,
         rotation,
         registry,

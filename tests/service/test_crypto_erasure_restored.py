@@ -36,7 +36,7 @@ from services.crypto.persons.person_store import PersonStore
 from services.crypto.settings import CryptoSettings
 from services.crypto.tables import ERASURES, USER_KEYS
 from tests.databases import crypto_database, server
-from tests.service.crypto_world import KMS_KEY, World, crypto_world
+from tests.service.crypto_world import World, crypto_world
 from tests.service.erasure_story import (
     add_purpose,
     create,
