@@ -22,7 +22,7 @@ from services.crypto.suite.fields import (
     seal_around,
     seal_field,
 )
-from services.crypto.suite.header import Header, Suite, Tier
+from services.crypto.suite.header import HEADER_BYTES, Header, Suite, Tier
 
 _DOUBLE, _NESTED = Tier.DOUBLE, Suite.NESTED
 
@@ -100,7 +100,7 @@ class FieldCipher:
         self, tenant: str, table: str, values: Sequence[Sealed]
     ) -> list[bytes | ValueUnopenable]:
         """Open values, each by itself; raises only what concerns all: a custodian's refusal."""
-        headers = [_header(each) for each in values]
+        headers = _headers(values)
         keys = await self._keys_of(tenant, values, headers)
         subjects = self._subjects(tenant, table, values)
         results: list[bytes | ValueUnopenable] = []
@@ -142,7 +142,7 @@ class FieldCipher:
 
         What is sealed by them already is checked, and given back as it is.
         """
-        headers = [_header(each) for each in values]
+        headers = _headers(values)
         keys = await self._keys_of(tenant, values, headers)
         current = await self._keys.current(tenant, {each.user_id for each in values})
         subjects = self._subjects(tenant, table, values)
@@ -181,9 +181,21 @@ def _random(count: int) -> Iterator[bytes]:
     return (drawn[at : at + RANDOM_BYTES] for at in range(0, len(drawn), RANDOM_BYTES))
 
 
-def _header(value: Sealed) -> Header | None:
+def _headers(values: Sequence[Sealed]) -> list[Header | None]:
+    """Read the headers, None for those that cannot open; each that many share once."""
+    known: dict[tuple[str, bytes], Header | None] = {}
+    headers = []
+    for _, rule, blob in values:
+        shared = rule.name, blob[:HEADER_BYTES]
+        if shared not in known:
+            known[shared] = _header(rule, blob)
+        headers.append(known[shared])
+    return headers
+
+
+def _header(rule: FieldRule, blob: bytes) -> Header | None:
     try:
-        return read_field_header(value.rule, value.blob)
+        return read_field_header(rule, blob)
     except ValueUnopenable:
         return None
 
