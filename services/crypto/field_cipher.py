@@ -1,13 +1,12 @@
 """Many values of many users sealed, opened and rewrapped at once: keys, layers and custodians."""
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from services.crypto.custody.app_key import AppKeyCustodian
 from services.crypto.errors import KeyDisabled, ValueUnopenable
 from services.crypto.keys.keyring import AppKeyring, UserKeyring
-from services.crypto.suite.cobblestone import RANDOM_BYTES
+from services.crypto.suite.cobblestone import random_bytes
 from services.crypto.suite.context import Subject
 from services.crypto.suite.fields import (
     FieldRule,
@@ -66,8 +65,7 @@ class FieldCipher:
         Raises KeyError for a user without a key, and what the custodian raises.
         """
         subjects = self._subjects(tenant, table, values)
-        # One question to the system for all: each asks as long as a hash takes.
-        random = _random(len(values))
+        random = random_bytes(len(values))
         blobs: list[bytes] = []
         doubles: list[int] = []
         for at, (user, rule, plaintext) in enumerate(values):
@@ -173,12 +171,6 @@ class FieldCipher:
     ) -> dict[str, Subject]:
         users = {each.user_id for each in values}
         return {user: Subject(self._environment, tenant, user, table) for user in users}
-
-
-def _random(count: int) -> Iterator[bytes]:
-    """Give what the salts of so many messages are made of."""
-    drawn = os.urandom(count * RANDOM_BYTES)
-    return (drawn[at : at + RANDOM_BYTES] for at in range(0, len(drawn), RANDOM_BYTES))
 
 
 def _headers(values: Sequence[Sealed]) -> list[Header | None]:

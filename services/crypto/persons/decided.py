@@ -60,7 +60,9 @@ class DecidedStore:
             await driver.execute(_SET, (TENANT_SETTING, tenant_in_charge(tenant), _limit()))
             asked = {"tenant": tenant, "purpose": purpose}
             rows = await (await driver.execute(_DECIDED, asked)).fetchall()
-        fields, own, of_all = [], {}, {}
+        fields: list[tuple[Any, ...]] = []
+        own: dict[str, str] = {}
+        of_all: dict[str, str] = {}
         covered: frozenset[str] = frozenset()
         for name, *columns, texts, kind in rows:
             if kind is None:

@@ -90,6 +90,12 @@ class Key:
         return block[:KEY_BYTES], block[KEY_BYTES:_NONCE_END], commitment
 
 
+def random_bytes(count: int) -> Iterator[bytes]:
+    """Draw what the salts of so many messages are made of, in one call of the system."""
+    drawn = os.urandom(count * RANDOM_BYTES)
+    return (drawn[at : at + RANDOM_BYTES] for at in range(0, len(drawn), RANDOM_BYTES))
+
+
 def seal_chunks(key: bytes, nonce: bytes, plaintext: bytes) -> bytes:
     """Encrypt chunk by chunk, by a key and a nonce that are of this message alone."""
     aead = AESGCM(key)

@@ -110,9 +110,9 @@ def seal_again(
     return _seal(key, subject, rule.name, header.under(key.version), layer)
 
 
-def seal_inner(app_key: Key, value: InnerValue) -> bytes:
+def seal_inner(app_key: Key, value: InnerValue, random: bytes = b"") -> bytes:
     """Seal the inner layer, as the custodian of the app key does."""
-    return app_key.seal(value.body, _inner_context(value))
+    return app_key.seal(value.body, _inner_context(value), random)
 
 
 def open_inner(app_key: Key, value: InnerValue) -> bytes:
