@@ -1,13 +1,12 @@
 """Many values of many users sealed, opened and rewrapped at once: keys, layers and custodians."""
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from services.crypto.custody.app_key import AppKeyCustodian
 from services.crypto.errors import KeyDisabled, ValueUnopenable
 from services.crypto.keys.keyring import AppKeyring, UserKeyring
-from services.crypto.suite.cobblestone import RANDOM_BYTES
+from services.crypto.suite.cobblestone import random_bytes
 from services.crypto.suite.context import Subject
 from services.crypto.suite.fields import (
     FieldRule,
@@ -22,7 +21,7 @@ from services.crypto.suite.fields import (
     seal_around,
     seal_field,
 )
-from services.crypto.suite.header import Header, Suite, Tier
+from services.crypto.suite.header import HEADER_BYTES, Header, Suite, Tier
 
 _DOUBLE, _NESTED = Tier.DOUBLE, Suite.NESTED
 
@@ -66,8 +65,7 @@ class FieldCipher:
         Raises KeyError for a user without a key, and what the custodian raises.
         """
         subjects = self._subjects(tenant, table, values)
-        # One question to the system for all: each asks as long as a hash takes.
-        random = _random(len(values))
+        random = random_bytes(len(values))
         blobs: list[bytes] = []
         doubles: list[int] = []
         for at, (user, rule, plaintext) in enumerate(values):
@@ -100,7 +98,7 @@ class FieldCipher:
         self, tenant: str, table: str, values: Sequence[Sealed]
     ) -> list[bytes | ValueUnopenable]:
         """Open values, each by itself; raises only what concerns all: a custodian's refusal."""
-        headers = [_header(each) for each in values]
+        headers = _headers(values)
         keys = await self._keys_of(tenant, values, headers)
         subjects = self._subjects(tenant, table, values)
         results: list[bytes | ValueUnopenable] = []
@@ -142,7 +140,7 @@ class FieldCipher:
 
         What is sealed by them already is checked, and given back as it is.
         """
-        headers = [_header(each) for each in values]
+        headers = _headers(values)
         keys = await self._keys_of(tenant, values, headers)
         current = await self._keys.current(tenant, {each.user_id for each in values})
         subjects = self._subjects(tenant, table, values)
@@ -175,15 +173,21 @@ class FieldCipher:
         return {user: Subject(self._environment, tenant, user, table) for user in users}
 
 
-def _random(count: int) -> Iterator[bytes]:
-    """Give what the salts of so many messages are made of."""
-    drawn = os.urandom(count * RANDOM_BYTES)
-    return (drawn[at : at + RANDOM_BYTES] for at in range(0, len(drawn), RANDOM_BYTES))
+def _headers(values: Sequence[Sealed]) -> list[Header | None]:
+    """Read the headers, None for those that cannot open; each that many share once."""
+    known: dict[tuple[str, bytes], Header | None] = {}
+    headers = []
+    for _, rule, blob in values:
+        shared = rule.name, blob[:HEADER_BYTES]
+        if shared not in known:
+            known[shared] = _header(rule, blob)
+        headers.append(known[shared])
+    return headers
 
 
-def _header(value: Sealed) -> Header | None:
+def _header(rule: FieldRule, blob: bytes) -> Header | None:
     try:
-        return read_field_header(value.rule, value.blob)
+        return read_field_header(rule, blob)
     except ValueUnopenable:
         return None
 

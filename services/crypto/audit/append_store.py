@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from itertools import groupby
 from typing import Any
 
@@ -43,13 +44,18 @@ class AppendStore:
 
     async def append(self, entries: Sequence[Stored]) -> None:
         """Add entries, all or none, durable on return; AppendRefused, AppendInDoubt."""
+        # Their moments never fall: all are of one month if the ends are.
+        ends = {segment_of(entries[at].entry.accessed_at) for at in (0, -1)}
         try:
             connection = await self._engine.connect()
+            if len(ends) == 1:
+                # One COPY is a transaction by itself, and takes two trips to the server less.
+                await connection.execution_options(isolation_level="AUTOCOMMIT")
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
             raise AppendRefused(str(error)) from error
         driver = await _driver(connection)
         try:
-            async with asyncio.timeout(SECONDS), driver.transaction():
+            async with asyncio.timeout(SECONDS), _transaction(driver):
                 await copy_entries(driver, entries)
         except (psycopg.Error, TimeoutError) as error:
             if driver.broken or driver.closed or isinstance(error, TimeoutError):
@@ -58,6 +64,10 @@ class AppendStore:
             raise AppendRefused(str(error)) from error
         finally:
             await connection.close()
+
+
+def _transaction(driver: "psycopg.AsyncConnection[Any]") -> AbstractAsyncContextManager[Any]:
+    return nullcontext() if driver.autocommit else driver.transaction()
 
 
 async def append_within(connection: AsyncConnection, entries: Sequence[Stored]) -> None:

@@ -30,6 +30,8 @@ _SALT = 24
 _COMMITMENT = 32
 _TAG = 16
 _NONCE_END = KEY_BYTES + 12
+_REST = _NONCE_END + _COMMITMENT - SHA512.digest_size
+"""Bytes of the commitment in the second block of the derivation."""
 _SEALED_CHUNK = CHUNK + _TAG
 
 
@@ -84,8 +86,14 @@ class Key:
         second = self._derivation.copy()
         second.update(block + info + b"\x02")
         rest = second.finalize()
-        commitment = (block + rest)[_NONCE_END : _NONCE_END + _COMMITMENT]
+        commitment = block[_NONCE_END:] + rest[:_REST]
         return block[:KEY_BYTES], block[KEY_BYTES:_NONCE_END], commitment
+
+
+def random_bytes(count: int) -> Iterator[bytes]:
+    """Draw what the salts of so many messages are made of, in one call of the system."""
+    drawn = os.urandom(count * RANDOM_BYTES)
+    return (drawn[at : at + RANDOM_BYTES] for at in range(0, len(drawn), RANDOM_BYTES))
 
 
 def seal_chunks(key: bytes, nonce: bytes, plaintext: bytes) -> bytes:

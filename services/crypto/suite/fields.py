@@ -77,13 +77,7 @@ def read_field_header(rule: FieldRule, blob: bytes) -> Header:
 
     Raises ValueUnopenable if it is of another field, or of a lower tier than the field's least.
     """
-    return _field_header(rule, blob[:HEADER_BYTES])
-
-
-# Values of one field and version have one header: a batch judges it once.
-@lru_cache(4096)
-def _field_header(rule: FieldRule, packed: bytes) -> Header:
-    header = read_header(packed)
+    header = read_header(blob)
     if (
         header.suite is Suite.TOKEN
         or header.field_number != rule.number
@@ -116,9 +110,9 @@ def seal_again(
     return _seal(key, subject, rule.name, header.under(key.version), layer)
 
 
-def seal_inner(app_key: Key, value: InnerValue) -> bytes:
+def seal_inner(app_key: Key, value: InnerValue, random: bytes = b"") -> bytes:
     """Seal the inner layer, as the custodian of the app key does."""
-    return app_key.seal(value.body, _inner_context(value))
+    return app_key.seal(value.body, _inner_context(value), random)
 
 
 def open_inner(app_key: Key, value: InnerValue) -> bytes:
