@@ -13,7 +13,7 @@ from secmesh.security.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
 from secmesh.security.v1.vocabulary_pb2 import ReportStatus
 from services.security.analytics.reports import Reports
 from services.security.analytics.widgets import Widgets
-from services.security.errors import ReportTooLarge
+from services.security.errors import DocumentFormatUnsupported, ReportTooLarge
 from tests.service.analytics_site import TENANT, Site, only
 from tests.service.security_world import CATALOGUE, World, refused
 
@@ -103,11 +103,38 @@ def test_a_report_prints_a_dashboard_of_its_time(site: Site) -> None:
     assert not site.read(report).analytics_report.HasField("sha256")
 
 
-@pytest.mark.parametrize("format_", ["PDF", "XML", "XLSX", "SARIF"])
-def test_formats_that_cannot_be_made_are_named(site: Site, format_: str) -> None:
-    name = site.report(format_, query={"record_type": "teams", "columns": ["name"]})
-    error = refused(site.stub.GenerateReport, pb.GenerateReportRequest(name=name))
-    assert (error.reason, error.metadata["format"]) == ("DOCUMENT_FORMAT_UNSUPPORTED", format_)
+@pytest.mark.parametrize(
+    ("format_", "media_type", "start"),
+    [
+        ("PDF", "application/pdf", b"%PDF-"),
+        ("XML", "application/xml", b"<?xml "),
+        (
+            "XLSX",
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            b"PK\x03\x04",
+        ),
+        ("SARIF", "application/sarif+json", b'{\n  "$schema"'),
+    ],
+)
+def test_a_list_is_made_for_other_programs(
+    site: Site, format_: str, media_type: str, start: bytes
+) -> None:
+    project = site.issues("LOW", title="Odd")
+    query = {"record_type": "project_issues", "filter": only(project), "columns": ["title"]}
+    made = site.make(site.report(format_, query=query))
+    assert (made.media_type, made.document[: len(start)]) == (media_type, start)
+    assert made.report.analytics_report.row_count == 1
+
+
+async def test_a_format_that_cannot_be_made_is_named(
+    site: Site, analysis_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = site.report("PDF", query={"record_type": "teams", "columns": ["name"]})
+    monkeypatch.setattr("services.security.analytics.reports.FORMATS", {})
+    reports = Reports(analysis_store, CATALOGUE, Widgets(analysis_store, CATALOGUE))
+    with acting_for(TENANT), pytest.raises(DocumentFormatUnsupported) as error:
+        await reports.make(name)
+    assert error.value.metadata == {"format": "PDF"}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from mesh.sql.tenancy import acting_for
 from mesh.sql.transactions import act_as
 from secmesh.security.v1.analytics_report_run_pb2 import AnalyticsReportRun
 from secmesh.security.v1.vocabulary_pb2 import ReportStatus
-from services.security.analytics.documents import FORMATS
+from services.security.analytics.formats import FORMATS
 from services.security.analytics.mail import Letter, Post
 from services.security.analytics.report_run_store import ReportRunStore, schedule_of
 from services.security.analytics.report_schedules import digest_of, due_times

@@ -18,7 +18,8 @@ from mesh.sql.rows import Rows
 from mesh.sql.store import Store
 from secmesh.security.v1.vocabulary_pb2 import DocumentFormat, ReportStatus
 from services.security.analytics.dashboards import Dashboards
-from services.security.analytics.documents import FORMATS, Report, Table
+from services.security.analytics.documents import Report, Table
+from services.security.analytics.formats import FORMATS
 from services.security.analytics.limits import Limits
 from services.security.analytics.listing import Listing, scalar_value
 from services.security.analytics.widgets import COUNT, Widgets
