@@ -111,9 +111,12 @@ class ChunkWriter:
     async def _write_group(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
         """Write records of one kind that are of different rows."""
         target = items[0].target
+        untried, sought = self._untried(target, items)
+        if not await self._add_at_once(connection, untried):
+            # One was refused: all are looked at.
+            sought = items
         fresh: list[Item] = []
         known: list[Item] = []
-        sought = self._without_untried(target, items, fresh)
         found = await self._find(connection, target, sought)
         for number, item in enumerate(sought):
             if number % _BREATH == _BREATH - 1:
@@ -129,32 +132,26 @@ class ChunkWriter:
                 if not self._is_same(item, *at[1:]):
                     known.append(item)
         changed = await self._prepare_changed(connection, target, known)
-        if not changed and await self._add_at_once(connection, fresh):
-            return
         fresh = await self._with_references(connection, target, fresh, changed)
         changed = [item for item in changed if item.outcome is not REJECTED]
         await self._store_all(connection, changed, self._replace, UPDATED)
         await self._store_all(connection, fresh, self._add, NEW)
 
-    def _without_untried(
-        self, target: KindTable, items: Sequence[Item], fresh: list[Item]
-    ) -> Sequence[Item]:
-        """Take what was prepared as new for new without looking; give the rest.
-
-        Where another row is in its place, adding it tells so, and then it is looked for.
-        """
-        ways = self.expects_new and self._bulk.tells_collisions
-        if not ways or target.kind.option.history:
-            return items
-        sought = []
+    def _untried(
+        self, target: KindTable, items: Sequence[Item]
+    ) -> tuple[Sequence[Item], Sequence[Item]]:
+        """Split off what was prepared as new and is taken for new without a look for it."""
+        if not (self.expects_new and self._bulk.tells_collisions) or target.kind.option.history:
+            return [], items
+        untried, others = [], []
         for item in items:
             made = item.as_new
             if isinstance(made, Prepared) and not item.collided and item.old is None:
                 item.stored, item.name = made, made.name
-                fresh.append(item)
+                untried.append(item)
             else:
-                sought.append(item)
-        return sought
+                others.append(item)
+        return untried, others
 
     async def _find(
         self, connection: AsyncConnection, target: KindTable, items: Sequence[Item]
@@ -292,8 +289,11 @@ class ChunkWriter:
         return left
 
     async def _add_at_once(self, connection: AsyncConnection, items: Sequence[Item]) -> bool:
-        """Add new records unless one is refused; the database looks for what they refer to."""
-        if not items or not self._bulk.tells_collisions or _stands_alone(items):
+        """Add records that were not looked for; nothing is done where the database refuses one.
+
+        That is how it is told that one is there already, or refers to nothing.
+        """
+        if not items:
             return False
         target, rows = items[0].target, _rows(items)
         # It would let records refer to those of their kind that come after them.
@@ -319,7 +319,8 @@ class ChunkWriter:
         """Write prepared items; where the database refuses, each half by itself."""
         if not items:
             return
-        if _stands_alone(items):
+        alone = items[0].target.kind.option.history
+        if alone or any(item.collided > 1 for item in items):
             for item in items:
                 await self._store_one(connection, item, outcome)
             return
@@ -336,7 +337,7 @@ class ChunkWriter:
 
     async def _add(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
         rows = _rows(items)
-        added = await self._bulk.add_missing(connection, items[0].target, rows)
+        added = await self._bulk.add(connection, items[0].target, rows)
         for item, row in zip(items, rows, strict=True):
             if row[ID] in added:
                 item.outcome = NEW
@@ -366,11 +367,6 @@ class ChunkWriter:
             item.reject(FieldInvalid.of(RECORD, "holds what the store cannot keep"))
         else:
             item.outcome = outcome
-
-
-def _stands_alone(items: Sequence[Item]) -> bool:
-    """Tell whether each of some items is written by itself."""
-    return items[0].target.kind.option.history or any(item.collided > 1 for item in items)
 
 
 def _own_references(target: KindTable) -> list[str]:

@@ -93,7 +93,7 @@ class _Stream:
         self._targets: dict[str, tuple[KindTable, Keys]] = {}
         self._new: dict[FieldDescriptor, NewItems] = {}
         self._last = 0
-        self._mostly_new = True
+        self._mostly_new = self._chunks.expects_new = True
         """Whether it is worth while to prepare records as new before they are looked for."""
         self._only = collection_of(first.parent) or ""
         if self._only:
@@ -110,7 +110,7 @@ class _Stream:
         outcomes = Counter([item.outcome for item in items])
         known = outcomes[UPDATED] + outcomes[UNCHANGED]
         self._mostly_new = outcomes[NEW] > known
-        self._chunks.expects_new = self._mostly_new and not known
+        self._chunks.expects_new = outcomes[NEW] == len(items)
         return answer
 
     def admit(self, each: Any) -> Item:

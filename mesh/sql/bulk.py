@@ -107,7 +107,9 @@ class BulkRows:
             except sa.exc.IntegrityError as error:
                 if not violates_unique(error):
                     raise
-                return await self.add_missing(connection, target, rows)
+                insertion = await self._insertion(connection, target, rows)
+                passing = insertion.on_conflict_do_nothing().returning(target.table.c[ID])
+                return set((await connection.execute(passing)).scalars())
         else:
             await self.insert(connection, target, rows)
         return {row[ID] for row in rows}
@@ -120,16 +122,6 @@ class BulkRows:
             await connection.execute(await self._insertion(connection, target, rows))
         else:
             await connection.execute(sa.insert(target.table), list(rows))
-
-    async def add_missing(
-        self, connection: AsyncConnection, target: KindTable, rows: Sequence[Row]
-    ) -> set[str]:
-        """Do what ``add`` does where the place of some rows is taken."""
-        if not self._copies:
-            return await self.add(connection, target, rows)
-        insertion = await self._insertion(connection, target, rows)
-        passing = insertion.on_conflict_do_nothing().returning(target.table.c[ID])
-        return set((await connection.execute(passing)).scalars())
 
     async def _insertion(
         self, connection: AsyncConnection, target: KindTable, rows: Sequence[Row]
