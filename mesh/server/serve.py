@@ -179,7 +179,7 @@ def _options(settings: ServerSettings, catalogue: Catalogue) -> list[tuple[str, 
         ("grpc.max_connection_age_ms", _CONNECTION_AGE_MS),
         ("grpc.max_connection_age_grace_ms", int(longest.total_seconds() * 1000) + 30_000),
         # Clients ping every 60 s; twice as eager is borne, more is an attack.
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
+        ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
         ("grpc.keepalive_permit_without_calls", 0),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),

@@ -17,6 +17,7 @@ MOST = 50_000
 _TRACE = struct.Struct(">16sQIQB")
 _ENTRY = struct.Struct(">16sQIQB16s")
 _SEVERITIES = tuple(Severity)
+_NUMBERS = {severity: number for number, severity in enumerate(_SEVERITIES)}
 _PRINTED = 0x80
 """Mark of results with fingerprints of their tool, beside the number of the severity."""
 _UUID_BYTES, _KEY = 16, slice(0, 16)
@@ -26,7 +27,7 @@ def trace(finding: Finding, ours: str) -> bytes:
     """Give of a result, and its fingerprint of ours, what is kept of it; empty if nothing is."""
     if not finding.digest:
         return b""
-    mark = _SEVERITIES.index(finding.severity) | (_PRINTED if finding.fingerprints else 0)
+    mark = _NUMBERS[finding.severity] | (_PRINTED if finding.fingerprints else 0)
     return _TRACE.pack(finding.digest, *finding.occurrence, short(ours) & (2**64 - 1), mark)
 
 

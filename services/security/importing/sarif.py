@@ -115,13 +115,13 @@ def _finding(node: Node, count: Count, run: Run) -> tuple[Finding, Descriptor | 
     kind = node.text("kind")
     if kind not in _KINDS:
         raise BadResult(node.at("kind"), f"is no kind of result: {kind[:40]!r}")
-    level = _level(node, kind, described)
+    properties = node.node("properties")
+    level = _level(node, properties, kind, described)
     suppressions = tuple(_suppressions(node)) if node.has("suppressions") else ()
     baseline = node.text("baselineState")
     if baseline not in _BASELINES:
         raise BadResult(node.at("baselineState"), f"is no baseline state: {baseline[:40]!r}")
-    properties = node.node("properties")
-    tags = properties.texts("tags")
+    tags = properties.texts("tags") if properties.has("tags") else ()
     taxa = _taxa(node) if node.has("taxa") else ()
     finding = Finding(
         index=count.index + 1,
@@ -183,7 +183,9 @@ def _message(node: Node, run: Run, described: Descriptor | None) -> tuple[str, s
     if not template and (identifier := message.text("id")):
         own = described.messages if described else {}
         template = own.get(identifier) or run.messages.get(identifier, "")
-    arguments = [str(each) for each in message.array("arguments")]
+    arguments = (
+        [str(each) for each in message.array("arguments")] if message.has("arguments") else []
+    )
 
     def fill(found: re.Match[str]) -> str:
         if found[0] in ("{{", "}}"):
@@ -204,11 +206,11 @@ class _Level:
     security: Severity | None
 
 
-def _level(node: Node, kind: str, described: Descriptor | None) -> _Level:
+def _level(node: Node, properties: Node, kind: str, described: Descriptor | None) -> _Level:
     level = node.text("level")
     if not level and kind not in ("", "fail"):
         return _Level("none", None, None)
-    score, security = security_severity(node.node("properties"))
+    score, security = security_severity(properties)
     if security is None and described:
         score, security = described.rule.score, described.security
     return _Level(level or (described.level if described else "") or DEFAULT_LEVEL, score, security)
