@@ -9,6 +9,16 @@ down_revision = "0005"
 
 def upgrade() -> None:
     """Make the tables, and let the log of changes forget who somebody was."""
+    _erasures()
+    _changes()
+    protect("erasures")
+    grant(("erasures",), "SELECT", READ, WRITE, AUDIT)
+    # Nobody takes one away: it keeps the person from coming back.
+    grant(("erasures",), "INSERT, UPDATE", WRITE)
+    grant(("erasure_work",), "SELECT, INSERT, UPDATE, DELETE", WRITE)
+
+
+def _erasures() -> None:
     run(
         f"""CREATE TABLE erasures (
     {TENANT_ID},
@@ -47,12 +57,6 @@ def upgrade() -> None:
 )""",
         "CREATE INDEX erasure_work_due ON erasure_work (due_at)",
     )
-    _changes()
-    protect("erasures")
-    grant(("erasures",), "SELECT", READ, WRITE, AUDIT)
-    # Nobody takes one away: it keeps the person from coming back.
-    grant(("erasures",), "INSERT, UPDATE", WRITE)
-    grant(("erasure_work",), "SELECT, INSERT, UPDATE, DELETE", WRITE)
 
 
 def _changes() -> None:
