@@ -67,7 +67,7 @@ async def build_server(settings: CryptoSettings) -> Server:
         parts = [
             *servicers(settings, custody, keys, transactions, audit, tokens, server.draining),
             audit_servicer(transactions, audit_keys.subjects, audit, tokens),
-            key_servicer(transactions, rotation.rotations, tokens),
+            key_servicer(transactions, rotation.rotations, keys, audit, tokens),
         ]
         for add, servicer in parts:
             add(servicer, target)

@@ -157,7 +157,7 @@ async def crypto_world(
     def register(target: grpc.aio.Server) -> None:
         parts = [
             *servicers(settings, custody, keys, transactions, audit, tokens, server.draining),
-            key_servicer(transactions, rotation.rotations, tokens),
+            key_servicer(transactions, rotation.rotations, keys, audit, tokens),
         ]
         for add, servicer in parts:
             add(servicer, target)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from services.crypto.errors import KeyDisabled
 from services.crypto.field_cipher import FieldCipher, Plain
 from services.crypto.keys.keyring import FieldKeyring, UserKeyring
 from services.crypto.persons.fields import PersonFields
@@ -41,6 +42,7 @@ class PersonSealer:
         """Give what is stored of each person, by id; makes the keys of new ones at once.
 
         Outside of transactions: no row and no connection waits for a custodian of keys.
+        Raises KeyDisabled for a person whose key may not seal.
         """
         index_keys = await self._index_keys(tenant, fields, people.values())
         stored = {user: Stored() for user in people}
@@ -57,6 +59,8 @@ class PersonSealer:
         if plains:
             users = {each.user_id for each in plains}
             keys = await self._user_keys.ensure(tenant, users)
+            if users - keys.keys():
+                raise KeyDisabled("user")
             blobs = await self._cipher.seal(tenant, TABLE, plains, keys)
             for plain, blob in zip(plains, blobs, strict=True):
                 stored[plain.user_id].values[plain.rule.name] = blob
