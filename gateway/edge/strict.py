@@ -1,5 +1,7 @@
 """The check of one REST request against the method it leads to."""
 
+from collections.abc import Iterable
+
 from google.protobuf.descriptor import Descriptor
 
 from gateway.contracts import field_named
@@ -44,9 +46,10 @@ def _check_body(body: bytes, match: Match) -> None:
     value = read_json(body) if body else {}
     request = match.method.descriptor.input_type
     if place == "*":
-        check_message(value, request)
-        for bound in match.variables:
-            _refuse_bound(value, request, bound)
+        for where, message in _messages(value, match):
+            check_message(message, request, where)
+            for bound in match.variables:
+                _refuse_bound(message, request, bound)
         return
     field = field_named(request, place)
     if field is None or field.message_type is None or field.is_repeated:
@@ -55,6 +58,15 @@ def _check_body(body: bytes, match: Match) -> None:
     for bound in match.variables:
         if bound.startswith(f"{place}."):
             _refuse_bound(value, field.message_type, bound.removeprefix(f"{place}."))
+
+
+def _messages(value: object, match: Match) -> Iterable[tuple[str, object]]:
+    """Give the messages of a body, each with its place: a stream's stand in a list."""
+    if not match.method.descriptor.client_streaming:
+        return [("", value)]
+    if not isinstance(value, list) or not value:
+        raise JsonInvalid("the body takes the stream as a JSON array of its messages")
+    return [(f"[{place}]", each) for place, each in enumerate(value)]
 
 
 def _refuse_bound(value: object, message: Descriptor, path: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
 from gateway.contracts import Deployable, field_named
 from gateway.edge.expectation import TEXT_MESSAGES
@@ -59,7 +59,7 @@ def _operation(
         operation["requestBody"] = {"required": True, "content": {FILE: {"schema": {}}}}
         operation["x-max-body-bytes"] = method.upload.max_bytes
     elif route.body:
-        operation["requestBody"] = _request_body(descriptor.input_type, route, bound, schemas)
+        operation["requestBody"] = _request_body(descriptor, route, bound, schemas)
     operation["responses"] = {
         "200": _success(method, place.kind, schemas),
         "default": {"$ref": f"#/components/responses/{response_name(service)}"},
@@ -126,10 +126,15 @@ def _is_text(field: FieldDescriptor) -> bool:
     return field.message_type is None or field.message_type.full_name in TEXT_MESSAGES
 
 
-def _request_body(request: Descriptor, route: HttpRoute, bound: set[str], schemas: Schemas) -> Json:
+def _request_body(
+    method: MethodDescriptor, route: HttpRoute, bound: set[str], schemas: Schemas
+) -> Json:
+    request = method.input_type
     field = field_named(request, route.body)
     if field is None:
         schema, required = schemas.object(request, bound), True
+        if method.client_streaming:
+            schema = {"type": "array", "minItems": 1, "items": schema}
     else:
         schema, required = schemas.field(field), is_required(field)
     return {"required": required, "content": {JSON: {"schema": schema}}}

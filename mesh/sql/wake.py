@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from mesh.server.log import failure
 from mesh.sql.change_triggers import CHANNEL
 from mesh.sql.engine import POSTGRESQL
+from mesh.sql.notifications import notifications
 
 _LOG = logging.getLogger(__name__)
 POLL_SQLITE, POLL_POSTGRES = 0.25, 1.0
@@ -71,13 +72,7 @@ class Wake:
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _notified(self) -> None:
-        import psycopg
-
-        url = self._engine.url.set(drivername="postgresql")
-        _, parts = url.get_dialect()().create_connect_args(url)
-        async with await psycopg.AsyncConnection.connect(**parts, autocommit=True) as connection:
-            await connection.execute(f"LISTEN {CHANNEL}")
-            async for _ in connection.notifies():
-                # Whoever waits has the old event; who comes later waits for the next.
-                event, self._event = self._event, asyncio.Event()
-                event.set()
+        async for _ in notifications(self._engine, CHANNEL):
+            # Whoever waits has the old event; who comes later waits for the next.
+            event, self._event = self._event, asyncio.Event()
+            event.set()

@@ -26,6 +26,7 @@ from services.crypto.check_command import CHECK
 from services.crypto.custody.revocation import RevocationWatch
 from services.crypto.erasure_command import REPLAY, require_replayed
 from services.crypto.erasure_parts import erasure_runner, registry_of
+from services.crypto.keys.news import KeyNews
 from services.crypto.keys_command import CREATE_KEYS
 from services.crypto.migrations.commands import VersionedSchema
 from services.crypto.rotation_parts import key_servicer, open_rotations, pace_of
@@ -59,25 +60,30 @@ async def build_server(settings: CryptoSettings) -> Server:
         work.start()
     watch = RevocationWatch(custody.kms, keys.tenants.kms_keys, keys.revoke)
     watch.start()
+    news = KeyNews(application, keys.forget)
+    news.start()
     rotation = open_rotations(settings, custody, keys, transactions, audit, pace_of(settings))
-    rotation.runner.start()
-    erasures = erasure_runner(settings, keys, transactions, audit, registry)
+    rotation.start()
+    erasures = erasure_runner(keys, transactions, audit, registry)
     erasures.start()
     probe = Probe(settings)
     tokens = PageTokens(settings.page_key.encode() or secrets.token_bytes(32))
-    parts = [
-        *servicers(settings, custody, keys, transactions, audit, tokens, registry),
-        audit_servicer(transactions, audit_keys.subjects, audit, tokens),
-        key_servicer(transactions, rotation.rotations, tokens),
-    ]
 
     def register(target: grpc.aio.Server) -> None:
+        parts = [
+            *servicers(
+                settings, custody, keys, transactions, audit, tokens, registry, server.draining
+            ),
+            audit_servicer(transactions, audit_keys.subjects, audit, tokens),
+            key_servicer(transactions, rotation.rotations, keys, audit, tokens),
+        ]
         for add, servicer in parts:
             add(servicer, target)
 
     async def dispose() -> None:
+        await news.close()
         await watch.close()
-        await rotation.runner.close()
+        await rotation.close()
         await erasures.close()
         await audit.close()
         for work in upkeep:
@@ -87,7 +93,8 @@ async def build_server(settings: CryptoSettings) -> Server:
         await probe.close()
         await close_engines(application, owner)
 
-    return Server(settings, catalogue, verifier, register, probe.is_answering, dispose)
+    server = Server(settings, catalogue, verifier, register, probe.is_answering, dispose)
+    return server
 
 
 async def _warm(engine: AsyncEngine, number: int) -> None:

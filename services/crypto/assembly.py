@@ -1,5 +1,6 @@
 """Puts the parts of the service together: custodians, keys, persons."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from services.crypto.custody.key_file import KeyFile, KeyFileError, create_key_f
 from services.crypto.custody.kms import Kms, KmsError
 from services.crypto.custody.local_app_keys import LocalAppKeys, version_name
 from services.crypto.custody.remote_app_keys import RemoteAppKeys
+from services.crypto.custody.standing import KmsStanding
 from services.crypto.custody.two_parties import OnePartyHoldsBoth, require_two_parties
 from services.crypto.erasure.erasing import Erasing, Registry
 from services.crypto.export.exporting import Exporting
@@ -126,6 +128,17 @@ class Keys:
     users: UserKeys
     fields: FieldKeys
     app: AppKeyVersions
+    standing: KmsStanding
+
+    def forget(self, tenant: str | None) -> None:
+        """Forget a tenant's keys, those of all tenants if None: the next calls read them again."""
+        if tenant is None:
+            self.fields.revoke()
+            for each in (self.tenants, self.users, self.app):
+                each.forget_all()
+            return
+        for keys in (self.tenants, self.users, self.fields, self.app):
+            keys.forget(tenant)
 
     def revoke(self, kms_key_id: str) -> None:
         """Forget all that a KMS key wraps."""
@@ -134,6 +147,7 @@ class Keys:
 
     async def close(self) -> None:
         """Forget all of them."""
+        await self.standing.close()
         await self.tenants.close()
         await self.fields.close()
         await self.app.close()
@@ -142,14 +156,19 @@ class Keys:
 def open_keys(settings: CryptoSettings, custody: Custody, transactions: Transactions) -> Keys:
     """Give the keys of a database."""
     store = KeyStore(transactions)
+    # A file is looked at in microseconds: before each call.
+    seconds = 0 if settings.kms_key_id.startswith(_FILE) else settings.kms_state_seconds
+    standing = KmsStanding(custody.kms, lambda kms_key_id: keys.revoke(kms_key_id), seconds)
     where = (settings.environment, custody.kms, settings.kms_key_id, store)
-    tenants = TenantKeys(*where)
-    return Keys(
+    tenants = TenantKeys(*where, standing=standing)
+    keys = Keys(
         tenants,
         UserKeys(settings.environment, tenants, store),
-        FieldKeys(*where),
+        FieldKeys(*where, standing=standing),
         AppKeyVersions(store),
+        standing,
     )
+    return keys
 
 
 def servicers(
@@ -160,10 +179,14 @@ def servicers(
     audit: Audit,
     tokens: PageTokens,
     registry: Registry,
+    draining: asyncio.Event,
 ) -> Sequence[tuple[Any, Any]]:
-    """Give the servicers, each with the function that adds it to a server."""
+    """Give the servicers, each with the function that adds it to a server.
+
+    When ``draining`` is set long streams end themselves.
+    """
     cipher = FieldCipher(settings.environment, keys.users, keys.app, custody.app_key)
-    persons, config = PersonStore(settings.kms_key_id), ConfigStore()
+    persons, config = PersonStore(), ConfigStore()
     sealer = PersonSealer(cipher, keys.users, keys.fields)
     people = People(transactions, persons, config, sealer, audit)
     raising = TierRaising(transactions, persons, config, cipher, sealer, audit)
@@ -176,7 +199,7 @@ def servicers(
     return [
         (
             user_service_pb2_grpc.add_UserServiceServicer_to_server,
-            UserServicer(people, reading, importing, erasing, exporting, tokens),
+            UserServicer(people, reading, importing, erasing, exporting, tokens, draining),
         ),
         (
             config_service_pb2_grpc.add_ConfigServiceServicer_to_server,

@@ -28,6 +28,7 @@ TRIGGERS = frozenset(
         ("update_users_updated_at", "UPDATE"),
         ("update_encryption_metadata_updated_at", "UPDATE"),
         ("update_system_config_updated_at", "UPDATE"),
+        ("schedule_rotations", "INSERT"),
     }
 )
 SETTINGS = frozenset(

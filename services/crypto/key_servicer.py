@@ -8,17 +8,29 @@ from secmesh.crypto.v1 import key_service_pb2 as pb
 from secmesh.crypto.v1.key_service_pb2_grpc import KeyServiceServicer
 from services.crypto.keys.key_listing_store import (
     APP_KEY,
+    OF_FIELDS,
     TENANT_KEK,
+    USER_DEK,
     ShownKey,
     ShownVersion,
     shown_key,
     shown_keys,
 )
+from services.crypto.keys.key_stops import KeyStops
 from services.crypto.rotation.rotation import PATTERN, KeyType, Rotation
 from services.crypto.rotation.rotations import Rotations
 
 KEY = NamePattern("tenants/{tenant}/keys/{key}")
-_TYPES = {APP_KEY: pb.KEY_TYPE_APP_KEY, TENANT_KEK: pb.KEY_TYPE_TENANT_KEK}
+_TYPES = {
+    APP_KEY: pb.KEY_TYPE_APP_KEY,
+    TENANT_KEK: pb.KEY_TYPE_TENANT_KEK,
+    USER_DEK: pb.KEY_TYPE_USER_DEK,
+    **{
+        prefix: pb.KeyType.Value(f"KEY_TYPE_{used_for.upper()}_KEY")
+        for prefix, used_for in OF_FIELDS.items()
+    },
+}
+"""By what ids begin with."""
 
 
 class KeyServicer(KeyServiceServicer):
@@ -27,19 +39,37 @@ class KeyServicer(KeyServiceServicer):
     # ruff: noqa: N802 - methods have the names of the contract
 
     def __init__(
-        self, transactions: Transactions, rotations: Rotations, tokens: PageTokens
+        self,
+        transactions: Transactions,
+        rotations: Rotations,
+        stops: KeyStops,
+        tokens: PageTokens,
     ) -> None:
         self._transactions = transactions
+        self._stops = stops
         self._rotations = rotations
         self._tokens = tokens
 
     async def GetKey(self, request: pb.GetKeyRequest, _context: object) -> pb.Key:
         """Give the key; ResourceNotFound."""
-        tenant, key_id = _ids(KEY, request.name)
+        return await self._key(request.name)
+
+    async def DisableKey(self, request: pb.DisableKeyRequest, _context: object) -> pb.Key:
+        """Give the key as it is then; ResourceNotFound."""
+        await self._stops.disable(*_ids(KEY, request.name))
+        return await self._key(request.name)
+
+    async def EnableKey(self, request: pb.EnableKeyRequest, _context: object) -> pb.Key:
+        """Give the key as it is then; ResourceNotFound."""
+        await self._stops.enable(*_ids(KEY, request.name))
+        return await self._key(request.name)
+
+    async def _key(self, name: str) -> pb.Key:
+        tenant, key_id = _ids(KEY, name)
         async with self._transactions.connection(tenant) as connection:
             found = await shown_key(connection, tenant, key_id)
         if found is None:
-            raise ResourceNotFound(request.name)
+            raise ResourceNotFound(name)
         return _key(tenant, found)
 
     async def ListKeys(self, request: pb.ListKeysRequest, _context: object) -> pb.ListKeysResponse:
@@ -121,7 +151,7 @@ def _ids(pattern: NamePattern, name: str) -> tuple[str, str]:
 def _key(tenant: str, key: ShownKey) -> pb.Key:
     return pb.Key(
         name=KEY.format(tenant, key.key_id),
-        key_type=_TYPES.get(key.key_id, pb.KEY_TYPE_USER_DEK),
+        key_type=next(kind for prefix, kind in _TYPES.items() if key.key_id.startswith(prefix)),
         versions=[_version(each) for each in key.versions],
     )
 

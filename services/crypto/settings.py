@@ -43,6 +43,13 @@ class CryptoSettings(ServiceSettings):
         min_length=1,
         description="KMS key that all but the app key hang from: ARN or alias of AWS, or file:ID",
     )
+    kms_state_seconds: float = Field(
+        1,
+        ge=0,
+        le=60,
+        description="how old the state of a KMS key may be when it is used; 0 has the KMS asked "
+        "for each call. A key in a file is always looked at",
+    )
     aws_region: str = Field(
         "us-east-1",
         validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"),

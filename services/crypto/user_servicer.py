@@ -1,5 +1,6 @@
 """UserService: persons, whose data is kept in tiers."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -41,7 +42,10 @@ class UserServicer(UserServiceServicer):
         erasing: Erasing,
         exporting: Exporting,
         tokens: PageTokens,
+        draining: asyncio.Event,
     ) -> None:
+        """When ``draining`` is set imports end, in band."""
+        self._draining = draining
         self._people = people
         self._reading = reading
         self._importing = importing
@@ -124,7 +128,7 @@ class UserServicer(UserServiceServicer):
         self, requests: AsyncIterator[pb.ImportUsersRequest], _context: object
     ) -> pb.ImportUsersResponse:
         """Give how far the import is and who was refused; FieldInvalid."""
-        return await import_users(self._importing, requests)
+        return await import_users(self._importing, requests, self._draining)
 
     async def GetUserImport(
         self, request: pb.GetUserImportRequest, _context: object

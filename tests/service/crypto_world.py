@@ -1,10 +1,11 @@
 """The crypto service in this process on a database of its own, with a KMS that tests rule."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,15 @@ from services.crypto.custody.local_app_keys import LocalAppKeys
 from services.crypto.erasure.erasing import Registry
 from services.crypto.erasure.runner import ErasureRunner
 from services.crypto.erasure_parts import erasure_runner
+from services.crypto.keys.news import KeyNews
 from services.crypto.rotation.runner import Pace, RotationRunner
-from services.crypto.rotation_parts import key_servicer, open_rotations
+from services.crypto.rotation_parts import RotationParts, key_servicer, open_rotations
 from services.crypto.settings import PACKAGE, CryptoSettings
 from tests.unit.fake_kms import FakeKms
 
 KMS_KEY = "one"
 ORIGIN, SEED = "secmesh.crypto/test", b"e" * 32
-PACE = Pace(lease=timedelta(seconds=20), batch=5)
+PACE = Pace(lease=timedelta(seconds=20), batch=5, quiet_batch=5)
 _CATALOGUE = load_catalogue(PACKAGE)
 
 
@@ -66,6 +68,16 @@ class RememberedAudit:
 
 
 @dataclass
+class Clock:
+    """Goes as the real one, so far ahead of it as a test moves it."""
+
+    ahead: timedelta = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+@dataclass
 class World:
     """A served database and one tenant in it, called by whomever a test wants."""
 
@@ -75,17 +87,25 @@ class World:
     audit: RememberedAudit
     transactions: Transactions
     keys: Keys
-    runner: RotationRunner
+    server: Server
+    news: KeyNews
+    """A test closes it for a process that does not hear of others."""
+    rotation: RotationParts
     """Does nothing by itself: tests say when it looks."""
     registry: Registry
     erasures: ErasureRunner
     """Does nothing by itself either."""
+    clock: "Clock"
     address: str = ""
     tenant: str = ""
     _channels: list[grpc.aio.Channel] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.tenant = f"people-{uuid.uuid4().hex[:12]}"
+
+    @property
+    def runner(self) -> RotationRunner:
+        return self.rotation.runner
 
     @property
     def parent(self) -> str:
@@ -127,19 +147,27 @@ class World:
 
 @asynccontextmanager
 async def crypto_world(
-    access: Access, home: Path, *, kms: FakeKms | None = None, kms_key_id: str = KMS_KEY
+    access: Access,
+    home: Path,
+    *,
+    kms: FakeKms | None = None,
+    kms_key_id: str = KMS_KEY,
+    pace: Pace = PACE,
 ) -> AsyncIterator[World]:
     """Serve a database with a new tenant in it; with ``kms`` under that of another world."""
     create_signing_key(home)
     create_key_file(home / "app.keys", ["v1"])
-    settings = CryptoSettings(environment="test", kms_key_id=kms_key_id, admin="")
+    settings = CryptoSettings(
+        environment="test", kms_key_id=kms_key_id, kms_state_seconds=0, admin=""
+    )
     kms, audit = kms or FakeKms(KMS_KEY), RememberedAudit()
     engine = open_engine(access.application, settings.pool)
     transactions = Transactions(engine, None, isolated=True)
     custody = Custody(kms, LocalAppKeys(KeyFile(home / "app.keys")))
     keys = open_keys(settings, custody, transactions)
     tokens = PageTokens(b"k" * 32)
-    rotation = open_rotations(settings, custody, keys, transactions, audit, PACE)
+    clock = Clock()
+    rotation = open_rotations(settings, custody, keys, transactions, audit, pace, clock)
     registry = Registry(
         ORIGIN,
         Signer(ORIGIN, SEED),
@@ -147,19 +175,23 @@ async def crypto_world(
         FileAnchors(home / "erasures"),
         timedelta(days=7),
     )
-    erasures = erasure_runner(settings, keys, transactions, audit, registry)
-    parts = [
-        *servicers(settings, custody, keys, transactions, audit, tokens, registry),
-        key_servicer(transactions, rotation.rotations, tokens),
-    ]
+    erasures = erasure_runner(keys, transactions, audit, registry)
 
     def register(target: grpc.aio.Server) -> None:
+        parts = [
+            *servicers(
+                settings, custody, keys, transactions, audit, tokens, registry, server.draining
+            ),
+            key_servicer(transactions, rotation.rotations, keys, audit, tokens),
+        ]
         for add, servicer in parts:
             add(servicer, target)
 
     verifier = TokenVerifier(home / JWKS_FILE, ISSUER, AUDIENCE)
     server = Server(settings, _CATALOGUE, verifier, register, transactions.ready, engine.dispose)
     await server.start()
+    news = KeyNews(engine, keys.forget)
+    news.start()
     world = World(
         access,
         home,
@@ -167,14 +199,20 @@ async def crypto_world(
         audit,
         transactions,
         keys,
-        rotation.runner,
+        server,
+        news,
+        rotation,
         registry,
         erasures,
+        clock,
         server.address,
     )
     try:
+        async with asyncio.timeout(20):
+            await news.hears.wait()
         yield world
     finally:
+        await news.close()
         await world.close()
         await server.stop(0)
         await keys.close()

@@ -11,7 +11,7 @@ from secmesh.crypto.v1 import key_service_pb2 as pb
 from secmesh.crypto.v1 import user_service_pb2 as users
 from secmesh.crypto.v1.user_pb2 import User
 from secmesh_client import CallRefused
-from services.crypto.tables import ENCRYPTION_METADATA, ROTATION_WORK
+from services.crypto.tables import ENCRYPTION_METADATA, KEY_ROTATION_LOG, ROTATION_WORK
 from tests.service.crypto_world import World
 
 ADDRESS = "1 Main Street, Springfield"
@@ -82,7 +82,15 @@ async def change(world: World, statement: sa.Update | sa.Delete) -> None:
         await connection.execute(statement)
 
 
+async def end_window(world: World) -> None:
+    """Let the time for a rollback be over."""
+    mine = KEY_ROTATION_LOG.c.tenant_id == world.tenant
+    over = {KEY_ROTATION_LOG.c.rollback_until: sa.func.now()}
+    await change(world, sa.update(KEY_ROTATION_LOG).where(mine).values(over))
+    await end_lease(world)
+
+
 async def end_lease(world: World) -> None:
-    """Let the lease of a process that is gone end, and the time of a rollback as well."""
+    """Let the lease of a process that is gone end, and what waits be due."""
     mine = ROTATION_WORK.c.tenant_id == world.tenant
     await change(world, sa.update(ROTATION_WORK).where(mine).values(due_at=sa.func.now()))

@@ -74,6 +74,22 @@ async def test_a_key_is_described(kms: AwsKms, arns: list[str], aws: AwsEndpoint
         await kms.describe(arns[0][:-1])
 
 
+async def test_a_key_that_aws_renews_is_told_from_others(
+    kms: AwsKms, arns: list[str], aws: AwsEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = boto3.client("kms", region_name=REGION, endpoint_url=aws.url)
+    client.enable_key_rotation(KeyId=arns[0].rpartition("/")[2])
+    client.close()
+    assert await kms.renews(arns[0])
+    assert not await kms.renews(arns[1])
+
+    def deny(**_: object) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": ""}}, "Get")
+
+    monkeypatch.setattr(kms._client, "get_key_rotation_status", deny)
+    assert not await kms.renews(arns[0])
+
+
 @pytest.mark.parametrize(
     ("code", "error"),
     [

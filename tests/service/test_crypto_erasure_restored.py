@@ -36,7 +36,7 @@ from services.crypto.persons.person_store import PersonStore
 from services.crypto.settings import CryptoSettings
 from services.crypto.tables import ERASURES, USER_KEYS
 from tests.databases import crypto_database, server
-from tests.service.crypto_world import KMS_KEY, World, crypto_world
+from tests.service.crypto_world import World, crypto_world
 from tests.service.erasure_story import (
     add_purpose,
     create,
@@ -93,7 +93,7 @@ class Restored:
     def of(cls, world: World, access: Access, registry: Registry | None = None) -> "Restored":
         transactions = Transactions(open_engine(access.application), None, isolated=True)
         registry = registry or world.registry
-        replay = Replay(transactions, PersonStore(KMS_KEY), world.audit, registry)
+        replay = Replay(transactions, PersonStore(), world.audit, registry)
         return cls(transactions, replay)
 
 
@@ -174,7 +174,7 @@ async def test_a_second_place_that_cannot_be_believed_serves_nobody(
     await place.put(erasure_name(world.tenant, str(uuid4())), done.certificate)
     with pytest.raises(CommandFailed, match="is the certificate of tenants/"):
         await require_replayed(transactions, registry)
-    replay = Replay(transactions, PersonStore(KMS_KEY), world.audit, registry)
+    replay = Replay(transactions, PersonStore(), world.audit, registry)
     with pytest.raises(CertificateBroken):
         await replay.run()
     (tmp_path / "file").write_text("")

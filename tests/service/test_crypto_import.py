@@ -140,3 +140,36 @@ async def test_streams_that_say_nothing_clear_are_refused(world: World) -> None:
     with pytest.raises(CallRefused) as error:
         await stub.GetUserImport(unknown)
     assert error.value.reason == "RESOURCE_NOT_FOUND"
+
+
+async def test_a_process_that_is_about_to_end_says_where_to_go_on(
+    access: Access, world: World, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    users = [person(number) for number in range(1, 201)]
+    import_id = new_uuid()
+
+    async def slow() -> AsyncIterator[pb.ImportUsersRequest]:
+        async for each in parts(world, import_id, users[:100]):
+            yield each
+        async with asyncio.timeout(20):
+            while len(await stored(world)) < 100:
+                await asyncio.sleep(0.01)
+        # The client says nothing now, and does not end the stream.
+        world.server.draining.set()
+        await asyncio.sleep(20)
+        yield pb.ImportUsersRequest(users=users[100:])
+
+    answer = await world.users().ImportUsers(slow())
+    assert (answer.resume, answer.user_import.resume_after) == (True, 100)
+    again = await world.users().ImportUsers(parts(world, import_id, users))
+    assert again.resume
+    assert not again.HasField("user_import")
+    home = tmp_path_factory.mktemp("other")
+    (home / "app.keys").write_bytes((world.home / "app.keys").read_bytes())
+    (home / "app.keys").chmod(0o600)
+    async with crypto_world(access, home, kms=world.kms) as other:
+        other.tenant = world.tenant
+        rest = users[answer.user_import.resume_after :]
+        ended = await other.users().ImportUsers(parts(other, import_id, rest))
+        assert (ended.resume, ended.user_import.stored) == (False, 200)
+        assert await stored(other) == sorted(each.user.last_name for each in users)

@@ -17,6 +17,7 @@ from tests.service.rotation_story import (
     SSN,
     change,
     end_lease,
+    end_window,
     get,
     plan,
     read,
@@ -104,6 +105,10 @@ async def test_old_wrapped_forms_go_when_the_time_for_a_rollback_is_over(
     async with world.transactions.connection(world.tenant) as connection:
         assert await connection.scalar(statement) is not None
     await end_lease(world)
+    await moved.runner.look()
+    async with world.transactions.connection(world.tenant) as connection:
+        assert await connection.scalar(statement) is not None
+    await end_window(world)
     await moved.runner.look()
     async with world.transactions.connection(world.tenant) as connection:
         assert await connection.scalar(statement) is None

@@ -99,10 +99,10 @@ async def test_files_of_keys_are_made_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = CryptoSettings(SECMESH_HOME=tmp_path)
-    await CREATE_KEYS.run(settings, argparse.Namespace())
+    await CREATE_KEYS.run(settings, argparse.Namespace(next_app_key=False))
     assert capsys.readouterr().out.count("made ") == 2
     before = settings.app_key_file.read_bytes()
-    await CREATE_KEYS.run(settings, argparse.Namespace())
+    await CREATE_KEYS.run(settings, argparse.Namespace(next_app_key=False))
     assert capsys.readouterr().out.count("kept ") == 2
     assert settings.app_key_file.read_bytes() == before
     assert settings.audit_key_file.stat().st_mode & 0o777 == 0o600

@@ -1,5 +1,6 @@
 """A rotation whose process is killed by the kernel, ended by the process after it."""
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +26,7 @@ from tests.service.test_crypto_process import _environment, served
 TENANT = "tenants/acme"
 ADDRESS = "1 Main Street, Springfield"
 SSN = "078-05-1120"
-COUNT = 250
-"""More than one turn, fewer than two."""
+COUNT = 6
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 def _store(channel: Any) -> str:
     """Store persons; give the name of one."""
-    purpose = config.Purpose(fields=["address"])
+    purpose = config.Purpose(fields=["address", "ssn"])
     config_service_pb2_grpc.ConfigServiceStub(channel).CreatePurpose(
         config.CreatePurposeRequest(parent=TENANT, purpose=purpose, purpose_id="post")
     )
@@ -49,48 +49,75 @@ def _store(channel: Any) -> str:
     return str(made.users[-1].name)
 
 
-def _until(keys: Any, name: str, rows: int) -> Any:
-    """Wait until a rotation wrote so many rows."""
-    deadline = time.monotonic() + 40
+def _until(keys: Any, name: str, rows: int, status: "pb.KeyRotationStatus.ValueType") -> Any:
+    """Wait until a rotation wrote so many rows and stands as wanted."""
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         found = keys.GetRotation(pb.GetRotationRequest(name=name))
-        if found.affected_count >= rows:
+        if found.affected_count >= rows and found.status == status:
             return found
         time.sleep(0.02)
     raise AssertionError(found)
 
 
+def _is_half_done(keys: Any, begun: Any) -> None:
+    half = _until(keys, begun.name, 1, pb.KEY_ROTATION_STATUS_RUNNING)
+    assert 0 < half.affected_count < begun.planned_count
+
+
+def _is_read(channel: Any, person: str) -> bool:
+    wanted = users.GetUserRequest(name=person, unmask=["address", "ssn"], purpose="post")
+    found = user_service_pb2_grpc.UserServiceStub(channel).GetUser(wanted)
+    return (found.address, found.ssn) == (ADDRESS, SSN)
+
+
 @pytest.mark.parametrize(
-    "key_type", [pb.KEY_TYPE_TENANT_KEK, pb.KEY_TYPE_USER_DEK, pb.KEY_TYPE_APP_KEY]
+    "key_type",
+    [
+        pb.KEY_TYPE_KMS_CMK,
+        pb.KEY_TYPE_TENANT_KEK,
+        pb.KEY_TYPE_USER_DEK,
+        pb.KEY_TYPE_APP_KEY,
+    ],
+    ids=pb.KeyType.Name,
 )
-def test_the_next_process_ends_what_a_killed_one_began(
+def test_the_next_process_ends_what_a_killed_one_began_and_undid(
     environment: dict[str, str], key_type: "pb.KeyType.ValueType"
 ) -> None:
     home = Path(environment["SECMESH_HOME"]) / "keys"
-    versions = {name: FileKey(True, name.encode() * 16) for name in ("v1", "v2")}
-    write_key_file(home / "app.keys", versions)
+    for file, names in (("app.keys", ("v1", "v2")), ("kms.keys", ("main", "next"))):
+        write_key_file(home / file, {name: FileKey(True, os.urandom(32)) for name in names})
     token = sign_token(home, subject="ann", tenant="acme", roles=["admin"])
     environment["SECMESH_CRYPTO_ROTATION_LEASE_SECONDS"] = "1"
+    person = ""
+    if key_type == pb.KEY_TYPE_KMS_CMK:
+        with served(environment) as (address, _), connect(address, token=token) as channel:
+            person = _store(channel)
+        environment["SECMESH_CRYPTO_KMS_KEY_ID"] = "file:next"
     slow = {**environment, "SECMESH_CRYPTO_ROTATION_ROWS_PER_SECOND": "1"}
     with served(slow) as (address, process):
         with connect(address, token=token) as channel:
-            person = _store(channel)
+            person = person or _store(channel)
             keys = key_service_pb2_grpc.KeyServiceStub(channel)
-            asked = pb.PlanRotationRequest(parent=TENANT, key_type=key_type)
-            planned = keys.PlanRotation(asked)
+            planned = keys.PlanRotation(pb.PlanRotationRequest(parent=TENANT, key_type=key_type))
             keys.RunRotation(pb.RunRotationRequest(name=planned.name))
-            half = _until(keys, planned.name, 1)
+            _is_half_done(keys, planned)
         process.kill()
-    assert half.status == pb.KEY_ROTATION_STATUS_RUNNING
-    assert 0 < half.affected_count < planned.planned_count
+    moderate = {**environment, "SECMESH_CRYPTO_ROTATION_ROWS_PER_SECOND": "8"}
+    with served(moderate) as (address, process):
+        with connect(address, token=token) as channel:
+            keys = key_service_pb2_grpc.KeyServiceStub(channel)
+            count = planned.planned_count
+            done = _until(keys, planned.name, count, pb.KEY_ROTATION_STATUS_COMPLETED)
+            assert done.affected_count == count
+            assert _is_read(channel, person)
+            undoing = keys.RollBackRotation(pb.RollBackRotationRequest(name=planned.name))
+            _is_half_done(keys, undoing)
+        process.kill()
     with served(environment) as (address, _), connect(address, token=token) as channel:
         keys = key_service_pb2_grpc.KeyServiceStub(channel)
-        _until(keys, planned.name, planned.planned_count)
-        deadline = time.monotonic() + 40
-        done = half
-        while done.status == pb.KEY_ROTATION_STATUS_RUNNING and time.monotonic() < deadline:
-            done = keys.GetRotation(pb.GetRotationRequest(name=planned.name))
-        assert done.status == pb.KEY_ROTATION_STATUS_COMPLETED
-        assert done.affected_count == planned.planned_count
-        wanted = users.GetUserRequest(name=person, unmask=["address"], purpose="post")
-        assert user_service_pb2_grpc.UserServiceStub(channel).GetUser(wanted).address == ADDRESS
+        undone = _until(keys, undoing.name, 1, pb.KEY_ROTATION_STATUS_COMPLETED)
+        assert undone.affected_count == undoing.planned_count == planned.planned_count
+        found = keys.GetRotation(pb.GetRotationRequest(name=planned.name))
+        assert found.status == pb.KEY_ROTATION_STATUS_ROLLED_BACK
+        assert _is_read(channel, person)

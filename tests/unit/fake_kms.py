@@ -43,6 +43,8 @@ class FakeKms:
         self.answering = asyncio.Event()
         """Calls wait while it is not set, as they do for a slow KMS."""
         self.answering.set()
+        self.renewed: set[str] = set()
+        """Keys that it replaces the material of by itself."""
         self.in_flight = 0
         self.most_in_flight = 0
 
@@ -76,6 +78,10 @@ class FakeKms:
         if key_id not in self._keys:
             raise KmsDisabled("NotFoundException")
         return KmsKey(key_id, self._keys[key_id].state, self._principal)
+
+    async def renews(self, key_id: str) -> bool:
+        await self._begin("renews")
+        return key_id in self.renewed
 
     async def close(self) -> None:
         pass

@@ -82,6 +82,12 @@ class Alert(NamedTuple):
         _ALERTS.add(1, {"reason": self.reason})
 
 
+def count_from_nothing() -> None:
+    """Tell of every reason that there was none yet: the first alert is an increase then."""
+    for reason in (FAILED_DECRYPTIONS, HONEYTOKEN):
+        _ALERTS.add(0, {"reason": reason})
+
+
 async def alerts_of(connection: AsyncConnection, sealed: Sequence[Stored]) -> list[Alert]:
     """Give the alerts that entries raise and that were not raised before."""
     entries = [stored.entry for stored in sealed]

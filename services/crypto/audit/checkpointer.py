@@ -13,7 +13,7 @@ from opentelemetry import metrics
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.sql.recurring import Recurring
-from services.crypto.audit.alert_store import Alert, alerts_of
+from services.crypto.audit.alert_store import Alert, alerts_of, count_from_nothing
 from services.crypto.audit.change_log_store import folded_changes
 from services.crypto.audit.note import PublicKey, Signer
 from services.crypto.audit.owner_chain import OwnerChain
@@ -67,6 +67,7 @@ class Checkpointer(Recurring):
         self._chain = OwnerChain(origin, signer)
         self._last = 0
         self._looks = 0
+        count_from_nothing()
         self.breaks: tuple[Break, ...] = ()
         """Where chains are broken, as the last look of this process found them."""
 

@@ -111,6 +111,14 @@ class AwsKms:
         state = _STATES.get(found["KeyState"], KmsKeyState.UNAVAILABLE)
         return KmsKey(found["Arn"], state, f"aws:{found['AWSAccountId']}")
 
+    async def renews(self, key_id: str) -> bool:
+        """Tell whether automatic rotation is on; False where that may not be asked."""
+        try:
+            status = await self._call(self._client.get_key_rotation_status, KeyId=key_id)
+        except (KmsDenied, KmsRejected):
+            return False
+        return bool(status["KeyRotationEnabled"])
+
     async def close(self) -> None:
         """Let go of connections and threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -66,6 +66,10 @@ class FileKms:
         state = KmsKeyState.ENABLED if key.enabled else KmsKeyState.DISABLED
         return KmsKey(_long(key_id), state, principal)
 
+    async def renews(self, _key_id: str) -> bool:
+        """Never: a key of a file is what its owner wrote."""
+        return False
+
     async def close(self) -> None:
         """Nothing is held."""
 

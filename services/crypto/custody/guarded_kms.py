@@ -72,6 +72,10 @@ class GuardedKms:
         """See ``Kms``."""
         return await self._guarded(lambda: self._kms.describe(key_id))
 
+    async def renews(self, key_id: str) -> bool:
+        """See ``Kms``."""
+        return await self._guarded(lambda: self._kms.renews(key_id))
+
     async def close(self) -> None:
         """See ``Kms``."""
         await self._kms.close()

@@ -79,15 +79,16 @@ class KeyFile:
 def create_key_file(path: Path, key_ids: Iterable[str]) -> bool:
     """Make a file of new keys; False, and nothing is changed, if it is there."""
     keys = {key_id: FileKey(True, secrets.token_bytes(KEY_BYTES)) for key_id in key_ids}
-    return create_secret_file(path, _lines(keys))
+    return create_secret_file(path, key_lines(keys))
 
 
 def write_key_file(path: Path, keys: Mapping[str, FileKey]) -> None:
     """Put these keys in the place of those in the file."""
-    replace_secret_file(path, _lines(keys))
+    replace_secret_file(path, key_lines(keys))
 
 
-def _lines(keys: Mapping[str, FileKey]) -> list[str]:
+def key_lines(keys: Mapping[str, FileKey]) -> list[str]:
+    """Write keys as a file or a secret has them, a line each."""
     return [
         f"{key_id} {'enabled' if key.enabled else 'disabled'} "
         f"{base64.b64encode(key.secret).decode()}\n"

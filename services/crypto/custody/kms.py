@@ -94,5 +94,8 @@ class Kms(Protocol):
     async def describe(self, key_id: str) -> KmsKey:
         """Say what a key is; an alias leads to the key itself."""
 
+    async def renews(self, key_id: str) -> bool:
+        """Tell whether the KMS replaces the material of a key at intervals; False if not known."""
+
     async def close(self) -> None:
         """Let go of connections and threads."""

@@ -28,6 +28,7 @@ from services.crypto.erasure.erasure_log import ErasureLog, ErasureWork
 from services.crypto.erasure.gate import shut_gate
 from services.crypto.erasure.person_digest import person_digest
 from services.crypto.keys.hierarchy import REMEMBERED_SECONDS
+from services.crypto.keys.news import tell
 from services.crypto.persons.journal import Journal
 from services.crypto.persons.person import PATTERN
 from services.crypto.persons.person_store import PersonStore
@@ -38,8 +39,6 @@ CACHES = timedelta(seconds=REMEMBERED_SECONDS + LONGEST_CALL_SECONDS)
 """How long a process that hears of nothing may use a key after it was destroyed."""
 LEASE = timedelta(seconds=30)
 """After which an erasure that was begun is gone on with by another."""
-TOLD = timedelta(minutes=5)
-"""How long processes are told to forget; beyond what any of them remembers."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -153,7 +152,7 @@ class Erasing:
             erasure = await self._erasures.erased(
                 connection, erasure, destroyed, CACHES, self._registry.backups
             )
-            await self._work.tell(connection, (tenant, erasure_id))
+            await tell(connection, tenant)
             await self._audit.record([access])
         self._forget(tenant)
         return erasure
@@ -173,7 +172,7 @@ class Erasing:
                 erasure = await self._erasures.certify(connection, erasure, signed)
         await registry.place.put(name, erasure.certificate)
         async with self._transactions.transaction(erasure.tenant) as connection:
-            await self._work.schedule(connection, due, TOLD)
+            await self._work.drop(connection, due)
             return await self._erasures.certified(connection, erasure)
 
     async def get(self, tenant: str, erasure_id: str) -> Erasure:

@@ -37,6 +37,10 @@ class AppKeyVersions:
         """Read the tenant's states again when next asked."""
         self._cache.purge(lambda name, _: name == tenant)
 
+    def forget_all(self) -> None:
+        """Read all states again when next asked."""
+        self._cache.purge(lambda _, __: True)
+
     async def close(self) -> None:
         """Forget everything."""
         await self._cache.close()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from services.crypto.custody.kms import Kms, KmsContext
 from services.crypto.custody.refusals import kms_refusals
+from services.crypto.custody.standing import KmsStanding
 from services.crypto.errors import ValueUnopenable
 from services.crypto.keys.cache import KeyCache, Limits
 from services.crypto.keys.key_store import FieldKeyName, KeyStore, TenantKeyRow
@@ -24,6 +25,8 @@ class _Versions(NamedTuple):
     current: int
     secrets: dict[int, bytes]
     """Of every version that may open, the newest first."""
+    kms_key_ids: frozenset[str]
+    """What they hang from."""
 
 
 class FieldKeys:
@@ -37,8 +40,10 @@ class FieldKeys:
         store: KeyStore,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
+        standing: KmsStanding | None = None,
     ) -> None:
-        """Make new keys under ``kms_key_id``."""
+        """Make new keys under ``kms_key_id``; ask ``standing`` whenever a key is used."""
+        self._standing = standing
         self._environment = environment
         self._kms = kms
         self._kms_key_id = kms_key_id
@@ -71,13 +76,21 @@ class FieldKeys:
         """Forget every key: the next call asks the KMS."""
         self._cache.purge(lambda _, __: True)
 
+    def forget(self, tenant: str) -> None:
+        """Forget a tenant's keys: the next call reads them again."""
+        self._cache.purge(lambda name, _: name.tenant == tenant)
+
     async def close(self) -> None:
         """Forget everything."""
         await self._cache.close()
 
     async def _versions(self, name: FieldKeyName) -> _Versions:
         with kms_refusals():
-            return await self._cache.get(name)
+            found = await self._cache.get(name)
+            if self._standing is not None:
+                for kms_key_id in found.kms_key_ids:
+                    await self._standing.require(kms_key_id)
+            return found
 
     async def _load(self, name: FieldKeyName) -> _Versions:
         rows = await self._store.field_keys(name)
@@ -94,7 +107,8 @@ class FieldKeys:
         current = [row.version for row in rows if row.state is KeyState.ACTIVE]
         if not current:
             raise ValueUnopenable
-        return _Versions(current[0], secrets)
+        hangs_from = frozenset(row.kms_key_id for row in rows if row.version in secrets)
+        return _Versions(current[0], secrets, hangs_from)
 
     async def _first(self, name: FieldKeyName) -> None:
         made = await self._kms.generate(self._kms_key_id, self.context(name, _FIRST))

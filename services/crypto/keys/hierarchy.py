@@ -2,7 +2,6 @@
 
 import os
 import time
-import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
@@ -24,6 +23,31 @@ _LABEL = b"secmesh/udek/1"
 _FIRST = 1
 _CURRENT = 0
 """Stands for the version that seals now."""
+
+
+class Wrapping:
+    """Wraps the keys of one tenant's users, each bound to its user and version."""
+
+    def __init__(self, environment: str, tenant: str) -> None:
+        # Items stand one after the other: what all users share is written once.
+        self._shared = canonical(_LABEL, environment.encode(), tenant.encode())
+
+    def wrap(self, parent: TenantKey, row: UserKeyRow, secret: bytes) -> bytes:
+        """Wrap a user's key by a version of the tenant's."""
+        return parent.key.seal(secret, self._context(row))
+
+    def opened(self, parent: TenantKey, row: UserKeyRow) -> bytes | None:
+        """Give a user's key in clear; None for one that was changed, moved or destroyed."""
+        if row.wrapped is None:
+            return None
+        try:
+            return parent.key.open(row.wrapped, self._context(row))
+        except ValueUnopenable:
+            return None
+
+    def _context(self, row: UserKeyRow) -> bytes:
+        user = bytes.fromhex(row.user_id.replace("-", ""))
+        return self._shared + canonical(user, row.version.to_bytes(4, "big"))
 
 
 class _Held(NamedTuple):
@@ -103,16 +127,11 @@ class UserKeys:
         parent = await self._tenant_keys.current(tenant)
         await pass_gate(connection, tenant)
         user_ids = user_ids - await erased_users(connection, tenant, user_ids)
+        wrapping = self.wrapping(tenant)
         secrets = {user: os.urandom(KEY_BYTES) for user in user_ids}
+        new = (UserKeyRow(user, _FIRST, KeyState.ACTIVE, parent.version, None) for user in secrets)
         rows = [
-            UserKeyRow(
-                user,
-                _FIRST,
-                KeyState.ACTIVE,
-                parent.version,
-                parent.key.seal(secret, self._context(tenant, user, _FIRST)),
-            )
-            for user, secret in secrets.items()
+            row._replace(wrapped=wrapping.wrap(parent, row, secrets[row.user_id])) for row in new
         ]
         made = await self._store.add_user_keys(connection, tenant, rows) if rows else set()
         keys = {user: UserKey(_FIRST, Key(secrets[user])) for user in made}
@@ -137,21 +156,20 @@ class UserKeys:
             self._remember(forgotten, (tenant, user, _CURRENT), key)
         return {**found, **made}
 
-    def unwrap(self, parent: TenantKey, tenant: str, row: UserKeyRow) -> bytes:
-        """Give a user's key in clear, for one who wraps it again. Raises ValueUnopenable."""
-        if row.wrapped is None:
-            raise ValueUnopenable
-        return parent.key.open(row.wrapped, self._context(tenant, row.user_id, row.version))
-
-    def wrap(self, parent: TenantKey, tenant: str, row: UserKeyRow, secret: bytes) -> bytes:
-        """Wrap a user's key by a version of the tenant's."""
-        return parent.key.seal(secret, self._context(tenant, row.user_id, row.version))
+    def wrapping(self, tenant: str) -> "Wrapping":
+        """Give what wraps keys of a tenant's users, for one who wraps them again."""
+        return Wrapping(self._environment, tenant)
 
     def make(self, parent: TenantKey, tenant: str, user_id: str, version: int) -> UserKeyRow:
         """Make a version that seals from when the caller keeps it."""
         row = UserKeyRow(user_id, version, KeyState.ACTIVE, parent.version, None)
-        wrapped = self.wrap(parent, tenant, row, os.urandom(KEY_BYTES))
+        wrapped = self.wrapping(tenant).wrap(parent, row, os.urandom(KEY_BYTES))
         return row._replace(wrapped=wrapped)
+
+    def forget_all(self) -> None:
+        """Let go of everything."""
+        self._forgotten += 1
+        self._held.clear()
 
     def forget(self, tenant: str, user_id: str | None = None) -> None:
         """Let go of what is remembered of a user, of all users of the tenant if None."""
@@ -188,19 +206,17 @@ class UserKeys:
     ) -> list[tuple[UserKeyRow, UserKey]]:
         """Unwrap what may open; a wrapped key that was changed or moved counts as gone."""
         parents: dict[int, TenantKey | None] = {}
+        wrapping = self.wrapping(tenant)
         found = []
         for row in rows:
             if row.tenant_key_version not in parents:
                 parents[row.tenant_key_version] = await self._parent(tenant, row.tenant_key_version)
             parent = parents[row.tenant_key_version]
-            if parent is None or row.wrapped is None or not row.state.opens:
+            if parent is None or not row.state.opens:
                 continue
-            try:
-                context = self._context(tenant, row.user_id, row.version)
-                secret = parent.key.open(row.wrapped, context)
-            except ValueUnopenable:
-                continue
-            found.append((row, UserKey(row.version, Key(secret))))
+            secret = wrapping.opened(parent, row)
+            if secret is not None:
+                found.append((row, UserKey(row.version, Key(secret))))
         return found
 
     async def _parent(self, tenant: str, version: int) -> TenantKey | None:
@@ -208,12 +224,3 @@ class UserKeys:
             return await self._tenant_keys.version(tenant, version)
         except ValueUnopenable:
             return None
-
-    def _context(self, tenant: str, user_id: str, version: int) -> bytes:
-        return canonical(
-            _LABEL,
-            self._environment.encode(),
-            tenant.encode(),
-            uuid.UUID(user_id).bytes,
-            version.to_bytes(4, "big"),
-        )

@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.crypto.keys.field_keys import INDEX, TOKEN
 from services.crypto.keys.states import KeyState
-from services.crypto.tables import APP_KEYS, TENANT_KEYS, USER_KEYS
+from services.crypto.tables import APP_KEYS, INDEX_KEYS, TENANT_KEYS, USER_KEYS
 
 APP_KEY, TENANT_KEK = "app-key", "tenant-kek"
+OF_FIELDS = {"index-key-": INDEX, "token-key-": TOKEN}
+"""Before the field's name, by what the key is used for."""
 USER_DEK = "user-dek-"
 """Before the user's id. In the order of ids all keys of users come last."""
 
@@ -35,11 +38,11 @@ class ShownKey(NamedTuple):
 
 async def shown_key(connection: AsyncConnection, tenant: str, key_id: str) -> ShownKey | None:
     """Give a key; None if the tenant has none of the id."""
-    if key_id in (APP_KEY, TENANT_KEK):
-        versions = await _own(connection, tenant, key_id)
-    else:
+    if key_id.startswith(USER_DEK):
         user = uuid.UUID(key_id.removeprefix(USER_DEK))
         versions = (await _users(connection, tenant, [user])).get(user, [])
+    else:
+        versions = (await _few(connection, tenant)).get(key_id, [])
     return ShownKey(key_id, versions) if versions else None
 
 
@@ -47,11 +50,8 @@ async def shown_keys(
     connection: AsyncConnection, tenant: str, after: str, limit: int
 ) -> list[ShownKey]:
     """Give the keys after an id, in the order of ids."""
-    shown = [
-        ShownKey(key_id, versions)
-        for key_id in (APP_KEY, TENANT_KEK)
-        if key_id > after and (versions := await _own(connection, tenant, key_id))
-    ]
+    few = await _few(connection, tenant) if not after.startswith(USER_DEK) else {}
+    shown = [ShownKey(key_id, few[key_id]) for key_id in sorted(few) if key_id > after]
     table = USER_KEYS.c
     users = sa.select(table.user_id).where(table.tenant_id == tenant).distinct()
     if after.startswith(USER_DEK):
@@ -60,6 +60,22 @@ async def shown_keys(
     by_user = await _users(connection, tenant, found.scalars().all())
     shown += [ShownKey(f"{USER_DEK}{user}", versions) for user, versions in by_user.items()]
     return shown[:limit]
+
+
+async def _few(connection: AsyncConnection, tenant: str) -> dict[str, list[ShownVersion]]:
+    """Give all keys by id but those of users: a few dozen."""
+    found = {key_id: await _own(connection, tenant, key_id) for key_id in (APP_KEY, TENANT_KEK)}
+    table = INDEX_KEYS.c
+    names = [name for name in ShownVersion._fields if name in table]
+    statement = (
+        sa.select(table.field_name, table.used_for, *(table[name] for name in names))
+        .where(table.tenant_id == tenant)
+        .order_by(table.version.desc())
+    )
+    prefixes = {used_for: prefix for prefix, used_for in OF_FIELDS.items()}
+    for row in await connection.execute(statement):
+        found.setdefault(f"{prefixes[row.used_for]}{row.field_name}", []).append(_version(row))
+    return {key_id: versions for key_id, versions in found.items() if versions}
 
 
 async def _own(connection: AsyncConnection, tenant: str, key_id: str) -> list[ShownVersion]:
@@ -87,6 +103,5 @@ async def _users(
 
 
 def _version(row: Any) -> ShownVersion:
-    fields = row._asdict()
-    fields.pop("user_id", None)
-    return ShownVersion(**{**fields, "state": KeyState(row.state)})
+    shown = {name: each for name, each in row._asdict().items() if name in ShownVersion._fields}
+    return ShownVersion(**{**shown, "state": KeyState(row.state)})

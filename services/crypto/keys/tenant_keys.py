@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from services.crypto.custody.kms import REVOKED, Kms, KmsContext
 from services.crypto.custody.refusals import kms_refusals
+from services.crypto.custody.standing import KmsStanding
 from services.crypto.errors import KeyDisabled, ValueUnopenable
 from services.crypto.keys.cache import KeyCache, Limits
 from services.crypto.keys.key_store import KeyStore, TenantKeyRow
@@ -38,8 +39,10 @@ class TenantKeys:
         store: KeyStore,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
+        standing: KmsStanding | None = None,
     ) -> None:
-        """Make new keys under ``kms_key_id``."""
+        """Make new keys under ``kms_key_id``; ask ``standing`` whenever a key is used."""
+        self._standing = standing
         self._environment = environment
         self._kms = kms
         self._kms_key_id = kms_key_id
@@ -50,7 +53,7 @@ class TenantKeys:
         """Give the version that wraps now. KeyDisabled if the tenant's own states allow none."""
         try:
             with kms_refusals():
-                return await self._cache.get((tenant, None))
+                return await self._standing_key((tenant, None))
         except ValueUnopenable:
             raise KeyDisabled("tenant") from None
 
@@ -60,7 +63,7 @@ class TenantKeys:
         if current.version == version:
             return current
         with kms_refusals():
-            return await self._cache.get((tenant, version))
+            return await self._standing_key((tenant, version))
 
     def kms_keys(self) -> set[str]:
         """Give the KMS keys that what is remembered hangs from, and the one for new keys."""
@@ -74,14 +77,24 @@ class TenantKeys:
         """Forget a tenant's keys: the next call reads them again."""
         self._cache.purge(lambda name, _: name[0] == tenant)
 
+    def forget_all(self) -> None:
+        """Forget everything: the next calls read it again."""
+        self._cache.purge(lambda _, __: True)
+
     async def close(self) -> None:
         """Forget everything."""
         await self._cache.close()
 
+    async def _standing_key(self, name: tuple[str, int | None]) -> TenantKey:
+        key = await self._cache.get(name)
+        if self._standing is not None:
+            await self._standing.require(key.kms_key_id)
+        return key
+
     async def _load(self, name: tuple[str, int | None]) -> TenantKey:
         tenant, version = name
         row = await self._store.tenant_key(tenant, version)
-        if row is None and version is None:
+        if row is None and version is None and not await self._store.has_tenant_key(tenant):
             row = await self._first(tenant)
         if row is None or row.wrapped is None or not row.state.opens:
             raise ValueUnopenable

@@ -9,9 +9,16 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.errors import ResourceExists
+from services.crypto.keys.states import KeyState
 from services.crypto.persons.person import PATTERN, IndexEntry, Person, Value
 from services.crypto.suite.header import Tier, read_header
-from services.crypto.tables import BLIND_INDEXES, ENCRYPTION_METADATA, USER_VALUES, USERS
+from services.crypto.tables import (
+    BLIND_INDEXES,
+    ENCRYPTION_METADATA,
+    TENANT_KEYS,
+    USER_VALUES,
+    USERS,
+)
 
 _SEALED = "_encrypted"
 _CLEAR_COLUMNS = frozenset(
@@ -27,10 +34,6 @@ _ROW = ("id", "revision", "created_at", "updated_at")
 
 class PersonStore:
     """Reads and writes the persons of a tenant by the caller's connection."""
-
-    def __init__(self, kms_key_id: str) -> None:
-        """``kms_key_id`` names the key that users' keys hang from, for ``encryption_metadata``."""
-        self._kms_key_id = kms_key_id
 
     async def insert(
         self, connection: AsyncConnection, tenant: str, people: Sequence[Person]
@@ -163,7 +166,8 @@ class PersonStore:
         statement = sa.update(table).where(
             table.c.tenant_id == tenant, table.c.user_id == user, table.c.field_name == name
         )
-        await connection.execute(statement.values(self._metadata(name, blob)))
+        described = {**_metadata(name, blob), "kms_key_id": _kms_key(tenant)}
+        await connection.execute(statement.values(described))
 
     async def delete(self, connection: AsyncConnection, tenant: str, user_id: str) -> None:
         """Remove a person with all that is known of the fields."""
@@ -254,7 +258,7 @@ class PersonStore:
             ids = {"tenant_id": tenant, "user_id": uuid.UUID(person.user_id)}
             for name, value in person.values.items():
                 if isinstance(value, bytes):
-                    metadata.append(ids | self._metadata(name, value))
+                    metadata.append(ids | _metadata(name, value))
                 if _column(name, value) is None:
                     sealed = isinstance(value, bytes)
                     pair = {"value": None, "value_encrypted": None}
@@ -263,18 +267,8 @@ class PersonStore:
         if beside:
             await connection.execute(sa.insert(USER_VALUES), beside)
         if metadata:
-            await connection.execute(sa.insert(ENCRYPTION_METADATA), metadata)
-
-    def _metadata(self, name: str, blob: bytes) -> dict[str, Any]:
-        header = read_header(blob)
-        return {
-            "field_name": name,
-            "encryption_level": int(header.tier),
-            "suite": int(header.suite),
-            "kms_key_id": self._kms_key_id,
-            "key_version": header.key_version,
-            "app_key_version": header.app_key_version if header.tier is Tier.DOUBLE else None,
-        }
+            described = sa.insert(ENCRYPTION_METADATA).values(kms_key_id=_kms_key(tenant))
+            await connection.execute(described, metadata)
 
     async def _forget_values(
         self, connection: AsyncConnection, tenant: str, user_id: str, names: Iterable[str]
@@ -293,6 +287,25 @@ class PersonStore:
 
 def _select(tenant: str) -> sa.Select[Any]:
     return sa.select(USERS).where(USERS.c.tenant_id == tenant)
+
+
+def _metadata(name: str, blob: bytes) -> dict[str, Any]:
+    """Give what the header of a sealed value says."""
+    header = read_header(blob)
+    return {
+        "field_name": name,
+        "encryption_level": int(header.tier),
+        "suite": int(header.suite),
+        "key_version": header.key_version,
+        "app_key_version": header.app_key_version if header.tier is Tier.DOUBLE else None,
+    }
+
+
+def _kms_key(tenant: str) -> "sa.ScalarSelect[str]":
+    """Give the KMS key that the tenant's key hangs from, and so its values."""
+    keys = TENANT_KEYS.c
+    active = sa.and_(keys.tenant_id == tenant, keys.state == KeyState.ACTIVE.value)
+    return sa.select(keys.kms_key_id).where(active).scalar_subquery()
 
 
 def _column(field: str, value: Value) -> str | None:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.errors import ResourceNotFound
 from services.crypto.custody.app_key import AppKeyCustodian
+from services.crypto.errors import KeyDisabled
 from services.crypto.keys.app_key_versions import AppKeyVersions
 from services.crypto.keys.hierarchy import UserKeys
 from services.crypto.keys.key_store import KeyStore
@@ -31,6 +32,8 @@ _PROBE = Header(Suite.NESTED, False, 1, 0)
 
 class AppKeyRotation:
     """See ``Procedure``."""
+
+    quiet = False
 
     def __init__(
         self,
@@ -57,6 +60,14 @@ class AppKeyRotation:
         new = max(states) + 1
         return Plan(active, new, await self._store.count(connection, tenant, new))
 
+    async def obstacle(self, tenant: str, plan: Plan) -> str:
+        """Say which version is to be added to the file or secret of app keys, if it is not."""
+        try:
+            await self._probe(tenant, plan.new_version or 0)
+        except KeyDisabled:
+            return f"version {plan.new_version} is not in the hands of the app key's custodian"
+        return ""
+
     async def plan_rollback(self, connection: AsyncConnection, rotation: Rotation) -> Plan:
         """Count the values that are not sealed by the old version."""
         old, new = _pair(rotation)
@@ -68,16 +79,16 @@ class AppKeyRotation:
     async def prepare(self, rotation: Rotation) -> None:
         """Make sure that the custodian has the version; then let everybody know of it."""
         new = _pair(rotation)[1]
-        subject = self._values.subject(rotation.tenant, _NOBODY)
-        probe = InnerValue(subject, "probe", _PROBE._replace(app_key_version=new), b"probe")
-        await self._custodian.seal(rotation.tenant, [probe])
+        await self._probe(rotation.tenant, new)
         await self._keys.add_app_key(rotation.tenant, new, KeyState.PENDING)
 
     async def promote(self, connection: AsyncConnection, rotation: Rotation) -> None:
         """Let the new version seal, and say so in the tenant's settings."""
         tenant, (old, new) = rotation.tenant, _pair(rotation)
         states = await self._store.states(connection, tenant)
-        if _active(states) not in (old, new):
+        if (active := _active(states)) is None:
+            raise KeyDisabled("app")
+        if active not in (old, new):
             raise RotationOutdated
         # One is active at a time: the index of the table refuses two.
         if old in states and states[old].opens:
@@ -109,6 +120,11 @@ class AppKeyRotation:
     def forget(self, tenant: str) -> None:
         """Let the next call read which version seals."""
         self._versions.forget(tenant)
+
+    async def _probe(self, tenant: str, version: int) -> None:
+        subject = self._values.subject(tenant, _NOBODY)
+        probe = InnerValue(subject, "probe", _PROBE._replace(app_key_version=version), b"probe")
+        await self._custodian.seal(tenant, [probe])
 
     async def _resealed(
         self, tenant: str, values: Sequence[StoredValue], keys: dict[str, UserKey], new: int

@@ -1,7 +1,8 @@
 """A tenant's move to another KMS key: what the old one wraps is encrypted anew inside the KMS.
 
-The new key is the one in the service's settings. No other row is touched. The old wrapped forms
-stay beside the new ones until they are not needed for a rollback any more.
+The new key is the one in the service's settings. No value is touched, only what
+``encryption_metadata`` says of them. The old wrapped forms stay beside the new ones until they are
+not needed for a rollback any more.
 """
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,12 +17,16 @@ from services.crypto.rotation.procedure import ReadBackFailed
 from services.crypto.rotation.refusals import RotationOutdated
 from services.crypto.rotation.rotation import Plan, Rotation, Step
 
+_VALUES = "2/"
+"""Before the positions of values: they come after all keys."""
 _AT_ONCE = 10
 """Keys of one turn, each with some calls of the KMS."""
 
 
 class KmsKeyRotation:
     """See ``Procedure``."""
+
+    quiet = False
 
     def __init__(
         self, kms: Kms, kms_key_id: str, tenant_keys: TenantKeys, field_keys: FieldKeys
@@ -40,15 +45,33 @@ class KmsKeyRotation:
             raise KeyDisabled(KMS)
         target = key.key_id
         rows = await self._store.wrapped(connection, tenant)
-        return Plan(None, None, sum(each.kms_key_id != target for each in rows), target)
+        keys = sum(each.kms_key_id != target for each in rows)
+        values = await self._store.described_otherwise(connection, tenant, target)
+        return Plan(None, None, keys + values, target, needed=keys > 0)
+
+    async def obstacle(self, _tenant: str, plan: Plan) -> str:
+        """Say that another KMS key is to be named, unless the KMS renews this one by itself."""
+        if plan.needed:
+            return ""
+        with kms_refusals():
+            if await self._kms.renews(plan.kms_key_id):
+                return ""
+        return "the KMS does not renew its key by itself, and the settings name no other"
 
     async def plan_rollback(self, connection: AsyncConnection, rotation: Rotation) -> Plan:
         """Count the keys whose old wrapped forms are kept beside those of the rotation."""
         rows = await self._store.wrapped(connection, rotation.tenant)
-        count = sum(_moved_to(each, rotation.kms_key_id) for each in rows)
-        if not count and rotation.records_affected:
+        tenant, moved = rotation.tenant, rotation.kms_key_id
+        back = [each for each in rows if _moved_to(each, moved)]
+        if not back and rotation.records_affected:
             raise RotationOutdated
-        return Plan(None, None, count, rotation.kms_key_id)
+        own = [each.previous_kms_key_id for each in back if each.name is None]
+        values = (
+            await self._store.described_otherwise(connection, tenant, own[-1])
+            if own and own[-1]
+            else 0
+        )
+        return Plan(None, None, len(back) + values, moved)
 
     async def prepare(self, rotation: Rotation) -> None:
         """Nothing is made: the KMS has both keys."""
@@ -57,7 +80,9 @@ class KmsKeyRotation:
         """Nothing at once: each wrapped key names the KMS key that it hangs from."""
 
     async def step(self, connection: AsyncConnection, rotation: Rotation, limit: int) -> Step:
-        """Have keys wrapped by the new KMS key, or by the old one again."""
+        """Have keys wrapped by the new KMS key, or by the old one again; then say so of values."""
+        if rotation.position.startswith(_VALUES):
+            return await self._describe(connection, rotation, limit)
         rows = [
             each
             for each in await self._store.wrapped(connection, rotation.tenant)
@@ -70,7 +95,13 @@ class KmsKeyRotation:
                 moved = await self._move(connection, rotation, row)
             written += moved or 0
             skipped += moved is None
-        return Step(chosen[-1].position if len(rows) > len(chosen) else "", written, skipped)
+        position = chosen[-1].position if len(rows) > len(chosen) else _VALUES
+        return Step(position, written, skipped)
+
+    async def _describe(self, connection: AsyncConnection, rotation: Rotation, limit: int) -> Step:
+        after = rotation.position.removeprefix(_VALUES)
+        last, written = await self._store.describe(connection, rotation.tenant, after, limit)
+        return Step(f"{_VALUES}{last}" if last else "", written)
 
     async def close(self, connection: AsyncConnection, rotation: Rotation, _limit: int) -> bool:
         """Forget the old wrapped forms."""

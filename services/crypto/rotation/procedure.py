@@ -18,8 +18,17 @@ class Procedure(Protocol):
     from its beginning: a process may be killed at any moment.
     """
 
+    quiet: bool
+    """Whether a turn changes nothing that calls hold: then turns are long, and calls keep keys."""
+
     async def plan(self, connection: AsyncConnection, tenant: str) -> Plan:
         """Say what a rotation would do now. Raises ResourceNotFound without a key."""
+
+    async def obstacle(self, tenant: str, plan: Plan) -> str:
+        """Say what an operator must do before a plan can run; empty if nothing.
+
+        Outside of transactions, as a custodian is asked.
+        """
 
     async def plan_rollback(self, connection: AsyncConnection, rotation: Rotation) -> Plan:
         """Say what undoing a rotation would do now. Raises RotationOutdated if it cannot."""

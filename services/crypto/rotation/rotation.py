@@ -39,6 +39,8 @@ class Plan:
     """Rows that it would write."""
     kms_key_id: str = ""
     """The KMS key that it leads to, where that changes."""
+    needed: bool = True
+    """Whether a key changes; else only what is written about keys is put right."""
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,15 @@ class RotationLog:
         )
         return [_rotation(row) for row in await connection.execute(statement)]
 
+    async def is_superseded(self, connection: AsyncConnection, rotation: Rotation) -> bool:
+        """Tell whether another rotation of the same key began after this one."""
+        statement = sa.select(sa.literal(1)).where(
+            _LOG.c.tenant_id == rotation.tenant,
+            _LOG.c.key_type == rotation.key_type.value,
+            _LOG.c.started_at > rotation.started_at,
+        )
+        return (await connection.execute(statement.limit(1))).first() is not None
+
     async def lock(self, connection: AsyncConnection, tenant: str) -> None:
         """Let one transaction at a time decide about the rotations of a tenant."""
         key = sa.func.hashtextextended(f"key_rotation_log/{tenant}", 0)
@@ -131,9 +140,9 @@ class RotationLog:
         )
 
     async def complete(
-        self, connection: AsyncConnection, rotation: Rotation, window: timedelta
+        self, connection: AsyncConnection, rotation: Rotation, window: timedelta, after: timedelta
     ) -> None:
-        """End a rotation; one that undid another ends that one too."""
+        """End a rotation, to be looked at after a time; one that undid another ends that too."""
         await self.set(
             connection,
             rotation,
@@ -141,7 +150,7 @@ class RotationLog:
             completed_at=sa.func.now(),
             rollback_until=sa.func.now() + window,
         )
-        await self.schedule(connection, rotation, window)
+        await self.schedule(connection, rotation, min(window, after))
         if rotation.rolls_back:
             undone = await self.get(connection, rotation.tenant, rotation.rolls_back)
             if undone is not None:

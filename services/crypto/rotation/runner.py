@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,12 +19,15 @@ from mesh.identifiers import new_uuid
 from mesh.sql.recurring import Recurring
 from mesh.sql.transactions import Transactions, act_as
 from services.crypto.audit.entry import Access, Audit, Operation
+from services.crypto.keys.news import tell
 from services.crypto.rotation.procedure import Procedure, ReadBackFailed
 from services.crypto.rotation.refusals import RotationOutdated
 from services.crypto.rotation.rotation import KeyType, Rotation, Status
 from services.crypto.rotation.rotation_store import Due, RotationLog
+from services.crypto.tables import EVERY_TENANT
 
 _LOG = logging.getLogger(__name__)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _AGAIN = timedelta(seconds=2)
 """After a turn that failed for a reason that passes."""
 
@@ -38,11 +41,15 @@ class Pace:
     lease: timedelta = timedelta(seconds=30)
     """After the last turn of a process another may go on."""
     batch: int = 200
-    """Rows of one turn."""
+    """Rows of one turn, about."""
+    quiet_batch: int = 2000
+    """The same where no call is kept waiting."""
     rows_per_second: float = 20_000
     """Of one process, about."""
     window: timedelta = timedelta(days=7)
     """After a rotation's end it can be rolled back; nothing is destroyed before."""
+    settling: timedelta = timedelta(minutes=2)
+    """After its end processes may remember the old version; then what they wrote by it is due."""
 
 
 class _Ended(Exception):
@@ -77,7 +84,8 @@ class RotationRunner(Recurring):
         return count
 
     async def _claim(self) -> Due | None:
-        async with self._transactions.engine.begin() as connection:
+        # Of all tenants; a snapshot would fail if another process claims meanwhile.
+        async with self._transactions.transaction(EVERY_TENANT) as connection:
             return await self._log_store.claim(connection, self._holder, self._pace.lease)
 
     async def _work(self, due: Due) -> None:
@@ -106,32 +114,67 @@ class RotationRunner(Recurring):
         await procedure.prepare(rotation)
         async with self._turn(rotation) as (connection, rotation):
             await procedure.promote(connection, rotation)
+            await tell(connection, rotation.tenant)
         procedure.forget(rotation.tenant)
+        await self._passes(rotation)
+
+    async def _passes(self, rotation: Rotation) -> None:
+        """Rewrite until a pass finds nothing: traffic may write by the old version meanwhile."""
+        procedure, status = self._procedures[rotation.key_type], rotation.status
+        batch = self._pace.quiet_batch if procedure.quiet else self._pace.batch
+        # Of a second at most: who rests for longer than the lease would lose it.
+        batch = max(1, min(batch, int(self._pace.rows_per_second)))
         done = False
         while not done:
             started = time.monotonic()
             await procedure.prepare(rotation)
-            async with self._turn(rotation) as (connection, now):
-                step = await procedure.step(connection, now, self._pace.batch)
+            async with self._turn(rotation, status) as (connection, now):
+                if await self._is_over(connection, now):
+                    return
+                step = await procedure.step(connection, now, batch)
                 await self._log_store.advance(connection, now, step)
-                # Traffic may have written by the old version meanwhile: until a pass finds none.
+                if not step.position:
+                    # Who still seals by the old version would keep passes coming.
+                    await tell(connection, rotation.tenant)
                 done = not step.position and not now.pass_records + step.written
-                if done:
-                    await self._log_store.complete(connection, now, self._pace.window)
+                if done and status is Status.RUNNING:
+                    window, settling = self._pace.window, self._pace.settling
+                    await self._log_store.complete(connection, now, window, settling)
                     await self._record(now)
-            procedure.forget(rotation.tenant)
+            if done or not procedure.quiet:
+                procedure.forget(rotation.tenant)
             rest = step.written / self._pace.rows_per_second - (time.monotonic() - started)
             await asyncio.sleep(max(rest, 0))
 
+    async def _is_over(self, connection: AsyncConnection, rotation: Rotation) -> bool:
+        """Tell whether another rotation leads the key elsewhere by now."""
+        if rotation.status is Status.RUNNING:
+            return False
+        return await self._log_store.is_superseded(connection, rotation)
+
     async def _close(self, rotation: Rotation) -> None:
+        """Go once more through a rotation that ended; let go of the old version in the end."""
+        if rotation.status is Status.COMPLETED:
+            async with self._transactions.connection(rotation.tenant) as connection:
+                over = await self._is_over(connection, rotation)
+            if not over:
+                await self._passes(rotation)
+            left = (rotation.rollback_until or _NEVER) - datetime.now(UTC)
+            if left > timedelta(0):
+                async with self._turn(rotation, Status.COMPLETED) as (connection, now):
+                    await self._log_store.schedule(connection, now, left)
+                return
+            await self._let_go(rotation)
+        async with self._transactions.transaction(rotation.tenant) as connection:
+            await self._log_store.drop(connection, rotation)
+
+    async def _let_go(self, rotation: Rotation) -> None:
         procedure = self._procedures[rotation.key_type]
-        closed = rotation.status is not Status.COMPLETED
+        closed = False
         while not closed:
             async with self._turn(rotation, Status.COMPLETED) as (connection, now):
                 closed = await procedure.close(connection, now, self._pace.batch)
             procedure.forget(rotation.tenant)
-        async with self._transactions.transaction(rotation.tenant) as connection:
-            await self._log_store.drop(connection, rotation)
 
     @contextlib.asynccontextmanager
     async def _turn(

@@ -1,12 +1,14 @@
 """Rotation of a tenant's key: users' keys are wrapped anew, and no value is touched."""
 
+import asyncio
+import contextlib
 from collections.abc import Iterable
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.errors import ResourceNotFound
 from mesh.sql.transactions import Transactions
-from services.crypto.errors import ValueUnopenable
+from services.crypto.errors import KeyDisabled, ValueUnopenable
 from services.crypto.keys.hierarchy import UserKeys
 from services.crypto.keys.key_store import TenantKeyRow, UserKeyRow
 from services.crypto.keys.states import KeyState
@@ -16,9 +18,14 @@ from services.crypto.rotation.refusals import RotationOutdated
 from services.crypto.rotation.rotation import KeyType, Plan, Rotation, Step
 from services.crypto.rotation.tenant_key_store import Rewrapped, TenantKeyStore, position_of
 
+_SLICE = 100
+"""Keys between which calls get their turn."""
+
 
 class TenantKeyRotation:
     """See ``Procedure``."""
+
+    quiet = True
 
     def __init__(
         self, transactions: Transactions, tenant_keys: TenantKeys, user_keys: UserKeys
@@ -37,6 +44,10 @@ class TenantKeyRotation:
         new = max(versions) + 1
         records = await self._store.count_others(connection, tenant, new)
         return Plan(active.version, new, records)
+
+    async def obstacle(self, _tenant: str, _plan: Plan) -> str:
+        """Nothing: the service makes the new version itself."""
+        return ""
 
     async def plan_rollback(self, connection: AsyncConnection, rotation: Rotation) -> Plan:
         """Count the users' keys that do not hang from the old version."""
@@ -67,7 +78,9 @@ class TenantKeyRotation:
         tenant, (old, new) = rotation.tenant, _pair(rotation)
         versions = await self._store.versions(connection, tenant)
         active = _active(versions.values())
-        if active is None or active.version not in (old, new):
+        if active is None:
+            raise KeyDisabled("tenant")
+        if active.version not in (old, new):
             raise RotationOutdated
         # One is active at a time: the index of the table refuses two.
         if old in versions and versions[old].state.opens:
@@ -107,30 +120,39 @@ class TenantKeyRotation:
         self, connection: AsyncConnection, tenant: str, target: TenantKey, rows: list[UserKeyRow]
     ) -> tuple[int, int]:
         """Wrap rows by a version and read them back; give how many were, and did not open."""
+        wrapping = self._user_keys.wrapping(tenant)
+        sources = await self._sources(tenant, {row.tenant_key_version for row in rows})
         secrets: dict[tuple[str, int], bytes] = {}
         changes = []
-        for row in rows:
-            try:
-                source = await self._tenant_keys.version(tenant, row.tenant_key_version)
-                secret = self._user_keys.unwrap(source, tenant, row)
-            except ValueUnopenable:
-                continue
-            secrets[row.user_id, row.version] = secret
-            changes.append(Rewrapped(row, self._user_keys.wrap(target, tenant, row, secret)))
+        for at, row in enumerate(rows):
+            source = sources.get(row.tenant_key_version)
+            secret = None if source is None else wrapping.opened(source, row)
+            if secret is not None:
+                secrets[row.user_id, row.version] = secret
+                changes.append(Rewrapped(row, wrapping.wrap(target, row, secret)))
+            await _give_way(at)
         written = await self._store.rewrap(connection, tenant, target.version, changes)
-        for row in written:
-            try:
-                same = (
-                    self._user_keys.unwrap(target, tenant, row) == secrets[row.user_id, row.version]
-                )
-            except ValueUnopenable:
-                same = False
-            if not same:
+        for at, row in enumerate(written):
+            if wrapping.opened(target, row) != secrets[row.user_id, row.version]:
                 raise ReadBackFailed("a user's key does not open by the new version")
+            await _give_way(at)
         return len(written), len(rows) - len(changes)
+
+    async def _sources(self, tenant: str, versions: Iterable[int]) -> dict[int, TenantKey]:
+        """Give versions of the tenant's key; those that may not open are left out."""
+        found = {}
+        for version in versions:
+            with contextlib.suppress(ValueUnopenable):
+                found[version] = await self._key(tenant, version)
+        return found
 
     async def _key(self, tenant: str, version: int) -> TenantKey:
         return await self._tenant_keys.version(tenant, version)
+
+
+async def _give_way(at: int) -> None:
+    if at % _SLICE == _SLICE - 1:
+        await asyncio.sleep(0)
 
 
 def _active(rows: Iterable[TenantKeyRow]) -> TenantKeyRow | None:

@@ -28,6 +28,8 @@ _ROWS_OF_A_USER = 4
 class UserKeyRotation:
     """See ``Procedure``."""
 
+    quiet = False
+
     def __init__(self, tenant_keys: TenantKeys, user_keys: UserKeys, values: SealedValues) -> None:
         self._tenant_keys = tenant_keys
         self._user_keys = user_keys
@@ -40,6 +42,10 @@ class UserKeyRotation:
         if not records:
             raise ResourceNotFound(f"tenants/{tenant}/keys/user-dek")
         return Plan(None, None, records)
+
+    async def obstacle(self, _tenant: str, _plan: Plan) -> str:
+        """Nothing: the service makes the new version itself."""
+        return ""
 
     async def plan_rollback(self, connection: AsyncConnection, rotation: Rotation) -> Plan:
         """Count the keys that the rotation made, and the values of their users."""
@@ -104,13 +110,15 @@ class UserKeyRotation:
     async def _opened(self, tenant: str, rows: Sequence[UserKeyRow]) -> dict[str, UserKey]:
         """Open keys as they stand in this transaction; those that do not open are left out."""
         keys = {}
+        wrapping = self._user_keys.wrapping(tenant)
         for row in rows:
             try:
                 parent = await self._tenant_keys.version(tenant, row.tenant_key_version)
-                secret = self._user_keys.unwrap(parent, tenant, row)
             except ValueUnopenable:
                 continue
-            keys[row.user_id] = UserKey(row.version, Key(secret))
+            secret = wrapping.opened(parent, row)
+            if secret is not None:
+                keys[row.user_id] = UserKey(row.version, Key(secret))
         return keys
 
     async def _resealed(

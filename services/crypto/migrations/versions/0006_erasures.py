@@ -46,13 +46,11 @@ def _erasures() -> None:
 )""",
         # A person is erased once; who comes with the id again is found by it.
         "CREATE UNIQUE INDEX idx_erasures_person ON erasures (tenant_id, person)",
-        # Of all tenants: whoever has time takes what is due, and hears whose keys to forget. It
-        # holds nothing of any tenant.
+        # Of all tenants: whoever has time takes what is due. It holds nothing of any tenant.
         f"""CREATE TABLE erasure_work (
     {TENANT_ID},
     erasure_id uuid NOT NULL,
     due_at timestamptz NOT NULL,
-    erased_at timestamptz,
     PRIMARY KEY (tenant_id, erasure_id)
 )""",
         "CREATE INDEX erasure_work_due ON erasure_work (due_at)",

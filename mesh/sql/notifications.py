@@ -1,0 +1,21 @@
+"""What transactions of PostgreSQL announce when they commit (NOTIFY), heard by a process."""
+
+from collections.abc import AsyncIterator
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+async def notifications(engine: AsyncEngine, channel: str) -> AsyncIterator[str | None]:
+    """Give None once the process listens, then what each announcement says.
+
+    On a connection of its own; raises psycopg.Error when that is lost.
+    """
+    import psycopg  # takes a while to load, and SQLite needs none of it
+
+    url = engine.url.set(drivername="postgresql")
+    _, parts = url.get_dialect()().create_connect_args(url)
+    async with await psycopg.AsyncConnection.connect(**parts, autocommit=True) as connection:
+        await connection.execute(f"LISTEN {channel}")
+        yield None
+        async for each in connection.notifies():
+            yield each.payload
