@@ -76,7 +76,7 @@ async def build_server(settings: CryptoSettings) -> Server:
                 settings, custody, keys, transactions, audit, tokens, registry, server.draining
             ),
             audit_servicer(transactions, audit_keys.subjects, audit, tokens),
-            key_servicer(transactions, rotation.rotations, tokens),
+            key_servicer(transactions, rotation.rotations, keys, audit, tokens),
             statistics_servicer(settings, custody, transactions, audit),
         ]
         for add, servicer in parts:

@@ -34,10 +34,9 @@ async def _replay(settings: CryptoSettings, _arguments: argparse.Namespace) -> N
     engine = open_database(settings)
     audit = open_writer(keys, engine)
     transactions = Transactions(engine, None, isolated=True)
-    persons = PersonStore()
     audit.start()
     try:
-        replay = Replay(transactions, persons, audit, registry_of(settings, keys))
+        replay = Replay(transactions, PersonStore(), audit, registry_of(settings, keys))
         erasures, found = await replay.run()
     except (AnchorFailed, CertificateBroken) as error:
         raise CommandFailed(str(error)) from error

@@ -31,12 +31,8 @@ def registry_of(settings: CryptoSettings, keys: AuditKeys) -> Registry:
 
 
 def erasure_runner(
-    keys: Keys,
-    transactions: Transactions,
-    audit: Audit,
-    registry: Registry,
+    keys: Keys, transactions: Transactions, audit: Audit, registry: Registry
 ) -> ErasureRunner:
     """Give what ends erasures in a database; it is not started yet."""
-    persons = PersonStore()
-    erasing = Erasing(transactions, persons, keys.users.forget, audit, registry)
-    return ErasureRunner(transactions, erasing, keys.users.forget)
+    erasing = Erasing(transactions, PersonStore(), keys.users.forget, audit, registry)
+    return ErasureRunner(transactions, erasing)

@@ -16,6 +16,7 @@ from services.crypto.keys.key_listing_store import (
     shown_key,
     shown_keys,
 )
+from services.crypto.keys.key_stops import KeyStops
 from services.crypto.rotation.rotation import PATTERN, KeyType, Rotation
 from services.crypto.rotation.rotations import Rotations
 
@@ -38,19 +39,37 @@ class KeyServicer(KeyServiceServicer):
     # ruff: noqa: N802 - methods have the names of the contract
 
     def __init__(
-        self, transactions: Transactions, rotations: Rotations, tokens: PageTokens
+        self,
+        transactions: Transactions,
+        rotations: Rotations,
+        stops: KeyStops,
+        tokens: PageTokens,
     ) -> None:
         self._transactions = transactions
+        self._stops = stops
         self._rotations = rotations
         self._tokens = tokens
 
     async def GetKey(self, request: pb.GetKeyRequest, _context: object) -> pb.Key:
         """Give the key; ResourceNotFound."""
-        tenant, key_id = _ids(KEY, request.name)
+        return await self._key(request.name)
+
+    async def DisableKey(self, request: pb.DisableKeyRequest, _context: object) -> pb.Key:
+        """Give the key as it is then; ResourceNotFound."""
+        await self._stops.disable(*_ids(KEY, request.name))
+        return await self._key(request.name)
+
+    async def EnableKey(self, request: pb.EnableKeyRequest, _context: object) -> pb.Key:
+        """Give the key as it is then; ResourceNotFound."""
+        await self._stops.enable(*_ids(KEY, request.name))
+        return await self._key(request.name)
+
+    async def _key(self, name: str) -> pb.Key:
+        tenant, key_id = _ids(KEY, name)
         async with self._transactions.connection(tenant) as connection:
             found = await shown_key(connection, tenant, key_id)
         if found is None:
-            raise ResourceNotFound(request.name)
+            raise ResourceNotFound(name)
         return _key(tenant, found)
 
     async def ListKeys(self, request: pb.ListKeysRequest, _context: object) -> pb.ListKeysResponse:

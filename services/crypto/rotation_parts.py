@@ -11,6 +11,7 @@ from secmesh.crypto.v1 import key_service_pb2_grpc
 from services.crypto.assembly import Custody, Keys
 from services.crypto.audit.entry import Audit
 from services.crypto.key_servicer import KeyServicer
+from services.crypto.keys.key_stops import KeyStops
 from services.crypto.keys.key_store import KeyStore
 from services.crypto.persons.config_store import ConfigStore
 from services.crypto.persons.person_store import PersonStore
@@ -88,8 +89,9 @@ def pace_of(settings: CryptoSettings) -> Pace:
 
 
 def key_servicer(
-    transactions: Transactions, rotations: Rotations, tokens: PageTokens
+    transactions: Transactions, rotations: Rotations, keys: Keys, audit: Audit, tokens: PageTokens
 ) -> tuple[Any, Any]:
     """Give the servicer of keys with the function that adds it to a server."""
-    servicer = KeyServicer(transactions, rotations, tokens)
+    stops = KeyStops(transactions, audit, keys.forget)
+    servicer = KeyServicer(transactions, rotations, stops, tokens)
     return key_service_pb2_grpc.add_KeyServiceServicer_to_server, servicer

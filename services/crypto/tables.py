@@ -216,7 +216,6 @@ ERASURE_WORK = sa.Table(
     tenant_id(),
     sa.Column("erasure_id", Uuid, primary_key=True),
     sa.Column("due_at", Moment, nullable=False),
-    sa.Column("erased_at", Moment),
 )
 SYSTEM_CONFIG = sa.Table(
     "system_config",
@@ -298,6 +297,10 @@ def _state() -> "sa.Column[str]":
     return sa.Column("state", Text, nullable=False)
 
 
+def _state_before() -> "sa.Column[str]":
+    return sa.Column("state_before", Text)
+
+
 TENANT_KEYS = sa.Table(
     "tenant_keys",
     METADATA,
@@ -309,6 +312,7 @@ TENANT_KEYS = sa.Table(
     *moments(),
     sa.Column("previous_wrapped", Bytes),
     sa.Column("previous_kms_key_id", Text),
+    _state_before(),
 )
 USER_KEYS = sa.Table(
     "user_keys",
@@ -321,11 +325,20 @@ USER_KEYS = sa.Table(
     sa.Column("wrapped", Bytes),
     *moments(),
     sa.Column("rotation_id", Uuid),
+    _state_before(),
     sa.ForeignKeyConstraint(
         ["tenant_id", "tenant_key_version"], ["tenant_keys.tenant_id", "tenant_keys.version"]
     ),
 )
-APP_KEYS = sa.Table("app_keys", METADATA, tenant_id(), _version(), _state(), *moments())
+APP_KEYS = sa.Table(
+    "app_keys",
+    METADATA,
+    tenant_id(),
+    _version(),
+    _state(),
+    *moments(),
+    _state_before(),
+)
 INDEX_KEYS = sa.Table(
     "index_keys",
     METADATA,

@@ -189,7 +189,7 @@ async def crypto_world(
             *servicers(
                 settings, custody, keys, transactions, audit, tokens, registry, server.draining
             ),
-            key_servicer(transactions, rotation.rotations, tokens),
+            key_servicer(transactions, rotation.rotations, keys, audit, tokens),
             statistics_servicer(settings, custody, transactions, audit),
         ]
         for add, servicer in parts:

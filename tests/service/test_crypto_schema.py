@@ -163,6 +163,22 @@ def test_each_change_of_a_user_is_logged_without_values(access: Access) -> None:
     assert "+4930123" not in str(rows)
 
 
+def test_the_log_forgets_nobody_whose_erasure_is_not_ordered(access: Access) -> None:
+    with connected(access.application, tenant="acme") as connection:
+        user, erasure = insert_user(connection), new_uuid()
+        ordered = "INSERT INTO erasures (tenant_id, id, person, subjects, user_id, ordered_by, "
+        ordered += "request_id) VALUES ('acme', %s, %s, ARRAY[%s], %s, '', '')"
+        connection.execute(ordered, (erasure, bytes(32), b"pseudonym", user))
+        count = "SELECT forget_user_changes(%s) AS forgotten"
+        assert connection.execute(count, (erasure,)).fetchall() == [{"forgotten": 1}]
+        rows = connection.execute("SELECT user_id, subject FROM users_change_log").fetchall()
+        assert {"user_id": None, "subject": b"pseudonym"} in rows
+        done = "UPDATE erasures SET state = 'erased', user_id = NULL WHERE id = %s"
+        connection.execute(done, (erasure,))
+        with pytest.raises(psycopg.errors.NoDataFound):
+            connection.execute(count, (erasure,))
+
+
 def test_updates_set_the_moment_of_a_row(access: Access) -> None:
     with connected(access.application, tenant="acme") as connection:
         user = insert_user(connection)
@@ -183,6 +199,9 @@ def test_updates_set_the_moment_of_a_row(access: Access) -> None:
         (AUDIT, "DELETE FROM users_change_log"),
         (AUDIT, "DELETE FROM encryption_audit"),
         (READ, "SELECT * FROM encryption_audit"),
+        (READ, "SELECT forget_user_changes(gen_random_uuid())"),
+        (WRITE, "DELETE FROM erasures"),
+        (AUDIT, "UPDATE erasures SET certificate = ''"),
         (APPEND, "SELECT * FROM encryption_audit"),
         (APPEND, "INSERT INTO audit_checkpoints VALUES (1, '', now())"),
         (APPLICATION, "CREATE TABLE own (id int)"),

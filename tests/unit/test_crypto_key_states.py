@@ -8,7 +8,7 @@ ALLOWED = {
     KeyState.PENDING: "active disabled destroyed",
     KeyState.ACTIVE: "decrypt_only disabled destroyed",
     KeyState.DECRYPT_ONLY: "active disabled destroyed",
-    KeyState.DISABLED: "decrypt_only destroyed",
+    KeyState.DISABLED: "pending active decrypt_only destroyed",
     KeyState.DESTROYED: "",
 }
 

@@ -122,6 +122,12 @@ def _write_once(path: Path, note: str) -> None:
         with contextlib.suppress(FileExistsError):
             path.hardlink_to(file.name)
             path.chmod(0o400)
+    # The name as well: what it says may be believed from now on.
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class S3Anchors:

@@ -49,7 +49,7 @@ class DestructionStore:
         """Destroy all there is of a person whose erasure is ordered; give what it was."""
         found = await self._persons.get(connection, tenant, [user_id], for_update=True)
         fields = _fields(found.values())
-        destroyed = {"state": KeyState.DESTROYED.value, "wrapped": None}
+        destroyed = {"state": KeyState.DESTROYED.value, "wrapped": None, "state_before": None}
         keys = sa.update(USER_KEYS).where(*_of(USER_KEYS, tenant, user_id), _is_left())
         versions = await connection.scalars(keys.values(destroyed).returning(_KEYS.version))
         indexes = await _deleted(connection, BLIND_INDEXES, tenant, user_id)

@@ -39,8 +39,6 @@ CACHES = timedelta(seconds=REMEMBERED_SECONDS + LONGEST_CALL_SECONDS)
 """How long a process that hears of nothing may use a key after it was destroyed."""
 LEASE = timedelta(seconds=30)
 """After which an erasure that was begun is gone on with by another."""
-TOLD = timedelta(minutes=5)
-"""How long processes are told to forget; beyond what any of them remembers."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -154,7 +152,6 @@ class Erasing:
             erasure = await self._erasures.erased(
                 connection, erasure, destroyed, CACHES, self._registry.backups
             )
-            await self._work.tell(connection, (tenant, erasure_id))
             await tell(connection, tenant)
             await self._audit.record([access])
         self._forget(tenant)
@@ -175,7 +172,7 @@ class Erasing:
                 erasure = await self._erasures.certify(connection, erasure, signed)
         await registry.place.put(name, erasure.certificate)
         async with self._transactions.transaction(erasure.tenant) as connection:
-            await self._work.schedule(connection, due, TOLD)
+            await self._work.drop(connection, due)
             return await self._erasures.certified(connection, erasure)
 
     async def get(self, tenant: str, erasure_id: str) -> Erasure:

@@ -119,7 +119,7 @@ _MOMENTS = ("ordered_at", "erased_at", "caches_until", "backups_until")
 
 
 class ErasureWork:
-    """What is to be done of all tenants' erasures, and who is to hear of them."""
+    """What is to be done of all tenants' erasures."""
 
     async def schedule(self, connection: AsyncConnection, due: Due, after: timedelta) -> None:
         """Have an erasure looked at after a time, by anybody."""
@@ -148,17 +148,6 @@ class ErasureWork:
         due = (found.tenant_id, str(found.erasure_id))
         await self.schedule(connection, due, lease)
         return due
-
-    async def tell(self, connection: AsyncConnection, due: Due) -> None:
-        """Have every process forget the keys of the tenant's users."""
-        statement = sa.update(ERASURE_WORK).where(*_worked(due))
-        await connection.execute(statement.values(erased_at=sa.func.now()))
-
-    async def told(self, connection: AsyncConnection) -> set[Due]:
-        """Give the erasures of the last minutes."""
-        statement = sa.select(_WORK.tenant_id, _WORK.erasure_id)
-        rows = await connection.execute(statement.where(_WORK.erased_at.is_not(None)))
-        return {(row.tenant_id, str(row.erasure_id)) for row in rows}
 
     async def drop(self, connection: AsyncConnection, due: Due) -> None:
         """Have an erasure looked at no more."""

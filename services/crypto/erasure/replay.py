@@ -13,11 +13,12 @@ from services.crypto.audit.entry import Audit
 from services.crypto.audit.note import NoteBroken
 from services.crypto.erasure.certificate import Certificate
 from services.crypto.erasure.destruction_store import DestructionStore
-from services.crypto.erasure.erasing import TOLD, Registry, access_of
+from services.crypto.erasure.erasing import Registry, access_of
 from services.crypto.erasure.erasure import PATTERN, State
 from services.crypto.erasure.erasure_log import ErasureLog, ErasureWork
 from services.crypto.erasure.gate import shut_gate
 from services.crypto.erasure.person_digest import person_digest
+from services.crypto.keys.news import tell
 from services.crypto.persons.person_store import PersonStore
 
 _AT_ONCE = 10_000
@@ -124,12 +125,12 @@ class Replay:
                 await self._erasures.add(connection, replace(erasure, state=state, user_id=user_id))
             elif found.state is not State.ORDERED:
                 return
-            await self._work.schedule(connection, due, TOLD)
+            await self._work.drop(connection, due)
             if user_id is not None:
                 destroyed = await self._people.destroy(connection, *_of(due, user_id))
                 access = access_of(replace(erasure, ordered_by=_PRINCIPAL), user_id)
                 await self._audit.record([access._replace(fields=destroyed.fields)])
-            await self._work.tell(connection, due)
+            await tell(connection, tenant)
             await self._erasures.replayed(connection, erasure, kept.note)
 
 

@@ -63,6 +63,12 @@ class KeyStore:
             )
         return _tenant_row(row)
 
+    async def has_tenant_key(self, tenant: str) -> bool:
+        """Tell whether a tenant has a key, of whatever state."""
+        statement = sa.select(TENANT_KEYS.c.version).where(TENANT_KEYS.c.tenant_id == tenant)
+        async with self.transactions.connection(tenant) as connection:
+            return await _first(connection, statement.limit(1)) is not None
+
     async def add_tenant_key(self, tenant: str, row: TenantKeyRow) -> bool:
         """Keep a version; False if another process made it first."""
         values = {"tenant_id": tenant, **row._asdict()}

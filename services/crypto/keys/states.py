@@ -16,7 +16,7 @@ class KeyState(StrEnum):
     DECRYPT_ONLY = "decrypt_only"
     """Opens what it sealed."""
     DISABLED = "disabled"
-    """Neither, and can come back."""
+    """Neither, and can come back as what it was."""
     DESTROYED = "destroyed"
     """Its wrapped form is erased: what it sealed is lost for good."""
 
@@ -35,6 +35,8 @@ _NEXT = {
     KeyState.PENDING: frozenset({KeyState.ACTIVE, KeyState.DISABLED, KeyState.DESTROYED}),
     KeyState.ACTIVE: frozenset({KeyState.DECRYPT_ONLY, KeyState.DISABLED, KeyState.DESTROYED}),
     KeyState.DECRYPT_ONLY: frozenset({KeyState.ACTIVE, KeyState.DISABLED, KeyState.DESTROYED}),
-    KeyState.DISABLED: frozenset({KeyState.DECRYPT_ONLY, KeyState.DESTROYED}),
+    KeyState.DISABLED: frozenset(
+        {KeyState.PENDING, KeyState.ACTIVE, KeyState.DECRYPT_ONLY, KeyState.DESTROYED}
+    ),
     KeyState.DESTROYED: frozenset[KeyState](),
 }

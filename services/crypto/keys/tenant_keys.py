@@ -94,7 +94,7 @@ class TenantKeys:
     async def _load(self, name: tuple[str, int | None]) -> TenantKey:
         tenant, version = name
         row = await self._store.tenant_key(tenant, version)
-        if row is None and version is None:
+        if row is None and version is None and not await self._store.has_tenant_key(tenant):
             row = await self._first(tenant)
         if row is None or row.wrapped is None or not row.state.opens:
             raise ValueUnopenable

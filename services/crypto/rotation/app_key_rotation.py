@@ -86,7 +86,9 @@ class AppKeyRotation:
         """Let the new version seal, and say so in the tenant's settings."""
         tenant, (old, new) = rotation.tenant, _pair(rotation)
         states = await self._store.states(connection, tenant)
-        if _active(states) not in (old, new):
+        if (active := _active(states)) is None:
+            raise KeyDisabled("app")
+        if active not in (old, new):
             raise RotationOutdated
         # One is active at a time: the index of the table refuses two.
         if old in states and states[old].opens:

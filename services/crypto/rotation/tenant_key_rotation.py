@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.errors import ResourceNotFound
 from mesh.sql.transactions import Transactions
-from services.crypto.errors import ValueUnopenable
+from services.crypto.errors import KeyDisabled, ValueUnopenable
 from services.crypto.keys.hierarchy import UserKeys
 from services.crypto.keys.key_store import TenantKeyRow, UserKeyRow
 from services.crypto.keys.states import KeyState
@@ -78,7 +78,9 @@ class TenantKeyRotation:
         tenant, (old, new) = rotation.tenant, _pair(rotation)
         versions = await self._store.versions(connection, tenant)
         active = _active(versions.values())
-        if active is None or active.version not in (old, new):
+        if active is None:
+            raise KeyDisabled("tenant")
+        if active.version not in (old, new):
             raise RotationOutdated
         # One is active at a time: the index of the table refuses two.
         if old in versions and versions[old].state.opens:

@@ -9,6 +9,16 @@ down_revision = "0005"
 
 def upgrade() -> None:
     """Make the tables, and let the log of changes forget who somebody was."""
+    _erasures()
+    _changes()
+    protect("erasures")
+    grant(("erasures",), "SELECT", READ, WRITE, AUDIT)
+    # Nobody takes one away: it keeps the person from coming back.
+    grant(("erasures",), "INSERT, UPDATE", WRITE)
+    grant(("erasure_work",), "SELECT, INSERT, UPDATE, DELETE", WRITE)
+
+
+def _erasures() -> None:
     run(
         f"""CREATE TABLE erasures (
     {TENANT_ID},
@@ -36,23 +46,15 @@ def upgrade() -> None:
 )""",
         # A person is erased once; who comes with the id again is found by it.
         "CREATE UNIQUE INDEX idx_erasures_person ON erasures (tenant_id, person)",
-        # Of all tenants: whoever has time takes what is due, and hears whose keys to forget. It
-        # holds nothing of any tenant.
+        # Of all tenants: whoever has time takes what is due. It holds nothing of any tenant.
         f"""CREATE TABLE erasure_work (
     {TENANT_ID},
     erasure_id uuid NOT NULL,
     due_at timestamptz NOT NULL,
-    erased_at timestamptz,
     PRIMARY KEY (tenant_id, erasure_id)
 )""",
         "CREATE INDEX erasure_work_due ON erasure_work (due_at)",
     )
-    _changes()
-    protect("erasures")
-    grant(("erasures",), "SELECT", READ, WRITE, AUDIT)
-    # Nobody takes one away: it keeps the person from coming back.
-    grant(("erasures",), "INSERT, UPDATE", WRITE)
-    grant(("erasure_work",), "SELECT, INSERT, UPDATE, DELETE", WRITE)
 
 
 def _changes() -> None:

@@ -1,4 +1,4 @@
-"""When each key of each tenant is looked at by the schedule of rotations."""
+"""When each key is looked at by the schedule of rotations; what it was before it was disabled."""
 
 from services.crypto.migrations.roles import WRITE
 from services.crypto.migrations.statements import TENANT_ID, grant, run
@@ -34,5 +34,11 @@ END $body$""",
         "FOR EACH ROW EXECUTE FUNCTION schedule_rotations()",
         "INSERT INTO rotation_schedule (tenant_id, key_type) "  # noqa: S608 - a constant of this file
         f"SELECT DISTINCT tenant_id, unnest({_KEYS}) FROM tenant_keys",
+    )
+    run(
+        *(
+            f'ALTER TABLE {table} ADD COLUMN state_before text COLLATE "C"'
+            for table in ("tenant_keys", "user_keys", "app_keys")
+        )
     )
     grant(("rotation_schedule",), "SELECT, INSERT, UPDATE, DELETE", WRITE)
