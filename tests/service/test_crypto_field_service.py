@@ -104,14 +104,7 @@ async def add_key_version(world: World, user: str) -> None:
         await connection.execute(sa.update(USER_KEYS).where(chosen).values(state="decrypt_only"))
         parent = await world.keys.tenants.current(world.tenant)
         made = world.keys.users.make(parent, world.tenant, user, 2)
-        values = {
-            "tenant_id": world.tenant,
-            "user_id": user,
-            "version": 2,
-            "state": "active",
-            "tenant_key_version": parent.version,
-            "wrapped": made.wrapped,
-        }
+        values = {"tenant_id": world.tenant, **made._asdict()}
         await connection.execute(sa.insert(USER_KEYS).values(values))
     world.keys.users.forget(world.tenant)
 

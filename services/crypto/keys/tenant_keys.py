@@ -94,7 +94,7 @@ class TenantKeys:
     async def _load(self, name: tuple[str, int | None]) -> TenantKey:
         tenant, version = name
         row = await self._store.tenant_key(tenant, version)
-        if row is None and version is None and not await self._store.has_tenant_key(tenant):
+        if row is None and version is None:
             row = await self._first(tenant)
         if row is None or row.wrapped is None or not row.state.opens:
             raise ValueUnopenable
@@ -113,6 +113,9 @@ class TenantKeys:
         return TenantKeyRow(version, KeyState.PENDING, made.key_id, made.wrapped)
 
     async def _first(self, tenant: str) -> TenantKeyRow | None:
+        """Give the first version, another's if one made it meanwhile; None if all are disabled."""
+        if await self._store.has_tenant_key(tenant):
+            return await self._store.tenant_key(tenant, None)
         made = await self._kms.generate(self._kms_key_id, self.context(tenant, _FIRST))
         row = TenantKeyRow(_FIRST, KeyState.ACTIVE, made.key_id, made.wrapped)
         if await self._store.add_tenant_key(tenant, row):
