@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -83,6 +84,54 @@ async def test_many_at_once_each_read_their_own(transactions: Transactions) -> N
     store = DecidedStore(transactions)
     read = await asyncio.gather(*(store.read(tenant, "billing") for tenant in tenants * 5))
     assert [bool(each.covered) for each in read] == [True, False] * 15
+
+
+async def test_calls_at_once_share_a_statement_and_later_ones_read_anew(
+    transactions: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant, store, sent = f"t-{new_uuid()}", DecidedStore(transactions), 0
+    execute = psycopg.AsyncConnection.execute
+
+    async def counted(driver: Any, query: Any, *arguments: Any) -> Any:
+        nonlocal sent
+        sent += "user_fields" in query
+        return await execute(driver, query, *arguments)
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "execute", counted)
+    first = asyncio.create_task(store.read(tenant))
+    others = [asyncio.create_task(store.read(tenant)) for _ in range(9)]
+    await asyncio.sleep(0)
+    # One that goes away takes nothing from the others.
+    first.cancel()
+    read = await asyncio.gather(*others)
+    assert sent == 1
+    assert len({id(each) for each in read}) == 1
+    await decide(transactions, tenant)
+    assert (await store.read(tenant)).settings["encryption_enabled"] == "false"
+    assert sent == 2
+
+
+async def test_who_asks_after_a_decision_is_told_of_it_while_an_older_statement_runs(
+    transactions: Transactions, access: Access
+) -> None:
+    tenant, store = f"t-{new_uuid()}", DecidedStore(transactions)
+    async with await psycopg.AsyncConnection.connect(access.owner) as owner:
+        await owner.execute("LOCK TABLE purposes IN ACCESS EXCLUSIVE MODE")
+        older = asyncio.create_task(store.read(tenant, "billing"))
+        for waits in (True, False):
+            while bool(store._waiting) is not waits:
+                await asyncio.sleep(0)
+        later = asyncio.create_task(store.read(tenant, "billing"))
+        await asyncio.sleep(0)
+        assert len(store._waiting) == 1
+        await owner.execute(
+            "INSERT INTO purposes (tenant_id, id, description, fields) "
+            "VALUES (%s, 'billing', '', %s)",
+            (tenant, ["ssn"]),
+        )
+        await owner.commit()
+    assert (await later).covered == {"ssn"}
+    await older
 
 
 async def test_a_connection_that_was_lost_is_replaced(
