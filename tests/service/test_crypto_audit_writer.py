@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -12,7 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mesh.errors import DependencyUnavailable
 from services.crypto.audit.append_store import AppendInDoubt, AppendRefused, AppendStore
+from services.crypto.audit.chain import Chain, entry_of
 from services.crypto.audit.entry import BEFORE_FIRST, Operation
+from services.crypto.audit.parts import months
 from services.crypto.audit.sealing import Stored
 from services.crypto.audit.writer import WAITING, AuditWriter
 from tests.databases import crypto_database
@@ -67,6 +70,26 @@ async def test_the_clock_of_a_chain_never_goes_back(audit: AuditDatabase) -> Non
         "FROM encryption_audit WHERE operation = 'decrypt'"
     )
     assert sorted(row[0] - base for row in rows) == [2_000_000, 2_000_000, 3_000_000]
+
+
+async def test_a_batch_over_the_end_of_a_month_is_written_whole_or_not_at_all(
+    audit: AuditDatabase,
+) -> None:
+    now, then = list(months(datetime.now(UTC), 2))
+    moments = [each + timedelta(days=1) for each in (now, then, then + timedelta(days=400))]
+    first, second, never = (int(each.timestamp()) * 1_000_000 for each in moments)
+    chain = Chain(bytes(16))
+    store = AppendStore(audit.application())
+
+    def batch(*when: int) -> Sequence[Stored]:
+        return chain.bound([entry_of(told(), b"", moment) for moment in when])[1]
+
+    with pytest.raises(AppendRefused):
+        await store.append(batch(first, never))
+    assert audit.count() == 0
+    await store.append(batch(first, second))
+    assert audit.count() == 2
+    assert audit.rows("SELECT count(DISTINCT xmin::text) FROM encryption_audit") == [(1,)]
 
 
 @pytest.mark.parametrize(

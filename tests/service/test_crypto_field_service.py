@@ -11,6 +11,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from mesh.embedded.postgres import Access
 from mesh.identifiers import new_uuid
+from mesh.sql.engine import open_engine
 from secmesh.crypto.v1 import config_service_pb2 as config
 from secmesh.crypto.v1 import field_crypto_service_pb2 as pb
 from secmesh_client import CallRefused
@@ -18,7 +19,7 @@ from services.crypto.audit.entry import Operation
 from services.crypto.custody.kms import KmsKeyState
 from services.crypto.keys.states import KeyState
 from services.crypto.suite.header import Tier, read_header
-from services.crypto.tables import USER_KEYS
+from services.crypto.tables import PURPOSES, SYSTEM_CONFIG, USER_KEYS
 from tests.databases import crypto_database
 from tests.service.crypto_world import KMS_KEY, World, crypto_world
 
@@ -195,6 +196,22 @@ async def test_reading_needs_a_right_for_each_field_and_a_purpose(world: World) 
         "PERMISSION_MISSING",
         "PURPOSE_REFUSED",
     ]
+
+
+async def test_what_another_process_decides_holds_for_the_next_call(
+    world: World, access: Access
+) -> None:
+    sealed = await encrypt(world, plain(new_uuid(), ssn=b"1"))
+    assert (await decrypt(world, sealed))[0].plaintext == b"1"
+    engine = open_engine(access.owner)
+    async with engine.begin() as connection:
+        mine = PURPOSES.c.tenant_id == world.tenant
+        await connection.execute(sa.delete(PURPOSES).where(mine))
+        off = {"config_key": "encryption_enabled", "config_value": "false", "updated_by": "x"}
+        await connection.execute(sa.insert(SYSTEM_CONFIG).values(tenant_id=world.tenant, **off))
+    await engine.dispose()
+    await refused(decrypt(world, sealed), "PURPOSE_REFUSED")
+    await refused(encrypt(world, plain(new_uuid(), ssn=b"1")), "ENCRYPTION_DISABLED")
 
 
 async def test_values_are_sealed_again_with_their_context_by_one_who_cannot_read(

@@ -10,7 +10,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.crypto.errors import ValueUnopenable
-from services.crypto.suite.cobblestone import CHUNK, OVERHEAD, Key, open_chunks, seal_chunks
+from services.crypto.suite.cobblestone import (
+    CHUNK,
+    OVERHEAD,
+    RANDOM_BYTES,
+    Key,
+    open_chunks,
+    random_bytes,
+    seal_chunks,
+)
 from tests.unit.published_vectors import chunked_encryption, cobblestone
 
 SECRET = bytes(range(32))
@@ -93,3 +101,18 @@ def test_a_generator_that_repeats_itself_repeats_a_salt_for_the_same_message_alo
 def test_two_messages_have_two_salts() -> None:
     key = Key(SECRET)
     assert key.seal(b"same", b"")[:24] != key.seal(b"same", b"")[:24]
+
+
+def test_random_bytes_of_many_messages_are_of_one_message_each() -> None:
+    drawn = list(random_bytes(500))
+    assert len(set(drawn)) == 500
+    assert {len(each) for each in drawn} == {RANDOM_BYTES}
+
+
+def test_bytes_drawn_before_are_hedged_as_those_drawn_here() -> None:
+    key, random = Key(SECRET), bytes(RANDOM_BYTES)
+    one = key.seal(b"a", b"here", random)
+    assert key.open(one, b"here") == b"a"
+    assert one == key.seal(b"a", b"here", random)
+    others = [key.seal(*message, random) for message in [(b"b", b"here"), (b"a", b"there")]]
+    assert one[:24] not in {each[:24] for each in others}

@@ -9,9 +9,9 @@ from mesh.errors import DependencyUnavailable
 from mesh.identifiers import new_uuid
 from services.crypto.errors import KeyDisabled, ValueUnopenable
 from services.crypto.field_cipher import FieldCipher, Plain, Sealed
-from services.crypto.suite.cobblestone import Key
+from services.crypto.suite.cobblestone import RANDOM_BYTES, Key
 from services.crypto.suite.fields import FieldRule, InnerValue, UserKey, open_inner, seal_inner
-from services.crypto.suite.header import Tier, read_header
+from services.crypto.suite.header import HEADER_BYTES, Tier, read_header
 
 SSN = FieldRule("ssn", 8, Tier.DOUBLE, Tier.DOUBLE, 48)
 CARD = FieldRule("credit_card", 10, Tier.DOUBLE, Tier.SEALED, 48)
@@ -140,6 +140,16 @@ async def test_a_batch_of_users_and_tiers_comes_back_in_order(world: World) -> N
     assert [read_header(each.blob).tier for each in sealed] == [3, 2, 3] * 3
     assert await world.open(sealed) == [each.plaintext for each in world.plains]
     assert world.custodian.calls == 2
+
+
+async def test_equal_values_of_a_batch_have_salts_of_their_own_at_every_layer(
+    world: World,
+) -> None:
+    world.plains = [Plain(world.users[0], rule, b"same") for rule in (SSN, ADDRESS)] * 50
+    sealed = await world.sealed()
+    salts = [each.blob[HEADER_BYTES : HEADER_BYTES + RANDOM_BYTES] for each in sealed]
+    assert len(set(salts)) == 100
+    assert await world.open(sealed) == [b"same"] * 100
 
 
 async def test_what_does_not_open_leaves_the_others_alone(world: World) -> None:

@@ -1,12 +1,12 @@
 """What a tenant decided that a call on its values must know, read by one statement.
 
-Each call reads it anew: what was decided, a purpose taken away above all, holds for the next call
-of any process. So it goes to the driver as it is; the same through ``ConfigStore`` takes four
-times as long.
+Nothing is remembered: what was decided, a purpose taken away above all, holds for the next call of
+any process. Calls of a tenant share a statement that none of them began before it was asked for. It
+goes to the driver as it is; the same through ``ConfigStore`` takes four times as long.
 """
 
-import math
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import psycopg
 
 from mesh.errors import DeadlineExceeded, DependencyUnavailable
-from mesh.server.call import find_current_call
 from mesh.sql.engine import translated
 from mesh.sql.postgres import CANCELED, TENANT_SETTING
 from mesh.sql.tenancy import tenant_in_charge
@@ -35,7 +34,8 @@ UNION ALL SELECT id, NULL, NULL, NULL, NULL, NULL, fields, '{_PURPOSE}'
     FROM purposes WHERE tenant_id = %(tenant)s AND id = %(purpose)s
 """  # noqa: S608 - constants of this package
 _SET = "SELECT set_config(%s, %s, true), set_config('statement_timeout', %s, true)"
-_NO_LIMIT = "0"
+_LIMIT = "10000"
+"""Milliseconds. Each call has its own limit besides: it stops waiting, and leaves the others."""
 
 
 class Decided(NamedTuple):
@@ -48,31 +48,40 @@ class Decided(NamedTuple):
     """The fields of the purpose that was asked for; none if the tenant has no such purpose."""
 
 
+class _Asked(NamedTuple):
+    acting_for: str | None
+    """The tenant whose rows the database shows."""
+    tenant: str
+    purpose: str
+
+
 class DecidedStore:
     """Reads decisions of tenants."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
+        self._waiting: dict[_Asked, asyncio.Task[Decided]] = {}
 
     async def read(self, tenant: str, purpose: str = "") -> Decided:
         """Read what holds now. Raises DependencyUnavailable, DeadlineExceeded."""
-        async with self._driver() as driver, driver.transaction():
-            await driver.execute(_SET, (TENANT_SETTING, tenant_in_charge(tenant), _limit()))
-            asked = {"tenant": tenant, "purpose": purpose}
-            rows = await (await driver.execute(_DECIDED, asked)).fetchall()
-        fields: list[tuple[Any, ...]] = []
-        own: dict[str, str] = {}
-        of_all: dict[str, str] = {}
-        covered: frozenset[str] = frozenset()
-        for name, *columns, texts, kind in rows:
-            if kind is None:
-                fields.append((name, *columns))
-            elif kind == _PURPOSE:
-                covered = frozenset(texts)
-            else:
-                holder, value = texts
-                (of_all if holder == EVERY_TENANT else own)[name] = value
-        return Decided(_fields(tuple(fields)), {**of_all, **own}, covered)
+        asked = _Asked(tenant_in_charge(tenant), tenant, purpose)
+        task = self._waiting.get(asked)
+        if task is None:
+            task = self._waiting[asked] = asyncio.create_task(self._read(asked))
+        # Whoever stops waiting does not stop what others wait for.
+        return await asyncio.shield(task)
+
+    async def _read(self, asked: "_Asked") -> Decided:
+        try:
+            async with self._driver() as driver, driver.transaction():
+                await driver.execute(_SET, (TENANT_SETTING, asked.acting_for, _LIMIT))
+                # Whoever asks from here on may be owed what is decided meanwhile.
+                del self._waiting[asked]
+                cursor = await driver.execute(_DECIDED, asked._asdict())
+                return _decided(await cursor.fetchall())
+        finally:
+            if self._waiting.get(asked) is asyncio.current_task():
+                del self._waiting[asked]
 
     @asynccontextmanager
     async def _driver(self) -> "AsyncIterator[psycopg.AsyncConnection[Any]]":
@@ -86,17 +95,25 @@ class DecidedStore:
                     if driver.broken or driver.closed:
                         await connection.invalidate()
                     if error.sqlstate == CANCELED:
-                        problem = "the call took longer than its deadline"
+                        problem = "the database took too long"
                         raise DeadlineExceeded(problem) from error
                     raise DependencyUnavailable("store") from error
 
 
-def _limit() -> str:
-    """Give the milliseconds that the call has left; no statement outlives its call."""
-    call = find_current_call()
-    if call is None or not math.isfinite(call.remaining):
-        return _NO_LIMIT
-    return str(max(1, int(call.remaining * 1000)))
+def _decided(rows: Sequence[tuple[Any, ...]]) -> Decided:
+    fields: list[tuple[Any, ...]] = []
+    own: dict[str, str] = {}
+    of_all: dict[str, str] = {}
+    covered: frozenset[str] = frozenset()
+    for name, *columns, texts, kind in rows:
+        if kind is None:
+            fields.append((name, *columns))
+        elif kind == _PURPOSE:
+            covered = frozenset(texts)
+        else:
+            holder, value = texts
+            (of_all if holder == EVERY_TENANT else own)[name] = value
+    return Decided(_fields(tuple(fields)), {**of_all, **own}, covered)
 
 
 # By what the rows say, so that it cannot be out of date.
