@@ -4,7 +4,7 @@ What is sent is a value, whatever it looks like: a hash that is sent is hashed. 
 stays is the stored hash of the same record, which changes nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from mesh.contract.catalogue import Kind
 from mesh.contract.names import tenant_of
 from mesh.errors import SealingKeysMissing
-from mesh.sealing.hashing import is_hash_of, keyed_hash, salted_hash
+from mesh.sealing.hashing import is_hash_of, keyed_hashes, salted_hash
 from mesh.sealing.keyring import KeyRing
 from mesh.sql.at_rest import is_hashed, keys_fields
 
@@ -80,14 +80,24 @@ class HashedFields:
             if self._keys is None:
                 raise SealingKeysMissing(kind.collection, name)
             text = _value(kind, new, name)
-            stored = self.keyed(kind, new.name, name, text) if keyed else salted[name]
+            stored = salted[name] if not keyed else self._same(kind, old, new.name, name, text)
             setattr(_holder(kind, new), name, stored)
 
     def keyed(self, kind: Kind, name: str, field: str, text: str) -> str:
         """Hash the value of a field that records are told apart by; ``name`` has the tenant."""
+        return self.known(kind, name, field, text)[0]
+
+    def known(self, kind: Kind, name: str, field: str, text: str) -> Sequence[str]:
+        """Give the hashes of such a value by all keys, the present one first."""
         if self._keys is None:
             raise SealingKeysMissing(kind.collection, field)
-        return keyed_hash(self._keys, text, tenant_of(name) or "", kind.collection, field)
+        return keyed_hashes(self._keys, text, tenant_of(name) or "", kind.collection, field)
+
+    def _same(self, kind: Kind, old: Message | None, name: str, field: str, text: str) -> str:
+        """Hash a value; one that is hashed by an older key already stays, and changes nothing."""
+        hashes = self.known(kind, name, field, text)
+        stored = _value(kind, old, field) if old is not None else ""
+        return stored if stored in hashes else hashes[0]
 
 
 def _hashed_fields(kind: Kind) -> Mapping[str, bool]:

@@ -40,6 +40,28 @@ _REMEMBERED = 4096
 """Values whose sealed form is known again when they are written unchanged."""
 
 
+_CODE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+"""The characters of base64url, by their number."""
+
+
+class Beginning(NamedTuple):
+    """How values begin that one key sealed, and no others."""
+
+    text: str
+    following: str
+    """The characters that may come next, one of them."""
+
+
+def beginning(key_id: str) -> Beginning:
+    """Give how the values of a key begin: a store can tell them from others by it."""
+    header = bytes([_VERSION, len(key_id)]) + key_id.encode()
+    # The last character holds bits of the salt, too.
+    whole, rest = divmod(len(header) * 8, 6)
+    coded = base64.urlsafe_b64encode(header + bytes(3)).decode()
+    span, start = 1 << (6 - rest), _CODE.index(coded[whole])
+    return Beginning(SEALED + coded[:whole], _CODE[start : start + span])
+
+
 class Place(NamedTuple):
     """Where a value stands."""
 

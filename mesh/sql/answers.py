@@ -5,7 +5,7 @@ import hmac
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -82,7 +82,7 @@ class Answers:
         async with self._store.shared_transaction(key.tenant) as connection:
             await self._sweep(connection, key)
             salt = os.urandom(_SALT_BYTES)
-            if not await self._claim(connection, key, salt, self._digest(salt, content)):
+            if not await self._claim(connection, key, salt, self._digests(salt, content)[0]):
                 return await self._kept(connection, key, content)
             answer = await run()
             kept: Message = type(answer)()
@@ -113,15 +113,17 @@ class Answers:
         columns = self._table.c
         statement = sa.select(columns[SALT], columns[DIGEST], columns[ANSWER])
         salt, digest, answer = (await connection.execute(statement.where(*self._is(key)))).one()
-        if not hmac.compare_digest(digest, self._digest(salt, content)):
+        if not any(hmac.compare_digest(digest, each) for each in self._digests(salt, content)):
             raise RequestIdReused
         return self._opened(key, bytes(answer))
 
-    def _digest(self, salt: bytes, content: bytes) -> bytes:
+    def _digests(self, salt: bytes, content: bytes) -> Sequence[bytes]:
+        """Give the digest of a request first, then those that keys before the present one made."""
         # What is in a request may be easy to guess: with a key, nobody can try it out.
         if self._keys is None:
-            return hashlib.sha256(salt + content).digest()
-        return hmac.digest(self._keys.pepper, _LABEL + salt + content, "sha256")
+            return [hashlib.sha256(salt + content).digest()]
+        peppers = self._keys.peppers.values()
+        return [hmac.digest(each, _LABEL + salt + content, "sha256") for each in peppers]
 
     def _closed(self, key: RequestKey, answer: Message) -> bytes:
         content = answer.SerializeToString()

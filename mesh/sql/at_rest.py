@@ -100,6 +100,16 @@ class AtRest:
         opened = self._with_keys(name).open(value, self._place(ids, name))
         return opened if name in self._bytes else opened.decode()
 
+    def reseal(self, row: Mapping[str, object]) -> dict[str, object]:
+        """Seal what is sealed in a row anew, by the present key; SealBroken, SealingKeysMissing."""
+        made: dict[str, object] = {}
+        for name in self.sealed.intersection(row):
+            value = self.open(name, row[name], row)
+            if value != self._absent[name]:
+                content = value if isinstance(value, bytes) else str(value).encode()
+                made[name] = self._with_keys(name).seal(content, self._place(row, name))
+        return made
+
     def _with_keys(self, name: str) -> Sealer:
         if self._sealer is None:
             raise SealingKeysMissing(self._collection, name)

@@ -149,6 +149,18 @@ class Codec:
         columns = tuple(row)
         return self.decoder(columns, secrets=secrets)(tuple(row.values()))
 
+    @property
+    def absent(self) -> Mapping[str, object]:
+        """Give what stands in a column when its field is not set."""
+        return self._absent
+
+    def reseal(self, row: Mapping[str, object]) -> dict[str, object]:
+        """Give the sealed columns of a row, which has its ids, sealed by the present key.
+
+        SealBroken, SealingKeysMissing.
+        """
+        return {} if self._at_rest is None else self._at_rest.reseal(row)
+
     def decoder(self, columns: Sequence[str], *, secrets: bool = False) -> Decode:
         """Give the function that makes a message from values in the order of ``columns``."""
         return self._decoders(tuple(columns), secrets)

@@ -23,6 +23,7 @@ with uncollected():
     from services.security.assembly import assemble, servicers, works
     from services.security.audit.command import VERIFY_AUDIT
     from services.security.backup_commands import BACKUP_COMMANDS
+    from services.security.reseal_command import RESEAL
     from services.security.seeding.command import add_seed_arguments, run_seed
     from services.security.settings import PACKAGE, SecuritySettings
     from services.security.upkeep import Upkeep
@@ -64,6 +65,7 @@ SECURITY = Deployable(
     isolated=True,
     commands=[
         Command("seed", "fill a tenant with made-up records", add_seed_arguments, run_seed),
+        RESEAL,
         VERIFY_AUDIT,
         *BACKUP_COMMANDS,
     ],

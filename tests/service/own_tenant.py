@@ -14,6 +14,7 @@ from mesh.identity.caller import Caller
 from mesh.records.moments import now
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
+from mesh.sql.tables import Tables
 from mesh.sql.tenancy import acting_for
 from secmesh.security.v1.record_pb2 import Record
 from services.security.editing import RecordEditor
@@ -77,11 +78,11 @@ class OwnTenant:
 
 
 @asynccontextmanager
-async def whole_store(access: Access) -> AsyncIterator[Store]:
+async def whole_store(access: Access, tables: Tables | None = None) -> AsyncIterator[Store]:
     """Open a database as a process that looks after it has it."""
     owner, application = open_engine(access.owner), open_engine(access.application)
     try:
-        tables = tables_of(CATALOGUE, isolated=True)
+        tables = tables or tables_of(CATALOGUE, isolated=True)
         yield Store(application, tables, page_key=b"k" * 32, owner=owner)
     finally:
         await application.dispose()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.errors import SealBroken
-from mesh.sealing.envelope import SEALED, Place, Sealer
+from mesh.sealing.envelope import SEALED, Place, Sealer, beginning
 from mesh.sealing.keyring import KeyRing
 
 RING = KeyRing({"one": b"1" * 32}, b"p" * 32)
@@ -99,3 +99,18 @@ def refuse(text: str, place: Place, ring: KeyRing = RING) -> None:
     assert refused.value.metadata == {"collection": place.table, "field": place.field}
     assert refused.value.__cause__ is None
     assert "hunter2" not in str(refused.value)
+
+
+KEY_IDS = st.from_regex(r"[a-z0-9][a-z0-9-]{0,11}", fullmatch=True)
+
+
+@given(st.lists(KEY_IDS, min_size=2, max_size=2, unique=True), st.binary(max_size=9))
+def test_values_of_one_key_begin_like_no_others(ids: list[str], value: bytes) -> None:
+    def begins(text: str, key_id: str) -> bool:
+        start, following = beginning(key_id)
+        return text.startswith(start) and text[len(start)] in following
+
+    ours, other = ids
+    text = Sealer(KeyRing({ours: b"1" * 32}, b"p" * 32)).seal(value, HERE)
+    assert begins(text, ours)
+    assert not begins(text, other)

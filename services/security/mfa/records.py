@@ -66,10 +66,15 @@ class MfaRecords:
         return await self._of_user(connection, CODES, user, BACKUP_CODE_STATUS_UNUSED)
 
     async def code(self, connection: AsyncConnection, user: str, text: str) -> Any | None:
-        """Give the record of a user's backup code in its normal form, whatever its status."""
+        """Give the record of a user's backup code in its normal form, whatever its status.
+
+        Its hash is by the present key, to be saved with whatever is done to it.
+        """
         target = self._store.target(CODES)
-        stored = self._hashed.keyed(target.kind, user, _HASH, text)
-        found = await self._select(connection, CODES, user, target.table.c[_HASH] == stored)
+        hashes = self._hashed.known(target.kind, user, _HASH, text)
+        found = await self._select(connection, CODES, user, target.table.c[_HASH].in_(hashes))
+        for each in found:
+            each.mfa_backup_code.code_hash = hashes[0]
         return found[0] if found else None
 
     async def add(
