@@ -168,4 +168,4 @@ class _Stream:
         """Let records of a collection that may be written be made as new ones are."""
         made = NewItems(self._writer, target, keys, self._tenant, self.id)
         if made.applies:
-            self._new[target.kind.message.fields_by_name[target.kind.body_field]] = made
+            self._new[target.kind.message.fields_by_name[target.kind.body_field or ""]] = made

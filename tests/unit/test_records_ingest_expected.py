@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from mesh.identifiers import derived_uuid
 from mesh.records.ingest import ChunkWriter
 from mesh.records.ingest_item import NEW, REJECTED, UNCHANGED, UPDATED, Item, identify
 from mesh.records.ingest_keys import Keys
@@ -75,6 +76,27 @@ async def test_what_is_there_already_is_seen_when_it_is_in_the_way(records: Reco
     assert (await records.get(second[0].name)).item.rank == 1
     assert (await records.get(f"{ITEMS}/own")).item.title == "b"
     assert len(await records.names(ITEMS)) == 5
+
+
+async def test_what_many_have_in_common_is_stored_in_each(records: Records) -> None:
+    common: dict[str, Any] = {"rank": 3, "tags": ["a", "b"], "door": {"colour": "red"}}
+    written = await Chunks(records).write(item(f"s{place}", **common) for place in range(250))
+    assert {each.outcome for each in written} == {NEW}
+    for number, place in ((0, 0), (249, 249)):
+        stored = (await records.get(written[number].name)).item
+        expected = item(f"s{place}", **common).item
+        assert stored == expected
+        assert not stored.HasField("origin")
+    last = 'serial == "s249" && rank == 3 && "b" in tags && !has(shelf)'
+    assert await records.names(ITEMS, last) == [written[249].name.rpartition("/")[2]]
+
+
+async def test_who_refers_to_a_later_record_of_the_kind_is_rejected(records: Records) -> None:
+    later = f"{ITEMS}/{derived_uuid(STREAM, 2)}"
+    written = await Chunks(records).write(
+        [item("one", parent_item=later), item("two"), item("three", parent_item=later)]
+    )
+    assert [each.outcome for each in written] == [REJECTED, NEW, NEW]
 
 
 async def test_absent_parts_of_a_key_have_their_place_in_the_order(records: Records) -> None:
