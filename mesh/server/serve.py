@@ -81,7 +81,7 @@ class Server:
         """Listen and serve; give the port. Raises ListenError or TlsInvalid."""
         asyncio.get_running_loop().set_exception_handler(report_loop_failure)
         server = grpc.aio.server(
-            interceptors=(self._chain,), options=_options(self._settings, self._catalogue)
+            interceptors=(self._chain,), options=options_of(self._settings, self._catalogue)
         )
         self._register(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._readiness.servicer, server)
@@ -163,7 +163,8 @@ class Server:
         _LOG.info("stopped")
 
 
-def _options(settings: ServerSettings, catalogue: Catalogue) -> list[tuple[str, int]]:
+def options_of(settings: ServerSettings, catalogue: Catalogue) -> list[tuple[str, int]]:
+    """Give the options of a server, by the names that gRPC's core has for them."""
     longest = max(method.timeout for method in catalogue.methods.values())
     return [
         # On by default on Linux: a second server would share a taken port in silence.

@@ -171,7 +171,7 @@ END
         return f"'{{' || concat_ws(',', {', '.join(joined)}) || '}}'"
 
     def _whole(self, row: str) -> str:
-        """Write JSON of a row with its ids, if all of it may be shown; that takes the least time."""
+        """Write JSON of a row with its ids, if all of it may be shown: the fastest way."""
         plain = dict(json_columns(self.codec, row, "postgresql"))
         fields = set(self.codec.columns) - set(self.kind.pattern.columns)
         bare = all(text == f'{row}."{name}"' for name, text in plain.items())

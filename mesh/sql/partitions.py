@@ -44,7 +44,9 @@ _PARTS = sa.text(
     "JOIN pg_class ON pg_class.oid = inhrelid WHERE inhparent = to_regclass(:table)"
 )
 _REFERENCES_TO_PARTS = sa.text(
-    "SELECT conname FROM pg_constraint WHERE contype = 'f' AND conparentid <> 0 "
+    # Parts have the foreign keys of their table, by the same names; they are not compared.
+    "SELECT conname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid "
+    "WHERE contype = 'f' AND conparentid <> 0 AND NOT relispartition "
     "AND connamespace = CAST(current_schema() AS regnamespace)"
 )
 _SPLIT = sa.text("SELECT pg_get_partkeydef(to_regclass(:table))")

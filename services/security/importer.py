@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -27,7 +27,7 @@ from services.security.import_store import Draft, Fate, ReportStore
 from services.security.import_survey import Seen, Survey, begin, finish, survey
 from services.security.importing.limits import MIB
 from services.security.importing.mapping import DESTINATIONS, Mapper
-from services.security.importing.mapping_code import rule_key
+from services.security.importing.mapping_code import invented_rule, rule_key
 from services.security.importing.model import (
     Finding,
     Item,
@@ -37,21 +37,13 @@ from services.security.importing.model import (
     Same,
     Tool,
 )
-from services.security.importing.rows import Context, Row
+from services.security.importing.rows import SHARED, Context, Row, in_order
 from services.security.importing.rows import time as report_time
 from services.security.importing.spool import Spool
 
 _BATCH, _BATCH_BYTES = 2000, 4 * MIB
 """Items of a report that are read and written at once, and bytes of it that they come from."""
 DEFAULT_BRANCH = "main"
-_SHARED = (
-    "sast_rules",
-    "cloud_accounts",
-    "cloud_assets",
-    "compliance_frameworks",
-    "compliance_assessments",
-)
-"""What other records refer to, in the order in which it is written."""
 
 
 class _Undone(Exception):
@@ -243,7 +235,7 @@ class _Report:
             else:
                 waiting.setdefault(row.collection, []).append((item, row))
                 self._invent_rule(item, row, waiting, named)
-        for collection in _in_order(waiting):
+        for collection in in_order(waiting):
             await self._write_rows(connection, collection, waiting[collection])
 
     def _invent_rule(
@@ -263,17 +255,9 @@ class _Report:
         key = rule_key(context, item.rule_key)
         if ("sast_rules", key) in self._names:
             return
-        values = {
-            "key": key,
-            "repository": context.tool,
-            "name": item.rule_key,
-            "rule_type": row.values["issue_type"],
-            "severity": row.values["severity"],
-            "status": "READY",
-            "is_external": True,
-        }
         # Behind the rules that the report describes: the first of a key is taken.
-        waiting.setdefault("sast_rules", []).append((item, Row("sast_rules", key, values)))
+        invented = invented_rule(key, item, row, context)
+        waiting.setdefault("sast_rules", []).append((item, invented))
 
     async def _write_rows(
         self, connection: AsyncConnection, collection: str, rows: Sequence[tuple[Item, Row]]
@@ -337,7 +321,7 @@ class _Report:
         self, collection: str, rows: Sequence[tuple[Item, Row]]
     ) -> Iterator[tuple[Item, Row]]:
         """Pass over what was written before; a rule that is described replaces an invented one."""
-        if collection not in _SHARED:
+        if collection not in SHARED:
             yield from rows
             return
         fresh: set[str] = set()
@@ -360,7 +344,7 @@ class _Report:
         key = (row.collection, row.key)
         if draft.error is not None:
             self.result.reject(Rejected(draft.index, draft.pointer, draft.error.message))
-        elif row.collection in _SHARED:
+        elif row.collection in SHARED:
             self._names[key] = draft.name
             (self._invented.add if self._is_invented(item, row) else self._invented.discard)(key)
         elif isinstance(item, Finding):
@@ -403,9 +387,3 @@ class _Report:
         if scan := self._scans.name(run):
             shared |= {name: scan for name in ("scan_id", "first_scan_id") if name in fields}
         return shared
-
-
-def _in_order(collections: Iterable[str]) -> list[str]:
-    """Put what is referred to before what refers to it."""
-    waiting = set(collections)
-    return [*(each for each in _SHARED if each in waiting), *sorted(waiting - set(_SHARED))]

@@ -55,6 +55,20 @@ def rule(rule: Rule, context: Context) -> Iterator[Row]:
     yield Row("sast_rules", key, present(values))
 
 
+def invented_rule(key: str, finding: Finding, issue: Row, context: Context) -> Row:
+    """The rule of an issue that the report does not describe, as far as that tells of it."""
+    values: dict[str, object] = {
+        "key": key,
+        "repository": context.tool,
+        "name": finding.rule_key,
+        "rule_type": issue.values["issue_type"],
+        "severity": issue.values["severity"],
+        "status": "READY",
+        "is_external": True,
+    }
+    return Row("sast_rules", key, values)
+
+
 def _type(
     context: Context, cwe_ids: tuple[str, ...], score: float | None, tags: tuple[str, ...]
 ) -> str:

@@ -4,7 +4,7 @@ Values are plain: enums by their short name, times as in the report, records tha
 by collection and natural key. Whoever stores them knows identifiers, bounds and what exists.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -31,6 +31,14 @@ STATUSES = {
 }
 # A check that passed and a result that is gone are no finding: importing without them closes it.
 GONE = frozenset({State.PASSED, State.RESOLVED})
+SHARED = (
+    "sast_rules",
+    "cloud_accounts",
+    "cloud_assets",
+    "compliance_frameworks",
+    "compliance_assessments",
+)
+"""What other records refer to, in the order in which it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +97,9 @@ def seen(context: Context) -> dict[str, object]:
 def ours(fingerprints: tuple[Fingerprint, ...]) -> str:
     """The fingerprint that identifies the record."""
     return fingerprints[0].value
+
+
+def in_order(collections: Iterable[str]) -> list[str]:
+    """Put what is referred to before what refers to it."""
+    waiting = set(collections)
+    return [*(each for each in SHARED if each in waiting), *sorted(waiting - set(SHARED))]
