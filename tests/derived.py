@@ -1,6 +1,6 @@
 """What is derived from a contract alone, made once for each process of the tests."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,13 +29,17 @@ def tables_of(
     return kept[1]
 
 
-def digest_of(metadata: sa.MetaData, dialect: sa.Dialect) -> str:
+def digest_of(
+    metadata: sa.MetaData,
+    dialect: sa.Dialect,
+    made: Mapping[str, tuple[str, ...]] | None = None,
+) -> str:
     """Give the digest of a contract's tables."""
     if all(tables.metadata is not metadata for _, tables in _TABLES.values()):
-        return contract_digest(metadata, dialect)
+        return contract_digest(metadata, dialect, made)
     place = id(metadata), dialect.name
     if place not in _DIGESTS:
-        _DIGESTS[place] = contract_digest(metadata, dialect)
+        _DIGESTS[place] = contract_digest(metadata, dialect, made)
     return _DIGESTS[place]
 
 

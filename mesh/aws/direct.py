@@ -101,23 +101,19 @@ class DirectEndpoint:
 
     def _signer_of(self, operation_model: Any, request_dict: dict[str, Any]) -> Signer | None:
         """Give who signs a request; None if it is in any way special."""
-        context, headers = request_dict["context"], request_dict["headers"]
+        context = request_dict["context"]
         signing = context.get("signing", {})
         name = signing.get("signing_name") or self._signer.signing_name
-        version = context.get("auth_type") or self._signer.signature_version
+        ruled = context.get("auth_type")
+        # By the rules of its endpoints S3 is signed in a way of its own; without, if it says so.
+        usual = _S3_V4 if name == _S3 and not ruled else _V4
         if (
-            operation_model.has_streaming_output
-            or operation_model.has_streaming_input
-            or operation_model.has_event_stream_output
-            or context.get("unsigned_payload")
-            or "checksum" in context
+            _is_special(operation_model, request_dict)
             or self._credentials is None
             or self._config.auth_scheme_preference
-            or version not in (_V4, _S3_V4)
-            or (version == _S3_V4 and name != _S3)
+            or (ruled or self._signer.signature_version) != usual
             or name in _S3_LIKE
             or not signing.keys() <= _SIGNING
-            or not all(isinstance(value, str) for value in headers.values())
         ):
             return None
         key = (name, signing.get("region") or self._signer.region_name)
@@ -167,3 +163,16 @@ class DirectEndpoint:
                 parsed.update(self._parser.parse(described, shape))
         parsed["ResponseMetadata"]["RetryAttempts"] = 0
         return parsed
+
+
+def _is_special(operation_model: Any, request_dict: dict[str, Any]) -> bool:
+    """Tell whether a request is not in memory whole, or has digests or headers of other kinds."""
+    context = request_dict["context"]
+    return bool(
+        operation_model.has_streaming_output
+        or operation_model.has_streaming_input
+        or operation_model.has_event_stream_output
+        or context.get("unsigned_payload")
+        or "checksum" in context
+        or not all(isinstance(value, str) for value in request_dict["headers"].values())
+    )

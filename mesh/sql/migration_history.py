@@ -4,7 +4,7 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
@@ -52,16 +52,31 @@ class Past:
     """Who changed the database for another contract since it was made for this one, or empty."""
 
 
-def contract_digest(metadata: sa.MetaData, dialect: sa.Dialect) -> str:
-    """Give the digest of what a contract asks of a database, whatever the order of fields."""
+def definitions(metadata: sa.MetaData, dialect: sa.Dialect) -> dict[str, tuple[str, ...]]:
+    """Give by table the statements that make it and its indexes."""
     plain = plain_dialect(dialect)
-    lines = {f"{ISOLATED}\n"} if metadata.info.get(ISOLATED) else set()
+    found: dict[str, tuple[str, ...]] = {}
     for table in metadata.tables.values():
         made: list[sa.DDLElement] = [CreateTable(table), *map(CreateIndex, table.indexes)]
-        for statement in made:
-            text = str(statement.compile(dialect=plain))
-            lines |= {f"{table.name}: {line.strip(' ,')}" for line in text.splitlines()}
-    lines |= {f"{each.text} {each.body}" for each in declared(metadata, plain).values()}
+        found[table.name] = tuple(str(each.compile(dialect=plain)) for each in made)
+    return found
+
+
+def contract_digest(
+    metadata: sa.MetaData,
+    dialect: sa.Dialect,
+    made: Mapping[str, tuple[str, ...]] | None = None,
+) -> str:
+    """Give the digest of what a contract asks of a database, whatever the order of fields.
+
+    ``made`` are the definitions, where the caller has them already.
+    """
+    lines = {f"{ISOLATED}\n"} if metadata.info.get(ISOLATED) else set()
+    for table, statements in (made or definitions(metadata, dialect)).items():
+        for text in statements:
+            lines |= {f"{table}: {line.strip(' ,')}" for line in text.splitlines()}
+    triggers = declared(metadata, plain_dialect(dialect))
+    lines |= {f"{each.text} {each.body}" for each in triggers.values()}
     return sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 

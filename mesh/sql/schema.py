@@ -10,12 +10,17 @@ from enum import Enum, auto
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.schema import CreateIndex, CreateTable
 
 from mesh.sql.engine import POSTGRESQL, SQLITE, WRITE, lock_schema, translated
 from mesh.sql.isolation import admit, isolate, isolation_problem
-from mesh.sql.migration_definitions import plain_dialect
-from mesh.sql.migration_history import Entry, contract_digest, has_history, read_past, write_history
+from mesh.sql.migration_history import (
+    Entry,
+    contract_digest,
+    definitions,
+    has_history,
+    read_past,
+    write_history,
+)
 from mesh.sql.partitions import prepare_partitions
 from mesh.sql.postgres import DENIED, sqlstate
 from mesh.sql.tables import Tables
@@ -100,20 +105,24 @@ def _fill(connection: sa.Connection, tables: Tables, role: str | None) -> _Stand
     tables.metadata.create_all(connection, checkfirst=False)
     prepare_partitions(connection, tables.metadata)
     prepare_triggers(connection, tables.metadata)
+    made = definitions(tables.metadata, connection.dialect)
     entries = [
-        Entry(f"create table {table.name}", _statements(table, connection.dialect), _ADDITIVE)
+        Entry(
+            f"create table {table.name}",
+            (*map(str.strip, made[table.name]), *_triggers(table, connection.dialect)),
+            _ADDITIVE,
+        )
         for table in tables.metadata.sorted_tables
     ]
     isolate(connection, tables.metadata, role)
-    write_history(connection, entries, contract_digest(tables.metadata, connection.dialect))
+    write_history(connection, entries, contract_digest(tables.metadata, connection.dialect, made))
     admit(connection, tables.metadata, role)
     return _Standing.CURRENT
 
 
-def _statements(table: sa.Table, dialect: sa.Dialect) -> tuple[str, ...]:
-    made: list[sa.DDLElement] = [CreateTable(table), *map(CreateIndex, table.indexes)]
-    texts = [str(each.compile(dialect=plain_dialect(dialect))).strip() for each in made]
-    return (*texts, *(text for each in triggers_of(table, dialect) for text in each.making()))
+def _triggers(table: sa.Table, dialect: sa.Dialect) -> Iterator[str]:
+    for each in triggers_of(table, dialect):
+        yield from each.making()
 
 
 async def _bring_up_to_date(engine: AsyncEngine, tables: Tables, role: str | None) -> None:

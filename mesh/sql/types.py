@@ -35,6 +35,7 @@ Negative zero is kept as zero.
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -159,6 +160,7 @@ def id_type() -> TypeEngine[Any]:
     return _TEXT
 
 
+@cache
 def storage_of(field: FieldDescriptor) -> Storage:
     """Tell how a field is kept; a map entry's value counts as a field of its own."""
     if is_map(field):
@@ -205,6 +207,7 @@ def is_kept_plain(field: FieldDescriptor) -> bool:
     return field_option(field).at_rest == field_pb2.AT_REST_UNSPECIFIED
 
 
+@cache
 def column_type(field: FieldDescriptor) -> TypeEngine[Any]:
     """Give the column type of a field; CatalogueError if SQL has none for it."""
     if not is_kept_plain(field):

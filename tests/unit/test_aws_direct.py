@@ -313,3 +313,28 @@ def test_a_bucket_elsewhere_is_asked_there() -> None:
         False,
         True,
     ]
+
+
+@pytest.mark.parametrize(
+    "special",
+    [
+        {"auth_type": "none"},
+        {"auth_type": "v4a"},
+        {"auth_type": "v4-unsigned-body"},
+        {"auth_type": None, "signing": {"signing_name": "s3"}},
+        {"unsigned_payload": True},
+        {"checksum": {"response_algorithms": ["crc32"]}},
+        {"signing": {"signing_name": "s3express"}},
+        {"signing": {"region": REGION, "identity_cache": object()}},
+    ],
+)
+def test_requests_that_are_signed_in_other_ways_are_left_to_botocore(
+    special: dict[str, Any],
+) -> None:
+    client = kept("kms").ours
+    model = client.meta.service_model.operation_model("ListKeys")
+    plain = {"auth_type": "v4", "signing": {"region": REGION, "signing_name": "kms"}}
+    request: dict[str, Any] = {"context": plain, "headers": {"X-Amz-Target": "a"}}
+    assert client._endpoint._signer_of(model, request) is not None
+    assert client._endpoint._signer_of(model, {**request, "context": plain | special}) is None
+    assert client._endpoint._signer_of(model, {**request, "headers": {"a": b"bytes"}}) is None

@@ -22,7 +22,7 @@ from mesh.cel.types import CelType
 from mesh.contract.catalogue import Catalogue, Kind
 from mesh.errors import FilterInvalid
 from secmesh.inventory.v1 import check_pb2
-from services.inventory.compliance.controls import load_controls
+from services.inventory.compliance.controls import load_controls, load_parameters
 from services.inventory.compliance.failing_filter import failing_filter
 
 NOW = "now"
@@ -197,9 +197,8 @@ def _check_rules(check: check_pb2.Check, culprit: str) -> None:
             raise CheckInvalid(f"{culprit}: {mapping.control_id} is no control of SP 800-53 rev 5")
     _unique(culprit, "control", [mapping.control_id for mapping in check.controls])
     _unique(culprit, "variable", [parameter.variable for parameter in check.parameters])
-    known = {each for control in load_controls().values() for each in control.parameters}
     for parameter in check.parameters:
-        if parameter.param_id and parameter.param_id not in known:
+        if parameter.param_id and parameter.param_id not in load_parameters():
             raise CheckInvalid(f"{culprit}: {parameter.param_id} is no parameter of SP 800-53")
 
 

@@ -72,6 +72,12 @@ def load_controls() -> Mapping[str, Control]:
 
 
 @cache
+def load_parameters() -> frozenset[str]:
+    """Give the OSCAL ids of all organization-defined parameters."""
+    return frozenset(each for control in _controls().values() for each in control.parameters)
+
+
+@cache
 def _controls() -> Mapping[str, Control]:
     source = resources.files(__package__) / "data" / "controls.csv"
     rows = csv.DictReader(io.StringIO(source.read_text(encoding="utf-8")))
