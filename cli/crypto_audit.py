@@ -7,17 +7,19 @@ from typing import Annotated
 
 import typer
 
-from cli.connection import UsageProblem, connection_of
+from cli.connection import connection_of
+from cli.enum_words import enum_value, offered
 from cli.exit_codes import ExitCode
 from cli.moments import parse_time
-from cli.output import Column, OutputFormat, write_messages
+from cli.output import Column, OutputFormat, enum_word, write_messages
+from cli.persons import user_name
 from secmesh.crypto.v1 import audit_service_pb2 as pb
 from secmesh.crypto.v1.audit_pb2 import AuditEntry, AuditOperation
 from secmesh.crypto.v1.audit_service_pb2_grpc import AuditServiceStub
 from secmesh_client import items
 
 _VERIFIER = "services.crypto.audit"
-_PREFIX = "AUDIT_OPERATION_"
+_ANY = AuditOperation.AUDIT_OPERATION_UNSPECIFIED
 _ENDED = {0: ExitCode.DONE, 1: ExitCode.FAILED_VERDICT}
 """What the verifier's exit codes mean; all others say that it could not verify."""
 
@@ -30,8 +32,14 @@ def register(app: typer.Typer) -> None:
 
 def audit(
     context: typer.Context,
-    user: Annotated[str, typer.Option(help="Of this person: its id, or full name.")] = "",
-    operation: Annotated[str, typer.Option(help="Of this operation, such as decrypt.")] = "",
+    user: Annotated[str, typer.Option(help="Of this person: its id, users/ID, or full name.")] = "",
+    operation: Annotated[
+        str,
+        typer.Option(
+            help="Of this operation, such as decrypt.",
+            autocompletion=offered(AuditOperation.DESCRIPTOR),
+        ),
+    ] = "",
     principal: Annotated[str, typer.Option(help="Of this principal.")] = "",
     failed: Annotated[bool, typer.Option("--failed", help="Only what failed.")] = False,
     since: Annotated[str, typer.Option(help="From this time on.")] = "",
@@ -41,7 +49,7 @@ def audit(
     """List what was done to people's data, the newest first."""
     connection = connection_of(context)
     selection = pb.AuditSelection(
-        user=_user(user, connection.tenant),
+        user=user_name(connection, user) if user else "",
         operation=_operation(operation),
         principal=principal,
         failed=failed,
@@ -88,21 +96,10 @@ def verify(
     raise typer.Exit(_ENDED.get(done.returncode, ExitCode.USAGE))
 
 
-def _user(name: str, tenant: str) -> str:
-    return name if not name or name.startswith("tenants/") else f"{tenant}/users/{name}"
+def _operation_name(entry: AuditEntry) -> str:
+    return enum_word(AuditOperation.DESCRIPTOR, entry.operation)
 
 
 def _operation(word: str) -> AuditOperation.ValueType:
-    if not word:
-        return AuditOperation.AUDIT_OPERATION_UNSPECIFIED
-    name, known = _PREFIX + word.upper().replace("-", "_"), dict(AuditOperation.items())
-    if name not in known:
-        words = ", ".join(
-            each.removeprefix(_PREFIX).lower() for each, value in known.items() if value
-        )
-        raise UsageProblem(f"{word!r} is no operation; one of {words}")
-    return AuditOperation.Value(name)
-
-
-def _operation_name(entry: AuditEntry) -> str:
-    return AuditOperation.Name(entry.operation).removeprefix(_PREFIX).lower()
+    enum = AuditOperation.DESCRIPTOR
+    return AuditOperation.Value(enum_value(enum, word, "operation")) if word else _ANY

@@ -7,7 +7,7 @@ import grpc
 import typer
 
 from cli.connection import Connection, connection_of
-from cli.enum_words import enum_value
+from cli.enum_words import enum_value, offered
 from cli.exit_codes import ExitCode
 from cli.output import write_message
 from secmesh.crypto.v1 import key_service_pb2 as pb
@@ -26,7 +26,13 @@ def register(app: typer.Typer) -> None:
 
 def rotate(
     context: typer.Context,
-    key: Annotated[str, typer.Argument(help="kms-cmk, tenant-kek, user-dek or app-key.")],
+    key: Annotated[
+        str,
+        typer.Argument(
+            help="kms-cmk, tenant-kek, user-dek or app-key.",
+            autocompletion=offered(pb.KeyType.DESCRIPTOR),
+        ),
+    ],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only count what would be written.")
     ] = False,
@@ -41,7 +47,7 @@ def rotate(
         if not dry_run:
             started = pb.RunRotationRequest(name=rotation.name)
             rotation = KeyServiceStub(channel).RunRotation(started)
-            rotation = _ended(channel, rotation, wait=wait)
+            rotation = ended(channel, rotation, wait=wait)
     _show(connection, rotation)
 
 
@@ -55,11 +61,11 @@ def rollback(
     request = pb.RollBackRotationRequest(name=connection.full_name(rotation))
     with connection.channel() as channel:
         undoing = KeyServiceStub(channel).RollBackRotation(request)
-        undoing = _ended(channel, undoing, wait=wait)
+        undoing = ended(channel, undoing, wait=wait)
     _show(connection, undoing)
 
 
-def _ended(channel: grpc.Channel, rotation: pb.KeyRotation, *, wait: bool) -> pb.KeyRotation:
+def ended(channel: grpc.Channel, rotation: pb.KeyRotation, *, wait: bool = True) -> pb.KeyRotation:
     """Give a rotation as it is when nobody works on it any more, at once without ``wait``."""
     while wait and rotation.status == pb.KEY_ROTATION_STATUS_RUNNING:
         time.sleep(SECONDS)

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import orjson
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -119,7 +120,7 @@ def leaves(message: Message, prefix: str = "") -> Iterable[str]:
     """Give the dotted paths of all fields that are set, sub-messages taken apart."""
     for field, value in message.ListFields():
         path = f"{prefix}{field.name}"
-        if _opens(field) and not isinstance(value, Timestamp):
+        if _opens(field) and not isinstance(value, Timestamp | Duration):
             yield from leaves(value, f"{path}.")
         else:
             yield path
@@ -156,7 +157,9 @@ def _shown(field: FieldDescriptor, value: object) -> str:
     if isinstance(value, Timestamp):
         return value.ToJsonString()
     if isinstance(value, Message):
-        return orjson.dumps(as_json(value)).decode()
+        plain: object = MessageToDict(value)
+        # Some of protobuf's own messages, such as Duration, are texts in JSON.
+        return plain if isinstance(plain, str) else orjson.dumps(plain).decode()
     if field.enum_type is not None and isinstance(value, int):
         return enum_word(field.enum_type, value)
     if isinstance(value, bool):

@@ -93,10 +93,9 @@ def _malformed_request_id() -> Json:
 
 
 def _open_route(path: str) -> Json:
-    method = {"name": ":method", "string_match": {"exact": "GET"}}
     return {
         "name": path,
-        "match": {"path": path, "headers": [method]},
+        "match": {"path": path, "headers": [_header_is(":method", "GET|HEAD")]},
         "route": {"cluster": EDGE_HTTP, "timeout": "10s"},
         "typed_per_filter_config": dict.fromkeys(OPEN_FILTERS, _OFF),
     }

@@ -11,7 +11,11 @@ from hashlib import sha256
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _RANDOM_BITS = 34
 """Bits of a derived UUID that tell streams of the same millisecond apart."""
-_LOW_BITS = (1 << 62) - 1
+_VARIANT = 0b10 << 62
+"""The first of the lower 64 bits of a UUID (RFC 9562, 4.1)."""
+_LOW_SEQUENCE_BITS = 62 - _RANDOM_BITS
+_LOW_SEQUENCE = (1 << _LOW_SEQUENCE_BITS) - 1
+"""Part of a sequence that stands in the lower 64 bits, the rest being before them."""
 MAX_SEQUENCE = 1 << 40
 """First number that no longer fits into a derived UUID."""
 
@@ -58,15 +62,14 @@ def derived_uuid(stream: str, sequence: int) -> str:
     It has the time of the stream's own UUID (version 7) and sorts by the sequence, which
     lies below MAX_SEQUENCE.
     """
-    fixed, digest = _stream_parts(stream)
-    rest = sequence << _RANDOM_BITS | digest
-    text = f"{fixed | rest >> 62 << 64 | rest & _LOW_BITS:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    begun, digest = _stream_parts(stream)
+    low = f"{_VARIANT | (sequence & _LOW_SEQUENCE) << _RANDOM_BITS | digest:016x}"
+    return f"{begun}{sequence >> _LOW_SEQUENCE_BITS:03x}-{low[:4]}-{low[4:]}"
 
 
 @lru_cache(maxsize=256)
-def _stream_parts(stream: str) -> tuple[int, int]:
-    """Give the time, version and variant of a stream's UUIDs, and the bits that are its own."""
-    fixed = uuid.UUID(stream).int >> 80 << 80 | 0x7 << 76 | 0b10 << 62
+def _stream_parts(stream: str) -> tuple[str, int]:
+    """Give the text of time and version of a stream's UUIDs, and the bits that are its own."""
+    moment = str(uuid.UUID(stream))[:13]
     digest = int.from_bytes(sha256(stream.encode()).digest()[:8]) >> (64 - _RANDOM_BITS)
-    return fixed, digest
+    return f"{moment}-7", digest

@@ -1,8 +1,9 @@
-"""The peer's own environment, apart from ours: made once, made anew for another version."""
+"""The peers' own environments, apart from ours: made once, made anew for another version."""
 
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[2] / ".venv-peers"
@@ -20,20 +21,25 @@ def peer(folder: Path = FOLDER, requirement: str = f"{PEER}=={VERSION}") -> Path
 
     Raises PeerMissing with the installer's last words.
     """
-    program, made = folder / "bin" / PEER, folder / _MADE
-    if program.is_file() and made.is_file() and made.read_text() == requirement:
-        return program
+    return installed(folder, (requirement,), PEER)
+
+
+def installed(folder: Path, requirements: Sequence[str], program: str = "python") -> Path:
+    """Give a program of an environment of exactly these requirements; PeerMissing."""
+    wanted, found, made = " ".join(requirements), folder / "bin" / program, folder / _MADE
+    if found.is_file() and made.is_file() and made.read_text() == wanted:
+        return found
     uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
     if uv is None:
         raise PeerMissing("uv is not installed: it comes with the extra `dev`")
     shutil.rmtree(folder, ignore_errors=True)
-    print(f"installing {requirement} into {folder.name} ...", flush=True)
+    print(f"installing {wanted} into {folder.name} ...", flush=True)
     _run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)])
-    _run([uv, "pip", "install", "--quiet", "--python", str(folder / "bin/python"), requirement])
-    if not program.is_file():
-        raise PeerMissing(f"{requirement} brings no program {PEER}")
-    made.write_text(requirement)
-    return program
+    _run([uv, "pip", "install", "--quiet", "--python", str(folder / "bin/python"), *requirements])
+    if not found.is_file():
+        raise PeerMissing(f"{wanted} brings no program {program}")
+    made.write_text(wanted)
+    return found
 
 
 def _run(command: list[str]) -> None:

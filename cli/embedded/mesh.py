@@ -97,6 +97,9 @@ class EmbeddedMesh:
         self._lock: IO[str] | None = None
         self.aws_endpoint = ""
         self.gateway = ""
+        self.people_database = ""
+        """URL of the crypto service's database, as the owner of its tables."""
+        self._settings: dict[str, dict[str, str]] = {}
         self.services: dict[str, str] = {}
         """Address of each service by its name."""
         self.admin: dict[str, dict[str, str]] = {}
@@ -251,6 +254,7 @@ class EmbeddedMesh:
     async def _crypto(self) -> dict[str, str]:
         """Give the settings of the crypto service that no other has; it makes its keys itself."""
         access = await self._database.open("crypto", PII_ROLES, PII_SERVICE_ROLES)
+        self.people_database = access.owner
         return {"DATABASE_URL": access.application, "DATABASE_MIGRATE_URL": access.owner}
 
     async def _start_service(self, name: str, port: int, settings: dict[str, str]) -> Child:
@@ -264,14 +268,19 @@ class EmbeddedMesh:
         command = [sys.executable, "-m", f"services.{name}", "serve"]
         return await self._start(name, command, common | settings)
 
-    async def _start(self, name: str, command: list[str], settings: dict[str, str]) -> Child:
-        environment = {
+    def environment_of(self, name: str) -> dict[str, str]:
+        """Give the environment of a process that was started, for a command of its own."""
+        return {
             **_plain_environment(),
             "SECMESH_HOME": str(self.home),
             "GRPC_VERBOSITY": "NONE",  # the logs are JSON; gRPC's core would write plain text
-            **settings,
+            **self._settings[name],
         }
-        child = Child(name, command, environment, self.home / "log" / f"{name}.log")
+
+    async def _start(self, name: str, command: list[str], settings: dict[str, str]) -> Child:
+        self._settings[name] = settings
+        log = self.home / "log" / f"{name}.log"
+        child = Child(name, command, self.environment_of(name), log)
         await child.start(self._reaper)
         self._children.append(child)
         return child

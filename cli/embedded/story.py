@@ -1,4 +1,4 @@
-"""The main job, shown: an account collected, a plan checked, what it claims wrongly filed."""
+"""The main job, shown: an account collected, a plan checked, wrong claims filed, a person kept."""
 
 import shlex
 from importlib.resources import files
@@ -10,7 +10,8 @@ from rich.text import Text
 from cli.compliance import Stub as ComplianceStub
 from cli.compliance import list_verdicts, run_evaluation
 from cli.embedded.mesh import ACCOUNT, REGION, TENANT, EmbeddedMesh
-from cli.embedded.story_security import PROJECT, REPORT, file_claims, import_report
+from cli.embedded.story_people import PURPOSE, keep_person
+from cli.embedded.story_security import PROJECT, REPORT, file_claims, import_report, set_gate
 from cli.inventory import follow
 from cli.output import enum_word, talk, visible
 from cli.sample.account import populate
@@ -57,9 +58,11 @@ def _tell(mesh: EmbeddedMesh) -> None:
         _show_verdicts(assessment)
         _show_contradictions(ComplianceStub(channel), assessment)
         file_claims(channel, assessment)
+        set_gate(channel)
         import_report(channel, mesh.home)
         _keep_team(channel)
-    _show_commands(mesh, assessment)
+        person = keep_person(channel, mesh)
+    _show_commands(mesh, assessment, person)
 
 
 def _collect(channel: grpc.Channel) -> None:
@@ -124,7 +127,7 @@ def _keep_team(channel: grpc.Channel) -> None:
     talk.print(f"\nThe security service keeps {kept.name} {kept.team.name!r}.")
 
 
-def _show_commands(mesh: EmbeddedMesh, assessment: assessment_pb2.Assessment) -> None:
+def _show_commands(mesh: EmbeddedMesh, assessment: assessment_pb2.Assessment, person: str) -> None:
     """Print commands that work as they stand, in the folder where the mesh was started."""
     url = f"http://{mesh.gateway}"
     token = f'"Authorization: Bearer $(cat {shlex.quote(str(mesh.token_file))})"'
@@ -152,9 +155,14 @@ def _show_commands(mesh: EmbeddedMesh, assessment: assessment_pb2.Assessment) ->
         f"curl -s -H {token} --data-binary @{shlex.quote(str(mesh.home / REPORT))} "
         f"'{url}/security/v1/{PARENT}/reports:import?project={PROJECT}&branch=feature'",
         "secmesh security ls sast_issues --order-by 'severity desc'",
+        f"secmesh security gate {PROJECT}; echo $?",
         "secmesh security watch misconfigurations --existing",
         "secmesh security kinds",
         "secmesh security ls teams --filter 'team_type == TEAM_TYPE_SECURITY'",
+        f"secmesh crypto get {person} --unmask ssn --purpose {PURPOSE}",
+        "secmesh crypto put --field email=bob@example.com --field ssn=-    # asks for the number",
+        "secmesh crypto find email=bob@example.com",
+        "secmesh crypto stats",
         f"curl -s {url}/openapi.json",
     ]
     talk.print("\nTry (programs of this project are in .venv/bin):", style="bold")

@@ -2,11 +2,9 @@
 
 import threading
 import time
-from collections.abc import Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Protocol
+from typing import Any
 
 import botocore.session
 from botocore.awsrequest import AWSRequest
@@ -21,36 +19,21 @@ from botocore.credentials import (
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.utils import get_environ_proxies
 
+from mesh.aws.direct import DirectEndpoint
 from mesh.aws.models import new_session
-from mesh.aws.outcomes import CREDENTIALS_REFUSED, Outcome, error_code
-from mesh.aws.pace import Pace, Paces
-from mesh.aws.telemetry import Attempts, outcome_of
+from mesh.aws.outcomes import CREDENTIALS_REFUSED, error_code
+from mesh.aws.pace import Paces
+from mesh.aws.sending import Sending
+from mesh.aws.telemetry import Attempts
 from mesh.aws.transport import Transport, trusted_by
 
 ACCOUNT_PLACEHOLDER = "{account}"
 CONFIRMED_SECONDS = 300.0
 """How long credentials count as good that STS has confirmed."""
 USER_AGENT = "secmesh"
-_AT_ONCE = 0.001
-"""Seconds that are no wait: it takes as long to see that there is none."""
+_S3_CONTROL = "s3control"
+"""Its requests are changed before they are signed."""
 _SESSION_NAME = "secmesh"
-
-
-class Observer(Protocol):
-    """Sees every attempt of a call, retried ones too, in the thread that makes it."""
-
-    def before(self) -> None:
-        """Called before each attempt and while it waits; what it raises ends the call."""
-
-    def pause(self, seconds: float) -> None:
-        """Wait; what it raises ends the call."""
-
-    def answered(self, outcome: Outcome, code: str) -> None:
-        """Called with what each attempt was answered."""
-
-
-observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
-"""Who watches the calls of this thread."""
 
 
 class AccountUnreachable(Exception):
@@ -123,21 +106,20 @@ class Account:
             client = self._clients.get((service, region))
             if client is None:
                 client = _client(self._session, self._access, service, region)
-                if self._access.endpoint_url and service == "s3control":
+                if self._access.endpoint_url and service == _S3_CONTROL:
                     client.meta.events.register("before-sign.s3-control", self._drop_host_prefix)
-                pace = self._paces.of(self.cloud_account_id, region, service)
-                events = client.meta.events
-                attempts = Attempts(service, region)
-                # In this order: waiting for a turn is no part of an attempt.
-                events.register_first("before-send", partial(_before, pace, attempts))
-                events.register("before-send", attempts.sent)
-                if not get_environ_proxies(client.meta.endpoint_url):
-                    # A way through a proxy is botocore's to find.
-                    events.register_last("before-send", self._transport.send)  # type: ignore[arg-type]  # its answer is the response
-                events.register_first("response-received", partial(self._answered, pace, attempts))
-                events.register_first("needs-retry", _retry_throttled)  # type: ignore[arg-type]  # its answer is the delay
+                self._take_over(client, service, region)
                 self._clients[service, region] = client
             return client
+
+    def _take_over(self, client: BaseClient, service: str, region: str) -> None:
+        pace = self._paces.of(self.cloud_account_id, region, service)
+        # A way through a proxy is botocore's to find.
+        ours = None if get_environ_proxies(client.meta.endpoint_url) else self._transport
+        sending = Sending(pace, Attempts(service, region), ours, self._heard)
+        sending.watch(client)
+        if ours is not None and service != _S3_CONTROL:
+            DirectEndpoint(client, self._session, sending, ours)
 
     def has_credentials_of(self, session: botocore.session.Session) -> bool:
         """Tell whether another session brings nothing that these clients have not."""
@@ -149,51 +131,12 @@ class Account:
             return type(mine) is type(theirs)
         return bool(mine.get_frozen_credentials() == theirs.get_frozen_credentials())
 
-    def _answered(
-        self,
-        pace: Pace,
-        attempts: Attempts,
-        event_name: str,
-        parsed_response: Mapping[str, Any] | None,
-        **_: object,
-    ) -> None:
-        if parsed_response is None:
-            attempts.answered(event_name, Outcome.FAILED)
-            return
-        outcome, code = outcome_of(parsed_response)
-        attempts.answered(event_name, outcome)
+    def _heard(self, code: str) -> None:
         self.refused |= code in CREDENTIALS_REFUSED
-        if outcome is Outcome.THROTTLED:
-            pace.throttled()
-        else:
-            pace.answered()
-        watching = observer.get()
-        if watching is not None:
-            watching.answered(outcome, code)
 
     def _drop_host_prefix(self, request: AWSRequest, **_: object) -> None:
         # One endpoint for all accounts has no host name for each of them.
         request.url = str(request.url).replace(f"//{self.cloud_account_id}.", "//", 1)
-
-
-def _before(pace: Pace, attempts: Attempts, **_: object) -> None:
-    watching = observer.get()
-    if watching is not None:
-        began = time.monotonic()
-        try:
-            pace.wait(watching.before, watching.pause)
-        finally:
-            waited = time.monotonic() - began
-            if waited > _AT_ONCE:
-                attempts.waited(waited)
-
-
-def _retry_throttled(response: tuple[object, Mapping[str, Any]] | None, **_: object) -> int | None:
-    """Let a throttled call be made again without end: the pace and the caller's patience rule."""
-    if response is None or observer.get() is None:
-        return None
-    outcome, _code = outcome_of(response[1])
-    return 0 if outcome is Outcome.THROTTLED else None
 
 
 def _client(

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mesh.aws.accounts import Account, observer
+from mesh.aws.accounts import Account
 from mesh.aws.operations import action, is_absence, split
 from mesh.aws.outcomes import Outcome, classify
+from mesh.aws.sending import observer
 
 Response = Mapping[str, Any]
 T = TypeVar("T")
@@ -252,11 +253,11 @@ class Reader:
         self._patience.pause(seconds)
 
     def before(self) -> None:
-        """See each attempt before it is made or waits (``accounts.Observer``)."""
+        """See each attempt before it is made or waits (``sending.Observer``)."""
         self._patience.check()
 
     def answered(self, outcome: Outcome, code: str) -> None:
-        """See what each attempt was answered (``accounts.Observer``)."""
+        """See what each attempt was answered (``sending.Observer``)."""
         if outcome is Outcome.THROTTLED:
             self._throttle = code
         self._listener(outcome)

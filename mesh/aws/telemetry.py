@@ -42,9 +42,8 @@ class Attempts:
         """Count a wait for a turn."""
         _WAIT.add(seconds, {"service": self._service})
 
-    def sent(self, event_name: str, **_: object) -> None:
-        """Note an attempt on its way (botocore's ``before-send``)."""
-        operation = event_name.rpartition(".")[2]
+    def sent(self, operation: str) -> None:
+        """Note an attempt on its way."""
         attributes = {
             "rpc.system": "aws-api",
             "rpc.service": self._service,
@@ -57,13 +56,12 @@ class Attempts:
         )
         self._open.began = time.monotonic()
 
-    def answered(self, event_name: str, outcome: Outcome) -> None:
-        """Measure an attempt that ended (botocore's ``response-received``)."""
+    def answered(self, operation: str, outcome: Outcome) -> None:
+        """Measure an attempt that ended."""
         began: float | None = getattr(self._open, "began", None)
         if began is None:  # nothing was sent
             return
         self._open.began = None
-        operation = event_name.rpartition(".")[2]
         attributes = {
             "service": self._service,
             "operation": operation,

@@ -26,7 +26,7 @@ from botocore.exceptions import (
 from botocore.httpsession import get_cert_path
 from botocore.session import Session
 
-from mesh.aws.exchange import Connection, ExchangeBroken
+from mesh.aws.exchange import Connection, ExchangeBroken, Received
 
 _METHODS = frozenset({"GET", "HEAD", "POST"})
 _CHUNKED, _CONTINUE = "Transfer-Encoding", "Expect"
@@ -57,20 +57,18 @@ class Transport:
         self._lock = threading.Lock()
         self._context: ssl.SSLContext | None = None
 
-    def send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
-        """Answer botocore's ``before-send``; None leaves a request to botocore.
+    def send(self, request: AWSPreparedRequest) -> AWSResponse | None:
+        """Send a request; None leaves it to botocore. Raises botocore's HTTPClientError."""
+        return self.exchange(request) if takes(request) else None
 
-        Raises botocore's HTTPClientError.
-        """
-        if not _is_plain(request):
-            return None
+    def exchange(self, request: AWSPreparedRequest) -> AWSResponse:
+        """Send a request that ``takes`` accepts. Raises botocore's HTTPClientError."""
         scheme, _sep, rest = request.url.partition("://")
-        host, slash, path = rest.partition("/")
-        if not slash or "?" in host:
-            return None
+        host, _slash, path = rest.partition("/")
         origin = f"{scheme}://{host}"
         connection = self._kept(origin) or self._opened(origin, host)
-        body: Any = request.body or b""
+        given: Any = request.body or b""
+        body = given.encode() if isinstance(given, str) else given
         headers: Any = request.headers
         try:
             answer = connection.exchange(request.method, f"/{path}", headers, body)
@@ -82,8 +80,7 @@ class Transport:
             ) from error
         if connection.is_open:
             self._keep(origin, connection)
-        received: Any = answer.headers
-        return AWSResponse(request.url, answer.status, received, _Content(answer.content))
+        return _Answer(request.url, answer)
 
     def _kept(self, origin: str) -> Connection | None:
         """Take the connection to an origin that was used last, if it is still open."""
@@ -148,6 +145,20 @@ def _close(idle: deque[tuple[str, Connection]]) -> None:
         idle.popleft()[1].close()
 
 
+class _Headers(dict[str, str]):
+    """Headers of an answer, whose names are in lower case; they are found by any."""
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.lower())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and super().__contains__(name.lower())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Give a header, or the default."""
+        return super().get(name.lower(), default)
+
+
 class _Content:
     """A body that was read, as AWSResponse asks for it."""
 
@@ -158,12 +169,27 @@ class _Content:
         yield self._content
 
 
-def _is_plain(request: Any) -> bool:
+class _Answer(AWSResponse):
+    """An answer that was read whole."""
+
+    def __init__(self, url: str, received: Received) -> None:
+        headers: Any = _Headers(received.headers)
+        self.url = url
+        self.status_code = received.status
+        self.headers = headers
+        self.raw = _Content(received.content)
+        self._content = None
+
+
+def takes(request: Any) -> bool:
     """Tell whether a request is in memory whole and so is its answer."""
+    host, slash, _path = request.url.partition("://")[2].partition("/")
     return (
         request.method in _METHODS
+        and bool(slash)
+        and "?" not in host
         and not request.stream_output
-        and (request.body is None or isinstance(request.body, bytes))
+        and (request.body is None or isinstance(request.body, (bytes, str)))
         and _CHUNKED not in request.headers
         and _CONTINUE not in request.headers
     )

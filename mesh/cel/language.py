@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import sqlalchemy as sa
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
 from mesh.cel.dialect import SQLITE, Dialect
@@ -17,6 +18,7 @@ from mesh.cel.engine import TOO_DEEP, Checker
 from mesh.cel.lowering import RECORD, Lowering, Scope
 from mesh.cel.memory import Frame, evaluator
 from mesh.cel.nesting import MAX_NESTING, nesting
+from mesh.cel.pool import pool_of
 from mesh.cel.source import BODY, RESERVED, Source
 from mesh.cel.sql import Columns
 from mesh.cel.translation import Translation
@@ -92,7 +94,7 @@ class Environment:
         enums = _enum_values(kind)
         self._scope = Scope(body, record, enums, dict(parameters))
         _check_names(kind, self._scope)
-        self._checker = Checker(_variables(kind, self._scope), kind.descriptor.file.pool)
+        self._checker = Checker(_variables(kind, self._scope), _pool(_Key.of(kind)))
         # Lists are asked again and again with the same filter.
         self._compiled = lru_cache(maxsize=256)(self.check)
 
@@ -103,7 +105,7 @@ class Environment:
         Raises ValueError if a parameter has the name of a field.
         """
         chosen = tuple(sorted((parameters or {}).items(), key=lambda item: item[0]))
-        return _environment(_Key(kind.descriptor, kind.envelope, chosen, kind))
+        return _environment(_Key.of(kind, chosen))
 
     def compile(self, expression: str) -> Condition:
         """Check a condition, once; FilterInvalid says what is wrong and where."""
@@ -133,10 +135,23 @@ class _Key:
     parameters: tuple[tuple[str, CelType], ...]
     kind: Kind = field(compare=False)
 
+    @classmethod
+    def of(cls, kind: Kind, parameters: tuple[tuple[str, CelType], ...] = ()) -> "_Key":
+        return cls(kind.descriptor, kind.envelope, parameters, kind)
+
 
 @lru_cache(maxsize=1024)
 def _environment(key: _Key) -> Environment:
     return Environment(key.kind, dict(key.parameters))
+
+
+@lru_cache(maxsize=1024)
+def _pool(key: _Key) -> DescriptorPool:
+    """Give the types of a kind, made once for all parameters that its conditions have."""
+    if key.envelope is None:
+        return pool_of([key.descriptor], ())
+    bodies = set(key.envelope.fields) - set(key.kind.envelope_fields)
+    return pool_of([key.descriptor, key.envelope], bodies)
 
 
 def _variables(kind: Kind, scope: Scope) -> dict[str, Type]:

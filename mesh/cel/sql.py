@@ -11,6 +11,7 @@ from mesh.cel.lowering import RECORD
 from mesh.contract.catalogue import Kind, is_map
 from mesh.sql.members import MEMBERS, VALUE
 from mesh.sql.references import TENANT, shown
+from mesh.sql.sightings import GROUP, Rows, SeenRows, sightings_of
 
 
 class Columns(Protocol):
@@ -29,8 +30,9 @@ class Columns(Protocol):
 class TableColumns:
     """The columns of a kind's own table."""
 
-    def __init__(self, table: sa.FromClause, kind: Kind, dialect: Dialect = SQLITE) -> None:
-        self._table = table
+    def __init__(self, rows: Rows, kind: Kind, dialect: Dialect = SQLITE) -> None:
+        self._table = rows
+        self._base = rows.table if isinstance(rows, SeenRows) else rows
         self._kind = kind
         self._dialect = dialect
         self._fields: Mapping[str, FieldDescriptor] = {
@@ -74,11 +76,26 @@ class TableColumns:
             return sa.and_(*(self._table.c[column] == value for column, value in pairs))
         column = self._table.c[own]
         # An absent reference is unknown, whoever the tenant is.
-        return sa.and_(column == ids[-1], sa.or_(self._table.c[TENANT] == ids[0], column.is_(None)))
+        own_tenant = sa.or_(self._table.c[TENANT] == ids[0], column.is_(None))
+        return sa.and_(self._refers(own, ids[-1], ids[0]), own_tenant)
+
+    def _refers(self, field: str, wanted: str, tenant: str) -> sa.ColumnElement[bool]:
+        """Tell whether a reference holds an id; of what saw a row last, the group has it."""
+        column: sa.ColumnElement[Any] = self._table.c[field]
+        sightings = sightings_of(self._table.table) if isinstance(self._table, SeenRows) else None
+        if sightings is None or field != sightings.by:
+            return column == wanted
+        plain, by = self._base.c, sightings.table.c[field]
+        return sa.or_(
+            sa.and_(plain[GROUP].is_(None), plain[field] == wanted),
+            sightings.last_seen_by(self._table, tenant, by == wanted),
+            # Unknown where what saw it is gone.
+            sa.and_(sightings.last_seen_by(self._table, tenant, by.is_(None)), sa.null()),
+        )
 
     def holds(self, field: str, value: str | int) -> sa.ColumnElement[bool] | None:
         """Tell whether a list holds a value, by the index of its values; None if it has none."""
-        members = self._table.info.get(MEMBERS, {}) if isinstance(self._table, sa.Table) else {}
+        members = self._base.info.get(MEMBERS, {}) if isinstance(self._base, sa.Table) else {}
         values = members.get(self._fields[field].name)
         if values is None:
             return None

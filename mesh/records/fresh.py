@@ -5,10 +5,11 @@ where a record surely keeps all of them; of any other it makes nothing, and they
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 from google.api import field_behavior_pb2
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from mesh.contract.catalogue import Kind
@@ -41,6 +42,8 @@ Step = tuple[str, Affirms | None, Callable[[Any], Any] | None]
 """Column of a field, what affirms its value, and the way to what is stored."""
 Settle = Callable[[Message], None]
 _STAMPS = (ETAG, CREATED, WRITTEN)
+_REMEMBERED = 512
+"""Names whose ids are remembered for each reference: most records of a stream refer to few."""
 
 
 class FreshRows:
@@ -58,10 +61,14 @@ class FreshRows:
         self._body: str = kind.body_field or ""
         self._timed = kind.option.HasField("partition")
         self._callers = frozenset(callers_fields(kind.envelope))
-        self._references = tuple(kind.references.items())
+        self._references = tuple(
+            (column, lru_cache(_REMEMBERED)(partial(referred_id, column, pattern)))
+            for column, pattern in kind.references.items()
+        )
         self._empty = codec.empty_row()
         fields = kind.descriptor.fields
         own, nested = bearing(kind.descriptor, field_behavior_pb2.OUTPUT_ONLY)
+        self._output, self._holding_output = frozenset(own), nested
         self._says_output = output_test(kind.descriptor) if own or nested else None
         required, self._holding_required = required_fields(kind.descriptor)
         self._needed = [
@@ -71,8 +78,9 @@ class FreshRows:
         ]
         self._asks = has_own_rules(kind.descriptor)
         self._unknown = {field for field in fields if verdict(field) is Verdict.UNKNOWN}
-        self._steps = {field: self._step(field, nul_free=False) for field in fields}
-        self._nul_free_steps = {field: self._step(field, nul_free=True) for field in fields}
+        self._steps = {field: self._step(field) for field in fields}
+        self._new_steps = {field: self._new_step(field) for field in fields}
+        self._nul_free_steps = {field: self._new_step(field, nul_free=True) for field in fields}
         stamp = stored_fields(kind.envelope).get(CREATED)
         self._created = None if stamp is None else codec.writer(stamp)[1]
         self.applies = (
@@ -84,32 +92,55 @@ class FreshRows:
         """Whether records of the kind can be made so at all."""
         self._etags = BodyEtags(kind, key) if self.applies else None
 
-    def _step(self, field: FieldDescriptor, *, nul_free: bool) -> Step:
+    def _step(self, field: FieldDescriptor, *, nul_free: bool = False) -> Step:
         column, convert = self._codec.writer(field, nul_free=nul_free)
         if field in self._holding_required:
             return column, _has_all, convert
         found = verdict(field)
         return column, found if callable(found) else None, convert
 
+    def _new_step(self, field: FieldDescriptor, *, nul_free: bool = False) -> Step:
+        """Give the step of a record that is new: what callers may not say is not affirmed."""
+        column, affirms, convert = self._step(field, nul_free=nul_free)
+        if field in self._output:
+            return column, _never, convert
+        if field in self._holding_output and field.message_type is not None:
+            return column, _without_output(field.message_type, affirms), convert
+        return column, affirms, convert
+
     def row(
         self, given: Any, name: str, ids: tuple[str, str], moment: int
     ) -> dict[str, Any] | None:
         """Give the row of a new record of this name; None if the long way must decide."""
-        if self._timed and not is_uuid7(ids[-1]):
+        body = self._bare(given)
+        return None if body is None else self.row_of_body(given, body, name, ids, moment)
+
+    def row_of_body(
+        self, given: Any, body: Any, name: str, ids: tuple[str, str], moment: int
+    ) -> dict[str, Any] | None:
+        """Give the same of a record that says nothing but its body, which is given, too."""
+        if self._etags is None or (self._timed and not is_uuid7(ids[-1])):
             return None
-        body = self._held(given, name)
-        if body is None or self._etags is None:
-            return None
+        if self._settle is not None:
+            return self._made(self._settled(given, name), name, ids, moment)
+        made = self._made(body, name, ids, moment)
+        if made is None and self._says_output is not None and self._says_output(body):
+            return self._made(self._settled(given, name), name, ids, moment)
+        return made
+
+    def _made(
+        self, body: Any, name: str, ids: tuple[str, str], moment: int
+    ) -> dict[str, Any] | None:
         row = self._empty.copy()
         row[TENANT], row[ID] = ids
         written = bytes_of(body)
         # The byte zero also stands for other things than NUL, but NUL never without it.
-        steps = self._steps if 0 in written else self._nul_free_steps
+        steps = self._new_steps if 0 in written else self._nul_free_steps
         try:
             surely = self._fill(row, body, steps)
         except Refusal:
             return None
-        if not surely:
+        if not surely or self._etags is None:
             return None
         row[ETAG] = self._etags.of(name, written)
         row[CREATED] = row[WRITTEN] = moment
@@ -146,17 +177,20 @@ class FreshRows:
 
     def _held(self, given: Any, name: str) -> Any:
         """Give what is stored as the body, not to be changed; None where more than it is said."""
+        body = self._bare(given)
+        says = self._says_output
+        if body is not None and (self._settle is not None or (says is not None and says(body))):
+            return self._settled(given, name)
+        return body
+
+    def _bare(self, given: Any) -> Any:
+        """Give the body of a record of which, but for a name, nothing else is said; else None."""
         body = None
         for field, value in given.ListFields():
             if field.name == self._body:
                 body = value
             elif field in self._callers:
                 return None
-        if body is None:
-            return None
-        says = self._says_output
-        if self._settle is not None or (says is not None and says(body)):
-            return self._settled(given, name)
         return body
 
     def _settled(self, given: Any, name: str) -> Any:
@@ -186,11 +220,23 @@ class FreshRows:
         for column, empty in self._needed:
             if row[column] == empty:
                 return False
-        for column, pattern in self._references:
+        for column, id_of in self._references:
             if row[column] is not None:
-                row[column] = referred_id(column, pattern, row[column], row[TENANT])
+                row[column] = id_of(row[column], row[TENANT])
         return not (asks and violations_of(body))
 
 
 def _has_all(value: Message) -> bool:
     return next(missing_fields(value, ""), None) is None
+
+
+def _never(_value: Any) -> bool:
+    return False
+
+
+def _without_output(message: Descriptor, affirms: Affirms | None) -> Affirms:
+    """Affirm a message in which nothing is said that callers may not say, and what affirms it."""
+    says = output_test(message)
+    if affirms is None:
+        return lambda value: not says(value)
+    return lambda value: not says(value) and affirms(value)

@@ -33,7 +33,7 @@ from mesh.records.ingest_item import (
 )
 from mesh.records.ingest_order import first_of_each, groups
 from mesh.records.writing import RECORD, RecordWriter
-from mesh.sql.bulk import BulkRows, Key
+from mesh.sql.bulk import BulkRows, Key, Row
 from mesh.sql.postgres import sqlstate
 from mesh.sql.references import ID
 from mesh.sql.rows import Rows
@@ -111,9 +111,12 @@ class ChunkWriter:
     async def _write_group(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
         """Write records of one kind that are of different rows."""
         target = items[0].target
+        untried, sought = self._untried(target, items)
+        if not await self._add_at_once(connection, untried):
+            # One was refused: all are looked at.
+            sought = items
         fresh: list[Item] = []
         known: list[Item] = []
-        sought = self._without_untried(target, items, fresh)
         found = await self._find(connection, target, sought)
         for number, item in enumerate(sought):
             if number % _BREATH == _BREATH - 1:
@@ -134,25 +137,21 @@ class ChunkWriter:
         await self._store_all(connection, changed, self._replace, UPDATED)
         await self._store_all(connection, fresh, self._add, NEW)
 
-    def _without_untried(
-        self, target: KindTable, items: Sequence[Item], fresh: list[Item]
-    ) -> Sequence[Item]:
-        """Take what was prepared as new for new without looking; give the rest.
-
-        Where another row is in its place, adding it tells so, and then it is looked for.
-        """
-        ways = self.expects_new and self._bulk.tells_collisions
-        if not ways or target.kind.option.history:
-            return items
-        sought = []
+    def _untried(
+        self, target: KindTable, items: Sequence[Item]
+    ) -> tuple[Sequence[Item], Sequence[Item]]:
+        """Split off what was prepared as new and is taken for new without a look for it."""
+        if not (self.expects_new and self._bulk.tells_collisions) or target.kind.option.history:
+            return [], items
+        untried, others = [], []
         for item in items:
             made = item.as_new
             if isinstance(made, Prepared) and not item.collided and item.old is None:
                 item.stored, item.name = made, made.name
-                fresh.append(item)
+                untried.append(item)
             else:
-                sought.append(item)
-        return sought
+                others.append(item)
+        return untried, others
 
     async def _find(
         self, connection: AsyncConnection, target: KindTable, items: Sequence[Item]
@@ -263,8 +262,7 @@ class ChunkWriter:
 
         A record may refer to new ones of its kind that come before it.
         """
-        own = target.kind.collection
-        rows = [item.stored.row for item in (*fresh, *changed) if item.stored is not None]
+        rows = _rows((*fresh, *changed))
         missing: dict[str, set[str]] = {}
         for field, pattern in target.kind.references.items():
             collection = pattern.text.split("/")[2]
@@ -273,7 +271,7 @@ class ChunkWriter:
                 missing[field] = wanted - there
         if not any(missing.values()):
             return list(fresh)
-        within = {f for f in missing if target.kind.references[f].text.split("/")[2] == own}
+        within = set(_own_references(target))
         made: set[str] = set()
         left = []
         new = set(fresh)
@@ -290,6 +288,27 @@ class ChunkWriter:
                     left.append(item)
         return left
 
+    async def _add_at_once(self, connection: AsyncConnection, items: Sequence[Item]) -> bool:
+        """Add records that were not looked for; nothing is done where the database refuses one.
+
+        That is how it is told that one is there already, or refers to nothing.
+        """
+        if not items:
+            return False
+        target, rows = items[0].target, _rows(items)
+        # It would let records refer to those of their kind that come after them.
+        for field in _own_references(target):
+            if any(row[field] is not None for row in rows):
+                return False
+        try:
+            async with connection.begin_nested():
+                await self._bulk.insert(connection, target, rows)
+        except (sa.exc.IntegrityError, sa.exc.DataError):
+            return False
+        for item in items:
+            item.outcome = NEW
+        return True
+
     async def _store_all(
         self,
         connection: AsyncConnection,
@@ -300,8 +319,8 @@ class ChunkWriter:
         """Write prepared items; where the database refuses, each half by itself."""
         if not items:
             return
-        target = items[0].target
-        if target.kind.option.history or any(item.collided > 1 for item in items):
+        alone = items[0].target.kind.option.history
+        if alone or any(item.collided > 1 for item in items):
             for item in items:
                 await self._store_one(connection, item, outcome)
             return
@@ -317,7 +336,7 @@ class ChunkWriter:
             await self._store_all(connection, items[middle:], store, outcome)
 
     async def _add(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
-        rows = [item.stored.row for item in items if item.stored is not None]
+        rows = _rows(items)
         added = await self._bulk.add(connection, items[0].target, rows)
         for item, row in zip(items, rows, strict=True):
             if row[ID] in added:
@@ -329,8 +348,7 @@ class ChunkWriter:
                     item.fields, item.key = (ID,), (row[ID],)
 
     async def _replace(self, connection: AsyncConnection, items: Sequence[Item]) -> None:
-        rows = [item.stored.row for item in items if item.stored is not None]
-        await self._bulk.replace(connection, items[0].target, self._tenant, rows)
+        await self._bulk.replace(connection, items[0].target, self._tenant, _rows(items))
         for item in items:
             item.outcome = UPDATED
 
@@ -349,6 +367,16 @@ class ChunkWriter:
             item.reject(FieldInvalid.of(RECORD, "holds what the store cannot keep"))
         else:
             item.outcome = outcome
+
+
+def _own_references(target: KindTable) -> list[str]:
+    """Give the fields by which records refer to others of their kind."""
+    own = target.kind.pattern
+    return [field for field, pattern in target.kind.references.items() if pattern == own]
+
+
+def _rows(items: Sequence[Item]) -> list[Row]:
+    return [item.stored.row for item in items if item.stored is not None]
 
 
 def _named(given: Any, name: str) -> Any:

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from mesh.records.ingest_item import Item
 
 
-def first_of_each(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
+def first_of_each(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
     """Split off the items that are the first of their record."""
+    if _all_differ(items):
+        return list(items), []
     wave: list[Item] = []
     later: list[Item] = []
     seen = set()
@@ -20,6 +22,14 @@ def first_of_each(items: Iterable[Item]) -> tuple[list[Item], list[Item]]:
             seen.add(identity)
             wave.append(item)
     return wave, later
+
+
+def _all_differ(items: Sequence[Item]) -> bool:
+    """Tell whether items surely are of different records, as those of most chunks are."""
+    fields = items[0].fields
+    # Keys of two kinds may be alike: then each item is looked at.
+    keys = {item.key for item in items if item.fields is fields}
+    return bool(fields) and len(keys) == len(items)
 
 
 def groups(wave: Sequence[Item]) -> Iterable[Sequence[Item]]:

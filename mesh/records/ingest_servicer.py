@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from google.protobuf.descriptor import FieldDescriptor
 from google.rpc import code_pb2, status_pb2
 
 from mesh.contract.catalogue import Catalogue
@@ -16,10 +17,10 @@ from mesh.records.ingest_item import (
     UNCHANGED,
     UPDATED,
     Item,
-    Prepared,
     identify,
 )
 from mesh.records.ingest_keys import Keys
+from mesh.records.ingest_new import NewItems
 from mesh.records.ingest_stream import Inbox
 from mesh.records.moments import Clock
 from mesh.records.writing import Guard, RecordWriter
@@ -90,8 +91,9 @@ class _Stream:
         self._tenant = tenant_of(first.parent) or ""
         self._chunks = ChunkWriter(store, writer, self._tenant, self.id)
         self._targets: dict[str, tuple[KindTable, Keys]] = {}
+        self._new: dict[FieldDescriptor, NewItems] = {}
         self._last = 0
-        self._mostly_new = True
+        self._mostly_new = self._chunks.expects_new = True
         """Whether it is worth while to prepare records as new before they are looked for."""
         self._only = collection_of(first.parent) or ""
         if self._only:
@@ -108,7 +110,7 @@ class _Stream:
         outcomes = Counter([item.outcome for item in items])
         known = outcomes[UPDATED] + outcomes[UNCHANGED]
         self._mostly_new = outcomes[NEW] > known
-        self._chunks.expects_new = self._mostly_new and not known
+        self._chunks.expects_new = outcomes[NEW] == len(items)
         return answer
 
     def admit(self, each: Any) -> Item:
@@ -121,13 +123,10 @@ class _Stream:
             problem = f"must lie above {self._last} and below {MAX_SEQUENCE}"
             raise FieldInvalid.of("items.sequence", problem, "SEQUENCE")
         self._last = sequence
+        if self._mostly_new and (made := self._new_item(sequence, record)) is not None:
+            return made
         target, keys = self._target(self._only or self._collection(record))
         item = Item(sequence, record, target)
-        if self._mostly_new and not record.name and keys.in_rows:
-            made = self._chunks.prepare(item)
-            if isinstance(made, Prepared):
-                item.fields, item.key = keys.of_row(made.row) or ((), ())
-                return item
         try:
             identify(item, keys, self._tenant)
         except Refusal as refused:
@@ -136,6 +135,15 @@ class _Stream:
             if self._mostly_new:
                 self._chunks.prepare(item)
         return item
+
+    def _new_item(self, sequence: int, record: Any) -> Item | None:
+        """Take a record for new that says nothing but its body, as one of its kind did before."""
+        told = record.ListFields()
+        if len(told) != 1:
+            return None
+        [(field, body)] = told
+        made = self._new.get(field)
+        return None if made is None else made.item(sequence, record, body)
 
     def _collection(self, record: Any) -> str:
         """Tell a record's collection by its name, else by its body; KindUnknown."""
@@ -153,4 +161,11 @@ class _Stream:
                 if not current_call().caller.permits(needed):
                     raise PermissionMissing(needed)
             known = self._targets[collection] = (target, Keys(target.kind, self._writer.hashed))
+            self._make_new(*known)
         return known
+
+    def _make_new(self, target: KindTable, keys: Keys) -> None:
+        """Let records of a collection that may be written be made as new ones are."""
+        made = NewItems(self._writer, target, keys, self._tenant, self.id)
+        if made.applies:
+            self._new[target.kind.message.fields_by_name[target.kind.body_field]] = made

@@ -8,8 +8,9 @@ from typing import Any
 
 from mesh.records.ingest_item import Item
 
-CHUNK_ROWS = 4000
-"""Most records of one chunk."""
+CHUNK_ROWS = 5000
+"""Most records of one chunk: half of what a client has on its way (``secmesh_client.ingest``), so
+that one chunk arrives while the one before is written."""
 CHUNK_BYTES = 4 * 1024 * 1024
 """Bytes of records after which a chunk is closed."""
 _BREATH = 100

@@ -80,7 +80,7 @@ class RecordWriter:
         self._store = store
         self._rows = Rows(store)
         self._kinds = record_kinds
-        self._clock = clock
+        self.clock = clock
         self._fresh: dict[str, FreshRows] = {}
         self.hashed = HashedFields(store.tables.keys)
         """Hashes what is kept so, of records that are to be written."""
@@ -146,7 +146,7 @@ class RecordWriter:
 
         The record is the old one, whatever name is given.
         """
-        kind, fresh = target.kind, self._fresh_rows(target)
+        kind, fresh = target.kind, self.fresh_rows(target)
         new = self._updated(kind, old, given, paths)
         if fresh.applies and next(changed_immutables(old, new, RECORD), None) is None:
             row = fresh.row_of_known(new)
@@ -154,7 +154,7 @@ class RecordWriter:
                 if same_content(kind, old, new):
                     return None
                 row[ETAG] = etag_of(kind, new, self._store.etag_key)
-                row[WRITTEN] = moment = self._clock()
+                row[WRITTEN] = moment = self.clock()
                 return row, moment
         judged = self._judged(kind, old, new, salted)
         if judged is None:
@@ -187,7 +187,7 @@ class RecordWriter:
         old = await self._rows.find(connection, target, request.name)
         if old is not None:
             _require_etag(old, request.etag)
-            await self._rows.remove(connection, target, request.name, self._clock())
+            await self._rows.remove(connection, target, request.name, self.clock())
         elif request.etag or not request.allow_missing:
             raise EtagMismatch(request.name) if request.etag else ResourceNotFound(request.name)
 
@@ -238,14 +238,15 @@ class RecordWriter:
 
         Raises what the guard has against it.
         """
-        fresh = self._fresh_rows(target)
+        fresh = self.fresh_rows(target)
         if not fresh.applies or not _ID.fullmatch(ids[-1]):
             return None
-        moment = self._clock()
+        moment = self.clock()
         row = fresh.row(given, name, ids, moment)
         return None if row is None else (row, moment)
 
-    def _fresh_rows(self, target: KindTable) -> FreshRows:
+    def fresh_rows(self, target: KindTable) -> FreshRows:
+        """Give what makes rows of a kind's new records in one pass."""
         kind, guard = target.kind, self._guard
         fresh = self._fresh.get(kind.collection)
         if fresh is None:
@@ -261,7 +262,7 @@ class RecordWriter:
 
         What is stored kept the rules, so they are not checked.
         """
-        fresh = self._fresh_rows(target)
+        fresh = self.fresh_rows(target)
         try:
             made = fresh.etag(given, name) if fresh.applies else None
             if made is None:
@@ -305,7 +306,7 @@ class RecordWriter:
         return self._stamp(kind, record, etag_of(kind, record, self._store.etag_key))
 
     def _stamp(self, kind: Kind, record: Any, etag: str) -> int:
-        moment = self._clock()
+        moment = self.clock()
         known = stored_fields(kind.envelope)
         for name in (CREATED, WRITTEN):
             if name in known and not (name == CREATED and record.HasField(CREATED)):

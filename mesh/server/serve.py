@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection
 
 from mesh.contract.catalogue import Catalogue
 from mesh.identity.token import TokenVerifier
-from mesh.server.interceptors import HEALTH, REFLECTION, interceptors
+from mesh.server.interceptors import HEALTH, REFLECTION, interceptor_chain
 from mesh.server.log import report_loop_failure
 from mesh.server.operations import ListenError, Operations
 from mesh.server.readiness import Readiness, Ready
@@ -26,6 +26,8 @@ __all__ = ["ListenError", "Server"]
 _LOG = logging.getLogger(__name__)
 _CONNECTION_AGE_MS = 5 * 60 * 1000
 _MIN_PING_INTERVAL_MS = 30_000
+_CANCELLED_SECONDS = 20
+"""How long a cancelled call may take to roll back."""
 _METADATA_BYTES = 192 * 1024
 """Takes all that the gateway lets in: 60 KiB, a long query of it twice, escaped once more."""
 
@@ -50,15 +52,15 @@ class Server:
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue
-        self._verifier = verifier
         self._register = register
         self._dispose = dispose
-        self._answers = answers
         self._operations = Operations(settings)
         self._readiness = Readiness(
             catalogue.services, ready, settings.readiness_seconds, self._operations.show_ready
         )
         self._server: grpc.aio.Server | None = None
+        open_paths = (HEALTH, REFLECTION) if settings.serves_reflection else (HEALTH,)
+        self._chain = interceptor_chain(catalogue, verifier, open_paths, answers)
         self._stopped = False
         self.draining = asyncio.Event()
         """Set when the server begins to drain: long streams end themselves, in band."""
@@ -78,10 +80,8 @@ class Server:
     async def start(self) -> int:
         """Listen and serve; give the port. Raises ListenError or TlsInvalid."""
         asyncio.get_running_loop().set_exception_handler(report_loop_failure)
-        open_paths = (HEALTH, REFLECTION) if self._settings.serves_reflection else (HEALTH,)
         server = grpc.aio.server(
-            interceptors=interceptors(self._catalogue, self._verifier, open_paths, self._answers),
-            options=_options(self._settings, self._catalogue),
+            interceptors=(self._chain,), options=_options(self._settings, self._catalogue)
         )
         self._register(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._readiness.servicer, server)
@@ -154,6 +154,9 @@ class Server:
             # Load balancers need a probe to notice; calls that come meanwhile are served.
             await asyncio.sleep(self._settings.drain_seconds)
         await self._server.stop(grace)
+        # gRPC does not wait for the handlers of calls that it cancelled: they roll back by now.
+        if not await self._chain.ended(_CANCELLED_SECONDS):
+            _LOG.error("handlers of cancelled calls did not end")
         if self._dispose is not None:
             await self._dispose()
         await self._operations.stop()
@@ -176,7 +179,7 @@ def _options(settings: ServerSettings, catalogue: Catalogue) -> list[tuple[str, 
         ("grpc.max_connection_age_ms", _CONNECTION_AGE_MS),
         ("grpc.max_connection_age_grace_ms", int(longest.total_seconds() * 1000) + 30_000),
         # Clients ping every 60 s; twice as eager is borne, more is an attack.
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
+        ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
         ("grpc.keepalive_permit_without_calls", 0),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),

@@ -119,17 +119,17 @@ async def aggregate(
 
 def _keys(target: KindTable, question: Question) -> list[sa.Label[Any]]:
     keys: list[sa.ColumnElement[Any]] = [
-        shown(target.table, target.kind, field.name) for field in question.keys
+        shown(target.rows, target.kind, field.name) for field in question.keys
     ]
     if question.bucket is not None:
         field, unit = question.bucket
-        keys.append(span_start(target.table.c[field.name], unit))
+        keys.append(span_start(target.rows.c[field.name], unit))
     return [key.label(f"k{place}") for place, key in enumerate(keys)]
 
 
 def _parts(target: KindTable, measure: Measure) -> list[sa.ColumnElement[Any]]:
     """Give what SQL computes for a measure; sums of whole numbers exactly, in two parts."""
-    column = shown(target.table, target.kind, measure.field.name)
+    column = shown(target.rows, target.kind, measure.field.name)
     match measure.function:
         case Function.COUNT:
             return [sa.func.count(column)]

@@ -5,7 +5,7 @@ Rows are locked and written in the order of their keys, so that writers side by 
 one another and never in a circle.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.sql import engine as dialect
 from mesh.sql.copying import stage
+from mesh.sql.postgres import violates_unique
 from mesh.sql.references import ID
 from mesh.sql.store import Store
 from mesh.sql.tables import UNIQUE_FIELDS, KindTable
@@ -98,26 +99,37 @@ class BulkRows:
         self, connection: AsyncConnection, target: KindTable, rows: Sequence[Row]
     ) -> set[str]:
         """Add rows and give the ids of those that were; see ``tells_collisions``."""
-        table = target.table
-        if not self._copies:
-            await connection.execute(sa.insert(table), list(rows))
-            return {row[ID] for row in rows}
+        if self._copies:
+            try:
+                # To look for what is in the way before each row takes longer than to trip over it.
+                async with connection.begin_nested():
+                    await self.insert(connection, target, rows)
+            except sa.exc.IntegrityError as error:
+                if not violates_unique(error):
+                    raise
+                insertion = await self._insertion(connection, target, rows)
+                passing = insertion.on_conflict_do_nothing().returning(target.table.c[ID])
+                return set((await connection.execute(passing)).scalars())
+        else:
+            await self.insert(connection, target, rows)
+        return {row[ID] for row in rows}
+
+    async def insert(
+        self, connection: AsyncConnection, target: KindTable, rows: Sequence[Row]
+    ) -> None:
+        """Add rows, all of which are new."""
+        if self._copies:
+            await connection.execute(await self._insertion(connection, target, rows))
+        else:
+            await connection.execute(sa.insert(target.table), list(rows))
+
+    async def _insertion(
+        self, connection: AsyncConnection, target: KindTable, rows: Sequence[Row]
+    ) -> postgresql.Insert:
         # Writers side by side take their rows in one order. Copied in it they are read in it: the
         # database's own sort of whole rows takes longer.
-        staged = await stage(connection, table, sorted(rows, key=_order(target)))
-        names = list(rows[0])
-        insert = (
-            postgresql.insert(table)
-            .from_select(names, sa.select(*(staged.c[name] for name in names)))
-            .on_conflict_do_nothing()
-        )
-        async with connection.begin_nested() as attempt:
-            counted = insert.execution_options(preserve_rowcount=True)
-            if (await connection.execute(counted)).rowcount == len(rows):
-                return {row[ID] for row in rows}
-            # Some were passed over. To have every id told takes longer, so that it is asked now.
-            await attempt.rollback()
-        return set((await connection.execute(insert.returning(table.c[ID]))).scalars())
+        staged = await stage(connection, target.table, _in_order(target, rows))
+        return postgresql.insert(target.table).from_select(list(rows[0]), sa.select(*staged.c))
 
     async def replace(
         self, connection: AsyncConnection, target: KindTable, tenant: str, rows: Sequence[Row]
@@ -194,13 +206,14 @@ class BulkRows:
         return sa.tuple_(*columns).in_(wanted)
 
 
-def _order(target: KindTable) -> Callable[[Row], Any]:
-    """Give the order in which rows are written: by the fields by which writers meet."""
+def _in_order(target: KindTable, rows: Sequence[Row]) -> Sequence[Row]:
+    """Sort rows as all writers do: by the fields by which they meet."""
     values = itemgetter(*_first_unique(target), ID)
-    if not _first_unique(target):
-        return values
-    # What is absent comes last: it is not compared with what is there.
-    return lambda row: [(value is None, value) for value in values(row)]
+    try:
+        return sorted(rows, key=values)
+    except TypeError:
+        # What is absent cannot be compared with what is there: it comes last.
+        return sorted(rows, key=lambda row: [(value is None, value) for value in values(row)])
 
 
 def _first_unique(target: KindTable) -> Sequence[str]:

@@ -36,6 +36,7 @@ from mesh.sql.change_table import (
 from mesh.sql.codec import Codec
 from mesh.sql.settings import ACTING, SILENT
 from mesh.sql.settings import REQUEST as CALLING
+from mesh.sql.sightings import GROUP, sightings_of
 from mesh.sql.triggers import Maker, Trigger
 
 CHANNEL = "secmesh_record_changes"
@@ -70,6 +71,7 @@ class _Text:
         self.name = named("changes", table.name)
         self._named = named
         self.history = kind.option.history
+        self._sightings = sightings_of(table)
 
     def trigger_name(self, event: str) -> str:
         return self._named("changes", self.table.name, event)
@@ -115,7 +117,8 @@ END
 
     def _inserted(self) -> str:
         if not self.history:
-            select = self._select("n", str(Change.CREATED.value), "NULL", self._json("n"))
+            made = self._whole("n") or self._json("n", new=True)
+            select = self._select("n", str(Change.CREATED.value), "NULL", made)
             return f"{select} FROM new_rows n"
         # The version that ended when this one began, if one did.
         before = (
@@ -157,9 +160,9 @@ END
     def _differing(self) -> str:
         """Write JSON of the columns that an update changed, as they were."""
         parts = [
-            f"""CASE WHEN o."{name}" IS DISTINCT FROM n."{name}" """
+            f"""CASE WHEN {self._read("o", name)} IS DISTINCT FROM {self._read("n", name)} """
             f"""THEN '"{name}":' || coalesce(to_json({text})::text, 'null') END"""
-            for name, text in json_columns(self.codec, "o", "postgresql")
+            for name, text in self._columns("o")
         ]
         joined = [
             f"nullif(concat_ws(',', {', '.join(parts[start : start + _ARGUMENTS])}), '')"
@@ -167,11 +170,33 @@ END
         ]
         return f"'{{' || concat_ws(',', {', '.join(joined)}) || '}}'"
 
-    def _json(self, row: str) -> str:
-        columns = ", ".join(
-            f'{text} AS "{name}"' for name, text in json_columns(self.codec, row, "postgresql")
-        )
+    def _whole(self, row: str) -> str:
+        """Write JSON of a row with its ids, if all of it may be shown; that takes the least time."""
+        plain = dict(json_columns(self.codec, row, "postgresql"))
+        fields = set(self.codec.columns) - set(self.kind.pattern.columns)
+        bare = all(text == f'{row}."{name}"' for name, text in plain.items())
+        return f"row_to_json({row})::text" if bare and set(plain) == fields else ""
+
+    def _json(self, row: str, *, new: bool = False) -> str:
+        columns = ", ".join(f'{text} AS "{name}"' for name, text in self._columns(row, new=new))
         return f"(SELECT row_to_json(r)::text FROM (SELECT {columns}) r)"
+
+    def _columns(self, row: str, *, new: bool = False) -> Iterator[tuple[str, str]]:
+        """Give what is kept of a row: a new one says itself by what it was last seen."""
+        for name, text in json_columns(self.codec, row, "postgresql"):
+            yield name, text if new or not self._is_seen(name) else self._read(row, name)
+        if self._sightings is not None:
+            # For its past: ``mesh.sql.past``.
+            yield GROUP, f'{row}."{GROUP}"'
+
+    def _is_seen(self, name: str) -> bool:
+        seen = self._sightings
+        return seen is not None and name in (seen.time, seen.by)
+
+    def _read(self, row: str, name: str) -> str:
+        if self._sightings is not None and self._is_seen(name):
+            return self._sightings.text(row, name)
+        return f'{row}."{name}"'
 
 
 class _Sqlite(_Text):

@@ -16,6 +16,7 @@ from mesh.sealing.keyring import KeyRing
 from mesh.sql.at_rest import AtRest, needs_keys
 from mesh.sql.document import from_json, is_secret, to_json
 from mesh.sql.references import ID, TENANT, referred_id
+from mesh.sql.sightings import GROUP
 from mesh.sql.types import Storage, storage_of
 from mesh.sql.values import Convert, scalar_decoder, scalar_encoder
 
@@ -44,6 +45,9 @@ class Codec:
         fields = (*self._outer, *self._inner)
         self._absent = {field.name: _absent(field) for field in fields}
         self._at_rest = AtRest(kind, keys, self._absent) if needs_keys(kind) else None
+        if kind.option.HasField("sightings"):
+            # Who writes a row whole says by what it was last seen.
+            self._absent[GROUP] = None
         # Descriptors are compared by identity, which is the fastest key there is.
         self._writers = {field: (field.name, _writer(field)) for field in fields}
         self.columns: tuple[str, ...] = (

@@ -1,8 +1,11 @@
 """What transactions of PostgreSQL announce when they commit (NOTIFY), heard by a process."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from mesh.sql.iam_password import signed
 
 
 async def notifications(engine: AsyncEngine, channel: str) -> AsyncIterator[str | None]:
@@ -12,7 +15,7 @@ async def notifications(engine: AsyncEngine, channel: str) -> AsyncIterator[str 
     """
     import psycopg  # takes a while to load, and SQLite needs none of it
 
-    url = engine.url.set(drivername="postgresql")
+    url = await asyncio.to_thread(signed, engine.url.set(drivername="postgresql"))
     _, parts = url.get_dialect()().create_connect_args(url)
     async with await psycopg.AsyncConnection.connect(**parts, autocommit=True) as connection:
         await connection.execute(f"LISTEN {channel}")

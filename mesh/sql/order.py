@@ -10,6 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from mesh.contract.catalogue import NAME
 from mesh.errors import OrderInvalid
 from mesh.sql.document import is_askable
+from mesh.sql.sightings import Rows
 from mesh.sql.tables import KindTable
 from mesh.sql.types import sortable
 
@@ -72,12 +73,12 @@ def _bare(name: str, target: KindTable) -> str:
     return bare
 
 
-def order_clauses(table: sa.FromClause, keys: Iterable[OrderKey]) -> list[sa.ColumnElement[Any]]:
+def order_clauses(rows: Rows, keys: Iterable[OrderKey]) -> list[sa.ColumnElement[Any]]:
     """Give the ORDER BY; states where NULL comes, because dialects differ.
 
     Not where there is none: PostgreSQL would not read an index in an order that says more.
     """
-    return [_clause(table.c[key.column], key) for key in keys]
+    return [_clause(rows.c[key.column], key) for key in keys]
 
 
 def _clause(column: sa.ColumnElement[Any], key: OrderKey) -> sa.ColumnElement[Any]:
@@ -87,29 +88,27 @@ def _clause(column: sa.ColumnElement[Any], key: OrderKey) -> sa.ColumnElement[An
     return ordered.nulls_last() if key.descending else ordered.nulls_first()
 
 
-def after(
-    table: sa.FromClause, keys: Sequence[OrderKey], values: Sequence[Any]
-) -> sa.ColumnElement[bool]:
+def after(rows: Rows, keys: Sequence[OrderKey], values: Sequence[Any]) -> sa.ColumnElement[bool]:
     """Give the condition that a row comes after the row with these key values."""
     alternatives: list[sa.ColumnElement[bool]] = []
     equal: list[sa.ColumnElement[bool]] = []
     for key, value in zip(keys, values, strict=True):
-        column = table.c[key.column]
+        column = rows.c[key.column]
         bound = None if value is None else sa.literal(value, column.type)
         beyond = _beyond(column, key, bound)
         if beyond is not None:
             alternatives.append(sa.and_(*equal, beyond))
         equal.append(column.is_(None) if bound is None else column == bound)
     anywhere_after = sa.or_(*alternatives)
-    start = _start(table, keys[0], values[0])
+    start = _start(rows, keys[0], values[0])
     return anywhere_after if start is None else sa.and_(start, anywhere_after)
 
 
-def _start(table: sa.FromClause, key: OrderKey, value: object) -> sa.ColumnElement[bool] | None:
+def _start(rows: Rows, key: OrderKey, value: object) -> sa.ColumnElement[bool] | None:
     """Give what the rest implies for the first column: an index can seek by it."""
     if value is None or (key.descending and key.optional):
         return None
-    column = table.c[key.column]
+    column = rows.c[key.column]
     bound = sa.literal(value, column.type)
     return sa.and_(column <= bound if key.descending else column >= bound)
 

@@ -6,6 +6,7 @@ since each writer has the row to itself. The moment of a change is that of its s
 """
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from sqlalchemy.dialects import postgresql
 from mesh.errors import ReadTimeGone
 from mesh.sql.change_table import AFTER, BEFORE, COLLECTION, RECORD, SEQUENCE, TENANT, TIME
 from mesh.sql.references import ID
+from mesh.sql.sightings import GROUP, Rows, sightings_of
 from mesh.sql.tables import KindTable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -45,18 +47,43 @@ def rows_at(target: KindTable, changes: sa.Table, tenant: str, micros: int) -> s
     # Of what was before an update, only what differs is kept.
     for kept in (first.c[AFTER], first.c[BEFORE]):
         row = sa.func.json_populate_record(row, sa.cast(kept, postgresql.JSON()))
-    was = row.table_valued(*(sa.column(each.name, each.type) for each in shown)).alias("was")
+    sightings = sightings_of(table)
+    listed = [*shown, table.c[GROUP]] if sightings else shown
+    was = row.table_valued(*(sa.column(each.name, each.type) for each in listed)).alias("was")
     ids: dict[str, Any] = {
         TENANT: sa.literal(tenant, table.c[TENANT].type),
         ID: first.c[RECORD],
     }
     before = (
-        sa.select(*(ids.get(each.name, was.c[each.name]).label(each.name) for each in shown))
+        sa.select(*(_as_of(target, was, each.name, micros, ids).label(each.name) for each in shown))
         .select_from(first.join(was, sa.true()))
         .where(first.c[BEFORE].is_not(None))
     )
-    present = sa.select(*shown).where(table.c[TENANT] == tenant, unchanged)
+    present = sa.select(*(_as_of(target, table, each.name, micros) for each in shown))
+    present = present.where(table.c[TENANT] == tenant, unchanged)
     return sa.union_all(present, before).subquery(table.name)
+
+
+def _as_of(
+    target: KindTable, rows: Rows, name: str, micros: int, ids: Mapping[str, Any] | None = None
+) -> sa.ColumnElement[Any]:
+    """Give a column of rows that have not changed since a moment: what saw them since is left out.
+
+    ``ids`` stand for columns that the rows lack.
+    """
+    sightings, own = sightings_of(target.table), ids or {}
+    if name in own or sightings is None or name not in (sightings.time, sightings.by):
+        found: sa.ColumnElement[Any] = own[name] if name in own else rows.c[name]
+        return found
+    until = sa.literal(micros, target.table.c[sightings.time].type)
+    return sightings.last(_With(rows, own), name, until=until)
+
+
+class _With:
+    """Rows with columns that are not their own."""
+
+    def __init__(self, rows: Rows, more: Mapping[str, Any]) -> None:
+        self.c = {**{column.name: column for column in rows.c}, **more}
 
 
 def earliest(floors: sa.Table, tenant: str) -> sa.Select[Any]:

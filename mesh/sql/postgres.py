@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from mesh.server.call import find_current_call
+from mesh.sql.iam_password import REGION, IamPasswords
 from mesh.sql.pool import MeasuredPool
 from mesh.sql.settings import ACTING, ACTING_FOR, REQUEST, WRITE, EngineUrlError, Pool
 
@@ -30,7 +31,11 @@ _OPTIONS = "-c TimeZone=UTC -c DateStyle=ISO -c client_encoding=UTF8 -c jit=off"
 
 
 def open_postgres(url: sa.URL, pool: Pool) -> AsyncEngine:
-    """Open a server; ``sslmode`` and the like are parameters of the URL, as libpq names them."""
+    """Open a server; ``sslmode`` and the like are parameters of the URL, as libpq names them.
+
+    One more, ``iam_region``, has IAM of AWS decide instead of a password.
+    """
+    passwords = IamPasswords(url) if REGION in url.query else None
     if pool.shows_statements:
         # By the logs of the process: SQLAlchemy's own echo writes to standard output.
         logging.getLogger("sqlalchemy.engine").setLevel(logging.INFO)
@@ -55,6 +60,8 @@ def open_postgres(url: sa.URL, pool: Pool) -> AsyncEngine:
             "application_name": "secmesh",
         },
     )
+    if passwords is not None:
+        sa.event.listen(engine.sync_engine, "do_connect", passwords.provide)
     sa.event.listen(engine.sync_engine, "connect", _check_server)
     sa.event.listen(engine.sync_engine, "begin", _begin)
     sa.event.listen(engine.sync_engine, "handle_error", _forget_data)

@@ -47,11 +47,11 @@ def full_name(column: sa.ColumnElement[Any], pattern: NamePattern, tenant: Any) 
     return prefix.concat(sa.literal(between, sa.Text())).concat(column)
 
 
-def shown(table: sa.FromClause, kind: Kind, column: str) -> sa.ColumnElement[Any]:
-    """Give a column as callers see it: of a reference, the full name."""
+def shown(rows: Any, kind: Kind, column: str) -> sa.ColumnElement[Any]:
+    """Give a column of rows as callers see it: of a reference, the full name."""
     pattern = kind.references.get(column)
-    found = table.c[column]
-    return found if pattern is None else full_name(found, pattern, table.c[TENANT])
+    found: sa.ColumnElement[Any] = rows.c[column]
+    return found if pattern is None else full_name(found, pattern, rows.c[TENANT])
 
 
 def add_foreign_keys(

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+ENCRYPTED = frozenset({"require", "verify-ca", "verify-full"})
+"""What libpq calls connections that are never in clear (``sslmode``)."""
 WRITE = "secmesh_write"
 """Execution option of a connection that is going to write."""
 ACTING_FOR = "secmesh_acting_for"

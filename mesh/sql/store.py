@@ -24,6 +24,7 @@ from mesh.sql.moments import valid_at
 from mesh.sql.order import after, order_clauses, parse_order
 from mesh.sql.paging import Page, PageTokens, page_limit
 from mesh.sql.past import earliest, require_known, rows_at
+from mesh.sql.sightings import Rows
 from mesh.sql.tables import KindTable, Tables, broken_bound
 from mesh.sql.tenancy import ACTING_FOR
 from mesh.sql.transactions import Transactions
@@ -81,7 +82,7 @@ class Store(Transactions):
         the order of the codec.
         """
         target = self.target(collection)
-        chosen = [target.table.c[name] for name in columns or target.codec.columns]
+        chosen = [target.rows.c[name] for name in columns or target.codec.columns]
         statement = sa.select(*chosen).where(target.table.c[TENANT] == tenant)
         if self.isolated:
             statement = statement.execution_options(**{ACTING_FOR: tenant})
@@ -178,11 +179,12 @@ class Store(Transactions):
         fetched = [*chosen, *(key.column for key in keys if key.column not in chosen)]
         source = self._source(target, ids[0], read_time)
         statement = self._under(target, source, ids, fetched, read_time)
+        read: Rows = target.rows if source is target.table else source
         if filter:
-            statement = statement.where(self.condition(target, filter, source))
+            statement = statement.where(self.condition(target, filter, read))
         if page_token:
-            statement = statement.where(after(source, keys, self.tokens.read(request, page_token)))
-        statement = statement.order_by(*order_clauses(source, keys)).limit(limit + 1)
+            statement = statement.where(after(read, keys, self.tokens.read(request, page_token)))
+        statement = statement.order_by(*order_clauses(read, keys)).limit(limit + 1)
         async with self._reader(source, ids[0], read_time, connection) as reader:
             rows = await self.fetch(statement, reader)
         token = ""
@@ -242,11 +244,11 @@ class Store(Transactions):
         return statement.where(*_equal(source, target.kind.pattern.columns, ids))
 
     def condition(
-        self, target: KindTable, expression: str, source: sa.FromClause | None = None
+        self, target: KindTable, expression: str, source: Rows | None = None
     ) -> sa.ColumnElement[bool]:
         """Write a CEL condition over the rows of a kind, read from its table; FilterInvalid."""
         condition = Environment.of_kind(target.kind).compile(expression)
-        rows = target.table if source is None else source
+        rows = target.rows if source is None else source
         columns = TableColumns(rows, target.kind, self.dialect)
         return condition.to_sql(columns, dialect=self.dialect)
 

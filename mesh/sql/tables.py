@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
@@ -24,6 +25,7 @@ from mesh.sql.members import add_members, is_indexed_list, keep_members
 from mesh.sql.partitions import PARTITION, PARTITION_KEY, partition_of, prepare_partitions
 from mesh.sql.references import DATABASE, PARTIAL, add_foreign_keys
 from mesh.sql.settings import ISOLATED, LEASE, RIGHTS
+from mesh.sql.sightings import Rows, add_sightings, rows_of
 from mesh.sql.triggers import declare, prepare_triggers
 from mesh.sql.types import Timestamp, column_type, id_type, is_kept_plain, nullable
 
@@ -44,6 +46,11 @@ class KindTable:
     kind: Kind
     table: sa.Table
     codec: Codec
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The rows as they are read: see ``mesh.sql.sightings``."""
+        return rows_of(self.table)
 
     @property
     def current(self) -> sa.ColumnElement[bool] | None:
@@ -78,7 +85,9 @@ class Tables:
             catalogue.kinds,
             _identifier,
         )
+        plain = {collection: each.table for collection, each in self._tables.items()}
         for each in self._tables.values():
+            add_sightings(each.table, each.kind, plain, _identifier)
             add_members(each.table, each.kind, _identifier)
             add_counting(each.table, each.kind, _identifier)
         sa.event.listen(self.metadata, "after_create", _keep_members)

@@ -32,6 +32,7 @@ from services.crypto.migrations.commands import VersionedSchema
 from services.crypto.rotation_parts import key_servicer, open_rotations, pace_of
 from services.crypto.sealer_command import SEALER
 from services.crypto.settings import PACKAGE, CryptoSettings
+from services.crypto.statistics_parts import statistics_servicer
 
 _SCHEMA = VersionedSchema()
 
@@ -76,6 +77,7 @@ async def build_server(settings: CryptoSettings) -> Server:
             ),
             audit_servicer(transactions, audit_keys.subjects, audit, tokens),
             key_servicer(transactions, rotation.rotations, keys, audit, tokens),
+            statistics_servicer(settings, custody, transactions, audit),
         ]
         for add, servicer in parts:
             add(servicer, target)

@@ -40,6 +40,7 @@ from services.crypto.keys.hierarchy import UserKeys
 from services.crypto.keys.key_store import KeyStore
 from services.crypto.keys.tenant_keys import TenantKeys
 from services.crypto.persons.config_store import ConfigStore
+from services.crypto.persons.decided import DecidedStore
 from services.crypto.persons.decisions import Decisions
 from services.crypto.persons.import_store import ImportStore
 from services.crypto.persons.importing import Importing
@@ -207,7 +208,7 @@ def servicers(
         ),
         (
             field_crypto_service_pb2_grpc.add_FieldCryptoServiceServicer_to_server,
-            FieldCryptoServicer(FieldCrypto(transactions, config, cipher, keys.users, audit)),
+            FieldCryptoServicer(FieldCrypto(DecidedStore(transactions), cipher, keys.users, audit)),
         ),
     ]
 

@@ -12,7 +12,7 @@ from mesh.sql.engine import translated
 from mesh.sql.transactions import Transactions
 from services.crypto.assembly import open_custody
 from services.crypto.audit_upkeep import open_audit_keys
-from services.crypto.custody.kms import KmsError, KmsKeyState
+from services.crypto.custodian_checks import custodian_checks
 from services.crypto.erasure_command import require_replayed
 from services.crypto.erasure_parts import registry_of
 from services.crypto.installation_store import Check, checks
@@ -34,7 +34,7 @@ async def _run(settings: CryptoSettings, arguments: argparse.Namespace) -> None:
             found.append(await _erasures(settings, engine))
     finally:
         await engine.dispose()
-    found.append(await _custody(settings))
+    found += await _custodians(settings)
     if arguments.output == "json":
         sys.stdout.write(orjson.dumps([asdict(each) for each in found]).decode() + "\n")
     else:
@@ -53,22 +53,15 @@ async def _erasures(settings: CryptoSettings, engine: AsyncEngine) -> Check:
     return Check(name, "", "all that are certified are done")
 
 
-async def _custody(settings: CryptoSettings) -> Check:
-    name = "KMS key"
+async def _custodians(settings: CryptoSettings) -> list[Check]:
     try:
         custody = await open_custody(settings)
     except CommandFailed as error:
-        return Check(name, str(error), "")
+        return [Check("custodians", str(error), "")]
     try:
-        key = await custody.kms.describe(settings.kms_key_id)
-    except KmsError as error:
-        return Check(name, str(error), "")
+        return await custodian_checks(custody, settings.kms_key_id)
     finally:
         await custody.close()
-    serves = key.state is KmsKeyState.ENABLED
-    return Check(
-        name, "" if serves else f"is {key.state.value}", f"{key.key_id}, {key.state.value}"
-    )
 
 
 def _line(check: Check) -> str:

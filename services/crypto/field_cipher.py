@@ -6,6 +6,7 @@ from typing import NamedTuple
 from services.crypto.custody.app_key import AppKeyCustodian
 from services.crypto.errors import KeyDisabled, ValueUnopenable
 from services.crypto.keys.keyring import AppKeyring, UserKeyring
+from services.crypto.suite.cobblestone import random_bytes
 from services.crypto.suite.context import Subject
 from services.crypto.suite.fields import (
     FieldRule,
@@ -20,7 +21,9 @@ from services.crypto.suite.fields import (
     seal_around,
     seal_field,
 )
-from services.crypto.suite.header import Header, Tier
+from services.crypto.suite.header import HEADER_BYTES, Header, Suite, Tier
+
+_DOUBLE, _NESTED = Tier.DOUBLE, Suite.NESTED
 
 
 class Plain(NamedTuple):
@@ -62,46 +65,60 @@ class FieldCipher:
         Raises KeyError for a user without a key, and what the custodian raises.
         """
         subjects = self._subjects(tenant, table, values)
-        doubles = [at for at, each in enumerate(values) if each.rule.tier is Tier.DOUBLE]
-        blobs = [
-            b""
-            if each.rule.tier is Tier.DOUBLE
-            else seal_field(keys[each.user_id], subjects[each.user_id], each.rule, each.plaintext)
-            for each in values
-        ]
+        random = random_bytes(len(values))
+        blobs: list[bytes] = []
+        doubles: list[int] = []
+        for at, (user, rule, plaintext) in enumerate(values):
+            if rule.tier is _DOUBLE:
+                doubles.append(at)
+                blobs.append(b"")
+            else:
+                key, subject = keys[user], subjects[user]
+                blobs.append(seal_field(key, subject, rule, plaintext, next(random)))
         if doubles:
-            version = await self._app_versions.current(tenant)
-            if version is None:
-                raise KeyDisabled("app")
-            inner = [
-                inner_of_plaintext(version, subjects[user], rule, plaintext)
-                for user, rule, plaintext in (values[at] for at in doubles)
-            ]
-            sealed = await self._custodian.seal(tenant, inner)
-            for at, value, layer in zip(doubles, inner, sealed, strict=True):
-                blobs[at] = seal_around(keys[values[at].user_id], value, layer)
+            inner = await self._inner(tenant, subjects, [values[at] for at in doubles])
+            layers = await self._custodian.seal(tenant, inner)
+            for at, value, layer in zip(doubles, inner, layers, strict=True):
+                blobs[at] = seal_around(keys[values[at].user_id], value, layer, next(random))
         return blobs
+
+    async def _inner(
+        self, tenant: str, subjects: Mapping[str, Subject], values: Sequence[Plain]
+    ) -> list[InnerValue]:
+        """Give what the app key's custodian seals; KeyDisabled."""
+        version = await self._app_versions.current(tenant)
+        if version is None:
+            raise KeyDisabled("app")
+        return [
+            inner_of_plaintext(version, subjects[user], rule, plaintext)
+            for user, rule, plaintext in values
+        ]
 
     async def open(
         self, tenant: str, table: str, values: Sequence[Sealed]
     ) -> list[bytes | ValueUnopenable]:
         """Open values, each by itself; raises only what concerns all: a custodian's refusal."""
-        headers = [_header(each) for each in values]
+        headers = _headers(values)
         keys = await self._keys_of(tenant, values, headers)
         subjects = self._subjects(tenant, table, values)
         results: list[bytes | ValueUnopenable] = []
         doubles: list[tuple[int, Header, InnerValue]] = []
         for at, (value, header) in enumerate(zip(values, headers, strict=True)):
-            subject = subjects[value.user_id]
-            layer = _outer(value, header, keys, subject)
-            if header is None or isinstance(layer, ValueUnopenable):
+            user, rule, blob = value
+            key = keys.get((user, header.key_version)) if header is not None else None
+            if header is None or key is None:
                 results.append(ValueUnopenable())
                 continue
-            if header.tier is Tier.DOUBLE:
-                doubles.append((at, header, inner_of_blob(subject, value.rule, header, layer)))
-                results.append(layer)
-            else:
-                results.append(_plaintext(header, layer))
+            try:
+                layer = open_outer(key, subjects[user], rule, blob)
+                if header.suite is _NESTED:
+                    doubles.append((at, header, inner_of_blob(subjects[user], rule, header, layer)))
+                    results.append(b"")
+                else:
+                    results.append(plaintext_of(header, layer))
+            except ValueUnopenable as error:
+                # What a traceback leads to must not live on.
+                results.append(error.with_traceback(None))
         if doubles:
             bodies = await self._open_inner(tenant, [each for _, _, each in doubles])
             for (at, header, _), body in zip(doubles, bodies, strict=True):
@@ -123,7 +140,7 @@ class FieldCipher:
 
         What is sealed by them already is checked, and given back as it is.
         """
-        headers = [_header(each) for each in values]
+        headers = _headers(values)
         keys = await self._keys_of(tenant, values, headers)
         current = await self._keys.current(tenant, {each.user_id for each in values})
         subjects = self._subjects(tenant, table, values)
@@ -156,9 +173,21 @@ class FieldCipher:
         return {user: Subject(self._environment, tenant, user, table) for user in users}
 
 
-def _header(value: Sealed) -> Header | None:
+def _headers(values: Sequence[Sealed]) -> list[Header | None]:
+    """Read the headers, None for those that cannot open; each that many share once."""
+    known: dict[tuple[str, bytes], Header | None] = {}
+    headers = []
+    for _, rule, blob in values:
+        shared = rule.name, blob[:HEADER_BYTES]
+        if shared not in known:
+            known[shared] = _header(rule, blob)
+        headers.append(known[shared])
+    return headers
+
+
+def _header(rule: FieldRule, blob: bytes) -> Header | None:
     try:
-        return read_field_header(value.rule, value.blob)
+        return read_field_header(rule, blob)
     except ValueUnopenable:
         return None
 

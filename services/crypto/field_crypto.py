@@ -1,32 +1,24 @@
 """Values sealed, opened and sealed again for those who keep them; each use is in the audit."""
 
 from collections.abc import Container, Iterable, Sequence
-from typing import NamedTuple
 
 from mesh.errors import Refusal
-from mesh.sql.transactions import Transactions
 from services.crypto.audit.entry import Audit, Operation
 from services.crypto.errors import FieldNotSealed, KeyDisabled, ValueUnopenable
 from services.crypto.field_cipher import FieldCipher, Plain, Sealed
 from services.crypto.keys.keyring import UserKeyring
-from services.crypto.persons.config_store import ConfigStore
+from services.crypto.persons.decided import DecidedStore
 from services.crypto.persons.fields import PersonField, PersonFields
 from services.crypto.persons.journal import Journal, Touched
 from services.crypto.persons.refusals import EncryptionDisabled
 from services.crypto.persons.unmasking import permit
-from services.crypto.suite.header import Tier, read_header
+from services.crypto.suite.header import TIER_AT, Tier
 
 ENCRYPTION_ENABLED = "encryption_enabled"
 
 
-class Item(NamedTuple):
-    """A value of a request, in clear or sealed."""
-
-    user_id: str
-    field: str
-    value: bytes
-
-
+Item = tuple[str, str, bytes]
+"""A value of a request, in clear or sealed, after its user and its field."""
 Results = list[bytes | Refusal]
 """What became of each item, in their order."""
 
@@ -36,14 +28,12 @@ class FieldCrypto:
 
     def __init__(
         self,
-        transactions: Transactions,
-        config: ConfigStore,
+        decided: DecidedStore,
         cipher: FieldCipher,
         user_keys: UserKeyring,
         audit: Audit,
     ) -> None:
-        self._transactions = transactions
-        self._config = config
+        self._decided = decided
         self._cipher = cipher
         self._user_keys = user_keys
         self._audit = audit
@@ -51,12 +41,10 @@ class FieldCrypto:
     async def encrypt(self, tenant: str, table: str, items: Sequence[Item]) -> Results:
         """Seal values. Raises EncryptionDisabled, KeyDisabled, DependencyUnavailable."""
         journal = Journal(self._audit, tenant, Operation.ENCRYPT)
-        async with self._transactions.connection(tenant) as connection:
-            fields = await self._config.fields(connection, tenant)
-            settings = await self._config.settings(connection, tenant)
+        fields, settings, _ = await self._decided.read(tenant)
         async with journal.refusals(_users(items), _asked(items, fields)):
             if settings.get(ENCRYPTION_ENABLED) == "false":
-                raise EncryptionDisabled(items[0].field)
+                raise EncryptionDisabled(items[0][1])
             keys = await self._user_keys.ensure(tenant, _users(items))
             plains, results = _plains(items, fields, keys)
             blobs = await self._cipher.seal(tenant, table, list(plains.values()), keys)
@@ -73,34 +61,27 @@ class FieldCrypto:
         Raises PermissionMissing, PurposeRefused, KeyDisabled, DependencyUnavailable.
         """
         journal = Journal(self._audit, tenant, Operation.DECRYPT, purpose)
-        async with self._transactions.connection(tenant) as connection:
-            fields = await self._config.fields(connection, tenant)
-            allowed = await self._config.purpose(connection, tenant, purpose)
+        fields, _, covered = await self._decided.read(tenant, purpose)
         async with journal.refusals(_users(items), _asked(items, fields)):
-            wanted = [
-                field
-                for name in sorted({each.field for each in items})
-                if (field := fields.find(name)) is not None
-            ]
-            permit(wanted, purpose, allowed.fields if allowed else ())
+            wanted = [field for name in _names(items) if (field := fields.find(name)) is not None]
+            permit(wanted, purpose, covered)
             sealed, results = _sealed(items, fields)
             opened = await self._cipher.open(tenant, table, list(sealed.values()))
         for at, value in zip(sealed, opened, strict=True):
             results[at] = value
-        await journal.record_all(_told(items, fields, results, [each.value for each in items]))
+        await journal.record_all(_told(items, fields, results, [value for _, _, value in items]))
         return results
 
     async def rewrap(self, tenant: str, table: str, items: Sequence[Item]) -> Results:
         """Seal values again by the users' keys of now. KeyDisabled, DependencyUnavailable."""
         journal = Journal(self._audit, tenant, Operation.REWRAP)
-        async with self._transactions.connection(tenant) as connection:
-            fields = await self._config.fields(connection, tenant)
+        fields, _, _ = await self._decided.read(tenant)
         async with journal.refusals(_users(items), _asked(items, fields)):
             sealed, results = _sealed(items, fields)
             wrapped = await self._cipher.rewrap(tenant, table, list(sealed.values()))
         for at, value in zip(sealed, wrapped, strict=True):
             results[at] = value
-        await journal.record_all(_told(items, fields, results, [each.value for each in items]))
+        await journal.record_all(_told(items, fields, results, [value for _, _, value in items]))
         return results
 
 
@@ -110,7 +91,7 @@ def _plains(
     """Give the values that can be sealed, by their places, and refusals in the other places."""
     rules = {
         name: field.rule
-        for name in {each.field for each in items}
+        for name in _names(items)
         if (field := fields.find(name)) is not None and field.sealed
     }
     plains: dict[int, Plain] = {}
@@ -128,11 +109,7 @@ def _plains(
 
 def _sealed(items: Sequence[Item], fields: PersonFields) -> tuple[dict[int, Sealed], Results]:
     """Give the values that may open, by their places, and refusals in the other places."""
-    rules = {
-        name: field.rule
-        for name in {each.field for each in items}
-        if (field := fields.find(name)) is not None
-    }
+    rules = {name: field.rule for name in _names(items) if (field := fields.find(name)) is not None}
     sealed: dict[int, Sealed] = {}
     results: Results = [b""] * len(items)
     for at, (user_id, name, value) in enumerate(items):
@@ -146,13 +123,15 @@ def _sealed(items: Sequence[Item], fields: PersonFields) -> tuple[dict[int, Seal
 
 
 def _users(items: Iterable[Item]) -> list[str]:
-    return sorted({each.user_id for each in items})
+    return sorted({user for user, _, _ in items})
+
+
+def _names(items: Iterable[Item]) -> list[str]:
+    return sorted({name for _, name, _ in items})
 
 
 def _asked(items: Iterable[Item], fields: PersonFields) -> Touched:
-    return tuple(
-        (name, _tier(fields.find(name))) for name in sorted({each.field for each in items})
-    )
+    return tuple((name, _tier(fields.find(name))) for name in _names(items))
 
 
 def _tier(field: PersonField | None) -> int:
@@ -169,15 +148,16 @@ def _told(
 
     ``blobs`` are the sealed values, whichever side of the operation they stand on.
     """
-    entries: dict[tuple[str, str], dict[str, int]] = {}
-    for item, result, blob in zip(items, results, blobs, strict=True):
-        code = result.reason.name if isinstance(result, Refusal) else ""
-        tier = _tier(fields.find(item.field)) if code else _tier_of(blob)
-        entries.setdefault((item.user_id, code), {})[item.field] = tier
+    done: dict[str, dict[str, int]] = {user: {} for user, _, _ in items}
+    refused: dict[tuple[str, str], dict[str, int]] = {}
+    for (user, name, _), result, blob in zip(items, results, blobs, strict=True):
+        if isinstance(result, Refusal):
+            of_reason = refused.setdefault((user, result.reason.name), {})
+            of_reason[name] = _tier(fields.find(name))
+        else:
+            # What opened or was sealed just now has a header that is whole.
+            done[user][name] = blob[TIER_AT]  # type: ignore[index]  # no refusal either then
     return [
-        (user, tuple(sorted(touched.items())), code) for (user, code), touched in entries.items()
+        *((user, tuple(sorted(touched.items())), "") for user, touched in done.items() if touched),
+        *((user, tuple(sorted(named.items())), code) for (user, code), named in refused.items()),
     ]
-
-
-def _tier_of(blob: bytes | Refusal) -> int:
-    return int(read_header(blob).tier if isinstance(blob, bytes) else Tier.CLEAR)

@@ -1,6 +1,7 @@
 """FieldCryptoService: values sealed, opened and sealed again, one by one or as a stream."""
 
 from collections.abc import AsyncIterator, Iterable
+from typing import TypeVar
 
 from mesh.errors import Refusal
 from mesh.server.call import current_call
@@ -11,6 +12,7 @@ from secmesh.crypto.v1.field_crypto_service_pb2_grpc import (
 from services.crypto.field_crypto import FieldCrypto, Item, Results
 
 _PARENT = "tenants/"
+Sealed = TypeVar("Sealed", pb.EncryptResponse, pb.RewrapResponse)
 
 
 class FieldCryptoServicer(FieldCryptoServiceServicer):
@@ -24,22 +26,22 @@ class FieldCryptoServicer(FieldCryptoServiceServicer):
     async def Encrypt(self, request: pb.EncryptRequest, _context: object) -> pb.EncryptResponse:
         """Seal; EncryptionDisabled, KeyDisabled, DependencyUnavailable refuse all of it."""
         tenant = request.parent.removeprefix(_PARENT)
-        items = [Item(each.user_id, each.field, each.plaintext) for each in request.fields]
+        items = [(each.user_id, each.field, each.plaintext) for each in request.fields]
         results = await self._crypto.encrypt(tenant, request.table, items)
-        return pb.EncryptResponse(results=_sealed(results))
+        return _sealed(pb.EncryptResponse(), results)
 
     async def Decrypt(self, request: pb.DecryptRequest, _context: object) -> pb.DecryptResponse:
         """Open; beside those of Encrypt, PermissionMissing and PurposeRefused refuse all."""
         tenant = request.parent.removeprefix(_PARENT)
         items = _items(request.fields)
         results = await self._crypto.decrypt(tenant, request.table, request.purpose, items)
-        return pb.DecryptResponse(results=_plain(results))
+        return _plain(pb.DecryptResponse(), results)
 
     async def Rewrap(self, request: pb.RewrapRequest, _context: object) -> pb.RewrapResponse:
         """Seal again; KeyDisabled, DependencyUnavailable refuse all."""
         tenant = request.parent.removeprefix(_PARENT)
         results = await self._crypto.rewrap(tenant, request.table, _items(request.fields))
-        return pb.RewrapResponse(results=_sealed(results))
+        return _sealed(pb.RewrapResponse(), results)
 
     async def StreamFields(
         self, requests: AsyncIterator[pb.StreamFieldsRequest], context: object
@@ -68,22 +70,25 @@ class FieldCryptoServicer(FieldCryptoServiceServicer):
 
 
 def _items(fields: Iterable[pb.SealedField]) -> list[Item]:
-    return [Item(each.user_id, each.field, each.blob) for each in fields]
+    return [(each.user_id, each.field, each.blob) for each in fields]
 
 
-def _sealed(results: Results) -> list[pb.SealedResult]:
-    return [
-        pb.SealedResult(error=each.status())
-        if isinstance(each, Refusal)
-        else pb.SealedResult(blob=each)
-        for each in results
-    ]
+def _sealed(answer: Sealed, results: Results) -> Sealed:
+    # Filled where they stand: a list of messages would be copied into the answer.
+    add = answer.results.add
+    for each in results:
+        if isinstance(each, Refusal):
+            add(error=each.status())
+        else:
+            add().blob = each
+    return answer
 
 
-def _plain(results: Results) -> list[pb.PlainResult]:
-    return [
-        pb.PlainResult(error=each.status())
-        if isinstance(each, Refusal)
-        else pb.PlainResult(plaintext=each)
-        for each in results
-    ]
+def _plain(answer: pb.DecryptResponse, results: Results) -> pb.DecryptResponse:
+    add = answer.results.add
+    for each in results:
+        if isinstance(each, Refusal):
+            add(error=each.status())
+        else:
+            add().plaintext = each
+    return answer

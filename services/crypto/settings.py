@@ -7,20 +7,19 @@ from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 
 from mesh.loopback import is_loopback
-from mesh.server.service_settings import ServiceSettings
-from mesh.sql.settings import EngineUrlError
+from mesh.server.postgres_settings import PostgresSettings
+from mesh.sql.settings import ENCRYPTED, EngineUrlError
 
 PACKAGE = "secmesh.crypto.v1"
 PREFIX = "SECMESH_CRYPTO_"
 PRODUCTION = "production"
-_ENCRYPTED = frozenset({"require", "verify-ca", "verify-full"})
-"""What libpq calls connections that are never in clear."""
 
 
-class CryptoSettings(ServiceSettings):
+class CryptoSettings(PostgresSettings):
     """Read once at start-up; a wrong value ends the process with its name."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", populate_by_name=True)
+    keeps = "the crypto service keeps people's data"
 
     database_url: str = Field(
         "",
@@ -140,35 +139,12 @@ class CryptoSettings(ServiceSettings):
         # Those of other services lie in the same home.
         return self.backup_folder or self.home / "crypto-backups"
 
-    @property
-    def database(self) -> str:
-        """The URL of the database. Raises EngineUrlError if it is not PostgreSQL's, or in clear."""
-        if not self.database_url:
-            problem = "DATABASE_URL is not set: the crypto service keeps people's data in "
-            raise EngineUrlError(f"{problem}PostgreSQL, postgresql://user:password@host/database")
-        return _safe(self.database_url)
-
-    @property
-    def owner_database(self) -> str:
-        """The URL for the role that owns the tables, empty if none is named; EngineUrlError."""
-        return _safe(self.database_migrate_url) if self.database_migrate_url else ""
-
-
-def _safe(text: str) -> str:
-    """Give a URL of PostgreSQL that no network sees in clear. Raises EngineUrlError."""
-    try:
-        url = sa.make_url(text)
-    except sa.exc.ArgumentError as error:
-        raise EngineUrlError("the database URL cannot be parsed") from error
-    if url.get_backend_name() != "postgresql":
-        raise EngineUrlError(
-            f"the crypto service keeps people's data in PostgreSQL, not in {url.drivername!r}"
-        )
-    # A path is that of a socket on this machine.
-    host = str(url.query.get("host", url.host or ""))
-    near = not host or host.startswith("/") or is_loopback(host)
-    if not near and url.query.get("sslmode") not in _ENCRYPTED:
-        raise EngineUrlError(
-            f"connections to {host} must be encrypted: add ?sslmode=verify-full to the URL"
-        )
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+    def check_url(self, url: sa.URL) -> None:
+        """Refuse a connection that a network could see in clear: EngineUrlError."""
+        # A path is that of a socket on this machine.
+        host = str(url.query.get("host", url.host or ""))
+        near = not host or host.startswith("/") or is_loopback(host)
+        if not near and url.query.get("sslmode") not in ENCRYPTED:
+            raise EngineUrlError(
+                f"connections to {host} must be encrypted: add ?sslmode=verify-full to the URL"
+            )

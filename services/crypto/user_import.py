@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from mesh.contract.names import tenant_of
 from mesh.errors import FieldInvalid, Refusal
 from mesh.server.call import current_call
-from secmesh.crypto.v1 import user_service_pb2 as pb
+from secmesh.crypto.v1 import user_import_pb2 as pb
 from services.crypto.persons.import_store import Progress
 from services.crypto.persons.importing import IMPORT, Import, Importing
 

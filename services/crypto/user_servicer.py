@@ -11,6 +11,7 @@ from mesh.errors import FieldInvalid, ResourceNotFound
 from mesh.identifiers import new_uuid
 from mesh.sql.paging import PageTokens, page_limit
 from secmesh.crypto.v1 import erasure_pb2 as erasures
+from secmesh.crypto.v1 import user_import_pb2
 from secmesh.crypto.v1 import user_service_pb2 as pb
 from secmesh.crypto.v1.user_export_pb2 import ExportUserRequest, ExportUserResponse
 from secmesh.crypto.v1.user_pb2 import User
@@ -125,14 +126,14 @@ class UserServicer(UserServiceServicer):
         return pb.SearchUsersResponse(users=[_message(tenant, each) for each in found])
 
     async def ImportUsers(
-        self, requests: AsyncIterator[pb.ImportUsersRequest], _context: object
-    ) -> pb.ImportUsersResponse:
+        self, requests: AsyncIterator[user_import_pb2.ImportUsersRequest], _context: object
+    ) -> user_import_pb2.ImportUsersResponse:
         """Give how far the import is and who was refused; FieldInvalid."""
         return await import_users(self._importing, requests, self._draining)
 
     async def GetUserImport(
-        self, request: pb.GetUserImportRequest, _context: object
-    ) -> pb.UserImport:
+        self, request: user_import_pb2.GetUserImportRequest, _context: object
+    ) -> user_import_pb2.UserImport:
         """Give how far the import is; ResourceNotFound."""
         ids = IMPORT.parse(request.name)
         if ids is None:

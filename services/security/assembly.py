@@ -30,8 +30,13 @@ from secmesh.security.v1 import (
 )
 from services.security.analytics.dashboards import Dashboards
 from services.security.analytics.guard import DashboardGuard
+from services.security.analytics.mail import Mail
 from services.security.analytics.metric_schedule import MetricSchedule
 from services.security.analytics.metrics import Metrics
+from services.security.analytics.report_run_store import ReportRunStore
+from services.security.analytics.report_runs import ReportRuns
+from services.security.analytics.report_schedules import ReportSchedules
+from services.security.analytics.reports import Reports
 from services.security.analytics.widgets import Widgets
 from services.security.analytics_servicer import AnalyticsServicer
 from services.security.audit.chain_store import Chain
@@ -47,10 +52,12 @@ from services.security.gates.gates import Gates
 from services.security.guards import Guards
 from services.security.import_servicer import ImportServicer
 from services.security.incident_servicer import IncidentServicer
+from services.security.incidents.arming import Arming
 from services.security.incidents.guard import IncidentGuard
 from services.security.incidents.life import IncidentLife
 from services.security.incidents.overdue_store import OverdueIncidents
 from services.security.incidents.playbooks import Playbooks
+from services.security.incidents.setting_off import PlaybookTriggers
 from services.security.made import ServiceMadeGuard
 from services.security.mfa.guard import MfaGuard
 from services.security.mfa_servicer import MfaServicer
@@ -82,7 +89,11 @@ class Parts:
     findings: FindingLife
     incidents: IncidentLife
     playbooks: Playbooks
+    arming: Arming
     workflows: Workflows
+    dashboards: Dashboards
+    reports: Reports
+    report_runs: ReportRunStore
     metrics: Metrics
 
 
@@ -113,9 +124,22 @@ def assemble(settings: SecuritySettings, store: Store, catalogue: Catalogue) -> 
         hosts=settings.workflow_host_set,
     )
     playbooks = Playbooks(store, editor, catalogue.record_kinds, workflows.starter)
-    metrics = Metrics(store, catalogue, Dashboards(store, Widgets(store, catalogue)))
+    widgets = Widgets(store, catalogue)
+    dashboards = Dashboards(store, widgets)
     return Parts(
-        store, catalogue, guard, editor, findings, incidents, playbooks, workflows, metrics
+        store=store,
+        catalogue=catalogue,
+        guard=guard,
+        editor=editor,
+        findings=findings,
+        incidents=incidents,
+        playbooks=playbooks,
+        arming=Arming(store, editor, catalogue.record_kinds),
+        workflows=workflows,
+        dashboards=dashboards,
+        reports=Reports(store, catalogue, widgets),
+        report_runs=ReportRunStore(store, editor.clock),
+        metrics=Metrics(store, catalogue, dashboards),
     )
 
 
@@ -124,7 +148,12 @@ def servicers(parts: Parts) -> Iterator[Servicer]:
     store, catalogue = parts.store, parts.catalogue
     yield (
         analytics_service_pb2_grpc.add_AnalyticsServiceServicer_to_server,
-        AnalyticsServicer(catalogue, store, parts.metrics),
+        AnalyticsServicer(
+            parts.dashboards,
+            parts.reports,
+            parts.metrics,
+            ReportSchedules(parts.report_runs, parts.reports, parts.editor),
+        ),
     )
     yield (
         finding_service_pb2_grpc.add_FindingServiceServicer_to_server,
@@ -136,7 +165,7 @@ def servicers(parts: Parts) -> Iterator[Servicer]:
     )
     yield (
         incident_service_pb2_grpc.add_IncidentServiceServicer_to_server,
-        IncidentServicer(store, parts.incidents, parts.playbooks),
+        IncidentServicer(store, parts.incidents, parts.playbooks, parts.arming),
     )
     yield mfa_service_pb2_grpc.add_MfaServiceServicer_to_server, MfaServicer(catalogue, store)
     yield (
@@ -169,7 +198,12 @@ def works(settings: SecuritySettings, parts: Parts) -> Iterator[Work]:
     yield Acceptances(store, parts.findings)
     yield OverdueIncidents(store, parts.editor, parts.incidents)
     yield MetricSchedule(store, parts.metrics)
+    mail = Mail(settings.mail_server)
+    yield ReportRuns(parts.report_runs, parts.reports, parts.editor, mail, settings.report_days)
     yield parts.workflows
+    yield PlaybookTriggers(
+        store, parts.editor, parts.arming, parts.playbooks, parts.workflows.starter
+    )
     folder, digest = BackupFolder(settings.backups), contract_digest(parts.catalogue)
     backups = Backups(store, folder, digest, settings.pg_programs)
     yield BackupSchedule(backups, timedelta(hours=settings.backup_hours), settings.backup_keep)

@@ -162,13 +162,13 @@ class WorkflowInactive(Refusal):
 
 
 class MandateEnded(Refusal):
-    """A workflow whose activator may no longer do what it does."""
+    """What runs by itself for somebody who may no longer do it."""
 
     reason = reason(error_reason_pb2.ERROR_REASON_MANDATE_ENDED)
 
     def __init__(self, user: str, problem: str) -> None:
         super().__init__(
-            f"{user}, who activated the workflow, {problem}: activate it anew",
+            f"{user}, in whose name this runs, {problem}: somebody else must let it run",
             metadata={"resource": user, "problem": problem},
         )
 
@@ -230,3 +230,24 @@ class PlaybookRefused(Refusal):
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"{name} {problem}", metadata={"resource": name, "problem": problem})
+
+
+class ScheduleRefused(Refusal):
+    """A report that says no time at which it could be made."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_SCHEDULE_INVALID)
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem, metadata={"problem": problem})
+
+
+class ReportDocumentMissing(Refusal):
+    """A run of a report that has no document."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_REPORT_DOCUMENT_MISSING)
+
+    def __init__(self, name: str, status: str) -> None:
+        super().__init__(
+            f"{name} has no document: it is {status}",
+            metadata={"resource": name, "status": status},
+        )

@@ -11,17 +11,19 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.errors import Refusal
-from mesh.identifiers import new_uuid
 from mesh.sql import engine as dialect
 from secmesh.security.v1.record_pb2 import Record
 from services.security.findings import due
 from services.security.findings.machine import STATUS
 from services.security.import_fill import fill
+from services.security.import_known import trace
 from services.security.import_moves import FINGERPRINTS
 from services.security.import_plain import PlainRows, Unsure
+from services.security.import_seen import Seen
 from services.security.import_set_store import FindingSets
 from services.security.import_state import LIVES
 from services.security.import_store import Fate, ReportStore
+from services.security.importing.model import Finding
 from services.security.importing.rows import Row
 
 _RULE, _SCAN, _PROJECT = "rule_id", "scan_id", "project_id"
@@ -38,8 +40,20 @@ class _Group:
     plain: PlainRows
     sets: FindingSets
     common: Mapping[str, object]
+    seen: Seen | None = None
+    """What was seen again of their scope, where the kind keeps sightings apart."""
     dated: dict[tuple[object, ...], str] = field(default_factory=dict)
     """When findings are to be closed, by what that follows from; empty if never."""
+
+
+@dataclass
+class _Known:
+    """Findings that were seen, by the ids of their staged rows."""
+
+    stayed: Mapping[str, str]
+    """In their groups."""
+    joined: dict[str, str] = field(default_factory=dict)
+    """The report's own group."""
 
 
 @dataclass
@@ -48,8 +62,6 @@ class BulkFindings:
 
     records: ReportStore
     _groups: dict[tuple[str, int], _Group | None] = field(default_factory=dict)
-    _etag: str = field(default_factory=new_uuid)
-    """Of all that is written here: a report writes no record twice so."""
     _numbers: "count[int]" = field(default_factory=count)
 
     def concerns(self, collection: str) -> bool:
@@ -61,40 +73,56 @@ class BulkFindings:
         connection: AsyncConnection,
         place: tuple[str, int],
         common: Mapping[str, object],
-        rows: Sequence[Row],
+        rows: Sequence[tuple[Finding, Row]],
         names: Names,
+        seen: Seen | None,
     ) -> list[Fate | None]:
         """Write findings of a collection and a run, with values that all of these have.
 
-        Gives what became of each; None for those that nothing was done about.
+        ``seen`` is what was seen again of their scope. Gives what became of each; None for those
+        that nothing was done about.
         """
-        group = await self._group(connection, place, common)
+        group = await self._group(connection, place, common, seen)
         if group is None:
             return [None] * len(rows)
         made = await asyncio.to_thread(self._made, group, place[0], rows, names)
+        traces = {
+            row[0]: trace(finding, shown.key)
+            for row, (finding, shown) in zip(made, rows, strict=True)
+            if row is not None
+        }
         staged = [row for row in made if row is not None]
         if not staged:
             return [None] * len(rows)
         try:
             async with connection.begin_nested():
-                fates = await self._store(connection, group, place[0], staged)
+                fates, known = await self._store(connection, group, place[0], staged)
         except (sa.exc.IntegrityError, sa.exc.DataError):
             # Which of them it was is found out one by one.
             return [None] * len(rows)
+        if seen is not None:
+            seen.stayed((traces[row], found) for row, found in known.stayed.items())
+            seen.joined((traces[row], found) for row, found in known.joined.items())
         told = [None if row is None else fates.get(row[0]) for row in made]
         self.records.count(place[0], *filter(None, told))
         return told
 
     async def _group(
-        self, connection: AsyncConnection, place: tuple[str, int], common: Mapping[str, object]
+        self,
+        connection: AsyncConnection,
+        place: tuple[str, int],
+        common: Mapping[str, object],
+        seen: Seen | None,
     ) -> _Group | None:
         if place not in self._groups:
-            self._groups[place] = group = self._new_group(place[0], common)
+            self._groups[place] = group = self._new_group(place[0], common, seen)
             if group is not None:
                 await group.sets.staging.make(connection)
         return self._groups[place]
 
-    def _new_group(self, collection: str, common: Mapping[str, object]) -> _Group | None:
+    def _new_group(
+        self, collection: str, common: Mapping[str, object], seen: Seen | None
+    ) -> _Group | None:
         records = self.records
         target = records.store.target(collection)
         plain = PlainRows(target, records.tenant, tuple(common))
@@ -104,16 +132,17 @@ class BulkFindings:
             return None
         if not plain.applies:
             return None
-        stamp, number = (self._etag, records.micros), next(self._numbers)
+        stamp, number = (records.etag, records.micros), next(self._numbers)
+        own = seen.group if seen is not None else ""
         sets = FindingSets(
-            records.store, target, records.tenant, stored, plain.columns, stamp, number
+            records.store, target, records.tenant, stored, plain.columns, stamp, number, own
         )
-        return _Group(plain, sets, common)
+        return _Group(plain, sets, common, seen)
 
     def _made(
-        self, group: _Group, collection: str, rows: Sequence[Row], names: Names
+        self, group: _Group, collection: str, rows: Sequence[tuple[Finding, Row]], names: Names
     ) -> list[list[Any] | None]:
-        return [self._row(group, collection, row, names) for row in rows]
+        return [self._row(group, collection, row, names) for _, row in rows]
 
     def _row(self, group: _Group, collection: str, row: Row, names: Names) -> list[Any] | None:
         if row.record_id:
@@ -152,20 +181,26 @@ class BulkFindings:
         group: _Group,
         collection: str,
         staged: Sequence[Sequence[Any]],
-    ) -> dict[str, Fate]:
+    ) -> tuple[dict[str, Fate], "_Known"]:
         """Write staged rows; give what became of those that were written, by their ids."""
-        sets = group.sets
+        sets, seen = group.sets, group.seen
+        if seen is not None:
+            await seen.open(connection)
+        groups = seen.groups if seen is not None else []
         await sets.staging.fill(connection, staged)
-        fates = dict.fromkeys(await sets.see_again(connection), Fate.UNCHANGED)
+        known = _Known(await sets.seen_in(connection, groups))
+        known.joined = await sets.see_again(connection, groups)
+        fates = dict.fromkeys((*known.stayed, *known.joined), Fate.UNCHANGED)
         if len(fates) == len(staged):
-            return fates
+            return fates, known
         others = {*fates, *await self._moved(connection, group, collection, staged)}
         added = await sets.add(connection, others)
         at, prefix = group.plain.places[STATUS], f"tenants/{self.records.tenant}/{collection}/"
         begun = [(prefix + row[0], row[at]) for row in staged if row[0] in added]
         scan = str(group.common.get(_SCAN, ""))
         await self.records.steps.begin(connection, begun, scan)
-        return fates | dict.fromkeys(added, Fate.CREATED)
+        known.joined |= {each: each for each in added}
+        return fates | dict.fromkeys(added, Fate.CREATED), known
 
     async def _moved(
         self,

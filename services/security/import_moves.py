@@ -9,11 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.sql.bulk import BulkRows
 from mesh.sql.references import ID
+from mesh.sql.sightings import GROUP
 from mesh.sql.store import Store
+from mesh.sql.tables import KindTable
+from services.security.import_seen import Seen
 from services.security.import_state import LIVES
 from services.security.importing.fingerprint import short
 
@@ -40,18 +45,21 @@ class Moves:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: list[tuple[Place, set[str], frozenset[int]]] = []
+        self._waiting: list[tuple[Place, Seen | None, set[str], frozenset[int]]] = []
         self._by_key: dict[_Key, set[str]] = {}
         self._told: dict[str, dict[str, str]] = {}
         """Of each finding its fingerprints by algorithm."""
         self._rules: dict[str, str] = {}
 
-    def look_among(self, place: Place, scans: set[str], shown: frozenset[int]) -> None:
+    def look_among(
+        self, place: Place, seen: Seen | None, scans: set[str], shown: frozenset[int]
+    ) -> None:
         """Look among what scans saw last, by their ids, and the report does not show.
 
-        ``shown`` are the report's fingerprints as ``fingerprint.short`` gives them.
+        ``seen`` are the groups that these saw, and what of them was not shown so far. ``shown`` are
+        the report's fingerprints as ``fingerprint.short`` gives them.
         """
-        self._waiting.append((place, scans, shown))
+        self._waiting.append((place, seen, scans, shown))
 
     async def learn(self, connection: AsyncConnection) -> None:
         """Read what may have moved, if that was not done yet: before the first is looked for.
@@ -59,12 +67,12 @@ class Moves:
         What was seen again meanwhile was seen by a scan of this report.
         """
         waiting, self._waiting = self._waiting, []
-        for place, scans, shown in waiting:
-            table = self._store.target(place.collection).table
+        for place, seen, scans, shown in waiting:
+            target = self._store.target(place.collection)
             statement = self._store.select(place.collection, place.tenant, [ID, "fingerprint"])
-            conditions = [table.c[name] == value for name, value in place.where.items()]
-            statement = statement.where(*conditions, table.c.scan_id.in_(sorted(scans)))
-            rows = await self._store.fetch(statement, connection)
+            conditions = [target.table.c[name] == value for name, value in place.where.items()]
+            last = last_seen(target, "scan_id", scans, seen)
+            rows = await self._store.fetch(statement.where(*conditions, last), connection)
             absent = [
                 str(found)
                 for found, fingerprint in map(tuple, rows)
@@ -107,6 +115,22 @@ class Moves:
     def _forget(self, found: str) -> None:
         for key in _keys(self._rules.pop(found), self._told.pop(found)):
             self._by_key[key].discard(found)
+
+
+def last_seen(
+    target: KindTable, scan: str, scans: set[str], seen: Seen | None
+) -> sa.ColumnElement[bool]:
+    """Tell whether scans saw a finding last, and this report has not shown it so far.
+
+    That of known groups is asked of what is left of them, not of each finding.
+    """
+    by_scans: sa.ColumnElement[bool] = target.rows.c[scan].in_(sorted(scans))
+    if seen is None:
+        return by_scans
+    group = target.table.c[GROUP]
+    elsewhere = sa.or_(group.is_(None), group.not_in(seen.groups))
+    left = sa.cast(sorted(seen.absent), postgresql.ARRAY(sa.Text()))
+    return sa.or_(sa.and_(elsewhere, by_scans), target.table.c[ID] == sa.any_(left))
 
 
 def may_move(collection: str, store: Store) -> bool:

@@ -262,9 +262,18 @@ def _map(field: FieldDescriptor) -> Give:
     if key_of is None or value_of is None:
         return _unsure
 
+    known: dict[str, str] = {}
+
+    def keyed(key: str) -> str:
+        """Give a key as it is kept: maps of one kind have few different ones."""
+        if len(known) >= _REMEMBERED:
+            known.clear()
+        known[key] = key_of(key, "")
+        return known[key]
+
     def give(values: Any) -> str:
         pairs = list(values.items())[:most]
-        kept = {key_of(key, ""): value_of(value, "") for key, value in pairs}
+        kept = {known.get(key) or keyed(key): value_of(value, "") for key, value in pairs}
         return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS).decode()
 
     return give

@@ -8,10 +8,14 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.contract.catalogue import Kind
+from mesh.sql.sighting_store import SightingStore
+from mesh.sql.sightings import sightings_of
 from secmesh.security.v1.record_pb2 import Record
 from services.security.import_fill import fill
+from services.security.import_known import Known
 from services.security.import_moves import may_move
 from services.security.import_projects import Projects
+from services.security.import_seen import Seen, learn
 from services.security.import_state import LIVES
 from services.security.import_store import Draft, Fate, ReportStore
 
@@ -38,6 +42,8 @@ class _Scan:
     name: str
     project: str
     record: Any
+    seen: dict[str, Seen] = field(default_factory=dict)
+    """What was seen again of its scope, by the collection of findings."""
     fates: Counter[Fate] = field(default_factory=Counter)
     severities: Counter[str] = field(default_factory=Counter)
 
@@ -98,6 +104,49 @@ class Scans:
         self._by_run[run] = _Scan(collection, draft.name, str(values["project_id"]), record)
         return True
 
+    async def learn(self, connection: AsyncConnection) -> dict[int, Known]:
+        """Read what is known of the results of each run."""
+        found = {}
+        for run, scan in self._by_run.items():
+            stores = list(self._sightings(scan).values())
+            if len(stores) == 1:
+                found[run] = await learn(connection, stores[0])
+        return found
+
+    async def see(self, connection: AsyncConnection, known: Mapping[int, Known]) -> None:
+        """Take the groups that the scopes of the scans have. Raises KnownChanged."""
+        by_scope: dict[tuple[str, str], Seen] = {}
+        for run, scan in self._by_run.items():
+            for collection, store in self._sightings(scan).items():
+                seen = by_scope.get((collection, store.scope))
+                if seen is None:
+                    told = known.get(run) or await learn(connection, store)
+                    group, records = scan.name.rpartition("/")[2], self.records
+                    seen = Seen(store, told, group, records.etag, records.micros)
+                    await seen.begin(connection)
+                    by_scope[collection, store.scope] = seen
+                    records.groups.setdefault(collection, []).append(seen)
+                scan.seen[collection] = seen
+
+    def seen(self, run: int, collection: str) -> Seen | None:
+        """Give what was seen again of the scope of a run; None where findings keep that."""
+        scan = self._by_run.get(run)
+        return scan.seen.get(collection) if scan is not None else None
+
+    def groups(self, run: int) -> list[str]:
+        """Name the collections of findings that are told by what was known of a run."""
+        return list(self._by_run[run].seen)
+
+    def _sightings(self, scan: _Scan) -> dict[str, SightingStore]:
+        """Give the sightings of the findings that a scan sees, by their collection."""
+        records = self.records
+        scope = records.scope(scan.collection, _SCOPES[scan.collection], scan.record)
+        return {
+            collection: SightingStore(records.store, collection, records.tenant, scope)
+            for collection in self._findings(scan.collection)
+            if sightings_of(records.store.target(collection).table)
+        }
+
     async def problem(self, connection: AsyncConnection) -> str:
         """Give what was wrong with the report of the last of these scans, as it is stored."""
         scan = list(self._by_run.values())[-1]
@@ -118,7 +167,8 @@ class Scans:
                         "project_id": scan.project.rpartition("/")[2],
                         "branch": self.projects.branch,
                     }
-                    self.records.find_moved(collection, where, scopes - own, shown)
+                    seen = scan.seen.get(collection)
+                    self.records.find_moved(collection, where, seen, scopes - own, shown)
 
     async def close_absent(self, connection: AsyncConnection) -> bool:
         """Close what the scans of this report do not show; tell whether there is a scan."""
@@ -129,13 +179,22 @@ class Scans:
             )
             for collection in self._findings(scan.collection):
                 closed = await self.records.close_absent(
-                    connection, collection, scan.project, scopes - own, scan.name
+                    connection,
+                    collection,
+                    scan.project,
+                    scan.seen.get(collection),
+                    scopes - own,
+                    scan.name,
                 )
                 scan.fates[Fate.CLOSED] += closed
         return bool(own)
 
     async def finish(self, connection: AsyncConnection) -> None:
         """Write into the scans what they found."""
+        for seen in {
+            id(each): each for scan in self._each() for each in scan.seen.values()
+        }.values():
+            await seen.finish(connection)
         for scan in self._each():
             told = {name: 0 for names in _TOLD.values() for name in names}
             for fate, names in _TOLD.items():

@@ -14,13 +14,14 @@ from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from mesh.records.etag import CREATED, ETAG, WRITTEN
 from mesh.sql.references import ID, TENANT
+from mesh.sql.sightings import GROUP, sightings_of
 from mesh.sql.staging import Staging
 from mesh.sql.store import Store
 from mesh.sql.tables import KindTable
 from services.security.findings.machine import STATUS
 from services.security.import_state import KEPT, LIVES, SEEN, SEEN_LAST, Life
 
-_WITHOUT = "without"
+_WITHOUT, _GROUPS = "without", "groups"
 _DUE = "due_time"
 """Follows from the severity, whatever a report says."""
 
@@ -41,20 +42,42 @@ class FindingSets:
         columns: Sequence[str],
         stamp: tuple[str, int],
         number: int,
+        group: str = "",
     ) -> None:
-        """Make them; ``columns`` are those of staged rows, ``stamp`` etag and moment."""
+        """Make them; ``columns`` are those of staged rows, ``stamp`` etag and moment.
+
+        What is written joins ``group``, where the kind keeps sightings apart.
+        """
         self._store, self._target, self._tenant = store, target, tenant
         self._life: Life = LIVES[target.kind.collection]
         self._common = common
         self._etag, self._moment = stamp
         self.staging = Staging(target.table, columns, number)
         self._staged: Any = self.staging.rows
+        sightings = sightings_of(target.table)
+        self._grouped = {GROUP: group} if sightings else {}
+        self._sightings = (sightings.time, sightings.by) if sightings else ()
+        self._stayed = self._in_groups() if self._grouped else None
         self._update = self._seen_again()
         self._select_unknown, self._insert = self._not_known(), self._added()
 
-    async def see_again(self, connection: AsyncConnection) -> set[str]:
-        """Note of known findings that they were seen again; give the ids of their staged rows."""
-        return set((await connection.execute(self._update)).scalars())
+    async def seen_in(self, connection: AsyncConnection, groups: Sequence[str]) -> dict[str, str]:
+        """Find the findings of groups that are as a report shows them: nothing need be written.
+
+        Gives their ids by those of their staged rows.
+        """
+        if self._stayed is None or not groups:
+            return {}
+        rows = await connection.execute(self._stayed, {_GROUPS: list(groups)})
+        return dict(rows.tuples().all())
+
+    async def see_again(self, connection: AsyncConnection, groups: Sequence[str]) -> dict[str, str]:
+        """Note of known findings that they were seen again, but for those that ``seen_in`` gives.
+
+        Gives their ids by those of their staged rows.
+        """
+        rows = await connection.execute(self._update, {_GROUPS: list(groups)})
+        return dict(rows.tuples().all())
 
     async def unknown(self, connection: AsyncConnection) -> set[str]:
         """Give the ids of staged rows of which no finding is known."""
@@ -73,7 +96,7 @@ class FindingSets:
     def _added(self) -> ReturningInsert[Any]:
         table, codec = self._target.table, self._target.codec
         row = codec.empty_row() | {TENANT: self._tenant, ETAG: self._etag}
-        row |= dict.fromkeys((CREATED, WRITTEN), self._moment) | dict(self._common)
+        row |= dict.fromkeys((CREATED, WRITTEN), self._moment) | dict(self._common) | self._grouped
         names = [name for name in row if row[name] is not None or name in self._staged.c]
         without = sa.bindparam(_WITHOUT, type_=postgresql.ARRAY(sa.Text()))
         key = self._target.kind.option.natural_key
@@ -107,7 +130,11 @@ class FindingSets:
 
     def _seen_again(self) -> ReturningUpdate[Any]:
         """Update what a report shows as it is, in the order in which all writers lock rows."""
-        collection, table = self._target.kind.collection, self._target.table
+        collection, table, rows = (
+            self._target.kind.collection,
+            self._target.table,
+            self._target.rows,
+        )
         news = {name: self._news(name) for name in SEEN if name in table.c}
         found = (
             self._store.select(collection, self._tenant, [ID])
@@ -115,19 +142,41 @@ class FindingSets:
                 self._staged.c[ID].label("staged_id"),
                 *(new.label(f"new_{name}") for name, new in news.items()),
             )
-            .where(self._same_key(table), self._is_same())
-            .where(sa.or_(*(table.c[name].is_distinct_from(new) for name, new in news.items())))
+            .where(self._same_key(table), self._is_same(), ~self._stays_in_group())
+            .where(sa.or_(*(rows.c[name].is_distinct_from(new) for name, new in news.items())))
             .order_by(table.c[ID])
             .with_for_update(key_share=True, of=table)
             .subquery()
         )
         values = {name: found.c[f"new_{name}"] for name in news}
         stamps = {ETAG: self._etag, WRITTEN: self._moment}
-        statement = self._store.update(collection, self._tenant).values({**values, **stamps})
-        return statement.where(table.c[ID] == found.c[ID]).returning(found.c.staged_id)
+        statement = self._store.update(collection, self._tenant)
+        statement = statement.values({**values, **stamps, **self._grouped})
+        return statement.where(table.c[ID] == found.c[ID]).returning(found.c.staged_id, table.c[ID])
+
+    def _in_groups(self) -> sa.Select[Any]:
+        """Select what a report shows as it is, of groups of which that is noted as a whole."""
+        collection, table = self._target.kind.collection, self._target.table
+        known = self._store.select(collection, self._tenant, [ID])
+        found = known.with_only_columns(self._staged.c[ID], table.c[ID])
+        return found.where(self._same_key(table), self._is_same(), self._stays_in_group())
+
+    def _stays_in_group(self) -> sa.ColumnElement[bool]:
+        """Tell whether a row that is seen again need not be written for that."""
+        if not self._grouped:
+            return sa.false()
+        table = self._target.table
+        groups = sa.bindparam(_GROUPS, type_=postgresql.ARRAY(sa.Text()))
+        own = self._sightings
+        alike = [
+            ~table.c[name].is_distinct_from(self._news(name))
+            for name in SEEN
+            if name in table.c and name not in own
+        ]
+        return sa.and_(sa.func.coalesce(table.c[GROUP] == sa.any_(groups), sa.false()), *alike)
 
     def _news(self, name: str) -> sa.ColumnElement[Any]:
-        old, given = self._target.table.c[name], self._value(name)
+        old, given = self._target.rows.c[name], self._value(name)
         if name == SEEN_LAST:
             # An older report says nothing of what was seen since.
             return sa.func.greatest(old, given, type_=old.type)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,7 +24,8 @@ from services.security.findings.guard import FindingGuard
 from services.security.findings.life import FindingLife
 from services.security.findings.project_days import Days
 from services.security.import_fill import plain
-from services.security.import_moves import Moves, Place
+from services.security.import_moves import Moves, Place, last_seen
+from services.security.import_seen import Seen
 from services.security.import_state import LIVES, SEEN, Change, Move, Way, settle
 from services.security.import_steps import ImportSteps
 
@@ -73,6 +75,10 @@ class ReportStore:
     micros: int
     report_sha256: str
     counts: dict[str, Counter[Fate]] = field(default_factory=dict)
+    groups: dict[str, list[Seen]] = field(default_factory=dict)
+    """What was seen again of each collection, by scope."""
+    etag: str = field(default_factory=new_uuid)
+    """Of all that is written as sets: a report writes no record twice so."""
 
     def __post_init__(self) -> None:
         kinds = self.catalogue.record_kinds
@@ -109,6 +115,7 @@ class ReportStore:
                 draft.error = refused
         changes = await self._settle(connection, target, list(items))
         await self._chunks.write(list(items))
+        self._written(collection, (each.old.name for each in changes if not each.error))
         fates = {item: fate for item, (fate, _) in changes.items()}
         moves = {item.name: move for item, (_, move) in changes.items() if move and not item.error}
         await self.steps.take(connection, moves)
@@ -127,12 +134,20 @@ class ReportStore:
         self,
         collection: str,
         where: Mapping[str, object],
+        seen: Seen | None,
         scans: set[str],
         shown: frozenset[int],
     ) -> None:
         """Look for what may be somewhere else now; see `Moves.look_among`."""
         moves = self._moved.setdefault(collection, Moves(self.store))
-        moves.look_among(Place(collection, self.tenant, where), scans, shown)
+        moves.look_among(Place(collection, self.tenant, where), seen, scans, shown)
+
+    def _written(self, collection: str, names: Iterable[str]) -> None:
+        """Note known findings that were written whole: they are in no group any more."""
+        groups = self.groups.get(collection, ())
+        for name in names if groups else ():
+            for seen in groups:
+                seen.absent.pop(name.rpartition("/")[2], None)
 
     async def learn_days(self, connection: AsyncConnection, project: str) -> None:
         """Learn within how many days a project wants its findings closed, by its name."""
@@ -149,6 +164,10 @@ class ReportStore:
         """Give the id of a new record."""
         self._sequence += 1
         return derived_uuid(self._stream, self._sequence)
+
+    def count_unchanged(self, collection: str, number: int) -> None:
+        """Count findings that were not even read."""
+        self.counts.setdefault(collection, Counter())[Fate.UNCHANGED] += number
 
     def count(self, collection: str, *fates: Fate) -> None:
         """Count records that ``write`` was not asked about."""
@@ -239,24 +258,31 @@ class ReportStore:
                 found.add(str(values[0]))
         return found
 
+    def scope(self, collection: str, fields: Sequence[str], scan: Any) -> str:
+        """Name what the scans have in common that ``scopes`` gives."""
+        values = plain(self.store.target(collection).kind, scan, fields)
+        same = [_category(*pair) for pair in zip(fields, values, strict=True)]
+        return sha256(repr([collection, *same]).encode()).hexdigest()
+
     async def close_absent(
         self,
         connection: AsyncConnection,
         collection: str,
         project: str,
+        seen: Seen | None,
         scans: set[str],
         scan: str,
     ) -> int:
         """Close a project's open findings that were last seen by these scans; give how many.
 
-        ``scan`` is the one that does not show them any more.
+        ``seen`` are the groups that these saw. ``scan`` does not show them any more.
         """
         target, life = self.store.target(collection), LIVES[collection]
         table = target.table
         statement = self.store.select(collection, self.tenant, [ID]).where(
             table.c["project_id"] == project.rpartition("/")[2],
             table.c["status"].in_(sorted(life.open)),
-            table.c["scan_id"].in_(sorted(scans)),
+            last_seen(target, "scan_id", scans, seen),
         )
         rows = await self.store.fetch(statement, connection)
         ids = sorted(str(row[0]) for row in rows)
@@ -264,7 +290,9 @@ class ReportStore:
         for start in range(0, len(ids), _BATCH):
             names = (target.kind.pattern.format(self.tenant, each) for each in ids[start:][:_BATCH])
             moves = dict.fromkeys(names, life.closing())
-            closed += len(await self.steps.take(connection, moves, scan))
+            taken = await self.steps.take(connection, moves, scan)
+            self._written(collection, taken)
+            closed += len(taken)
         self.counts.setdefault(collection, Counter())[Fate.CLOSED] += closed
         return closed
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from secmesh.security.v1.vocabulary_pb2 import ImportFormat
 from services.security.errors import ReportFormatUnknown, ReportFormatUnsupported
+from services.security.import_known import Known
 from services.security.importing import formats
 from services.security.importing.fingerprint import Fingerprint, Fingerprints, short
 from services.security.importing.limits import Limits
@@ -17,6 +18,7 @@ from services.security.importing.model import (
     Problem,
     Rejected,
     Rule,
+    Same,
     Subject,
     ThreatObject,
     Tool,
@@ -49,6 +51,8 @@ class Survey:
     most_kept: int = Limits().kept_items
     shown: set[int] = field(default_factory=set)
     """What the findings are known by, if their tool gives fingerprints; see `moves`."""
+    known: dict[int, Known] = field(default_factory=dict)
+    """What is known of the results of a run, so that they need not be read."""
     _fingerprinted: bool = False
     _fingerprints: Fingerprints = field(default_factory=Fingerprints)
     _kept: deque[Seen] = field(default_factory=deque)
@@ -73,6 +77,9 @@ class Survey:
                 self.target = _origin(item.web.url)
             known = self._fingerprints.of(item)
             self._see_fingerprint(item, known[0])
+        elif isinstance(item, Same):
+            self._fingerprinted |= item.printed
+            self._show(item.short)
         elif isinstance(item, Rejected):
             self.rejected += 1
         elif isinstance(item, Problem):
@@ -82,8 +89,17 @@ class Survey:
 
     def _see_fingerprint(self, finding: Finding, ours: Fingerprint) -> None:
         self._fingerprinted |= bool(finding.fingerprints)
-        if finding.subject is Subject.CODE and len(self.shown) <= self.most_findings:
-            self.shown.add(short(ours.value))
+        if finding.subject is Subject.CODE:
+            self._show(short(ours.value))
+
+    def _show(self, fingerprint: int) -> None:
+        if len(self.shown) <= self.most_findings:
+            self.shown.add(fingerprint)
+
+    def recall(self, run: int, digest: bytes) -> Same | None:
+        """Give what is known of a result by its digest; None if it must be read."""
+        known = self.known.get(run)
+        return None if known is None else known.recall(run, digest, self._fingerprints)
 
     def _keep(self, item: Item, known: tuple[Fingerprint, ...]) -> None:
         """Keep the items of a report of few, so that it need not be read again."""
@@ -96,7 +112,10 @@ class Survey:
     def items(self, spool: Spool) -> Iterator[Seen]:
         """Give the items of the report once more, and let go of them."""
         if not self.most_kept:
-            yield from ((item, ()) for item in formats.items(spool, self.format_name))
+            self._fingerprints = Fingerprints()
+            for item in formats.items(spool, self.format_name, self.recall):
+                told = self._fingerprints.of(item) if isinstance(item, Finding) else ()
+                yield item, told
         while self._kept:
             yield self._kept.popleft()
 
@@ -123,10 +142,10 @@ def begin(spool: Spool, wanted: str = "") -> tuple[Survey, Iterator[Item]]:
         raise ReportFormatUnsupported(wanted)
     try:
         name = wanted or formats.detect(spool).name
-        items = formats.items(spool, name)
+        seen = Survey(name)
+        items = formats.items(spool, name, seen.recall)
     except formats.FormatUnknown as error:
         raise ReportFormatUnknown(str(error)) from error
-    seen = Survey(name)
     if spool.size > spool.limits.kept_bytes:
         seen.most_kept = 0
     seen.knows_tools = formats.BY_NAME[name].tools_first

@@ -22,12 +22,21 @@ from services.security.import_fill import fill
 from services.security.import_projects import Projects
 from services.security.import_result import Result, Wanted
 from services.security.import_scans import Scans
+from services.security.import_seen import KnownChanged
 from services.security.import_store import Draft, Fate, ReportStore
-from services.security.import_survey import Seen, Survey, begin, finish
+from services.security.import_survey import Seen, Survey, begin, finish, survey
 from services.security.importing.limits import MIB
 from services.security.importing.mapping import DESTINATIONS, Mapper
 from services.security.importing.mapping_code import rule_key
-from services.security.importing.model import Finding, Item, Problem, Rejected, Rule, Tool
+from services.security.importing.model import (
+    Finding,
+    Item,
+    Problem,
+    Rejected,
+    Rule,
+    Same,
+    Tool,
+)
 from services.security.importing.rows import Context, Row
 from services.security.importing.rows import time as report_time
 from services.security.importing.spool import Spool
@@ -67,6 +76,14 @@ class Importer:
         if seen.knows_tools and (result := await self._known(wanted, spool, seen)):
             return result
         await asyncio.to_thread(finish, seen, items)
+        try:
+            return await self._stored(wanted, spool, seen)
+        except KnownChanged:
+            seen = await asyncio.to_thread(survey, spool, wanted.format_name)
+            return await self._stored(wanted, spool, seen)
+
+    async def _stored(self, wanted: Wanted, spool: Spool, seen: Survey) -> Result:
+        """Store a report that was read once. Raises KnownChanged."""
         result = Result(seen.format_name, spool.sha256, seen.problem)
         report = self._report(wanted, spool, seen, result)
         try:
@@ -108,6 +125,8 @@ class _Report:
     _last_context: tuple[tuple[int, str], Context | None] = ((0, ""), None)
     _said: dict[tuple[str, int], Mapping[str, object]] = field(default_factory=dict)
     """What the records of a collection have in common, by collection and run."""
+    _same: Counter[tuple[int, str]] = field(default_factory=Counter)
+    """Results that were not read, by run and severity."""
 
     def __post_init__(self) -> None:
         said = next((tool.branch for tool in self.seen.tools.values() if tool.branch), "")
@@ -123,10 +142,15 @@ class _Report:
         self._bulk = BulkFindings(self.records)
 
     async def know(self, connection: AsyncConnection) -> None:
-        """Begin the scans; if one was there, this report was imported before. Raises _Undone."""
+        """Begin the scans; if one was there, this report was imported before. Raises _Undone.
+
+        Otherwise read what is known of results, so that these need not be read.
+        """
         if not await self._begin_scans(connection):
             self.result.unchanged = True
             self.result.problem = await self._scans.problem(connection)
+        else:
+            self.seen.known = await self._scans.learn(connection)
         raise _Undone
 
     async def store(self, connection: AsyncConnection) -> None:
@@ -134,16 +158,25 @@ class _Report:
         if not await self._begin_scans(connection):
             self.result.unchanged = True
             raise _Undone
+        await self._scans.see(connection, self.seen.known)
         if self.seen.moves:
             await self._scans.find_moved(connection, frozenset(self.seen.shown))
         items = self.seen.items(self.spool)
         while batch := await asyncio.to_thread(self._rows, items):
             await self._write(connection, batch)
+        self._count_same()
         if self.wanted.close_absent and not self.result.problem and not self.result.rejected:
             self.result.absent_closed = await self._scans.close_absent(connection)
         await self._scans.finish(connection)
         if not self.wanted.keep:
             raise _Undone
+
+    def _count_same(self) -> None:
+        """Count the results that were not read: findings as they were."""
+        for (run, severity), number in self._same.items():
+            self._scans.count_all(run, {(Fate.UNCHANGED, severity): number})
+            for collection in self._scans.groups(run):
+                self.records.count_unchanged(collection, number)
 
     async def _begin_scans(self, connection: AsyncConnection) -> bool:
         """Store the scans; tell whether this report was not imported before."""
@@ -180,6 +213,9 @@ class _Report:
         began = self.spool.position
         for taken, (item, known) in enumerate(items, 1):
             if isinstance(item, Tool):
+                continue
+            if isinstance(item, Same):
+                self._same[item.run, item.severity.value] += 1
                 continue
             if isinstance(item, Finding | Rule):
                 self._mapper.context = self._context(item.run, self._seen_time(item))
@@ -282,8 +318,10 @@ class _Report:
                 # Each of them is rejected for it.
                 others += shown
                 continue
-            bare = [row for _, row in shown]
-            fates = await self._bulk.write(connection, (collection, run), common, bare, self._names)
+            seen = self._scans.seen(run, collection)
+            fates = await self._bulk.write(
+                connection, (collection, run), common, shown, self._names, seen
+            )
             others += [each for each, fate in zip(shown, fates, strict=True) if fate is None]
             self._scans.count_all(
                 run,

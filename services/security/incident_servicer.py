@@ -9,7 +9,9 @@ from mesh.server.call import current_call
 from mesh.sql.store import Store
 from secmesh.security.v1 import incident_service_pb2 as pb
 from secmesh.security.v1.incident_service_pb2_grpc import IncidentServiceServicer
+from secmesh.security.v1.playbook_watch_pb2 import PlaybookWatch
 from secmesh.security.v1.record_pb2 import Record
+from services.security.incidents.arming import Arming
 from services.security.incidents.life import IncidentLife, Words
 from services.security.incidents.playbooks import Playbooks
 
@@ -21,8 +23,11 @@ class IncidentServicer(IncidentServiceServicer):
 
     # ruff: noqa: N802 - methods have the names of the contract
 
-    def __init__(self, store: Store, life: IncidentLife, playbooks: Playbooks) -> None:
+    def __init__(
+        self, store: Store, life: IncidentLife, playbooks: Playbooks, arming: Arming
+    ) -> None:
         self._store = store
+        self._arming = arming
         self._life = life
         self._playbooks = playbooks
 
@@ -62,6 +67,24 @@ class IncidentServicer(IncidentServiceServicer):
         return pb.StartPlaybookResponse(
             tasks=followed.tasks, started=followed.started, execution=followed.execution
         )
+
+    async def ArmPlaybook(self, request: pb.ArmPlaybookRequest, _context: object) -> PlaybookWatch:
+        """Give the watch; PlaybookRefused, PermissionMissing for what it watches and does."""
+        return await self._arming.arm(
+            request.name, current_call().caller, request.etag, tries=request.validate_only
+        )
+
+    async def DisarmPlaybook(
+        self, request: pb.DisarmPlaybookRequest, _context: object
+    ) -> PlaybookWatch:
+        """Give the watch; ResourceNotFound."""
+        return await self._arming.disarm(request.name)
+
+    async def GetPlaybookWatch(
+        self, request: pb.GetPlaybookWatchRequest, _context: object
+    ) -> PlaybookWatch:
+        """Give the watch; ResourceNotFound."""
+        return await self._arming.show(request.name)
 
     async def _run(self, request: Any, work: _Work) -> Record:
         """Take a step; with ``validate_only`` as if."""

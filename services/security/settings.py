@@ -4,21 +4,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
 from pydantic import AliasChoices, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from mesh.server.service_settings import ServiceSettings
-from mesh.sql.settings import EngineUrlError, Pool
+from mesh.sql.settings import Pool
+from services.security.mail_settings import MailSettings
 
 PACKAGE = "secmesh.security.v1"
 PREFIX = "SECMESH_SECURITY_"
 
 
-class SecuritySettings(ServiceSettings):
+class SecuritySettings(MailSettings):
     """Read once at start-up; a wrong value ends the process with its name."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", populate_by_name=True)
+    keeps = "the security service keeps its records"
 
     database_url: str = Field(
         "",
@@ -97,30 +97,3 @@ class SecuritySettings(ServiceSettings):
         return replace(
             super().pool, recycle_seconds=self.pool_recycle_seconds, shows_statements=self.debug
         )
-
-    @property
-    def database(self) -> str:
-        """The URL of the database. Raises EngineUrlError if it is not PostgreSQL's."""
-        if not self.database_url:
-            problem = "DATABASE_URL is not set: the security service keeps its records in "
-            raise EngineUrlError(f"{problem}PostgreSQL, postgresql://user:password@host/database")
-        return _postgres(self.database_url)
-
-    @property
-    def owner_database(self) -> str:
-        """The URL for the role that owns the tables, empty if none is named; EngineUrlError."""
-        return _postgres(self.database_migrate_url) if self.database_migrate_url else ""
-
-
-def _postgres(text: str) -> str:
-    """Give a URL as this program's driver takes it. Raises EngineUrlError if it is another's."""
-    try:
-        url = sa.make_url(text)
-    except sa.exc.ArgumentError as error:
-        raise EngineUrlError("the database URL cannot be parsed") from error
-    if url.get_backend_name() != "postgresql":
-        raise EngineUrlError(
-            f"the security service keeps its records in PostgreSQL, not in {url.drivername!r}"
-        )
-    # Whatever driver a URL names for other programs, this one has its own.
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)

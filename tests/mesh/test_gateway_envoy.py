@@ -27,6 +27,9 @@ def test_documents_need_no_token(gateway: Gateway) -> None:
     assert response.content == document_bytes(select(["inventory"]))
     health = gateway.client.get("/healthz")
     assert health.json() == {"status": "SERVING", "services": {"inventory": "SERVING"}}
+    for path in ("/openapi.json", "/healthz", "/docs"):
+        head = gateway.client.head(path)
+        assert (head.status_code, head.content) == (200, b"")
 
 
 def test_image_is_the_one_of_the_build(gateway: Gateway) -> None:

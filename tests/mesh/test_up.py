@@ -23,6 +23,7 @@ START_SECONDS = 90
 STOP_SECONDS = 40
 RETRY_SECONDS = 20
 SECURITY = "TEAM_TYPE_SECURITY"
+SSN = "078-05-1120"
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -159,6 +160,27 @@ def the_printed_upload_works(up: Up) -> None:
     assert outcomes == ["OUTCOME_IMPORTED", "OUTCOME_UNCHANGED"]
 
 
+def people_are_kept(up: Up) -> None:
+    """What the story says of a person holds in the database, and the printed command reads it."""
+    told = dict(
+        re.split(r"\s{2,}", line.strip(), maxsplit=1)
+        for line in up.said.partition("in three tiers:")[2]
+        .strip()
+        .partition("\n\n")[0]
+        .splitlines()
+    )
+    assert SSN not in told["in the database"]
+    assert r"ssn_encrypted=\x534d" in told["in the database"]
+    assert told["answered"].endswith("ssn=•••")
+    assert told["identity_check"].endswith(f"ssn={SSN}")
+    assert re.fullmatch(r"3 rows planned, 3 rotated, 3 rolled back", told["users' keys"])
+    assert "2 values deleted, 1 key destroyed, no row left" in told["another person"]
+    assert told["audit"].startswith("WHOLE; ")
+    (line,) = (each for each in up.said.splitlines() if "crypto get" in each)
+    shown = up.call("-o", "json", *line.split()[1:])
+    assert json.loads(shown.stdout)["ssn"] == SSN, shown.stderr
+
+
 def test_the_story_the_three_surfaces_a_second_run_and_one_too_many(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with running(home) as up:
@@ -172,6 +194,7 @@ def test_the_story_the_three_surfaces_a_second_run_and_one_too_many(tmp_path: Pa
 
         claims_are_filed(up)
         the_printed_upload_works(up)
+        people_are_kept(up)
 
         team = up.get("/security/v1/tenants/acme/teams/cloud")
         assert team.json()["team"]["name"] == "Cloud security"
@@ -202,6 +225,9 @@ def test_the_story_the_three_surfaces_a_second_run_and_one_too_many(tmp_path: Pa
 
         checked = up.call("compliance", "evaluate", "--ssp", "sample", "--fail-on", "contradicted")
         assert checked.returncode == 4, checked.stderr
+        judged = up.call("security", "gate", "storefront")
+        assert judged.returncode == 4, judged.stderr
+        assert "2 of 2 conditions are not met" in judged.stderr
 
         children = up.children()
     assert up.process.returncode == 0

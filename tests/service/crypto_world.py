@@ -24,6 +24,7 @@ from secmesh.crypto.v1 import (
     config_service_pb2_grpc,
     field_crypto_service_pb2_grpc,
     key_service_pb2_grpc,
+    statistics_service_pb2_grpc,
     user_service_pb2_grpc,
 )
 from secmesh_client.aio import connect
@@ -42,6 +43,7 @@ from services.crypto.keys.news import KeyNews
 from services.crypto.rotation.runner import Pace, RotationRunner
 from services.crypto.rotation_parts import RotationParts, key_servicer, open_rotations
 from services.crypto.settings import PACKAGE, CryptoSettings
+from services.crypto.statistics_parts import statistics_servicer
 from tests.unit.fake_kms import FakeKms
 
 KMS_KEY = "one"
@@ -140,6 +142,11 @@ class World:
     def key_service(self, tenant: str = "", *, permissions: Sequence[str] = ()) -> Any:
         return key_service_pb2_grpc.KeyServiceStub(self.channel(tenant, permissions=permissions))
 
+    def statistics(self, tenant: str = "", *, permissions: Sequence[str] = ()) -> Any:
+        return statistics_service_pb2_grpc.StatisticsServiceStub(
+            self.channel(tenant, permissions=permissions)
+        )
+
     async def close(self) -> None:
         for channel in self._channels:
             await channel.close()
@@ -183,6 +190,7 @@ async def crypto_world(
                 settings, custody, keys, transactions, audit, tokens, registry, server.draining
             ),
             key_servicer(transactions, rotation.rotations, keys, audit, tokens),
+            statistics_servicer(settings, custody, transactions, audit),
         ]
         for add, servicer in parts:
             add(servicer, target)

@@ -9,10 +9,11 @@ import pytest
 from mesh.sql.store import Store
 from mesh.sql.tenancy import acting_for
 from secmesh.security.v1 import analytics_service_pb2 as pb
+from secmesh.security.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
 from secmesh.security.v1.vocabulary_pb2 import ReportStatus
 from services.security.analytics.reports import Reports
 from services.security.analytics.widgets import Widgets
-from services.security.errors import ReportTooLarge
+from services.security.errors import DocumentFormatUnsupported, ReportTooLarge
 from tests.service.analytics_site import TENANT, Site, only
 from tests.service.security_world import CATALOGUE, World, refused
 
@@ -102,11 +103,38 @@ def test_a_report_prints_a_dashboard_of_its_time(site: Site) -> None:
     assert not site.read(report).analytics_report.HasField("sha256")
 
 
-@pytest.mark.parametrize("format_", ["PDF", "XML", "XLSX", "SARIF"])
-def test_formats_that_cannot_be_made_are_named(site: Site, format_: str) -> None:
-    name = site.report(format_, query={"record_type": "teams", "columns": ["name"]})
-    error = refused(site.stub.GenerateReport, pb.GenerateReportRequest(name=name))
-    assert (error.reason, error.metadata["format"]) == ("DOCUMENT_FORMAT_UNSUPPORTED", format_)
+@pytest.mark.parametrize(
+    ("format_", "media_type", "start"),
+    [
+        ("PDF", "application/pdf", b"%PDF-"),
+        ("XML", "application/xml", b"<?xml "),
+        (
+            "XLSX",
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            b"PK\x03\x04",
+        ),
+        ("SARIF", "application/sarif+json", b'{\n  "$schema"'),
+    ],
+)
+def test_a_list_is_made_for_other_programs(
+    site: Site, format_: str, media_type: str, start: bytes
+) -> None:
+    project = site.issues("LOW", title="Odd")
+    query = {"record_type": "project_issues", "filter": only(project), "columns": ["title"]}
+    made = site.make(site.report(format_, query=query))
+    assert (made.media_type, made.document[: len(start)]) == (media_type, start)
+    assert made.report.analytics_report.row_count == 1
+
+
+async def test_a_format_that_cannot_be_made_is_named(
+    site: Site, analysis_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = site.report("PDF", query={"record_type": "teams", "columns": ["name"]})
+    monkeypatch.setattr("services.security.analytics.reports.FORMATS", {})
+    reports = Reports(analysis_store, CATALOGUE, Widgets(analysis_store, CATALOGUE))
+    with acting_for(TENANT), pytest.raises(DocumentFormatUnsupported) as error:
+        await reports.make(name)
+    assert error.value.metadata == {"format": "PDF"}
 
 
 @pytest.mark.parametrize(
@@ -159,7 +187,7 @@ async def test_a_list_without_a_limit_is_whole_or_refused(
     query = {"record_type": "project_issues", "filter": only(project), "columns": ["severity"]}
     reports = Reports(analysis_store, CATALOGUE, Widgets(analysis_store, CATALOGUE))
     with acting_for(TENANT):
-        made = await reports.generate(site.report(query={**query, "limit": 2}), keep=False)
+        made = await reports.make(site.report(query={**query, "limit": 2}))
         assert len(json.loads(made.document)["tables"][0]["rows"]) == 2
         for more in ({}, {"limit": 3}):
             with pytest.raises(ReportTooLarge, match="more than 2 rows"):
@@ -174,3 +202,33 @@ def test_values_of_a_title_that_name_others_stand_as_they_are(site: Site) -> Non
     }
     name = site.report(name="{p0} of {none}", query=query, parameters=parameters)
     assert json.loads(site.make(name).document)["title"] == "{p1}" * 200 + " of {none}"
+
+
+def test_a_report_is_scheduled_by_an_admin_and_shown_to_others(site: Site) -> None:
+    query = {"record_type": "teams", "columns": ["name"]}
+    name = site.report(query=query, schedule="CRON_TZ=Europe/Berlin 0 6 * * 1")
+    request = pb.ScheduleReportRequest(name=name)
+    assert refused(site.stub.ScheduleReport, request).reason == "PERMISSION_MISSING"
+    boss, shown = site.stub_of(AnalyticsServiceStub, TENANT, "admin"), {"name": name}
+    assert boss.ScheduleReport(pb.ScheduleReportRequest(**shown, validate_only=True)).next_time
+    ask = pb.GetReportScheduleRequest(**shown)
+    assert not site.stub.GetReportSchedule(ask).HasField("next_time")
+    schedule = boss.ScheduleReport(request)
+    assert site.stub.GetReportSchedule(ask) == schedule
+    assert (schedule.report, schedule.next_time.seconds % 3600) == (name, 0)
+    assert not site.stub.ListReportRuns(pb.ListReportRunsRequest(parent=name)).runs
+    stopped = boss.UnscheduleReport(pb.UnscheduleReportRequest(**shown))
+    assert not stopped.HasField("next_time")
+    without = pb.ScheduleReportRequest(name=site.report(query=query))
+    assert refused(boss.ScheduleReport, without).reason == "SCHEDULE_INVALID"
+    for call, missing in (
+        (boss.ScheduleReport, pb.ScheduleReportRequest(name=f"{name}x")),
+        (boss.UnscheduleReport, pb.UnscheduleReportRequest(name=f"{name}x")),
+        (site.stub.GetReportSchedule, pb.GetReportScheduleRequest(name=f"{name}x")),
+        (site.stub.ListReportRuns, pb.ListReportRunsRequest(parent=f"{name}x")),
+        (
+            site.stub.GetReportDocument,
+            pb.GetReportDocumentRequest(name=f"tenants/{TENANT}/analytics_report_runs/none"),
+        ),
+    ):
+        assert refused(call, missing).reason == "RESOURCE_NOT_FOUND"

@@ -12,6 +12,7 @@ from mesh.identifiers import new_uuid
 from mesh.sql.engine import open_engine
 from secmesh.crypto.v1 import erasure_pb2 as pb
 from secmesh.crypto.v1 import field_crypto_service_pb2 as crypto
+from secmesh.crypto.v1 import user_import_pb2 as imports
 from secmesh.crypto.v1 import user_service_pb2 as users
 from secmesh.crypto.v1.user_pb2 import User
 from secmesh_client import CallRefused
@@ -127,10 +128,10 @@ async def test_an_import_that_is_sent_again_brings_nobody_back(world: World) -> 
     import_id = new_uuid()
     imported = Import(world.tenant, import_id)
 
-    async def send(*sequences: int) -> users.ImportUsersResponse:
-        people = [users.ImportedUser(sequence=n, user=User(ssn=ANN["ssn"])) for n in sequences]
-        parts = [users.ImportUsersRequest(parent=world.parent, import_id=import_id, users=people)]
-        done: users.ImportUsersResponse = await world.users().ImportUsers(iter(parts))
+    async def send(*sequences: int) -> imports.ImportUsersResponse:
+        people = [imports.ImportedUser(sequence=n, user=User(ssn=ANN["ssn"])) for n in sequences]
+        parts = [imports.ImportUsersRequest(parent=world.parent, import_id=import_id, users=people)]
+        done: imports.ImportUsersResponse = await world.users().ImportUsers(iter(parts))
         return done
 
     await send(1)

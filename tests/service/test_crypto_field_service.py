@@ -103,14 +103,14 @@ async def add_key_version(world: World, user: str) -> None:
         chosen = USER_KEYS.c.user_id == user
         await connection.execute(sa.update(USER_KEYS).where(chosen).values(state="decrypt_only"))
         parent = await world.keys.tenants.current(world.tenant)
-        context = world.keys.users._context(world.tenant, user, 2)
+        made = world.keys.users.make(parent, world.tenant, user, 2)
         values = {
             "tenant_id": world.tenant,
             "user_id": user,
             "version": 2,
             "state": "active",
             "tenant_key_version": parent.version,
-            "wrapped": parent.key.seal(b"n" * 32, context),
+            "wrapped": made.wrapped,
         }
         await connection.execute(sa.insert(USER_KEYS).values(values))
     world.keys.users.forget(world.tenant)

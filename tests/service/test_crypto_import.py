@@ -8,8 +8,9 @@ import pytest
 
 from mesh.embedded.postgres import Access
 from mesh.identifiers import new_uuid
-from secmesh.crypto.v1 import user_service_pb2 as pb
+from secmesh.crypto.v1 import user_import_pb2 as pb
 from secmesh.crypto.v1.user_pb2 import User
+from secmesh.crypto.v1.user_service_pb2 import ListUsersRequest
 from secmesh_client import CallRefused
 from services.crypto.persons.values import MASK
 from tests.databases import crypto_database
@@ -49,7 +50,7 @@ async def parts(
 
 async def stored(world: World) -> list[str]:
     names: list[str] = []
-    ask = pb.ListUsersRequest(parent=world.parent, page_size=1000)
+    ask = ListUsersRequest(parent=world.parent, page_size=1000)
     answer = await world.users().ListUsers(ask)
     names += [each.last_name for each in answer.users]
     assert not answer.next_page_token

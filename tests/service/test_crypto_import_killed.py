@@ -10,15 +10,17 @@ import pytest
 
 from mesh.identifiers import new_uuid
 from mesh.identity.keys import create_signing_key, sign_token
+from secmesh.crypto.v1 import user_import_pb2, user_service_pb2_grpc
 from secmesh.crypto.v1 import user_service_pb2 as pb
-from secmesh.crypto.v1 import user_service_pb2_grpc
 from secmesh.crypto.v1.user_pb2 import User
 from secmesh_client import CallRefused, connect
 from tests.databases import empty_crypto_database
 from tests.service.test_crypto_process import TENANT, _environment, served
 
 USERS = [
-    pb.ImportedUser(sequence=number, user=User(address="1 Main Street", last_name=f"N{number}"))
+    user_import_pb2.ImportedUser(
+        sequence=number, user=User(address="1 Main Street", last_name=f"N{number}")
+    )
     for number in range(1, 41)
 ]
 PART = 10
@@ -43,7 +45,7 @@ class Import:
 
     def resume_after(self, address: str) -> int:
         name = f"{TENANT}/user_imports/{self.import_id}"
-        asked = pb.GetUserImportRequest(name=name)
+        asked = user_import_pb2.GetUserImportRequest(name=name)
         return int(self.stub(address).GetUserImport(asked).resume_after)
 
     def send(
@@ -54,9 +56,9 @@ class Import:
 
     def _parts(
         self, address: str, after: int, stop_after: int, stop: Callable[[], None]
-    ) -> Iterable[pb.ImportUsersRequest]:
+    ) -> Iterable[user_import_pb2.ImportUsersRequest]:
         for start in range(after, len(USERS), PART):
-            yield pb.ImportUsersRequest(
+            yield user_import_pb2.ImportUsersRequest(
                 parent=TENANT, import_id=self.import_id, users=USERS[start : start + PART]
             )
             if start + PART == stop_after:

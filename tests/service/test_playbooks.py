@@ -12,63 +12,10 @@ from secmesh.security.v1 import workflow_service_pb2
 from secmesh.security.v1.incident_service_pb2_grpc import IncidentServiceStub
 from secmesh.security.v1.record_write_pb2 import UpdateRecordRequest
 from secmesh.security.v1.vocabulary_operation_pb2 import TaskStatus
-from secmesh_client import CallRefused
 from tests.databases import security_database
+from tests.service.playbook_world import Desk, action
 from tests.service.security_world import refused
-from tests.service.workflow_world import Shop, noting, shop, until
-
-
-class Desk(Shop):
-    """A served database with playbooks."""
-
-    def incidents(self, role: str = "admin", tenant: str = "acme") -> Any:
-        return self.stub_of(tenant, IncidentServiceStub, role)
-
-    def book(self, *steps: dict[str, Any], **values: Any) -> str:
-        """Write a playbook; its steps have ids and types as words."""
-        written = [
-            {"title": each["step_id"], **each, "step_type": f"STEP_TYPE_{each['step_type']}"}
-            for each in steps
-        ]
-        return self.create(
-            "response_playbooks",
-            "response_playbook",
-            **{
-                "name": new_uuid(),
-                "playbook_type": "PLAYBOOK_TYPE_MITIGATION",
-                "steps": written,
-                "version": "1.0",
-                "status": "DEFINITION_STATUS_ACTIVE",
-                **values,
-            },
-        )
-
-    def incident(self, **values: Any) -> str:
-        return self.create(
-            "incidents",
-            "incident",
-            **{
-                "title": "Odd sign-in",
-                "source": "phone",
-                "severity": "SEVERITY_HIGH",
-                "status": "INCIDENT_STATUS_NEW",
-                "detect_time": "2026-01-01T00:00:00Z",
-                **values,
-            },
-        )
-
-    def follow(self, incident: str, playbook: str, **fields: Any) -> Any:
-        request = pb.StartPlaybookRequest(name=incident, playbook=playbook, **fields)
-        return self.incidents().StartPlaybook(request)
-
-    def why(self, incident: str, playbook: str) -> CallRefused:
-        request = pb.StartPlaybookRequest(name=incident, playbook=playbook)
-        return refused(self.incidents().StartPlaybook, request)
-
-    def tasks(self, incident: str) -> list[Any]:
-        found = self.found("incident_responses", f'incident_id == "{incident}"')
-        bodies = [each.incident_response for each in found]
-        return sorted(bodies, key=lambda each: (each.sort_order, each.title))
+from tests.service.workflow_world import noting, shop, until
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +25,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         shop(Desk(access, tmp_path_factory.mktemp("home"))) as made,
     ):
         yield made
-
-
-def action(step_id: str, then: str = "", **rest: Any) -> dict[str, Any]:
-    return {"step_id": step_id, "step_type": "ACTION", "on_success": then, **rest}
 
 
 def test_the_steps_of_a_playbook_become_tasks_in_their_order(desk: Desk) -> None:
@@ -218,3 +161,60 @@ def test_who_may_not_or_is_of_another_tenant_follows_nothing(desk: Desk) -> None
     none = desk.why(incident, "tenants/acme/response_playbooks/none")
     assert none.reason == "RESOURCE_NOT_FOUND"
     assert desk.tasks(incident) == []
+
+
+def test_what_cannot_be_armed_is_refused_by_name(desk: Desk) -> None:
+    def on(*conditions: dict[str, str], **values: Any) -> str:
+        return desk.book(action("a"), trigger_conditions=list(conditions), **values)
+
+    wrong = {"collection": "incidents", "filter": "severity >= NOTHING"}
+    for book, problem in (
+        (on(), "has no trigger_conditions"),
+        (on({"collection": "nothing"}), "trigger_conditions[0]: no collection 'nothing'"),
+        (on({"collection": "incidents"}, wrong), "trigger_conditions[1]: "),
+        (on({"collection": "incidents"}, status="DEFINITION_STATUS_DRAFT"), "is not in use"),
+    ):
+        error = refused(desk.incidents().ArmPlaybook, pb.ArmPlaybookRequest(name=book))
+        assert (error.reason, problem in error.message) == ("PLAYBOOK_REFUSED", True), error
+    book = on({"collection": "email_analyses"})
+    request = pb.ArmPlaybookRequest(name=book)
+    assert refused(desk.incidents("operator").ArmPlaybook, request).reason == "PERMISSION_MISSING"
+    strange = refused(desk.incidents("admin", "beta").ArmPlaybook, request)
+    assert strange.reason == "RESOURCE_NOT_FOUND"
+    few = ("security.response_playbooks.arm", "security.incidents.respond")
+    for granted, missing in (
+        (few, "security.incidents.create"),
+        ((*few, "security.incidents.create"), "security.email_analyses.list"),
+    ):
+        stub = desk.stub_of("acme", IncidentServiceStub, permissions=granted)
+        assert refused(stub.ArmPlaybook, request).metadata["permission"] == missing
+
+
+def test_who_armed_a_playbook_is_shown_until_it_is_disarmed(desk: Desk) -> None:
+    book = desk.book(action("a"), trigger_conditions=[{"collection": "email_analyses"}])
+    shown, stub = pb.GetPlaybookWatchRequest(name=book), desk.incidents()
+    assert stub.ArmPlaybook(pb.ArmPlaybookRequest(name=book, validate_only=True)).armed
+    assert not desk.incidents("viewer").GetPlaybookWatch(shown).armed
+    stub.ArmPlaybook(pb.ArmPlaybookRequest(name=book))
+    watch = desk.incidents("viewer").GetPlaybookWatch(shown)
+    assert (watch.armed, watch.armed_by, watch.playbook) == (True, "ann", book)
+    assert not stub.DisarmPlaybook(pb.DisarmPlaybookRequest(name=book)).armed
+    assert not stub.DisarmPlaybook(pb.DisarmPlaybookRequest(name=book)).armed
+    assert not stub.GetPlaybookWatch(shown).armed
+    for call in (stub.GetPlaybookWatch, stub.DisarmPlaybook):
+        other = type(shown) if call == stub.GetPlaybookWatch else pb.DisarmPlaybookRequest
+        error = refused(call, other(name="tenants/acme/response_playbooks/none"))
+        assert error.reason == "RESOURCE_NOT_FOUND"
+
+
+def test_a_served_process_sets_an_armed_playbook_off(desk: Desk) -> None:
+    title = new_uuid()
+    condition = {"collection": "incidents", "filter": f'title == "{title}"'}
+    book = desk.book(action("one"), action("two"), trigger_conditions=[condition])
+    desk.incidents().ArmPlaybook(pb.ArmPlaybookRequest(name=book))
+    incident = desk.incident(title=title)
+    until(lambda: desk.tasks(incident))
+    [task] = desk.tasks(incident)
+    assert (task.title, task.playbook_id) == ("one", book)
+    watch = desk.incidents().GetPlaybookWatch(pb.GetPlaybookWatchRequest(name=book))
+    assert (watch.start_count, watch.problem) == (1, "")

@@ -12,6 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from mesh.client import CallRefused, open_channel
 from mesh.errors import FieldInvalid, PageTokenInvalid, ResourceNotFound
+from mesh.identity.token import TokenVerifier
 from mesh.server.interceptors import INTERCEPTORS
 from mesh.server.interceptors.errors import MAX_STATUS_BYTES, bounded
 from secmesh.inventory.v1 import (
@@ -79,10 +80,10 @@ async def test_slow_key_reading_counts_against_the_deadline(
 ) -> None:
     """Deadline stands outside of Identity."""
 
-    async def hang(_token: str) -> Any:
+    async def hang(_self: TokenVerifier, _token: str) -> Any:
         await asyncio.sleep(30)
 
-    monkeypatch.setattr(server.server._verifier, "authenticate", hang)
+    monkeypatch.setattr(TokenVerifier, "authenticate", hang)
     stub = record_service_pb2_grpc.RecordServiceStub(channel)
     error = await refused(stub.GetRecord(GET, timeout=0.1))
     assert error.code == grpc.StatusCode.DEADLINE_EXCEEDED

@@ -191,6 +191,42 @@ async def test_a_handler_that_fails_while_it_is_cancelled_harms_nobody(
     assert (await stub.GetRecord(GET)).name == RECORD
 
 
+@pytest.mark.parametrize("shape", ["unary", "stream"])
+async def test_what_handlers_use_is_closed_after_they_rolled_back(
+    tmp_path: Path, shape: str
+) -> None:
+    happened: list[str] = []
+    started = asyncio.Event()
+
+    async def roll_back(_request: Any, _context: Any) -> Any:
+        started.set()
+        try:
+            await asyncio.sleep(300)
+        finally:
+            for _ in range(20):
+                await asyncio.sleep(0.01)
+            happened.append("rolled back")
+
+    async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+        yield sync_service_pb2.WatchSyncResponse(sync=sync_pb2.Sync(name=SYNC))
+        await roll_back(request, context)
+
+    async def dispose() -> None:
+        happened.append("disposed")
+
+    async with running(tmp_path, dispose=dispose) as server:
+        server.records.get, server.syncs.watch = roll_back, stream
+        async with open_channel(server.address, package=PACKAGE, token=server.token()) as channel:
+            if shape == "unary":
+                call: Any = record_service_pb2_grpc.RecordServiceStub(channel).GetRecord(GET)
+            else:
+                call = sync_service_pb2_grpc.SyncServiceStub(channel).WatchSync(WATCH)
+            await asyncio.wait_for(started.wait(), 20)
+            await server.server.stop()
+            assert happened == ["rolled back", "disposed"]
+            call.cancel()
+
+
 async def test_a_stream_ends_with_its_callers_token(server: Running) -> None:
     sleeper = Sleeper()
     server.syncs.watch = sleeper.stream

@@ -7,7 +7,7 @@ from typing import Any
 
 from services.crypto.audit.entry import BEFORE_FIRST, Entry, Operation, entry_hash
 from services.crypto.audit.evidence import Leaves, SegmentNotes, Snapshot
-from services.crypto.audit.findings import Report
+from services.crypto.audit.findings import Finding, Report, Tampering
 from services.crypto.audit.note import Signer, digest
 from services.crypto.audit.sealing import Head, Stored, Tree, followed, grown, seal, segment_of
 from services.crypto.audit.segments import close_segment, drop_segment
@@ -200,3 +200,18 @@ def copied(world: AuditWorld) -> AuditWorld:
         heads=dict(world.heads),
         partitions=set(world.partitions),
     )
+
+
+def only_finding(world: AuditWorld, tampering: Tampering) -> Finding:
+    """Verify and give the one thing that was found."""
+    findings = world.report().findings
+    assert [each.tampering for each in findings] == [tampering], list(map(str, findings))
+    return findings[0]
+
+
+def name_of(world: AuditWorld, writer: int, seq: int) -> str:
+    return f"{world.writers[writer].writer_id.hex()}/{seq}"
+
+
+def place_of(world: AuditWorld, writer: int, seq: int) -> tuple[bytes, int]:
+    return world.writers[writer].writer_id, seq

@@ -76,7 +76,7 @@ def refusal(text: str) -> tuple[str, int, int]:
         ("size(ingress.map(r, 1)) == 0", "'map' cannot be used", 1, 14),
         ("unused ||\n ingress == egress", "'==' takes scalars, not list(", 2, 10),
         ("record.valid_to == null", "null is no value", 1, 20),
-        ("record.security_group.unused", "'security_group' is no field of the envelope", 1, 7),
+        ("record.security_group.unused", "undefined field 'security_group'", 1, 7),
         ("record == record", "'record' is no value", 1, 1),
         ('timestamp("yesterday") < now', "this is no timestamp", 1, 11),
         ('duration("1d") < duration("1h")', "this is no duration", 1, 10),

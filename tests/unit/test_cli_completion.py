@@ -55,6 +55,8 @@ def offered(home: Path, line: str) -> list[str]:
         ("secmesh compliance evaluate --fail-on contra", ["contradicted"]),
         ("secmesh compliance coverage --baseline fedramp-lo", ["fedramp-low"]),
         ("secmesh token --role ", sorted(ROLES)),
+        ("secmesh crypto put --field s", ["ssn=-"]),
+        ("secmesh crypto rotate a", ["app-key"]),
     ],
 )
 def test_words_of_the_contract_are_offered_without_a_mesh(

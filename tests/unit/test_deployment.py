@@ -18,6 +18,8 @@ from gateway.__main__ import PREFIX as GATEWAY_PREFIX
 from gateway.__main__ import _parser as gateway_parser
 from mesh.embedded.postgres import APPLICATION, OWNER, PostgresServer
 from mesh.server.service_settings import ServiceSettings
+from services.crypto.custody.sealer_settings import PREFIX as SEALER_PREFIX
+from services.crypto.custody.sealer_settings import SealerSettings
 from services.crypto.settings import CryptoSettings
 from services.inventory.settings import InventorySettings
 from services.security.settings import SecuritySettings
@@ -119,6 +121,7 @@ def test_networks_join_only_who_must_speak() -> None:
         ("postgres-socket", ["inventory", "postgres"]),
         ("security-socket", ["security", "security-postgres"]),
         ("crypto-socket", ["crypto", "crypto-postgres"]),
+        ("sealer-socket", ["crypto", "sealer"]),
     ):
         assert sorted(name for name, each in SERVICES.items() if socket in str(each)) == wanted
         assert SERVICES[wanted[1]]["network_mode"] == "none"
@@ -231,6 +234,27 @@ def test_the_signing_key_is_the_edges_alone() -> None:
     assert holders == ["edge"]
 
 
+def test_the_app_key_is_the_sealers_alone() -> None:
+    """Another user, whose group may open the socket; nothing else joins the two."""
+    sealer, crypto = SERVICES["sealer"], SERVICES["crypto"]
+    variables = sealer["environment"]
+    known = {f"{SEALER_PREFIX}{name.upper()}" for name in SealerSettings.model_fields}
+    assert {f"{SEALER_PREFIX}APP_KEYS"} < set(variables) <= known
+    names = {"ENVIRONMENT": "ENVIRONMENT", "SOCKET": "SEALER_SOCKET"}
+    for theirs, ours in names.items():
+        shared = crypto["environment"][f"{CryptoSettings.prefix()}{ours}"]
+        assert variables[f"{SEALER_PREFIX}{theirs}"] == shared
+    assert f"{CryptoSettings.prefix()}APP_KEYS" not in crypto["environment"]
+    keys = [name for name, each in SERVICES.items() if "}/sealer" in str(each)]
+    assert keys == ["sealer"]
+    user, _, group = sealer["user"].partition(":")
+    folder = Path(variables[f"{SEALER_PREFIX}SOCKET"]).parent
+    assert f"sealer-socket:{folder}" in sealer["volumes"]
+    assert re.search(rf"useradd \S+ --uid {user} --gid {group} .*sealer\b", DOCKERFILE)
+    assert re.search(rf"useradd \S+ --uid 10001 --gid {group} ", DOCKERFILE)
+    assert f"install -d -o sealer -g secmesh -m 0750 {folder}" in DOCKERFILE
+
+
 def test_named_volumes_are_kept_and_declared() -> None:
     declared = set(COMPOSE["volumes"])
     used = {
@@ -240,9 +264,13 @@ def test_named_volumes_are_kept_and_declared() -> None:
         if not (isinstance(each, dict) and each["type"] == "bind")
     }
     assert used == declared
-    folder = SERVICES["inventory"]["environment"]["SECMESH_INVENTORY_BACKUP_FOLDER"]
-    assert f"backups:{folder}" in SERVICES["inventory"]["volumes"]
-    assert folder in DOCKERFILE
+    for name, variable, volume in (
+        ("inventory", "SECMESH_INVENTORY_BACKUP_FOLDER", "backups"),
+        ("crypto", "SECMESH_CRYPTO_AUDIT_ANCHOR_FOLDER", "crypto-anchors"),
+    ):
+        folder = SERVICES[name]["environment"][variable]
+        assert f"{volume}:{folder}" in SERVICES[name]["volumes"]
+        assert folder in DOCKERFILE
 
 
 @pytest.mark.parametrize(

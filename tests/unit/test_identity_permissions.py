@@ -85,7 +85,7 @@ def test_the_roles_fit_the_contract() -> None:
 
 SECOND_FACTORS = (".enroll", ".verify", ".revoke", ".issue", ".use")
 """Verbs of MfaService."""
-GUARDED = (".accept", ".activate", ".receive", *SECOND_FACTORS)
+GUARDED = (".accept", ".activate", ".arm", ".schedule", ".receive", *SECOND_FACTORS)
 """Verbs that operators have not: webhooks are received for systems that have nothing else to do."""
 
 

@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 import pytest
 
 from secmesh.security.v1.vocabulary_pb2 import DocumentFormat, TrendPeriod
-from services.security.analytics.documents import FORMATS, Report, Table
+from services.security.analytics.documents import Report, Table
+from services.security.analytics.formats import FORMATS
 from services.security.analytics.metrics import period_start
 
 EVIL = '=cmd|"x"<script>alert(1)</script>\n| a | _b_ [c](d)'

@@ -33,18 +33,18 @@ HEALTH = "/grpc.health.v1.Health/"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/"
 
 
-def interceptors(
+def interceptor_chain(
     catalogue: Catalogue,
     verifier: TokenVerifier,
     open_paths: Sequence[str] = (HEALTH,),
     answers: Answers | None = None,
-) -> tuple[Chain]:
+) -> Chain:
     """Make the interceptors of a server; methods under ``open_paths`` need no token.
 
     ``answers`` keeps those to requests with a request_id; without it they are refused.
 
-    gRPC sees one interceptor: the order is kept inside, where a method's steps are put together
-    once instead of once per call.
+    gRPC sees this one: the order is kept inside, where a method's steps are put together once
+    instead of once per call.
     """
     made: dict[type[Interceptor], Interceptor] = {
         RequestId: RequestId(),
@@ -58,4 +58,4 @@ def interceptors(
         Idempotency: Idempotency(catalogue, answers),
     }
     ordered = tuple(made[each] for each in INTERCEPTORS)
-    return (Chain(catalogue, ordered, tuple(open_paths)),)
+    return Chain(catalogue, ordered, tuple(open_paths))

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any, ClassVar, Never, TypeAlias
 
@@ -88,6 +88,12 @@ class Chain(grpc.aio.ServerInterceptor):
         self._steps = tuple(steps)
         self._open_paths = open_paths
         self._handlers: dict[str, Handler] = {}
+        self._running: set[asyncio.Task[Any] | None] = set()
+
+    async def ended(self, seconds: float) -> bool:
+        """Wait so long for the handlers of calls that gRPC let go; tell whether they ended."""
+        tasks = [each for each in self._running if each is not None]
+        return not tasks or not (await asyncio.wait(tasks, timeout=seconds))[1]
 
     async def intercept_service(
         self,
@@ -123,13 +129,17 @@ class Chain(grpc.aio.ServerInterceptor):
         for step in reversed([each for each in steps if isinstance(each, CallInterceptor)]):
             proceed = partial(step.around, proceed)
 
+        running = self._running
+
         async def behaviour(request: Any, context: Context) -> Any:
             # Read once: gRPC makes new objects of it each time it is asked.
             call = Call(path, method, streams, context.invocation_metadata() or (), name)
             enter_call(call)
+            running.add(task := asyncio.current_task())
             try:
                 return await proceed(call, request, context)
             finally:
+                running.discard(task)
                 call.ended = True
 
         return _HANDLERS[streams_requests, streams_responses](
@@ -242,7 +252,9 @@ async def _unswallowed(stream: Coroutine[Any, Any, None]) -> None:
         await asyncio.shield(task)
     except asyncio.CancelledError:
         task.cancel()
-        await asyncio.wait({task})
+        while not task.done():  # a call can be cancelled twice: by its caller and by the server
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({task})
         if not task.cancelled() and (error := task.exception()) is not None:
             _LOG.error("a cancelled handler failed", extra={"fields": {"error": failure(error)}})
         raise

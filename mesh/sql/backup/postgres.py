@@ -26,6 +26,7 @@ from mesh.sql.change_table import (
     TRANSACTION,
 )
 from mesh.sql.change_triggers import CHANNEL
+from mesh.sql.iam_password import signed
 from mesh.sql.partitions import PARTITION, is_part_name
 from mesh.sql.settings import SILENT
 
@@ -277,7 +278,8 @@ def forget_changes(connection: psycopg.Connection, tenants: Iterable[str]) -> No
 
 def _target(url: sa.URL) -> tuple[str, str | None]:
     """Give what libpq connects to, and the password, which no command line may show."""
-    _, parts = sa.make_url(url).get_dialect()().create_connect_args(url)
+    url = signed(sa.make_url(url))
+    _, parts = url.get_dialect()().create_connect_args(url)
     password = parts.pop("password", None)
     return psycopg.conninfo.make_conninfo(**parts), None if password is None else str(password)
 

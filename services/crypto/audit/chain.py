@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mesh.identifiers import new_uuid_bytes
 from services.crypto.audit.entry import BEFORE_FIRST, Access, Entry, Operation, entry_hash
@@ -12,6 +13,8 @@ from services.crypto.audit.statements import NOTHING, WriterStart
 
 EVERY_TENANT = "-"
 """Stands for the tenant of what concerns the audit itself."""
+_PLACE = 2
+"""The first items of an entry, which say where it stands: its writer and number."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Chain:
         placed = []
         for entry in entries:
             seq += 1
-            entry = entry._replace(writer_id=self.writer_id, seq=seq)
+            entry = Entry._make((self.writer_id, seq, *entry[_PLACE:]))
             head = entry_hash(entry, head)
             placed.append(Stored(entry, head))
         return Chain(self.writer_id, seq, head), placed
@@ -50,6 +53,7 @@ class Chain:
 
 def entry_of(access: Access, subject: bytes, moment: int) -> Entry:
     """Give the entry of an access, without writer and number."""
+    names, tiers = _columns(access.fields)
     return Entry(
         writer_id=b"",
         seq=0,
@@ -58,8 +62,8 @@ def entry_of(access: Access, subject: bytes, moment: int) -> Entry:
         tenant_id=access.tenant,
         subject=subject,
         operation=access.operation,
-        fields=tuple([name for name, _ in access.fields]),
-        tiers=tuple([tier for _, tier in access.fields]),
+        fields=names,
+        tiers=tiers,
         principal=access.principal,
         purpose=access.purpose,
         request_id=access.request_id,
@@ -69,3 +73,9 @@ def entry_of(access: Access, subject: bytes, moment: int) -> Entry:
         retention_class=access.retention_class,
         details=access.details,
     )
+
+
+# Entries of one call name the same fields over and over.
+@lru_cache(1024)
+def _columns(fields: tuple[tuple[str, int], ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    return tuple([name for name, _ in fields]), tuple([tier for _, tier in fields])

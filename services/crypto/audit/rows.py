@@ -17,14 +17,18 @@ def stored_of(rows: Iterable[Any]) -> list[Stored]:
 
 
 def _stored(row: Any) -> Stored:
-    *values, hashed = row
-    entry = Entry(*values)
-    return Stored(
-        entry._replace(
-            writer_id=entry.writer_id.bytes,  # type: ignore[attr-defined]  # PostgreSQL's are UUIDs
-            entry_id=entry.entry_id.bytes,  # type: ignore[attr-defined]  # the same
-            fields=tuple(entry.fields),
-            tiers=tuple(entry.tiers),
-        ),
-        hashed,
+    # PostgreSQL gives UUIDs and lists.
+    writer_id, seq, entry_id, moment, tenant, subject, operation, fields, tiers, *rest, hashed = row
+    entry = Entry(
+        writer_id.bytes,
+        seq,
+        entry_id.bytes,
+        moment,
+        tenant,
+        subject,
+        operation,
+        tuple(fields),
+        tuple(tiers),
+        *rest,
     )
+    return Stored(entry, hashed)

@@ -111,8 +111,7 @@ class AuditWriter:
         """
         if not accesses:
             return
-        for access in accesses:
-            _require_storable(access)
+        _require_storable(accesses)
         if self._ended or self._count + len(accesses) > WAITING:
             raise DependencyUnavailable("audit")
         group = _Group(self._made(accesses), asyncio.get_running_loop().create_future())
@@ -209,9 +208,23 @@ class AuditWriter:
                 group.done.set_exception(refused)
 
 
-def _require_storable(access: Access) -> None:
+def _require_storable(accesses: Sequence[Access]) -> None:
     """Refuse what would fail in the database, with the entries of others."""
-    texts = (
+    for access in accesses:
+        if not 0 <= access.duration_us < 2**63:
+            raise ValueError("a duration is out of range")
+    # What entries of one call have in common is looked at once.
+    for text in {text for access in accesses for text in _texts(access)}:
+        if "\0" in text or len(text) > _LONGEST_TEXT:
+            raise ValueError("a text of an audit entry is too long or holds a NUL")
+        text.encode()
+    for name, tier in {field for access in accesses for field in access.fields}:
+        if not _NAME.fullmatch(name) or tier not in _TIERS:
+            raise ValueError(f"{name!r} of tier {tier} is no field")
+
+
+def _texts(access: Access) -> tuple[str, ...]:
+    return (
         access.tenant,
         access.principal,
         access.purpose,
@@ -220,12 +233,3 @@ def _require_storable(access: Access) -> None:
         access.retention_class,
         access.details,
     )
-    for text in texts:
-        if "\0" in text or len(text) > _LONGEST_TEXT:
-            raise ValueError("a text of an audit entry is too long or holds a NUL")
-        text.encode()
-    for name, tier in access.fields:
-        if not _NAME.fullmatch(name) or tier not in _TIERS:
-            raise ValueError(f"{name!r} of tier {tier} is no field")
-    if not 0 <= access.duration_us < 2**63:
-        raise ValueError("a duration is out of range")

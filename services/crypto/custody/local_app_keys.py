@@ -5,7 +5,7 @@ Each tenant has a key of its own, derived from the version's root key (RFC 5869)
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from mesh.errors import DependencyUnavailable
 from services.crypto.custody.key_file import FileKey, KeyFileError, KeySource
 from services.crypto.errors import KeyDisabled, ValueUnopenable
-from services.crypto.suite.cobblestone import KEY_BYTES, Key
+from services.crypto.suite.cobblestone import KEY_BYTES, Key, random_bytes
 from services.crypto.suite.context import canonical
 from services.crypto.suite.fields import InnerValue, open_inner, seal_inner
 
@@ -46,24 +46,27 @@ class LocalAppKeys:
 
     async def seal(self, tenant: str, values: Sequence[InnerValue]) -> list[bytes]:
         """Seal padded plaintexts; KeyDisabled if a version is not there or disabled."""
-        roots = await self._roots()
+        keys = await self._keys(tenant, values)
+        random = random_bytes(len(values))
         sealed = []
-        for at, value in enumerate(values):
-            key = self._key(roots, tenant, value.header.app_key_version)
+        for at, value in enumerate(values, start=1):
+            key = keys[value.header.app_key_version]
             if key is None or value.subject.tenant != tenant:
                 raise KeyDisabled(CUSTODIAN)
-            sealed.append(seal_inner(key, value))
-            await _give_way(at)
+            sealed.append(seal_inner(key, value, next(random)))
+            if at % _SLICE == 0:
+                await asyncio.sleep(0)
         return sealed
 
     async def open(self, tenant: str, values: Sequence[InnerValue]) -> list[bytes | None]:
         """Open inner layers; None for what does not open, whatever is wrong."""
-        roots = await self._roots()
+        keys = await self._keys(tenant, values)
         opened: list[bytes | None] = []
-        for at, value in enumerate(values):
-            key = self._key(roots, tenant, value.header.app_key_version)
+        for at, value in enumerate(values, start=1):
+            key = keys[value.header.app_key_version]
             opened.append(None if key is None else _opened(key, value))
-            await _give_way(at)
+            if at % _SLICE == 0:
+                await asyncio.sleep(0)
         return opened
 
     async def seal_again(
@@ -88,6 +91,12 @@ class LocalAppKeys:
     async def close(self) -> None:
         """Forget derived keys."""
         self._derived.clear()
+
+    async def _keys(self, tenant: str, values: Iterable[InnerValue]) -> dict[int, Key | None]:
+        """Give a tenant's keys of the versions that values name; None for those not there."""
+        roots = await self._roots()
+        versions = {each.header.app_key_version for each in values}
+        return {version: self._key(roots, tenant, version) for version in versions}
 
     async def _roots(self) -> Mapping[str, FileKey]:
         try:
@@ -120,8 +129,3 @@ def _opened(key: Key, value: InnerValue) -> bytes | None:
         return open_inner(key, value)
     except ValueUnopenable:
         return None
-
-
-async def _give_way(at: int) -> None:
-    if at % _SLICE == _SLICE - 1:
-        await asyncio.sleep(0)

@@ -8,7 +8,7 @@ from mesh.errors import FieldInvalid, Refusal, ResourceExists, ResourceNotFound
 from mesh.identifiers import derived_uuid
 from mesh.server.interceptors.validation import violations_of
 from mesh.sql.transactions import Transactions
-from secmesh.crypto.v1.user_service_pb2 import ImportedUser
+from secmesh.crypto.v1.user_import_pb2 import ImportedUser
 from services.crypto.audit.entry import Audit, Operation
 from services.crypto.erasure.gate import erased_users
 from services.crypto.errors import UserErased

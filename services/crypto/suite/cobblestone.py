@@ -21,6 +21,8 @@ from services.crypto.errors import ValueUnopenable
 KEY_BYTES = 32
 OVERHEAD = 24 + 32 + 16
 """Bytes that a message of one chunk grows by."""
+RANDOM_BYTES = 24
+"""What the salt of a message is made of, beside the message."""
 CHUNK = 16_384
 _LABEL = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\x00"
 _HEDGE = b"secmesh/pii/1 hedged salt"
@@ -28,6 +30,8 @@ _SALT = 24
 _COMMITMENT = 32
 _TAG = 16
 _NONCE_END = KEY_BYTES + 12
+_REST = _NONCE_END + _COMMITMENT - SHA512.digest_size
+"""Bytes of the commitment in the second block of the derivation."""
 _SEALED_CHUNK = CHUNK + _TAG
 
 
@@ -47,14 +51,16 @@ class Key:
         # Another label than a message's, so that one key serves both (RFC 5869, 3.2).
         self._hedge = HMAC(HKDFExpand(SHA512(), 64, _HEDGE).derive(secret), SHA512())
 
-    def seal(self, plaintext: bytes, context: bytes) -> bytes:
+    def seal(self, plaintext: bytes, context: bytes, random: bytes = b"") -> bytes:
         """Encrypt, and bind to the context.
 
         The salt is random and hedged: a broken or cloned generator of random numbers repeats it
-        only for the same plaintext in the same context.
+        only for the same plaintext in the same context. ``random`` are RANDOM_BYTES of
+        ``os.urandom`` for this message alone, of who draws those of many at once.
         """
         hedge = self._hedge.copy()
-        hedge.update(os.urandom(_SALT) + len(context).to_bytes(4, "big") + context + plaintext)
+        length = len(context).to_bytes(4, "big")
+        hedge.update((random or os.urandom(RANDOM_BYTES)) + length + context + plaintext)
         return self._seal(plaintext, context, hedge.finalize()[:_SALT])
 
     def open(self, sealed: bytes, context: bytes) -> bytes:
@@ -80,8 +86,14 @@ class Key:
         second = self._derivation.copy()
         second.update(block + info + b"\x02")
         rest = second.finalize()
-        commitment = (block + rest)[_NONCE_END : _NONCE_END + _COMMITMENT]
+        commitment = block[_NONCE_END:] + rest[:_REST]
         return block[:KEY_BYTES], block[KEY_BYTES:_NONCE_END], commitment
+
+
+def random_bytes(count: int) -> Iterator[bytes]:
+    """Draw what the salts of so many messages are made of, in one call of the system."""
+    drawn = os.urandom(count * RANDOM_BYTES)
+    return (drawn[at : at + RANDOM_BYTES] for at in range(0, len(drawn), RANDOM_BYTES))
 
 
 def seal_chunks(key: bytes, nonce: bytes, plaintext: bytes) -> bytes:

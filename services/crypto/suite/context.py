@@ -25,17 +25,12 @@ class Subject:
     """A UUID in its canonical text."""
     table: str
     _outer: bytes = field(init=False, repr=False, compare=False)
-    _inner: bytes = field(init=False, repr=False, compare=False)
+    _rest: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        items = (
-            self.environment.encode(),
-            self.tenant.encode(),
-            uuid.UUID(self.user_id).bytes,
-            self.table.encode(),
-        )
-        object.__setattr__(self, "_outer", canonical(_OUTER, *items))
-        object.__setattr__(self, "_inner", canonical(_INNER, *items))
+        rest = canonical(uuid.UUID(self.user_id).bytes, self.table.encode())
+        object.__setattr__(self, "_rest", rest)
+        object.__setattr__(self, "_outer", _beginning(_OUTER, self.environment, self.tenant) + rest)
 
     def outer_context(self, field_name: str, header: bytes) -> bytes:
         """Give the context of the layer by the user's key."""
@@ -43,7 +38,13 @@ class Subject:
 
     def inner_context(self, field_name: str, header: bytes) -> bytes:
         """Give the context of the layer by the app key; the header is ``Header.inner``."""
-        return self._inner + _field_items(field_name, header)
+        beginning = _beginning(_INNER, self.environment, self.tenant)
+        return beginning + self._rest + _field_items(field_name, header)
+
+
+@lru_cache(1024)
+def _beginning(label: bytes, environment: str, tenant: str) -> bytes:
+    return canonical(label, environment.encode(), tenant.encode())
 
 
 @lru_cache(4096)

@@ -1,5 +1,6 @@
 """A field's value sealed for its place: tier 2 by one layer, tier 3 by two."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from services.crypto.errors import ValueUnopenable
@@ -41,12 +42,19 @@ class InnerValue(NamedTuple):
     """The padded plaintext, or the inner layer around it."""
 
 
-def seal_field(key: UserKey, subject: Subject, rule: FieldRule, plaintext: bytes) -> bytes:
-    """Seal a value by the user's key alone: tier 2."""
-    body = _padded(rule, plaintext)
-    suite = Suite.FIELD if len(body) < CHUNK else Suite.STREAM
-    header = Header(suite, rule.padding > 0, rule.number, key.version)
-    return _seal(key, subject, rule.name, header, body)
+def seal_field(
+    key: UserKey, subject: Subject, rule: FieldRule, plaintext: bytes, random: bytes = b""
+) -> bytes:
+    """Seal a value by the user's key alone: tier 2. For ``random`` see ``Key.seal``."""
+    body = pad(plaintext, rule.padding) if rule.padding else plaintext
+    header = _header(len(body) < CHUNK, rule.padding > 0, rule.number, key.version)
+    return header + key.key.seal(body, subject.outer_context(rule.name, header), random)
+
+
+@lru_cache(4096)
+def _header(one_chunk: bool, padded: bool, number: int, version: int) -> bytes:
+    suite = Suite.FIELD if one_chunk else Suite.STREAM
+    return Header(suite, padded, number, version).pack()
 
 
 def inner_of_plaintext(
@@ -54,13 +62,14 @@ def inner_of_plaintext(
 ) -> InnerValue:
     """Give what the app key's custodian seals of a value of tier 3."""
     header = Header(Suite.NESTED, rule.padding > 0, rule.number, 0, app_key_version)
-    return InnerValue(subject, rule.name, header, _padded(rule, plaintext))
+    body = pad(plaintext, rule.padding) if rule.padding else plaintext
+    return InnerValue(subject, rule.name, header, body)
 
 
-def seal_around(key: UserKey, inner: InnerValue, sealed: bytes) -> bytes:
+def seal_around(key: UserKey, inner: InnerValue, sealed: bytes, random: bytes = b"") -> bytes:
     """Seal by the user's key around what the app key's custodian sealed: tier 3."""
-    header = inner.header._replace(key_version=key.version)
-    return _seal(key, inner.subject, inner.field, header, sealed)
+    header = inner.header.under(key.version)
+    return _seal(key, inner.subject, inner.field, header, sealed, random)
 
 
 def read_field_header(rule: FieldRule, blob: bytes) -> Header:
@@ -98,12 +107,12 @@ def seal_again(
     key: UserKey, subject: Subject, rule: FieldRule, header: Header, layer: bytes
 ) -> bytes:
     """Seal the user's layer again by another version of the key; an inner layer stays closed."""
-    return _seal(key, subject, rule.name, header._replace(key_version=key.version), layer)
+    return _seal(key, subject, rule.name, header.under(key.version), layer)
 
 
-def seal_inner(app_key: Key, value: InnerValue) -> bytes:
+def seal_inner(app_key: Key, value: InnerValue, random: bytes = b"") -> bytes:
     """Seal the inner layer, as the custodian of the app key does."""
-    return app_key.seal(value.body, _inner_context(value))
+    return app_key.seal(value.body, _inner_context(value), random)
 
 
 def open_inner(app_key: Key, value: InnerValue) -> bytes:
@@ -115,10 +124,8 @@ def _inner_context(value: InnerValue) -> bytes:
     return value.subject.inner_context(value.field, value.header.pack())
 
 
-def _padded(rule: FieldRule, plaintext: bytes) -> bytes:
-    return pad(plaintext, rule.padding) if rule.padding else plaintext
-
-
-def _seal(key: UserKey, subject: Subject, field: str, header: Header, body: bytes) -> bytes:
+def _seal(
+    key: UserKey, subject: Subject, field: str, header: Header, body: bytes, random: bytes = b""
+) -> bytes:
     packed = header.pack()
-    return packed + key.key.seal(body, subject.outer_context(field, packed))
+    return packed + key.key.seal(body, subject.outer_context(field, packed), random)

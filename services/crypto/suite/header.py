@@ -14,6 +14,8 @@ from typing import NamedTuple
 from services.crypto.errors import ValueUnopenable
 
 HEADER_BYTES = 16
+TIER_AT = 4
+"""The place of the byte that says the tier."""
 MAX_VERSION = (1 << 32) - 1
 _MAGIC = b"SM"
 _FORMAT = 1
@@ -76,7 +78,11 @@ class Header(NamedTuple):
     @property
     def inner(self) -> "Header":
         """The same header as the inner layer knows it, whatever the user's key around it."""
-        return self._replace(key_version=0)
+        return self.under(0)
+
+    def under(self, key_version: int) -> "Header":
+        """The same header with another version of the user's key."""
+        return Header(self.suite, self.padded, self.field_number, key_version, self.app_key_version)
 
 
 @lru_cache(_REMEMBERED)

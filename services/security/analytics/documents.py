@@ -1,16 +1,14 @@
-"""Documents of tables, in the formats that can be made; the same tables give the same bytes."""
+"""Documents of tables as text; the same tables give the same bytes."""
 
 import csv
 import html
 import io
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-
-from secmesh.security.v1.vocabulary_pb2 import DocumentFormat
 
 _FORMULA = ("=", "+", "-", "@", "|", "%")
 """What a spreadsheet would run a cell for (OWASP, CSV injection)."""
@@ -26,6 +24,8 @@ class Table:
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
+    collection: str = ""
+    """Whose records it is made of."""
 
 
 @dataclass(frozen=True)
@@ -38,21 +38,13 @@ class Report:
     tables: Sequence[Table]
 
 
-@dataclass(frozen=True)
-class Format:
-    """How documents of one format are made."""
-
-    media_type: str
-    write: Callable[[Report], bytes]
-
-
 def json_document(report: Report) -> bytes:
     """Write values by their types."""
     tables = [
         {"title": each.title, "columns": list(each.columns), "rows": [list(r) for r in each.rows]}
         for each in report.tables
     ]
-    whole = {"title": report.title, **_period(report), "tables": tables}
+    whole = {"title": report.title, **period_of(report), "tables": tables}
     return orjson.dumps(whole, option=orjson.OPT_INDENT_2) + b"\n"
 
 
@@ -77,7 +69,7 @@ def markdown_document(report: Report) -> bytes:
 
 def _markdown(report: Report) -> Iterator[str]:
     yield f"# {_plain(report.title)}"
-    for name, value in _period(report).items():
+    for name, value in period_of(report).items():
         yield f"\n{name}: {value}"
     for table in report.tables:
         yield f"\n## {_plain(table.title)}\n"
@@ -105,7 +97,7 @@ def _html(report: Report) -> Iterator[str]:
     title = html.escape(report.title)
     yield '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">'
     yield f"<title>{title}</title>\n<h1>{title}</h1>"
-    for name, value in _period(report).items():
+    for name, value in period_of(report).items():
         yield f"<p>{name}: {html.escape(value)}</p>"
     for table in report.tables:
         yield f"<table>\n<caption>{html.escape(table.title)}</caption>"
@@ -121,7 +113,8 @@ def _row(tag: str, values: Sequence[Any]) -> str:
     return f"<tr>{cells}</tr>"
 
 
-def _period(report: Report) -> Mapping[str, str]:
+def period_of(report: Report) -> Mapping[str, str]:
+    """Give the times that a report is about, as far as there are any."""
     times = {"period_start_time": report.start, "period_end_time": report.end}
     return {name: value for name, value in times.items() if value}
 
@@ -142,17 +135,10 @@ def _safe(value: Any) -> str:
 
 
 def _cell(text: str) -> str:
+    return f"'{text}" if is_formula(text) else text
+
+
+def is_formula(text: str) -> bool:
+    """Tell whether a spreadsheet would run a text."""
     # Full-width signs begin a formula too.
-    start = unicodedata.normalize("NFKC", text).lstrip()
-    return f"'{text}" if start.startswith(_FORMULA) else text
-
-
-FORMATS: Mapping[int, Format] = {
-    DocumentFormat.DOCUMENT_FORMAT_JSON: Format("application/json", json_document),
-    DocumentFormat.DOCUMENT_FORMAT_CSV: Format("text/csv; charset=utf-8", csv_document),
-    DocumentFormat.DOCUMENT_FORMAT_HTML: Format("text/html; charset=utf-8", html_document),
-    DocumentFormat.DOCUMENT_FORMAT_MARKDOWN: Format(
-        "text/markdown; charset=utf-8", markdown_document
-    ),
-}
-"""The formats that can be made; the contract names others."""
+    return unicodedata.normalize("NFKC", text).lstrip().startswith(_FORMULA)

@@ -45,7 +45,9 @@ class Listing:
         if not query.columns:
             raise FieldInvalid.of("query.columns", "must be set for a list", "REQUIRED")
         cells = [_cell(target, name, place) for place, name in enumerate(query.columns)]
-        wanted = {name.removeprefix(_RECORD) for name in query.columns} - {NAME}
+        # The name of a record is made of its ids; many kinds have a field of that name.
+        named = (name for name in query.columns if name != _RECORD + NAME)
+        wanted = {name.removeprefix(_RECORD) for name in named}
         chosen = [name for name in target.codec.public_columns if name in wanted]
         ids = [each for each in target.kind.pattern.columns if each not in chosen]
         statement = self._store.select(kind.collection, tenant, [*ids, *chosen])
@@ -60,7 +62,7 @@ class Listing:
         if len(found) > size and not _has_own_limit(query):
             raise ReportTooLarge(f"{MAX_ROWS} rows")
         rows = [[cell(record) for cell in cells] for record in found[:size]]
-        return Table(title, list(query.columns), rows)
+        return Table(title, list(query.columns), rows, query.record_type)
 
     async def _counted(
         self, connection: AsyncConnection, tenant: str, title: str, query: Any, limits: Limits
@@ -79,7 +81,7 @@ class Listing:
             [scalar_value(each) for each in (*group.keys, *group.values)]
             for group in groups[: _size(query)]
         ]
-        return Table(title, [*asked.group_by, *asked.metrics], rows)
+        return Table(title, [*asked.group_by, *asked.metrics], rows, query.record_type)
 
 
 def scalar_value(scalar: Scalar) -> Any:

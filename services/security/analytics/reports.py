@@ -1,5 +1,6 @@
 """Reports: documents made from records, and what is kept of them."""
 
+import asyncio
 import hashlib
 import re
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from mesh.sql.rows import Rows
 from mesh.sql.store import Store
 from secmesh.security.v1.vocabulary_pb2 import DocumentFormat, ReportStatus
 from services.security.analytics.dashboards import Dashboards
-from services.security.analytics.documents import FORMATS, Report, Table
+from services.security.analytics.documents import Report, Table
+from services.security.analytics.formats import FORMATS
 from services.security.analytics.limits import Limits
 from services.security.analytics.listing import Listing, scalar_value
 from services.security.analytics.widgets import COUNT, Widgets
@@ -32,11 +34,28 @@ _START, _END = "period_start_time", "period_end_time"
 
 @dataclass(frozen=True)
 class Made:
-    """A document that was made, and the report as it is then."""
+    """A document that was made."""
 
-    record: Message
+    record: Any
+    """The report as it was read."""
     document: bytes
     media_type: str
+    row_count: int
+    collections: frozenset[str]
+    """Those that are in it."""
+    moment: int
+
+    @property
+    def sha256(self) -> str:
+        """Give the digest of the document, in hexadecimal."""
+        return hashlib.sha256(self.document).hexdigest()
+
+    def tell(self, body: Any) -> None:
+        """Write into a report what is known of its document."""
+        body.row_count, body.sha256 = self.row_count, self.sha256
+        body.status = ReportStatus.REPORT_STATUS_READY
+        body.ClearField("error_message")
+        set_moment(body, "generate_time", self.moment)
 
 
 class Reports:
@@ -52,8 +71,19 @@ class Reports:
         self._rows = Rows(store)
         self._writer = RecordWriter(store, catalogue.record_kinds, clock)
 
-    async def generate(self, name: str, *, keep: bool) -> Made:
-        """Make a document, whole or not at all; without ``keep`` the report stays as it was.
+    async def generate(self, name: str, *, keep: bool) -> tuple[Message, Made]:
+        """Make a document, and give the report as it is then; see ``make``.
+
+        Without ``keep`` the report stays as it was.
+        """
+        made = await self.make(name)
+        if keep:
+            return await self._keep(name, made), made
+        made.tell(made.record.analytics_report)
+        return made.record, made
+
+    async def make(self, name: str) -> Made:
+        """Make a document, whole or not at all, and write nothing.
 
         DocumentFormatUnsupported, ReportTooLarge, ResourceNotFound, and what the report's
         query or a widget of its dashboard is refused for.
@@ -66,16 +96,13 @@ class Reports:
                 word = DocumentFormat.Name(body.format).removeprefix("DOCUMENT_FORMAT_")
                 raise DocumentFormatUnsupported(word)
             report = await self._report(connection, tenant_of(name) or "", body)
-        document = form.write(report)
+        # Other calls go on meanwhile.
+        document = await asyncio.to_thread(form.write, report)
         if len(document) > MAX_BYTES:
             raise ReportTooLarge(f"{MAX_BYTES} bytes")
         rows = sum(len(table.rows) for table in report.tables)
-        made = {"row_count": rows, "sha256": hashlib.sha256(document).hexdigest()}
-        if keep:
-            record = await self._keep(name, made, moment)
-        else:
-            _tell(record.analytics_report, made, moment)
-        return Made(record, document, form.media_type)
+        read = frozenset(table.collection for table in report.tables)
+        return Made(record, document, form.media_type, rows, read, moment)
 
     async def _report(self, connection: AsyncConnection, tenant: str, body: Any) -> Report:
         limits = Limits(
@@ -108,10 +135,11 @@ class Reports:
                 for point in shown.points.points
             ]
             columns = [*widget.group_by, widget.metric or COUNT]
-            tables.append(Table(widget.title or widget.key, columns, rows))
+            title = widget.title or widget.key
+            tables.append(Table(title, columns, rows, widget.record_type))
         return tables
 
-    async def _keep(self, name: str, made: dict[str, Any], moment: int) -> Message:
+    async def _keep(self, name: str, made: Made) -> Message:
         """Write what a report says of its document, and give it; ResourceNotFound."""
         target = self._store.target(REPORTS)
         async with self._store.transaction() as connection:
@@ -120,18 +148,10 @@ class Reports:
                 raise ResourceNotFound(name)
             new = type(old)()
             new.CopyFrom(old)
-            _tell(new.analytics_report, made, moment)
+            made.tell(new.analytics_report)
             await self._rows.replace(connection, target, new, self._writer.stamp(target.kind, new))
             shown: Message = target.codec.message(target.codec.row(new))
             return shown
-
-
-def _tell(body: Any, made: dict[str, Any], moment: int) -> None:
-    for field, value in made.items():
-        setattr(body, field, value)
-    body.status = ReportStatus.REPORT_STATUS_READY
-    body.ClearField("error_message")
-    set_moment(body, "generate_time", moment)
 
 
 def _filled(text: str, limits: Limits) -> str:

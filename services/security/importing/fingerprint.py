@@ -22,11 +22,14 @@ _FILE = re.compile(r"^file:(?://[^/]*)?", re.IGNORECASE)
 # Any text is taken, also what is no URL by RFC 3986: scheme and authority, path, and the rest.
 _URL = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*))?([^?#]*)")
 _SHORT = 512
-"""Characters of a path that is remembered."""
+"""Characters of a path that is remembered, and of other texts that most are shorter than."""
+_LENGTHS = tuple(size.to_bytes(8, "big") for size in range(_SHORT))
+"""Most lengths, written beforehand."""
 _DRIVE = re.compile(r"^/?[A-Za-z]:(?=/)")
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as findings are not: a report has some of each.
+@dataclass(slots=True, unsafe_hash=True)
 class Fingerprint:
     """`algorithm` is `secmesh/v1` for ours, or the tool's own name for it."""
 
@@ -73,11 +76,12 @@ def _simplified(path: str) -> str:
 
 def _digest(*parts: str) -> str:
     """Lengths stand before the parts: no two lists of parts share their text."""
-    told: list[bytes] = []
+    told = b""
     for part in parts:
         encoded = part.encode() if part.isascii() else part.encode(errors="surrogatepass")
-        told += (len(encoded).to_bytes(8, "big"), encoded)
-    return hashlib.sha256(b"".join(told)).hexdigest()
+        size = len(encoded)
+        told += (_LENGTHS[size] if size < _SHORT else size.to_bytes(8, "big")) + encoded
+    return hashlib.sha256(told).hexdigest()
 
 
 def snippet_hash(snippet: str) -> str:
@@ -137,9 +141,17 @@ class Fingerprints:
         key = base(finding)
         seen = short(key)
         ordinal = self._seen[seen]
-        self._seen[seen] += 1
+        self._seen[seen] = ordinal + 1
+        finding.occurrence = seen, ordinal
         ours = Fingerprint(f"secmesh/v{VERSION}", _digest(key, str(ordinal)))
         return (ours, *(Fingerprint(name, value) for name, value in finding.fingerprints))
+
+    def count_again(self, base: int, ordinal: int) -> bool:
+        """Count a finding that was fingerprinted before; not if its number would be another."""
+        if self._seen.get(base, 0) != ordinal:
+            return False
+        self._seen[base] = ordinal + 1
+        return True
 
 
 def values(findings: Iterable[Finding]) -> list[str]:

@@ -21,7 +21,7 @@ from services.security.importing import (
     zap,
 )
 from services.security.importing.json_cursor import BadElement, JsonCursor, Unreadable
-from services.security.importing.model import Item
+from services.security.importing.model import Item, Recall
 from services.security.importing.reading import whole
 from services.security.importing.spool import Spool
 from services.security.importing.xml_elements import root_name
@@ -46,12 +46,14 @@ class Outline:
 @dataclass(frozen=True, slots=True)
 class Format:
     """`name` is a value of ImportFormat. `detect` sees more of the outline each time. With
-    `tools_first`, all that is said of tools comes before anything else but rules."""
+    `tools_first`, all that is said of tools comes before anything else but rules. `recalling` reads
+    a report too, but for the results that are recalled."""
 
     name: str
     detect: Callable[[Outline], bool]
     read: Callable[[Spool], Iterator[Item]]
     tools_first: bool = False
+    recalling: Callable[[Spool, Recall], Iterator[Item]] | None = None
 
 
 def _object(*keys: str) -> Callable[[Outline], bool]:
@@ -118,7 +120,7 @@ FORMATS = (
     Format("ZAP_XML", _root("OWASPZAPReport"), zap.read_xml),
     Format("OPENVAS_XML", _root("report", "get_reports_response"), openvas.read),
     Format("CYCLONEDX_JSON", _object("bomFormat"), cyclonedx.read),
-    Format("SARIF", _is_sarif, sarif.read, tools_first=True),
+    Format("SARIF", _is_sarif, sarif.read, tools_first=True, recalling=sarif.read),
     Format("ZAP_JSON", _object("@version", "site"), zap.read_json),
     Format("TRIVY_JSON", _is_trivy, trivy.read),
     Format("OSCAL_JSON", _object("assessment-results"), oscal.read),
@@ -143,11 +145,17 @@ class FormatUnknown(Exception):
     """No format recognises the report, or there is none of the asked name."""
 
 
-def items(spool: Spool, name: str = "") -> Iterator[Item]:
-    """Everything that a report says. Raises FormatUnknown; what else is wrong comes as an item."""
+def items(spool: Spool, name: str = "", recall: Recall | None = None) -> Iterator[Item]:
+    """Everything that a report says. Raises FormatUnknown; what else is wrong comes as an item.
+
+    Results that are recalled are not read, in formats whose results can be told before.
+    """
     if name and name not in BY_NAME:
         raise FormatUnknown(f"no format is called {name}; there are {', '.join(BY_NAME)}")
     chosen = BY_NAME[name] if name else detect(spool)
+    if chosen.recalling is not None and recall is not None:
+        recalling = chosen.recalling
+        return whole(lambda: recalling(spool, recall))
     return whole(lambda: chosen.read(spool))
 
 

@@ -59,6 +59,15 @@ class BadElement(Exception):
     """This value cannot be used, and the cursor stands behind it."""
 
 
+def parsed(text: bytes) -> object:
+    """The value of a text. BadElement if it is not JSON."""
+    try:
+        value: object = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise BadElement(f"is not JSON: {error.msg}") from error
+    return value
+
+
 class JsonCursor:
     """Call `members`, `elements`, `value` or `skip` where the cursor stands; a value left
     untouched by the loop over its container is skipped. Loops run to their end."""
@@ -118,12 +127,11 @@ class JsonCursor:
 
     def value(self) -> object:
         """The value here, parsed. BadElement if it is not JSON, too large or too deep."""
-        text = self._scan(keep=True)
-        try:
-            parsed: object = orjson.loads(text)
-        except orjson.JSONDecodeError as error:
-            raise BadElement(f"is not JSON: {error.msg}") from error
-        return parsed
+        return parsed(self.text())
+
+    def text(self) -> bytes:
+        """The value here as it is written, for `parsed`. BadElement if it is too large or deep."""
+        return self._scan(keep=True)
 
     def skip(self) -> None:
         """Past the value here, whatever its size."""

@@ -3,6 +3,7 @@
 A reader yields these one by one. Nothing here knows a record, a table or a tenant.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -76,7 +77,7 @@ class Rule:
 
 
 # Of findings and their locations a report has many: those that are not frozen are made in a
-# fraction of the time. They are not changed either.
+# fraction of the time. Nothing that a finding says is changed either.
 @dataclass(slots=True, unsafe_hash=True)
 class Location:
     """A place in a file (lines and columns from 1), or the name of something that is no file."""
@@ -179,6 +180,10 @@ class Finding:
     fingerprints: tuple[tuple[str, str], ...] = ()
     suppressions: tuple[Suppression, ...] = ()
     state: State = State.OPEN
+    digest: bytes = b""
+    """Of all that it was read from; empty where it is not told again by that."""
+    occurrence: tuple[int, int] = (0, 0)
+    """What it has in common with those equal to it, and how many of these come before it."""
     baseline: str = ""
     vex_state: str = ""
     vex_justification: str = ""
@@ -249,6 +254,22 @@ class Assessment:
     run: int = 0
 
 
+@dataclass(slots=True)
+class Same:
+    """A result that was recalled by its digest: it is known, and was not read."""
+
+    run: int
+    severity: Severity
+    short: int
+    """The first 64 bits of its fingerprint."""
+    printed: bool
+    """Whether it has fingerprints of its tool."""
+
+
+Recall = Callable[[int, bytes], Same | None]
+"""Gives what is known of a result of a run by its digest; None if it must be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """A result that cannot be read; the others of the report still are.
@@ -278,6 +299,7 @@ Item = (
     | ThreatObject
     | ControlFinding
     | Assessment
+    | Same
     | Rejected
     | Problem
 )

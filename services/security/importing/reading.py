@@ -3,16 +3,30 @@
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
 
 import orjson
 
-from services.security.importing.json_cursor import BadElement, JsonCursor, Unreadable
+from services.security.importing.json_cursor import BadElement, JsonCursor, Unreadable, parsed
 from services.security.importing.model import Item, Problem, Rejected
 from services.security.importing.node import BadResult, Node
 from services.security.importing.spool import CHUNK, Spool
 from services.security.importing.xml_elements import Found, elements
 
 Parse = Callable[[Node, "Count"], Iterator[Item]]
+ParseTold = Callable[[bytes, Node, "Count"], Iterator[Item]]
+"""Reads an element whose digest is known."""
+
+
+class Digest(Protocol):
+    """A digest that can be gone on with."""
+
+    def copy(self) -> "Digest": ...
+
+    def update(self, data: bytes, /) -> None: ...
+
+    def digest(self) -> bytes: ...
 
 
 @dataclass(slots=True)
@@ -52,7 +66,38 @@ class Reading:
         except BadElement as error:
             yield Rejected(self.count.next(), pointer, str(error))
             return
-        yield from guarded(lambda: parse(Node.of(value, pointer), self.count), self.count, pointer)
+        yield from self._items(value, pointer, parse)
+
+    def recalled(
+        self, pointer: str, parse: ParseTold, digest: Digest, recall: Callable[[bytes], Item | None]
+    ) -> Iterator[Item]:
+        """The items of every element of the array here, but for those that are recalled.
+
+        `digest` is that of what elements mean here; each one's bytes are added to it.
+        """
+        if self.cursor.peek() == "n":
+            self.cursor.skip()
+            return
+        for position in self.cursor.elements():
+            place = f"{pointer}/{position}"
+            try:
+                text = self.cursor.text()
+                own = digest.copy()
+                own.update(text)
+                told = own.digest()
+                same = recall(told)
+                value = None if same is not None else parsed(text)
+            except BadElement as error:
+                yield Rejected(self.count.next(), place, str(error))
+                continue
+            if same is not None:
+                self.count.next()
+                yield same
+            else:
+                yield from self._items(value, place, partial(parse, told))
+
+    def _items(self, value: object, pointer: str, parse: Parse) -> Iterator[Item]:
+        return guarded(lambda: parse(Node.of(value, pointer), self.count), self.count, pointer)
 
     def documents(self, parse: Parse) -> Iterator[Item]:
         """The items of every element of an array, of every line, or of every value in a row."""

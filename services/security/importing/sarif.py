@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
@@ -12,6 +13,7 @@ from services.security.importing.model import (
     Finding,
     Item,
     Location,
+    Recall,
     Rule,
     Severity,
     State,
@@ -26,6 +28,7 @@ from services.security.importing.sarif_run import (
     Descriptor,
     Gathered,
     Run,
+    digest_of,
     gather,
     security_severity,
     severity_of,
@@ -57,8 +60,11 @@ _FINGERPRINTS = ("fingerprints", "partialFingerprints")
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([0-9]{1,4})\}")
 
 
-def read(spool: Spool) -> Iterator[Item]:
-    """Tools and rules first, then the results. Raises Unreadable where the report breaks off."""
+def read(spool: Spool, recall: Recall | None = None) -> Iterator[Item]:
+    """Tools and rules first, then the results. Raises Unreadable where the report breaks off.
+
+    Results that are recalled by their digests are not read.
+    """
     gathered = Gathered()
     yield from gather(Reading(spool), gathered)
     reading = Reading(spool)
@@ -66,7 +72,7 @@ def read(spool: Spool) -> Iterator[Item]:
         if key == "runs" and reading.cursor.peek() == "[":
             for number in reading.cursor.elements():
                 if reading.cursor.peek() == "{":
-                    yield from _results(reading, gathered.run(number))
+                    yield from _results(reading, gathered.run(number), recall)
                 else:
                     raise BadResult(f"/runs/{number}", "is no object")
     reading.cursor.finish()
@@ -75,11 +81,12 @@ def read(spool: Spool) -> Iterator[Item]:
         raise gathered.broken
 
 
-def _results(reading: Reading, run: Run) -> Iterator[Item]:
+def _results(reading: Reading, run: Run, recall: Recall | None) -> Iterator[Item]:
     known = {descriptor.rule.key for descriptor in run.named.values()}
 
-    def parse(node: Node, count: Count) -> Iterator[Item]:
+    def parse(digest: bytes, node: Node, count: Count) -> Iterator[Item]:
         finding, described = _finding(node, count, run)
+        finding.digest = digest
         if described is None and finding.rule_key not in known:
             if len(known) >= reading.spool.limits.rules:
                 raise BadResult(node.at("ruleId"), f"is beyond {reading.spool.limits.rules} rules")
@@ -92,7 +99,13 @@ def _results(reading: Reading, run: Run) -> Iterator[Item]:
 
     for key in reading.cursor.members():
         if key == "results":
-            yield from reading.each(f"/runs/{run.number}/results", parse)
+            place = f"/runs/{run.number}/results"
+            if recall is None:
+                yield from reading.each(place, partial(parse, b""))
+            else:
+                yield from reading.recalled(
+                    place, parse, digest_of(run), partial(recall, run.number)
+                )
 
 
 def _finding(node: Node, count: Count, run: Run) -> tuple[Finding, Descriptor | None]:
@@ -102,13 +115,13 @@ def _finding(node: Node, count: Count, run: Run) -> tuple[Finding, Descriptor | 
     kind = node.text("kind")
     if kind not in _KINDS:
         raise BadResult(node.at("kind"), f"is no kind of result: {kind[:40]!r}")
-    level = _level(node, kind, described)
+    properties = node.node("properties")
+    level = _level(node, properties, kind, described)
     suppressions = tuple(_suppressions(node)) if node.has("suppressions") else ()
     baseline = node.text("baselineState")
     if baseline not in _BASELINES:
         raise BadResult(node.at("baselineState"), f"is no baseline state: {baseline[:40]!r}")
-    properties = node.node("properties")
-    tags = properties.texts("tags")
+    tags = properties.texts("tags") if properties.has("tags") else ()
     taxa = _taxa(node) if node.has("taxa") else ()
     finding = Finding(
         index=count.index + 1,
@@ -170,7 +183,9 @@ def _message(node: Node, run: Run, described: Descriptor | None) -> tuple[str, s
     if not template and (identifier := message.text("id")):
         own = described.messages if described else {}
         template = own.get(identifier) or run.messages.get(identifier, "")
-    arguments = [str(each) for each in message.array("arguments")]
+    arguments = (
+        [str(each) for each in message.array("arguments")] if message.has("arguments") else []
+    )
 
     def fill(found: re.Match[str]) -> str:
         if found[0] in ("{{", "}}"):
@@ -191,11 +206,11 @@ class _Level:
     security: Severity | None
 
 
-def _level(node: Node, kind: str, described: Descriptor | None) -> _Level:
+def _level(node: Node, properties: Node, kind: str, described: Descriptor | None) -> _Level:
     level = node.text("level")
     if not level and kind not in ("", "fail"):
         return _Level("none", None, None)
-    score, security = security_severity(node.node("properties"))
+    score, security = security_severity(properties)
     if security is None and described:
         score, security = described.rule.score, described.security
     return _Level(level or (described.level if described else "") or DEFAULT_LEVEL, score, security)

@@ -3,14 +3,17 @@
 All of it may stand after the results, so it is gathered before they are read.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import Any
 
 from services.security.importing import words
+from services.security.importing.fingerprint import VERSION
 from services.security.importing.json_cursor import Unreadable
 from services.security.importing.model import Item, Rejected, Rule, Severity, Tool
 from services.security.importing.node import BadResult, Node
-from services.security.importing.reading import Count, Reading
+from services.security.importing.reading import Count, Digest, Reading
 
 # SARIF 2.1.0, 3.27.10: `level`; where a rule has a security severity, that decides instead.
 LEVELS = {
@@ -29,6 +32,8 @@ SECURITY_WORDS = {
     "info": Severity.INFO,
 }
 DRIVER = -1
+READING = 1
+"""What the digests of results begin with: raised when the same result becomes another record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,17 @@ class Run:
                 return found
             identifier = identifier.rpartition("/")[0]
         return None
+
+
+def digest_of(run: Run) -> Digest:
+    """Begin the digest of a result: with all of its run that says what it becomes."""
+    digest = blake2b(f"sarif {VERSION} {READING} {run.tool.name!r}".encode(), digest_size=16)
+    said: tuple[Mapping[Any, object], ...] = (run.rules, run.messages, run.artifacts, run.roots)
+    for each in said:
+        for pair in each.items():
+            digest.update(repr(pair).encode(errors="surrogatepass"))
+        digest.update(b"\0")
+    return digest
 
 
 @dataclass(slots=True)

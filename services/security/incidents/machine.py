@@ -3,7 +3,7 @@
 The declaration is states.yaml; it is held against the contract when it is read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -45,6 +45,11 @@ class Machine:
         if missing := known.keys() - self.states.keys():
             raise ValueError(f"no state is declared for {min(missing)}")
         self._numbers = {state.number: state for state in states}
+
+    @property
+    def open(self) -> Sequence[int]:
+        """Give the states in which something is left to do."""
+        return [each.number for each in self.states.values() if RESOLUTION not in each.requires]
 
     def state(self, number: int) -> State:
         """Give the state of a value. Raises KeyError for one that the enum lacks."""

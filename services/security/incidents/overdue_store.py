@@ -14,21 +14,15 @@ from mesh.sql.recurring import Recurring
 from mesh.sql.store import TENANT, Store
 from mesh.sql.tenancy import acting_for
 from mesh.sql.transactions import act_as
-from secmesh.security.v1.incident_pb2 import IncidentStatus
 from services.security.editing import RecordEditor, required_tenant
 from services.security.incidents.life import INCIDENTS, PRIORITIES, STEPS, IncidentLife, Words
+from services.security.incidents.machine import incident_machine
 from services.security.writers import SYSTEM
 
 EVERY = timedelta(minutes=1)
 BATCH = 100
 """Incidents looked up at once."""
 _LOG = logging.getLogger(__name__)
-_OPEN = (
-    IncidentStatus.INCIDENT_STATUS_NEW,
-    IncidentStatus.INCIDENT_STATUS_IN_PROGRESS,
-    IncidentStatus.INCIDENT_STATUS_ON_HOLD,
-    IncidentStatus.INCIDENT_STATUS_CONTAINED,
-)
 
 
 @dataclass(frozen=True)
@@ -142,7 +136,7 @@ class OverdueIncidents(Recurring):
                 ),
             )
             .where(
-                incidents.c.status.in_(_OPEN),
+                incidents.c.status.in_(incident_machine().open),
                 *(incidents.c[each].is_(None) for each in limit.reached_by),
                 end <= present,
                 ~told,

@@ -180,6 +180,8 @@ class _Layout:
         self._playbooks = playbooks
         self._connection = connection
         self._record = record
+        self._books: dict[str, Any] = {}
+        """Playbooks that others follow, each read once however many times it is called."""
         self._order = 0
         self._count = 0
         self._passed = 0
@@ -211,7 +213,7 @@ class _Layout:
                 if step.step_type == _Type.STEP_TYPE_ACTION:
                     yield self._task(playbook, step, spent)
                 elif step.step_type == _Type.STEP_TYPE_PLAYBOOK_ACTION:
-                    inner = await self._playbooks.book(self._connection, step.playbook_id, caller)
+                    inner = await self._book(step.playbook_id, caller)
                     below = self.tasks(step.playbook_id, inner, caller, depth + 1, seconds)
                     async for task in below:
                         # What follows begins when the last of them is done.
@@ -219,6 +221,12 @@ class _Layout:
                         yield task
                 following += [(each, spent) for each in self._next(playbook, step)]
             front = following
+
+    async def _book(self, name: str, caller: Caller) -> Any:
+        """Give a playbook that another one follows; see ``Playbooks.book``."""
+        if name not in self._books:
+            self._books[name] = await self._playbooks.book(self._connection, name, caller)
+        return self._books[name]
 
     def _pass(self, playbook: str) -> None:
         """Count a step: playbooks that call each other many times over may make no task at all."""

@@ -4,12 +4,12 @@ A token's permissions are known when it is shown alone. What can be asked later 
 the user whose token it was: that it is there, not blocked, and of no lesser role than then.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from secmesh.security.v1.user_pb2 import UserRole, UserStatus
-from secmesh.security.v1.workflow_run_pb2 import WorkflowPlan
 from services.security.editing import required_tenant
 from services.security.errors import MandateEnded
 from services.security.users import Users
@@ -19,10 +19,30 @@ _STANDING = (UserStatus.USER_STATUS_ACTIVE, UserStatus.USER_STATUS_LOCKED)
 """A locked user typed wrong passwords, or somebody else did: that takes nothing back."""
 
 
-class Mandate:
-    """The authority of the runs of one plan, asked for anew by each step."""
+class Given(Protocol):
+    """Who let something be done without them, and what they could then."""
 
-    def __init__(self, users: Users, plan: WorkflowPlan, actor: str) -> None:
+    @property
+    def name(self) -> str:
+        """Give the name of what keeps it."""
+
+    @property
+    def permissions(self) -> Sequence[str]:
+        """Give the patterns of their permissions."""
+
+    @property
+    def activator(self) -> str:
+        """Give the name of the user; empty if the token was no user's."""
+
+    @property
+    def activator_role(self) -> int:
+        """Give the role of that user then."""
+
+
+class Mandate:
+    """The authority that one person gave, asked for anew each time."""
+
+    def __init__(self, users: Users, plan: Given, actor: str) -> None:
         self._users = users
         self._plan = plan
         self._authority = Authority(required_tenant(plan.name), actor, frozenset(plan.permissions))

@@ -5,19 +5,18 @@ what is due, with the plan locked: of several processes one does it.
 """
 
 import logging
-import time
-from collections.abc import Sequence, Set
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mesh.errors import ReferenceNotFound, Refusal, ResourceNotFound, RevisionGone
+from mesh.errors import ReferenceNotFound, Refusal, ResourceNotFound
 from mesh.sql.alone import alone
-from mesh.sql.changes import ChangeFeed, ChangePage, RecordChange, Revision
+from mesh.sql.changes import ChangeFeed, RecordChange, Revision
 from mesh.sql.recurring import Recurring
-from mesh.sql.store import TENANT
+from mesh.sql.store import TENANT, Store
 from mesh.sql.tenancy import acting_for
 from mesh.sql.transactions import act_as
 from secmesh.security.v1.workflow_pb2 import WorkflowTrigger
@@ -26,19 +25,18 @@ from services.security.errors import WorkflowInactive
 from services.security.findings.due import moment_of, set_moment
 from services.security.incidents.life import INCIDENTS
 from services.security.workflows.actions import Tools
+from services.security.workflows.feed_following import FeedFollower, Place, Taken
 from services.security.workflows.journal import ACTOR
 from services.security.workflows.mandate import Mandate
 from services.security.workflows.plan import stored_plan
 from services.security.workflows.run_store import PLANS
 from services.security.workflows.schedule import Schedule
 from services.security.workflows.starting import Start
-from services.security.workflows.watching_store import Place, Watch, Watches
+from services.security.workflows.watching_store import Watch, Watches
 
 _EVENT = WorkflowTrigger.WORKFLOW_TRIGGER_EVENT
 _SCHEDULE = WorkflowTrigger.WORKFLOW_TRIGGER_SCHEDULE
 EVERY = timedelta(seconds=1)
-_ADVANCE_SECONDS = 60.0
-"""How often a place in the feed is kept while nothing happens, so that it is not forgotten."""
 _SECOND = 1_000_000
 _BATCH = 500
 _UNSEEN = "a trigger could not be looked at"
@@ -53,11 +51,9 @@ class Triggers(Recurring):
         self._tools = tools
         self._store = tools.runs.store
         self._editor = editor
-        self._feed = ChangeFeed(self._store)
         self._plans = self._store.target(PLANS).table
         self._watches = Watches(tools.runs, tools.records.catalogue.record_kinds)
-        self._kept: dict[str, float] = {}
-        self._seen: dict[str, Revision] = {}
+        self._followed = _PlanFollower(self._store, self._take)
 
     async def look(self) -> int:
         """Start what is due, and give how many runs."""
@@ -65,11 +61,7 @@ class Triggers(Recurring):
         for tenant, plan, workflow in await self._due():
             with acting_for(tenant), alone(_LOG, _UNSEEN, workflow):
                 started += await self._keep_time(plan, workflow)
-        places_of = await self._watches.places()
-        self._forget({each.watch.plan for places in places_of.values() for each in places})
-        for tenant, places in places_of.items():
-            with acting_for(tenant), alone(_LOG, _UNSEEN, tenant):
-                started += await self._follow(tenant, places)
+        started += await self._followed.follow(await self._watches.places())
         if started:
             self._tools.starter.poke()
         return started
@@ -129,57 +121,21 @@ class Triggers(Recurring):
             await self._tools.runs.save_plan(connection, plan)
             return started
 
-    async def _follow(self, tenant: str, places: Sequence[Place]) -> int:
-        """Start runs for the changes that matter to the watches of a tenant, in one query."""
-        after = min(self._seen_by(place) for place in places)
-        try:
-            page = await self._feed.page(tenant, after, {each.watch.collection for each in places})
-        except RevisionGone:
-            if len(places) > 1:
-                return sum([await self._follow(tenant, [each]) for each in places])
-            name = places[0].watch.workflow
-            _LOG.error("changes were forgotten before a workflow saw them: %s", name)
-            page = ChangePage([], await self._feed.present(tenant), more=False)
-            self._kept.pop(places[0].watch.plan, None)
-        started = 0
-        for place in places:
-            with alone(_LOG, _UNSEEN, place.watch.workflow):
-                started += await self._advance(place, page)
-        return started
-
-    def _seen_by(self, place: Place) -> Revision:
-        """Give up to where a watch has seen the changes; what it passed since is not stored."""
-        return max(place.revision, self._seen.get(place.watch.plan, place.revision))
-
-    async def _advance(self, place: Place, page: ChangePage) -> int:
-        """Start runs for what matters, and move the place of the watch past the page."""
-        watch, seen, started = place.watch, self._seen_by(place), 0
-        if page.more and seen >= page.revision:
-            return 0
-        mine = [each for each in page.changes if each.revision > seen and watch.matters(each)]
-        if mine or self._is_old(watch.plan):
-            async with self._store.transaction() as connection:
-                locked = await self._locked(connection, watch.plan, watch.workflow)
-                if locked is None or locked.revision != place.stored:
-                    return 0
-                if mine and await self._may_see(connection, locked, watch):
-                    for change in mine:
-                        started += await self._start(connection, locked, _start_of(locked, change))
-                locked.revision = str(page.revision)
-                await self._tools.runs.save_plan(connection, locked)
-            self._kept[watch.plan] = time.monotonic()
-        self._seen[watch.plan] = page.revision
-        return started
-
-    def _forget(self, present: Set[str]) -> None:
-        """Keep nothing of plans that are gone."""
-        for kept in (self._kept, self._seen):
-            for name in kept.keys() - present:
-                kept.pop(name, None)
-
-    def _is_old(self, name: str) -> bool:
-        kept = self._kept.get(name)
-        return kept is None or time.monotonic() - kept > _ADVANCE_SECONDS
+    async def _take(
+        self, place: Place[Watch], changes: Sequence[RecordChange], revision: Revision
+    ) -> Taken | None:
+        """Start runs for changes that matter to a watch, and move its place."""
+        watch, started = place.watch, 0
+        async with self._store.transaction() as connection:
+            locked = await self._locked(connection, watch.plan, watch.workflow)
+            if locked is None or locked.revision != place.stored:
+                return None
+            if changes and await self._may_see(connection, locked, watch):
+                for change in changes:
+                    started += await self._start(connection, locked, _start_of(locked, change))
+            locked.revision = str(revision)
+            await self._tools.runs.save_plan(connection, locked)
+        return Taken(started, revision)
 
     async def _may_see(self, connection: AsyncConnection, plan: Any, watch: Watch) -> bool:
         """Tell whether who activated a workflow may list what it watches, still."""
@@ -207,6 +163,22 @@ class Triggers(Recurring):
         else:
             return 1
         return 0
+
+
+_Take = Callable[[Place[Watch], Sequence[RecordChange], Revision], Awaitable[Taken | None]]
+
+
+class _PlanFollower(FeedFollower[Watch]):
+    """Follows the feed for active workflows."""
+
+    def __init__(self, store: Store, take: _Take) -> None:
+        super().__init__(ChangeFeed(store))
+        self._take = take
+
+    async def take(
+        self, place: Place[Watch], changes: Sequence[RecordChange], revision: Revision
+    ) -> Taken | None:
+        return await self._take(place, changes, revision)
 
 
 def _start_of(plan: Any, change: RecordChange) -> Start:

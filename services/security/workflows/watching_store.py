@@ -11,12 +11,12 @@ from mesh.cel import Environment
 from mesh.contract.catalogue import Kind
 from mesh.sql.alone import alone
 from mesh.sql.change_table import Change
-from mesh.sql.changes import RecordChange, Revision
+from mesh.sql.changes import RecordChange
 from mesh.sql.store import TENANT
 from mesh.sql.tenancy import acting_for
 from secmesh.security.v1.workflow_pb2 import WorkflowTrigger
 from services.security.editing import required_tenant
-from services.security.workflows.journal import ACTOR
+from services.security.workflows.feed_following import AUTOMATIC, Place
 from services.security.workflows.plan import stored_plan
 from services.security.workflows.run_store import PLANS, RunStore
 
@@ -34,18 +34,27 @@ class Watch:
     condition: str
 
     @property
-    def collection(self) -> str:
+    def key(self) -> str:
+        """Give the plan: its place is kept there."""
+        return self.plan
+
+    @property
+    def subject(self) -> str:
+        """Give the workflow."""
+        return self.workflow
+
+    @property
+    def collections(self) -> Set[str]:
         """Give the collection whose changes start the workflow."""
-        return self.kind.collection
+        return {self.kind.collection}
 
     def matters(self, change: RecordChange) -> bool:
         """Tell whether a change starts a run."""
-        # What runs write starts none: they would start each other for ever.
         if (
-            change.collection != self.collection
+            change.collection != self.kind.collection
             or change.after is None
             or change.change is Change.DELETED
-            or change.actor.startswith(ACTOR)
+            or change.actor.startswith(AUTOMATIC)
         ):
             return False
         if not self.condition:
@@ -54,20 +63,6 @@ class Watch:
         condition = Environment.of_kind(self.kind).compile(self.condition)
         body = getattr(record, self.kind.body_field or "")
         return condition.matches(body, record) is True
-
-
-@dataclass(frozen=True)
-class Place:
-    """A watch, and up to where it has seen the changes."""
-
-    watch: Watch
-    stored: str
-    """The revision as the plan has it."""
-
-    @property
-    def revision(self) -> Revision:
-        """Give the revision; FieldInvalid."""
-        return Revision.parse(self.stored)
 
 
 class Watches:
@@ -79,7 +74,7 @@ class Watches:
         self._table = runs.store.target(PLANS).table
         self._known: dict[str, Watch] = {}
 
-    async def places(self) -> Mapping[str, Sequence[Place]]:
+    async def places(self) -> Mapping[str, Sequence[Place[Watch]]]:
         """Give the watches of all tenants, by tenant, in one query."""
         columns = self._table.c
         statement = (
@@ -94,7 +89,7 @@ class Watches:
             rows: Any = await self._runs.store.fetch(statement, connection)
         stored = {f"tenants/{row[0]}/{PLANS}/{row[1]}": row[2] for row in rows}
         await self._learn(stored.keys())
-        found: dict[str, list[Place]] = {}
+        found: dict[str, list[Place[Watch]]] = {}
         for name, revision in stored.items():
             if name in self._known:
                 place = Place(self._known[name], revision)
