@@ -99,19 +99,7 @@ class Parts:
 
 def assemble(settings: SecuritySettings, store: Store, catalogue: Catalogue) -> Parts:
     """Make the parts of a process."""
-    guard = Guards(
-        [
-            AuditGuard(),
-            DashboardGuard(catalogue.record_kinds),
-            FindingGuard(catalogue),
-            IncidentGuard(),
-            IntegrationGuard(),
-            MfaGuard(),
-            PhishingGuard(),
-            ServiceMadeGuard(),
-            WorkflowGuard(),
-        ]
-    )
+    guard = _guards(catalogue)
     editor, findings = RecordEditor(store, catalogue), FindingLife(store, catalogue)
     incidents = IncidentLife(store, editor)
     workflows = Workflows(
@@ -143,17 +131,34 @@ def assemble(settings: SecuritySettings, store: Store, catalogue: Catalogue) -> 
     )
 
 
+def _guards(catalogue: Catalogue) -> Guards:
+    """Give what has a say in each write of a record."""
+    return Guards(
+        [
+            AuditGuard(),
+            DashboardGuard(catalogue.record_kinds),
+            FindingGuard(catalogue),
+            IncidentGuard(),
+            IntegrationGuard(),
+            MfaGuard(),
+            PhishingGuard(),
+            ServiceMadeGuard(),
+            WorkflowGuard(),
+        ]
+    )
+
+
+def _analytics(parts: Parts) -> AnalyticsServicer:
+    schedules = ReportSchedules(parts.report_runs, parts.reports, parts.editor)
+    return AnalyticsServicer(parts.dashboards, parts.reports, parts.metrics, schedules)
+
+
 def servicers(parts: Parts) -> Iterator[Servicer]:
     """Give the services beside RecordService."""
     store, catalogue = parts.store, parts.catalogue
     yield (
         analytics_service_pb2_grpc.add_AnalyticsServiceServicer_to_server,
-        AnalyticsServicer(
-            parts.dashboards,
-            parts.reports,
-            parts.metrics,
-            ReportSchedules(parts.report_runs, parts.reports, parts.editor),
-        ),
+        _analytics(parts),
     )
     yield (
         finding_service_pb2_grpc.add_FindingServiceServicer_to_server,
