@@ -60,7 +60,7 @@ oscal: $(INSTALLED) ## hold exported documents against compliance-trestle: make 
 	$(BIN)/uv run --quiet --no-project --isolated --with compliance-trestle==5.2.0 tests/trestle_check.py $(OSCAL)
 
 clean: ## remove what the tasks made, but for .secmesh
-	rm -rf .venv .venv-peers gen dist
+	rm -rf .venv .venv-peers .venv-peers-crypto gen dist
 
 $(INSTALLED): requirements.lock pyproject.toml client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "secmesh needs Python 3.11 or newer")'
