@@ -3,9 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mesh.sql.iam_password import signed
+
+
+async def announce(connection: AsyncConnection, channel: str, said: str) -> None:
+    """Tell all who listen, once the transaction is committed."""
+    await connection.execute(sa.select(sa.func.pg_notify(channel, said)))
 
 
 async def notifications(engine: AsyncEngine, channel: str) -> AsyncIterator[str | None]:

@@ -17,7 +17,7 @@ from secmesh.crypto.v1.user_pb2 import User
 from services.crypto.audit.anchors import ERASURES as CERTIFICATES
 from services.crypto.audit.anchors import AnchorFailed, erasure_name
 from services.crypto.audit.entry import Operation
-from services.crypto.erasure.gate import shut_gate
+from services.crypto.erasure.gate_store import shut_gate
 from services.crypto.rotation.user_key_store import UserKeyStore
 from services.crypto.tables import ERASURE_WORK, ERASURES, ROTATION_WORK, USER_KEYS, USERS
 from tests.databases import crypto_database

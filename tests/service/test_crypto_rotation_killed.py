@@ -103,8 +103,7 @@ def test_the_next_process_ends_what_a_killed_one_began_and_undid(
             keys.RunRotation(pb.RunRotationRequest(name=planned.name))
             _is_half_done(keys, planned)
         process.kill()
-    moderate = {**environment, "SECMESH_CRYPTO_ROTATION_ROWS_PER_SECOND": "3"}
-    with served(moderate) as (address, process):
+    with served(slow) as (address, process):
         with connect(address, token=token) as channel:
             keys = key_service_pb2_grpc.KeyServiceStub(channel)
             count = planned.planned_count

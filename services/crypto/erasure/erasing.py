@@ -24,8 +24,8 @@ from services.crypto.audit.subjects import Subjects
 from services.crypto.erasure.certificate import Certificate
 from services.crypto.erasure.destruction_store import DestructionStore
 from services.crypto.erasure.erasure import Erasure, State
-from services.crypto.erasure.erasure_log import ErasureLog, ErasureWork
-from services.crypto.erasure.gate import shut_gate
+from services.crypto.erasure.erasure_store import ErasureLog, ErasureWork
+from services.crypto.erasure.gate_store import shut_gate
 from services.crypto.erasure.person_digest import person_digest
 from services.crypto.keys.hierarchy import REMEMBERED_SECONDS
 from services.crypto.keys.news import tell

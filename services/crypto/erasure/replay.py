@@ -15,8 +15,8 @@ from services.crypto.erasure.certificate import Certificate
 from services.crypto.erasure.destruction_store import DestructionStore
 from services.crypto.erasure.erasing import Registry, access_of
 from services.crypto.erasure.erasure import PATTERN, State
-from services.crypto.erasure.erasure_log import ErasureLog, ErasureWork
-from services.crypto.erasure.gate import shut_gate
+from services.crypto.erasure.erasure_store import ErasureLog, ErasureWork
+from services.crypto.erasure.gate_store import shut_gate
 from services.crypto.erasure.person_digest import person_digest
 from services.crypto.keys.news import tell
 from services.crypto.persons.person_store import PersonStore

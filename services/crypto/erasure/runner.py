@@ -5,7 +5,7 @@ from datetime import timedelta
 from mesh.sql.recurring import Recurring
 from mesh.sql.transactions import Transactions
 from services.crypto.erasure.erasing import LEASE, Erasing
-from services.crypto.erasure.erasure_log import Due, ErasureWork
+from services.crypto.erasure.erasure_store import Due, ErasureWork
 
 EVERY = timedelta(seconds=2)
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.crypto.erasure.gate import erased_users, pass_gate
+from services.crypto.erasure.gate_store import erased_users, pass_gate
 from services.crypto.errors import KeyDisabled, ValueUnopenable
 from services.crypto.keys.key_store import KeyStore, UserKeyRow
 from services.crypto.keys.states import KeyState

@@ -7,17 +7,13 @@ was; what is destroyed does not.
 import uuid
 from collections.abc import Callable
 
-import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from mesh.errors import ResourceNotFound
 from mesh.server.call import current_call
 from mesh.sql.transactions import Transactions
 from services.crypto.audit.entry import Access, Audit, Operation
-from services.crypto.keys.key_listing_store import APP_KEY, USER_DEK, shown_key
+from services.crypto.keys.key_listing_store import USER_DEK, shown_key
+from services.crypto.keys.key_stop_store import set_disabled
 from services.crypto.keys.news import tell
-from services.crypto.keys.states import KeyState
-from services.crypto.tables import APP_KEYS, TENANT_KEYS, USER_KEYS
 
 
 class KeyStops:
@@ -43,34 +39,10 @@ class KeyStops:
         async with self._transactions.transaction(tenant) as connection:
             if await shown_key(connection, tenant, key_id) is None:
                 raise ResourceNotFound(f"tenants/{tenant}/keys/{key_id}")
-            await _set(connection, tenant, key_id, disabled=verb == "disable")
+            await set_disabled(connection, tenant, key_id, disabled=verb == "disable")
             await tell(connection, tenant)
             await self._audit.record([_access(tenant, key_id, verb)])
         self._forget(tenant)
-
-
-async def _set(connection: AsyncConnection, tenant: str, key_id: str, *, disabled: bool) -> None:
-    """Disable the versions of a key, keeping what they were, or make them that again."""
-    table = TENANT_KEYS
-    if key_id == APP_KEY:
-        table = APP_KEYS
-    elif key_id.startswith(USER_DEK):
-        table = USER_KEYS
-    chosen = table.c.tenant_id == tenant
-    if table is USER_KEYS:
-        user = uuid.UUID(key_id.removeprefix(USER_DEK))
-        chosen = sa.and_(chosen, USER_KEYS.c.user_id == user)
-    disabled_now = table.c.state == KeyState.DISABLED.value
-    if disabled:
-        lives = sa.and_(~disabled_now, table.c.state != KeyState.DESTROYED.value)
-        changed: dict[str, object] = {
-            "state_before": table.c.state,
-            "state": KeyState.DISABLED.value,
-        }
-    else:
-        lives = sa.and_(disabled_now, table.c.state_before.is_not(None))
-        changed = {"state": table.c.state_before, "state_before": None}
-    await connection.execute(sa.update(table).where(chosen, lives).values(changed))
 
 
 def _access(tenant: str, key_id: str, verb: str) -> Access:

@@ -8,11 +8,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mesh.server.log import failure
-from mesh.sql.notifications import notifications
+from mesh.sql.notifications import announce, notifications
 
 CHANNEL = "secmesh_crypto_keys"
 _AGAIN_SECONDS = 2.0
@@ -22,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 
 async def tell(connection: AsyncConnection, tenant: str) -> None:
     """Have all processes forget a tenant's keys once the transaction is committed."""
-    await connection.execute(sa.select(sa.func.pg_notify(CHANNEL, tenant)))
+    await announce(connection, CHANNEL, tenant)
 
 
 class KeyNews:

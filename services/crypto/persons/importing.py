@@ -10,7 +10,7 @@ from mesh.server.interceptors.validation import violations_of
 from mesh.sql.transactions import Transactions
 from secmesh.crypto.v1.user_import_pb2 import ImportedUser
 from services.crypto.audit.entry import Audit, Operation
-from services.crypto.erasure.gate import erased_users
+from services.crypto.erasure.gate_store import erased_users
 from services.crypto.errors import UserErased
 from services.crypto.persons.config_store import ConfigStore
 from services.crypto.persons.fields import PersonFields

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mesh.errors import EtagMismatch, ResourceNotFound
 from mesh.sql.transactions import Transactions
 from services.crypto.audit.entry import Audit, Operation
-from services.crypto.erasure.gate import pass_gate, require_not_erased
+from services.crypto.erasure.gate_store import pass_gate, require_not_erased
 from services.crypto.errors import KeyDisabled
 from services.crypto.persons.config_store import ConfigStore
 from services.crypto.persons.fields import PersonFields

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.errors import ResourceNotFound
-from services.crypto.erasure.gate import pass_gate
+from services.crypto.erasure.gate_store import pass_gate
 from services.crypto.errors import ValueUnopenable
 from services.crypto.keys.hierarchy import UserKeys
 from services.crypto.keys.key_store import UserKeyRow
