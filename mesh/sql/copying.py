@@ -54,9 +54,7 @@ async def stage(
     if not common:
         return staged
     whole: list[sa.ColumnElement[Any]] = [
-        sa.literal(common[name], table.c[name].type).label(name)
-        if name in common
-        else staged.c[name]
+        _always(common[name], table.c[name]).label(name) if name in common else staged.c[name]
         for name in names
     ]
     return sa.select(*whole).select_from(staged).subquery()
@@ -70,6 +68,11 @@ def _common(given: Mapping[str, Values]) -> dict[str, Any]:
         # The last is asked first: of most columns it tells.
         if name != ID and values[0] == values[-1] and values.count(values[0]) == len(values)
     }
+
+
+def _always(value: Any, column: "sa.Column[Any]") -> sa.ColumnElement[Any]:
+    """Give one value for all rows, of the column's type even if it is NULL."""
+    return sa.cast(sa.literal(value, column.type), column.type)
 
 
 async def _make(
