@@ -106,11 +106,15 @@ class Scans:
 
     async def learn(self, connection: AsyncConnection) -> dict[int, Known]:
         """Read what is known of the results of each run."""
-        found = {}
+        found: dict[int, Known] = {}
+        by_scope: dict[str, Known] = {}
         for run, scan in self._by_run.items():
             stores = list(self._sightings(scan).values())
             if len(stores) == 1:
-                found[run] = await learn(connection, stores[0])
+                scope = stores[0].scope
+                if scope not in by_scope:
+                    by_scope[scope] = await learn(connection, stores[0])
+                found[run] = by_scope[scope]
         return found
 
     async def see(self, connection: AsyncConnection, known: Mapping[int, Known]) -> None:

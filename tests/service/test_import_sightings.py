@@ -198,6 +198,20 @@ def test_equal_results_keep_their_order(imports: Imports, project: str) -> None:
     assert counts(fourth, "sast_issues") == {"unchanged": 2, "created": 1}
 
 
+def test_runs_of_one_scope_are_seen_again_together(imports: Imports, project: str) -> None:
+    def both(number: int) -> dict[str, Any]:
+        first, second = (
+            sarif(issue(f"run/{run}", path=f"{run}.js"), properties={"n": number})
+            for run in range(2)
+        )
+        return first | {"runs": first["runs"] + second["runs"]}
+
+    imports.send(both(1), project)
+    answer = imports.send(both(2), project)
+    assert counts(answer, "sast_issues") == {"unchanged": 2}
+    assert {each.scan_id for each in imports.issues(answer)} == set(answer.scans)
+
+
 def test_other_rules_make_other_findings_of_the_same_results(
     imports: Imports, project: str
 ) -> None:
