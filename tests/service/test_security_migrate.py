@@ -35,7 +35,7 @@ async def test_a_database_from_before_sightings_gets_them(access: Access) -> Non
                     statement = f"ALTER TABLE {collection} DROP COLUMN {GROUP} CASCADE"
                     await connection.exec_driver_sql(statement)
         plan = await migrate(engine, TABLES, application=APPLICATION)
-        assert "add table sast_issues_sightings" in {
+        assert "add index ix_sast_issues_sighting_group to sast_issues" in {
             step.words for each in plan.changes for step in each.steps
         }
         assert not (await plan_migration(engine, TABLES, application=APPLICATION)).changes
