@@ -10,6 +10,7 @@ from cli.connection import Connection, connection_of
 from cli.enum_words import enum_value, offered
 from cli.exit_codes import ExitCode
 from cli.output import write_message
+from secmesh.crypto.v1 import key_pb2
 from secmesh.crypto.v1 import key_service_pb2 as pb
 from secmesh.crypto.v1.key_service_pb2_grpc import KeyServiceStub
 
@@ -30,7 +31,7 @@ def rotate(
         str,
         typer.Argument(
             help="kms-cmk, tenant-kek, user-dek or app-key.",
-            autocompletion=offered(pb.KeyType.DESCRIPTOR),
+            autocompletion=offered(key_pb2.KeyType.DESCRIPTOR),
         ),
     ],
     dry_run: Annotated[
@@ -40,8 +41,10 @@ def rotate(
 ) -> None:
     """Replace a key by a new version, while calls go on."""
     connection = connection_of(context)
-    key_type = enum_value(pb.KeyType.DESCRIPTOR, key, "key")
-    request = pb.PlanRotationRequest(parent=connection.tenant, key_type=pb.KeyType.Value(key_type))
+    key_type = enum_value(key_pb2.KeyType.DESCRIPTOR, key, "key")
+    request = pb.PlanRotationRequest(
+        parent=connection.tenant, key_type=key_pb2.KeyType.Value(key_type)
+    )
     with connection.channel() as channel:
         rotation = KeyServiceStub(channel).PlanRotation(request)
         if not dry_run:
@@ -65,17 +68,19 @@ def rollback(
     _show(connection, undoing)
 
 
-def ended(channel: grpc.Channel, rotation: pb.KeyRotation, *, wait: bool = True) -> pb.KeyRotation:
+def ended(
+    channel: grpc.Channel, rotation: key_pb2.KeyRotation, *, wait: bool = True
+) -> key_pb2.KeyRotation:
     """Give a rotation as it is when nobody works on it any more, at once without ``wait``."""
-    while wait and rotation.status == pb.KEY_ROTATION_STATUS_RUNNING:
+    while wait and rotation.status == key_pb2.KEY_ROTATION_STATUS_RUNNING:
         time.sleep(SECONDS)
         asked = pb.GetRotationRequest(name=rotation.name)
         rotation = KeyServiceStub(channel).GetRotation(asked)
     return rotation
 
 
-def _show(connection: Connection, rotation: pb.KeyRotation) -> None:
+def _show(connection: Connection, rotation: key_pb2.KeyRotation) -> None:
     """Print a rotation; one that failed ends the program as what is refused does."""
     write_message(rotation, connection.output)
-    if rotation.status == pb.KEY_ROTATION_STATUS_FAILED:
+    if rotation.status == key_pb2.KEY_ROTATION_STATUS_FAILED:
         raise typer.Exit(ExitCode.REFUSED)

@@ -12,6 +12,7 @@ from cli.embedded.stored_row import stored_row
 from cli.output import talk, visible
 from secmesh.crypto.v1 import config_service_pb2 as config
 from secmesh.crypto.v1 import erasure_pb2 as erasures
+from secmesh.crypto.v1 import key_pb2
 from secmesh.crypto.v1 import key_service_pb2 as keys
 from secmesh.crypto.v1 import user_service_pb2 as pb
 from secmesh.crypto.v1.config_service_pb2_grpc import ConfigServiceStub
@@ -87,7 +88,7 @@ def _values(person: User) -> str:
 def rotate_and_back(channel: grpc.Channel) -> str:
     """Rotate the keys of users and undo it; say what was written."""
     service = KeyServiceStub(channel)
-    wanted = keys.PlanRotationRequest(parent=PARENT, key_type=keys.KEY_TYPE_USER_DEK)
+    wanted = keys.PlanRotationRequest(parent=PARENT, key_type=key_pb2.KEY_TYPE_USER_DEK)
     rotation = service.PlanRotation(wanted)
     plan = f"{rotation.planned_count} rows planned"
     if rotation.planned_count > _MOST_ROTATED:

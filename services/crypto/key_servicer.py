@@ -4,6 +4,7 @@ from mesh.contract.names import NamePattern, tenant_of
 from mesh.errors import FieldInvalid, ResourceNotFound
 from mesh.sql.paging import PageTokens, page_limit
 from mesh.sql.transactions import Transactions
+from secmesh.crypto.v1 import key_pb2
 from secmesh.crypto.v1 import key_service_pb2 as pb
 from secmesh.crypto.v1.key_service_pb2_grpc import KeyServiceServicer
 from services.crypto.keys.key_listing_store import (
@@ -22,11 +23,11 @@ from services.crypto.rotation.rotations import Rotations
 
 KEY = NamePattern("tenants/{tenant}/keys/{key}")
 _TYPES = {
-    APP_KEY: pb.KEY_TYPE_APP_KEY,
-    TENANT_KEK: pb.KEY_TYPE_TENANT_KEK,
-    USER_DEK: pb.KEY_TYPE_USER_DEK,
+    APP_KEY: key_pb2.KEY_TYPE_APP_KEY,
+    TENANT_KEK: key_pb2.KEY_TYPE_TENANT_KEK,
+    USER_DEK: key_pb2.KEY_TYPE_USER_DEK,
     **{
-        prefix: pb.KeyType.Value(f"KEY_TYPE_{used_for.upper()}_KEY")
+        prefix: key_pb2.KeyType.Value(f"KEY_TYPE_{used_for.upper()}_KEY")
         for prefix, used_for in OF_FIELDS.items()
     },
 }
@@ -50,21 +51,21 @@ class KeyServicer(KeyServiceServicer):
         self._rotations = rotations
         self._tokens = tokens
 
-    async def GetKey(self, request: pb.GetKeyRequest, _context: object) -> pb.Key:
+    async def GetKey(self, request: pb.GetKeyRequest, _context: object) -> key_pb2.Key:
         """Give the key; ResourceNotFound."""
         return await self._key(request.name)
 
-    async def DisableKey(self, request: pb.DisableKeyRequest, _context: object) -> pb.Key:
+    async def DisableKey(self, request: pb.DisableKeyRequest, _context: object) -> key_pb2.Key:
         """Give the key as it is then; ResourceNotFound."""
         await self._stops.disable(*_ids(KEY, request.name))
         return await self._key(request.name)
 
-    async def EnableKey(self, request: pb.EnableKeyRequest, _context: object) -> pb.Key:
+    async def EnableKey(self, request: pb.EnableKeyRequest, _context: object) -> key_pb2.Key:
         """Give the key as it is then; ResourceNotFound."""
         await self._stops.enable(*_ids(KEY, request.name))
         return await self._key(request.name)
 
-    async def _key(self, name: str) -> pb.Key:
+    async def _key(self, name: str) -> key_pb2.Key:
         tenant, key_id = _ids(KEY, name)
         async with self._transactions.connection(tenant) as connection:
             found = await shown_key(connection, tenant, key_id)
@@ -86,34 +87,38 @@ class KeyServicer(KeyServiceServicer):
 
     async def PlanRotation(
         self, request: pb.PlanRotationRequest, _context: object
-    ) -> pb.KeyRotation:
+    ) -> key_pb2.KeyRotation:
         """Give the plan; ResourceNotFound."""
-        name = pb.KeyType.Name(request.key_type).removeprefix("KEY_TYPE_").lower()
+        name = key_pb2.KeyType.Name(request.key_type).removeprefix("KEY_TYPE_").lower()
         return _rotation(await self._rotations.plan(_tenant(request.parent), KeyType(name)))
 
-    async def RunRotation(self, request: pb.RunRotationRequest, _context: object) -> pb.KeyRotation:
+    async def RunRotation(
+        self, request: pb.RunRotationRequest, _context: object
+    ) -> key_pb2.KeyRotation:
         """Give the rotation as it is then; see ``Rotations.run``."""
         return _rotation(await self._rotations.run(*_ids(PATTERN, request.name)))
 
     async def PauseRotation(
         self, request: pb.PauseRotationRequest, _context: object
-    ) -> pb.KeyRotation:
+    ) -> key_pb2.KeyRotation:
         """Give the rotation as it is then; see ``Rotations.pause``."""
         return _rotation(await self._rotations.pause(*_ids(PATTERN, request.name)))
 
     async def ResumeRotation(
         self, request: pb.ResumeRotationRequest, _context: object
-    ) -> pb.KeyRotation:
+    ) -> key_pb2.KeyRotation:
         """Give the rotation as it is then; see ``Rotations.resume``."""
         return _rotation(await self._rotations.resume(*_ids(PATTERN, request.name)))
 
     async def RollBackRotation(
         self, request: pb.RollBackRotationRequest, _context: object
-    ) -> pb.KeyRotation:
+    ) -> key_pb2.KeyRotation:
         """Give the rotation that undoes the other; see ``Rotations.roll_back``."""
         return _rotation(await self._rotations.roll_back(*_ids(PATTERN, request.name)))
 
-    async def GetRotation(self, request: pb.GetRotationRequest, _context: object) -> pb.KeyRotation:
+    async def GetRotation(
+        self, request: pb.GetRotationRequest, _context: object
+    ) -> key_pb2.KeyRotation:
         """Give the rotation; ResourceNotFound."""
         return _rotation(await self._rotations.get(*_ids(PATTERN, request.name)))
 
@@ -148,18 +153,18 @@ def _ids(pattern: NamePattern, name: str) -> tuple[str, str]:
     return tenant, last
 
 
-def _key(tenant: str, key: ShownKey) -> pb.Key:
-    return pb.Key(
+def _key(tenant: str, key: ShownKey) -> key_pb2.Key:
+    return key_pb2.Key(
         name=KEY.format(tenant, key.key_id),
         key_type=next(kind for prefix, kind in _TYPES.items() if key.key_id.startswith(prefix)),
         versions=[_version(each) for each in key.versions],
     )
 
 
-def _version(version: ShownVersion) -> pb.KeyVersion:
-    shown = pb.KeyVersion(
+def _version(version: ShownVersion) -> key_pb2.KeyVersion:
+    shown = key_pb2.KeyVersion(
         version=version.version,
-        state=pb.KeyState.Value(f"KEY_STATE_{version.state.name}"),
+        state=key_pb2.KeyState.Value(f"KEY_STATE_{version.state.name}"),
         kms_key_id=version.kms_key_id,
         tenant_key_version=version.tenant_key_version,
     )
@@ -167,12 +172,12 @@ def _version(version: ShownVersion) -> pb.KeyVersion:
     return shown
 
 
-def _rotation(rotation: Rotation) -> pb.KeyRotation:
+def _rotation(rotation: Rotation) -> key_pb2.KeyRotation:
     undone = rotation.rolls_back
-    shown = pb.KeyRotation(
+    shown = key_pb2.KeyRotation(
         name=rotation.name,
-        key_type=pb.KeyType.Value(f"KEY_TYPE_{rotation.key_type.name}"),
-        status=pb.KeyRotationStatus.Value(f"KEY_ROTATION_STATUS_{rotation.status.name}"),
+        key_type=key_pb2.KeyType.Value(f"KEY_TYPE_{rotation.key_type.name}"),
+        status=key_pb2.KeyRotationStatus.Value(f"KEY_ROTATION_STATUS_{rotation.status.name}"),
         old_version=rotation.old_version,
         new_version=rotation.new_version,
         planned_count=rotation.records_planned,

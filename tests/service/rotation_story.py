@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from secmesh.crypto.v1 import config_service_pb2 as config
+from secmesh.crypto.v1 import key_pb2
 from secmesh.crypto.v1 import key_service_pb2 as pb
 from secmesh.crypto.v1 import user_service_pb2 as users
 from secmesh.crypto.v1.user_pb2 import User
@@ -37,7 +38,7 @@ async def read(world: World, name: str) -> tuple[str, str]:
     return user.address, user.ssn
 
 
-async def plan(world: World, key_type: "pb.KeyType.ValueType") -> Any:
+async def plan(world: World, key_type: "key_pb2.KeyType.ValueType") -> Any:
     asked = pb.PlanRotationRequest(parent=world.parent, key_type=key_type)
     return await world.key_service().PlanRotation(asked)
 
@@ -46,7 +47,7 @@ async def get(world: World, name: str) -> Any:
     return await world.key_service().GetRotation(pb.GetRotationRequest(name=name))
 
 
-async def run(world: World, key_type: "pb.KeyType.ValueType") -> Any:
+async def run(world: World, key_type: "key_pb2.KeyType.ValueType") -> Any:
     """Rotate, and give the rotation as it ended."""
     planned = await plan(world, key_type)
     await world.key_service().RunRotation(pb.RunRotationRequest(name=planned.name))

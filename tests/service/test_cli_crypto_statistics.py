@@ -10,7 +10,7 @@ import pytest
 
 from mesh.embedded.postgres import OWNER, SUPERUSER, Access
 from mesh.sql.engine import open_engine
-from secmesh.crypto.v1 import key_service_pb2 as keys
+from secmesh.crypto.v1 import key_pb2
 from secmesh.crypto.v1 import statistics_service_pb2 as pb
 from secmesh_client import CallRefused
 from services.crypto.audit.append_store import AppendStore
@@ -55,7 +55,7 @@ def secmesh(world: World) -> Command:
 
 async def test_sealed_values_rotations_and_keys_are_counted(world: World, secmesh: Command) -> None:
     await store(world, 3)
-    await run(world, keys.KEY_TYPE_USER_DEK)
+    await run(world, key_pb2.KEY_TYPE_USER_DEK)
     shown = await secmesh.json("crypto", "stats")
     assert shown["name"] == f"{world.parent}/statistics"
     sealed = {(each["tier"], each["field"]): each for each in shown["encryption"]}

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from mesh.embedded.postgres import Access
 from secmesh.crypto.v1 import config_service_pb2 as config
-from secmesh.crypto.v1 import key_service_pb2 as pb
+from secmesh.crypto.v1 import key_pb2
 from services.crypto.custody.key_file import FileKey, KeyFile, write_key_file
 from services.crypto.custody.local_app_keys import LocalAppKeys
 from services.crypto.tables import ROTATION_WORK
@@ -29,7 +29,7 @@ from tests.service.rotation_story import (
     store,
 )
 
-APP_KEY = pb.KEY_TYPE_APP_KEY
+APP_KEY = key_pb2.KEY_TYPE_APP_KEY
 COLUMN = "app_key_version"
 
 
@@ -69,14 +69,14 @@ async def test_a_run_writes_as_many_rows_as_the_plan_counted_and_rolls_back(worl
     add_version(world)
     assert (await plan(world, APP_KEY)).planned_count == 6
     done = await run(world, APP_KEY)
-    assert (done.status, done.error) == (pb.KEY_ROTATION_STATUS_COMPLETED, "")
+    assert (done.status, done.error) == (key_pb2.KEY_ROTATION_STATUS_COMPLETED, "")
     assert (done.planned_count, done.affected_count, done.skipped_count) == (6, 6, 0)
     assert await sealing(world, COLUMN) == {None: 6, 2: 6}
     assert await setting(world) == 2
     assert await read(world, names[5]) == (ADDRESS, SSN)
     undoing = await roll_back(world, done.name)
     assert (undoing.planned_count, undoing.affected_count) == (6, 6)
-    assert (await get(world, done.name)).status == pb.KEY_ROTATION_STATUS_ROLLED_BACK
+    assert (await get(world, done.name)).status == key_pb2.KEY_ROTATION_STATUS_ROLLED_BACK
     assert await sealing(world, COLUMN) == {None: 6, 1: 6}
     assert await setting(world) == 1
     take_version(world, "v2")
@@ -106,7 +106,7 @@ async def test_a_rotation_waits_for_a_version_that_its_custodian_does_not_have(
 ) -> None:
     await store(world, 2)
     waiting = await run(world, APP_KEY)
-    assert waiting.status == pb.KEY_ROTATION_STATUS_RUNNING
+    assert waiting.status == key_pb2.KEY_ROTATION_STATUS_RUNNING
     assert "app" in waiting.error
     assert await setting(world) == 1
     assert await sealing(world, COLUMN) == {None: 2, 1: 2}
@@ -114,7 +114,7 @@ async def test_a_rotation_waits_for_a_version_that_its_custodian_does_not_have(
     await end_lease(world)
     await world.runner.look()
     done = await get(world, waiting.name)
-    assert (done.status, done.affected_count) == (pb.KEY_ROTATION_STATUS_COMPLETED, 2)
+    assert (done.status, done.affected_count) == (key_pb2.KEY_ROTATION_STATUS_COMPLETED, 2)
 
 
 async def test_another_process_opens_at_once_what_is_sealed_by_the_new_version(

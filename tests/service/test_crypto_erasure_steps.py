@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from mesh.embedded.postgres import Access
 from secmesh.crypto.v1 import erasure_pb2 as pb
+from secmesh.crypto.v1 import key_pb2
 from secmesh.crypto.v1 import key_service_pb2 as keys
 from secmesh.crypto.v1 import user_service_pb2 as users
 from secmesh.crypto.v1.user_pb2 import User
@@ -146,7 +147,7 @@ async def test_a_rotation_of_users_keys_gives_no_new_key_to_who_is_erased(
 ) -> None:
     gone, left = [await create(world, address=f"{n} Main Street") for n in range(2)]
     service = world.key_service()
-    asked = keys.PlanRotationRequest(parent=world.parent, key_type=keys.KEY_TYPE_USER_DEK)
+    asked = keys.PlanRotationRequest(parent=world.parent, key_type=key_pb2.KEY_TYPE_USER_DEK)
     planned = await service.PlanRotation(asked)
     await service.RunRotation(keys.RunRotationRequest(name=planned.name))
     due, read, go_on = UserKeyStore.due, asyncio.Event(), asyncio.Event()
@@ -168,7 +169,7 @@ async def test_a_rotation_of_users_keys_gives_no_new_key_to_who_is_erased(
     await rotating
     assert list(done.key_versions) == [1, 2]
     rotation = await service.GetRotation(keys.GetRotationRequest(name=planned.name))
-    assert rotation.status == keys.KEY_ROTATION_STATUS_COMPLETED
+    assert rotation.status == key_pb2.KEY_ROTATION_STATUS_COMPLETED
     undone = keys.RollBackRotationRequest(name=planned.name)
     await service.RollBackRotation(undone)
     await world.runner.look()

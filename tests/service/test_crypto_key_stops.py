@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from mesh.embedded.postgres import Access
 from mesh.identifiers import new_uuid
 from mesh.sealing.secret_file import create_secret_file
+from secmesh.crypto.v1 import key_pb2
 from secmesh.crypto.v1 import key_service_pb2 as pb
 from secmesh.crypto.v1 import user_service_pb2 as users
 from secmesh.crypto.v1.user_pb2 import User
@@ -98,7 +99,7 @@ async def test_a_key_that_is_disabled_stops_the_next_call_in_every_process(
         assert await read(each, name) == (ADDRESS, SSN)
         await write(each, name)
     shown = await disable(world, key_id)
-    assert {each.state for each in shown.versions} == {pb.KEY_STATE_DISABLED}
+    assert {each.state for each in shown.versions} == {key_pb2.KEY_STATE_DISABLED}
     assert await stopped(world, name)
     async with asyncio.timeout(20):
         # It hears within milliseconds, not at once.
@@ -118,12 +119,12 @@ async def test_a_key_that_is_disabled_stops_the_next_call_in_every_process(
 
 async def test_versions_come_back_as_they_were(world: World) -> None:
     [name] = await store(world, 1)
-    await roll_back(world, (await run(world, pb.KEY_TYPE_TENANT_KEK)).name)
+    await roll_back(world, (await run(world, key_pb2.KEY_TYPE_TENANT_KEK)).name)
     await disable(world, "tenant-kek")
     back = await enable(world, "tenant-kek")
     assert [(each.version, each.state) for each in back.versions] == [
-        (2, pb.KEY_STATE_DECRYPT_ONLY),
-        (1, pb.KEY_STATE_ACTIVE),
+        (2, key_pb2.KEY_STATE_DECRYPT_ONLY),
+        (1, key_pb2.KEY_STATE_ACTIVE),
     ]
     assert await enable(world, "tenant-kek") == back
     assert await read(world, name) == (ADDRESS, SSN)
@@ -131,17 +132,17 @@ async def test_versions_come_back_as_they_were(world: World) -> None:
 
 async def test_a_rotation_waits_while_its_key_is_disabled(world: World) -> None:
     await store(world, 2)
-    planned = await plan(world, pb.KEY_TYPE_TENANT_KEK)
+    planned = await plan(world, key_pb2.KEY_TYPE_TENANT_KEK)
     await world.key_service().RunRotation(pb.RunRotationRequest(name=planned.name))
     await disable(world, "tenant-kek")
     await world.runner.look()
     waiting = await get(world, planned.name)
-    assert waiting.status == pb.KEY_ROTATION_STATUS_RUNNING
+    assert waiting.status == key_pb2.KEY_ROTATION_STATUS_RUNNING
     assert "disabled" in waiting.error
     await enable(world, "tenant-kek")
     await end_lease(world)
     await world.runner.look()
-    assert (await get(world, planned.name)).status == pb.KEY_ROTATION_STATUS_COMPLETED
+    assert (await get(world, planned.name)).status == key_pb2.KEY_ROTATION_STATUS_COMPLETED
 
 
 async def test_it_is_in_the_audit_and_says_nothing_of_a_user(world: World) -> None:
@@ -161,7 +162,7 @@ async def test_it_is_in_the_audit_and_says_nothing_of_a_user(world: World) -> No
     world.audit.broken = False
     asked = pb.GetKeyRequest(name=f"{world.parent}/keys/tenant-kek")
     [version] = (await world.key_service().GetKey(asked)).versions
-    assert version.state == pb.KEY_STATE_ACTIVE
+    assert version.state == key_pb2.KEY_STATE_ACTIVE
 
 
 async def test_calls_that_do_not_fit_are_refused(world: World) -> None:

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from mesh.embedded.postgres import Access
+from secmesh.crypto.v1 import key_pb2
 from secmesh.crypto.v1 import key_service_pb2 as pb
 from services.crypto.custody.kms import KmsKeyState
 from services.crypto.tables import INDEX_KEYS, ROTATION_WORK, TENANT_KEYS, USER_KEYS
@@ -28,7 +29,7 @@ from tests.service.rotation_story import (
 )
 from tests.unit.fake_kms import FakeKms
 
-KMS_CMK = pb.KEY_TYPE_KMS_CMK
+KMS_CMK = key_pb2.KEY_TYPE_KMS_CMK
 NEW = "two"
 
 
@@ -82,7 +83,7 @@ async def test_what_the_old_key_wraps_moves_and_moves_back(world: World, moved: 
     planned = await plan(moved, KMS_CMK)
     assert planned.planned_count >= 2
     done = await run(moved, KMS_CMK)
-    assert (done.status, done.error) == (pb.KEY_ROTATION_STATUS_COMPLETED, "")
+    assert (done.status, done.error) == (key_pb2.KEY_ROTATION_STATUS_COMPLETED, "")
     assert done.affected_count == done.planned_count == planned.planned_count
     assert {key for _, key in await hanging(world)} == {NEW}
     assert await wrapped(world) == users
@@ -91,7 +92,7 @@ async def test_what_the_old_key_wraps_moves_and_moves_back(world: World, moved: 
     world.kms.set_state(KMS_KEY, KmsKeyState.ENABLED)
     undoing = await roll_back(moved, done.name)
     assert undoing.affected_count == undoing.planned_count == planned.planned_count
-    assert (await get(moved, done.name)).status == pb.KEY_ROTATION_STATUS_ROLLED_BACK
+    assert (await get(moved, done.name)).status == key_pb2.KEY_ROTATION_STATUS_ROLLED_BACK
     assert await hanging(world) == before
     assert await read(world, names[0]) == (ADDRESS, SSN)
 
@@ -112,7 +113,7 @@ async def test_old_wrapped_forms_go_when_the_time_for_a_rollback_is_over(
     await moved.runner.look()
     async with world.transactions.connection(world.tenant) as connection:
         assert await connection.scalar(statement) is None
-    assert (await get(moved, done.name)).status == pb.KEY_ROTATION_STATUS_COMPLETED
+    assert (await get(moved, done.name)).status == key_pb2.KEY_ROTATION_STATUS_COMPLETED
     assert await read(moved, names[0]) == (ADDRESS, SSN)
 
 
@@ -123,14 +124,14 @@ async def test_a_new_key_that_may_not_be_used_delays_the_move(world: World, move
     await moved.key_service().RunRotation(pb.RunRotationRequest(name=planned.name))
     await moved.runner.look()
     waiting = await get(moved, planned.name)
-    assert (waiting.status, waiting.affected_count) == (pb.KEY_ROTATION_STATUS_RUNNING, 0)
+    assert (waiting.status, waiting.affected_count) == (key_pb2.KEY_ROTATION_STATUS_RUNNING, 0)
     assert "denied" in waiting.error
     assert {key for _, key in await hanging(world)} == {KMS_KEY}
     assert await read(world, names[0]) == (ADDRESS, SSN)
     world.kms.deny(NEW, False)
     await end_lease(world)
     await moved.runner.look()
-    assert (await get(moved, planned.name)).status == pb.KEY_ROTATION_STATUS_COMPLETED
+    assert (await get(moved, planned.name)).status == key_pb2.KEY_ROTATION_STATUS_COMPLETED
 
 
 async def test_a_plan_of_what_hangs_from_the_key_already_counts_nothing(world: World) -> None:

@@ -12,6 +12,7 @@ from mesh.identity.keys import create_signing_key, sign_token
 from secmesh.crypto.v1 import config_service_pb2 as config
 from secmesh.crypto.v1 import (
     config_service_pb2_grpc,
+    key_pb2,
     key_service_pb2_grpc,
     user_service_pb2_grpc,
 )
@@ -49,7 +50,7 @@ def _store(channel: Any) -> str:
     return str(made.users[-1].name)
 
 
-def _until(keys: Any, name: str, rows: int, status: "pb.KeyRotationStatus.ValueType") -> Any:
+def _until(keys: Any, name: str, rows: int, status: "key_pb2.KeyRotationStatus.ValueType") -> Any:
     """Wait until a rotation wrote so many rows and stands as wanted."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -61,7 +62,7 @@ def _until(keys: Any, name: str, rows: int, status: "pb.KeyRotationStatus.ValueT
 
 
 def _is_half_done(keys: Any, begun: Any) -> None:
-    half = _until(keys, begun.name, 1, pb.KEY_ROTATION_STATUS_RUNNING)
+    half = _until(keys, begun.name, 1, key_pb2.KEY_ROTATION_STATUS_RUNNING)
     assert 0 < half.affected_count < begun.planned_count
 
 
@@ -74,15 +75,15 @@ def _is_read(channel: Any, person: str) -> bool:
 @pytest.mark.parametrize(
     "key_type",
     [
-        pb.KEY_TYPE_KMS_CMK,
-        pb.KEY_TYPE_TENANT_KEK,
-        pb.KEY_TYPE_USER_DEK,
-        pb.KEY_TYPE_APP_KEY,
+        key_pb2.KEY_TYPE_KMS_CMK,
+        key_pb2.KEY_TYPE_TENANT_KEK,
+        key_pb2.KEY_TYPE_USER_DEK,
+        key_pb2.KEY_TYPE_APP_KEY,
     ],
-    ids=pb.KeyType.Name,
+    ids=key_pb2.KeyType.Name,
 )
 def test_the_next_process_ends_what_a_killed_one_began_and_undid(
-    environment: dict[str, str], key_type: "pb.KeyType.ValueType"
+    environment: dict[str, str], key_type: "key_pb2.KeyType.ValueType"
 ) -> None:
     home = Path(environment["SECMESH_HOME"]) / "keys"
     for file, names in (("app.keys", ("v1", "v2")), ("kms.keys", ("main", "next"))):
@@ -90,7 +91,7 @@ def test_the_next_process_ends_what_a_killed_one_began_and_undid(
     token = sign_token(home, subject="ann", tenant="acme", roles=["admin"])
     environment["SECMESH_CRYPTO_ROTATION_LEASE_SECONDS"] = "1"
     person = ""
-    if key_type == pb.KEY_TYPE_KMS_CMK:
+    if key_type == key_pb2.KEY_TYPE_KMS_CMK:
         with served(environment) as (address, _), connect(address, token=token) as channel:
             person = _store(channel)
         environment["SECMESH_CRYPTO_KMS_KEY_ID"] = "file:next"
@@ -107,7 +108,7 @@ def test_the_next_process_ends_what_a_killed_one_began_and_undid(
         with connect(address, token=token) as channel:
             keys = key_service_pb2_grpc.KeyServiceStub(channel)
             count = planned.planned_count
-            done = _until(keys, planned.name, count, pb.KEY_ROTATION_STATUS_COMPLETED)
+            done = _until(keys, planned.name, count, key_pb2.KEY_ROTATION_STATUS_COMPLETED)
             assert done.affected_count == count
             assert _is_read(channel, person)
             undoing = keys.RollBackRotation(pb.RollBackRotationRequest(name=planned.name))
@@ -115,8 +116,8 @@ def test_the_next_process_ends_what_a_killed_one_began_and_undid(
         process.kill()
     with served(environment) as (address, _), connect(address, token=token) as channel:
         keys = key_service_pb2_grpc.KeyServiceStub(channel)
-        undone = _until(keys, undoing.name, 1, pb.KEY_ROTATION_STATUS_COMPLETED)
+        undone = _until(keys, undoing.name, 1, key_pb2.KEY_ROTATION_STATUS_COMPLETED)
         assert undone.affected_count == undoing.planned_count == planned.planned_count
         found = keys.GetRotation(pb.GetRotationRequest(name=planned.name))
-        assert found.status == pb.KEY_ROTATION_STATUS_ROLLED_BACK
+        assert found.status == key_pb2.KEY_ROTATION_STATUS_ROLLED_BACK
         assert _is_read(channel, person)

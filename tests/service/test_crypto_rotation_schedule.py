@@ -15,6 +15,7 @@ from mesh.embedded.postgres import Access
 from mesh.sealing.secret_file import create_secret_file
 from mesh.telemetry.prometheus import enable_metrics, exposition
 from secmesh.crypto.v1 import config_service_pb2 as config
+from secmesh.crypto.v1 import key_pb2
 from secmesh.crypto.v1 import key_service_pb2 as pb
 from services.crypto.audit.entry import Operation
 from services.crypto.custody.key_file import FileKey, KeyFile, write_key_file
@@ -109,12 +110,15 @@ async def test_each_key_is_rotated_once_by_two_processes_and_not_again_by_a_thir
     await asyncio.gather(world.runner.look(), beside.runner.look())
     found = await rotations(world)
     assert {each.key_type for each in found} == {
-        pb.KEY_TYPE_TENANT_KEK,
-        pb.KEY_TYPE_USER_DEK,
-        pb.KEY_TYPE_APP_KEY,
+        key_pb2.KEY_TYPE_TENANT_KEK,
+        key_pb2.KEY_TYPE_USER_DEK,
+        key_pb2.KEY_TYPE_APP_KEY,
     }
     for each in found:
-        assert (each.status, each.initiated_by) == (pb.KEY_ROTATION_STATUS_COMPLETED, PRINCIPAL)
+        assert (each.status, each.initiated_by) == (
+            key_pb2.KEY_ROTATION_STATUS_COMPLETED,
+            PRINCIPAL,
+        )
         assert each.affected_count >= each.planned_count > 0
     assert set(await scheduled(world)) == set(KeyType)
     assert alerts(world) == []
@@ -166,8 +170,8 @@ async def test_what_an_operator_has_to_do_is_told_once_and_then_done(
         assert await moved.rotation.schedule.look() == 2
         await moved.runner.look()
         done = await rotations(moved)
-    kinds = {each.key_type for each in done if each.status == pb.KEY_ROTATION_STATUS_COMPLETED}
-    assert kinds >= {pb.KEY_TYPE_KMS_CMK, pb.KEY_TYPE_APP_KEY}
+    kinds = {each.key_type for each in done if each.status == key_pb2.KEY_ROTATION_STATUS_COMPLETED}
+    assert kinds >= {key_pb2.KEY_TYPE_KMS_CMK, key_pb2.KEY_TYPE_APP_KEY}
     assert set((await scheduled(world)).values()) == {""}
     assert total(exposition().decode(), "secmesh_crypto_rotation_due") == 0
 
@@ -189,8 +193,8 @@ async def test_a_rotation_by_hand_counts_and_one_that_is_not_finished_is_left_al
     world: World,
 ) -> None:
     await store(world, 1)
-    await run(world, pb.KEY_TYPE_USER_DEK)
-    standing = await plan(world, pb.KEY_TYPE_TENANT_KEK)
+    await run(world, key_pb2.KEY_TYPE_USER_DEK)
+    standing = await plan(world, key_pb2.KEY_TYPE_TENANT_KEK)
     await world.key_service().RunRotation(pb.RunRotationRequest(name=standing.name))
     await world.key_service().PauseRotation(pb.PauseRotationRequest(name=standing.name))
     world.clock.ahead = timedelta(days=80)
@@ -198,13 +202,13 @@ async def test_a_rotation_by_hand_counts_and_one_that_is_not_finished_is_left_al
     world.clock.ahead = PERIOD + timedelta(hours=1)
     assert await world.rotation.schedule.look() == 1
     newest = (await rotations(world))[0]
-    assert (newest.key_type, newest.initiated_by) == (pb.KEY_TYPE_USER_DEK, PRINCIPAL)
-    assert (await get(world, standing.name)).status == pb.KEY_ROTATION_STATUS_PAUSED
+    assert (newest.key_type, newest.initiated_by) == (key_pb2.KEY_TYPE_USER_DEK, PRINCIPAL)
+    assert (await get(world, standing.name)).status == key_pb2.KEY_ROTATION_STATUS_PAUSED
 
 
 async def test_a_rotation_that_failed_waits_for_an_operator(world: World) -> None:
     await store(world, 1)
-    failed = await plan(world, pb.KEY_TYPE_TENANT_KEK)
+    failed = await plan(world, key_pb2.KEY_TYPE_TENANT_KEK)
     await world.key_service().RunRotation(pb.RunRotationRequest(name=failed.name))
     await change(world, sa.update(KEY_ROTATION_LOG).values(status="failed"))
     world.clock.ahead = PERIOD + timedelta(hours=1)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from mesh.embedded.postgres import Access
 from mesh.sealing.secret_file import create_secret_file
-from secmesh.crypto.v1 import key_service_pb2 as pb
+from secmesh.crypto.v1 import key_pb2
 from secmesh.crypto.v1 import user_service_pb2 as users
 from secmesh.crypto.v1.user_pb2 import User
 from services.crypto.custody.key_file import FileKey, KeyFile, write_key_file
@@ -43,10 +43,10 @@ PACE = Pace(batch=24, quiet_batch=6)
 NEW_KMS_KEY = "two"
 IBAN = "DE89370400440532013000"
 KINDS = [
-    pb.KEY_TYPE_KMS_CMK,
-    pb.KEY_TYPE_TENANT_KEK,
-    pb.KEY_TYPE_USER_DEK,
-    pb.KEY_TYPE_APP_KEY,
+    key_pb2.KEY_TYPE_KMS_CMK,
+    key_pb2.KEY_TYPE_TENANT_KEK,
+    key_pb2.KEY_TYPE_USER_DEK,
+    key_pb2.KEY_TYPE_APP_KEY,
 ]
 _BY_ACTIVE_KEY = sa.exists().where(
     USER_KEYS.c.tenant_id == ENCRYPTION_METADATA.c.tenant_id,
@@ -55,13 +55,13 @@ _BY_ACTIVE_KEY = sa.exists().where(
     USER_KEYS.c.state == "active",
 )
 _STALE = {
-    pb.KEY_TYPE_KMS_CMK: [
+    key_pb2.KEY_TYPE_KMS_CMK: [
         (table, table.c.kms_key_id != NEW_KMS_KEY)
         for table in (TENANT_KEYS, INDEX_KEYS, ENCRYPTION_METADATA)
     ],
-    pb.KEY_TYPE_TENANT_KEK: [(USER_KEYS, USER_KEYS.c.tenant_key_version == 1)],
-    pb.KEY_TYPE_USER_DEK: [(ENCRYPTION_METADATA, ~_BY_ACTIVE_KEY)],
-    pb.KEY_TYPE_APP_KEY: [(ENCRYPTION_METADATA, ENCRYPTION_METADATA.c.app_key_version == 1)],
+    key_pb2.KEY_TYPE_TENANT_KEK: [(USER_KEYS, USER_KEYS.c.tenant_key_version == 1)],
+    key_pb2.KEY_TYPE_USER_DEK: [(ENCRYPTION_METADATA, ~_BY_ACTIVE_KEY)],
+    key_pb2.KEY_TYPE_APP_KEY: [(ENCRYPTION_METADATA, ENCRYPTION_METADATA.c.app_key_version == 1)],
 }
 """Rows that are not as a first rotation of the kind leaves them."""
 
@@ -70,7 +70,7 @@ _STALE = {
 class Site:
     """A tenant served by two processes; the second rotates a key."""
 
-    kind: "pb.KeyType.ValueType"
+    kind: "key_pb2.KeyType.ValueType"
     serving: World
     rotating: World
 
@@ -91,12 +91,12 @@ def access() -> Iterator[Access]:
         yield made
 
 
-@pytest.fixture(params=KINDS, ids=pb.KeyType.Name)
+@pytest.fixture(params=KINDS, ids=key_pb2.KeyType.Name)
 async def site(
     access: Access, tmp_path: Path, request: pytest.FixtureRequest
 ) -> AsyncIterator[Site]:
     kms = FakeKms(KMS_KEY, NEW_KMS_KEY)
-    kms_key = NEW_KMS_KEY if request.param == pb.KEY_TYPE_KMS_CMK else KMS_KEY
+    kms_key = NEW_KMS_KEY if request.param == key_pb2.KEY_TYPE_KMS_CMK else KMS_KEY
     async with crypto_world(access, tmp_path, kms=kms, pace=PACE) as serving:
         # What another test's tenants left hangs from another KMS.
         await change(serving, sa.delete(ROTATION_WORK))
@@ -127,14 +127,14 @@ async def test_a_run_and_its_rollback_write_as_many_rows_as_were_counted(site: S
     planned = await plan(site.rotating, site.kind)
     assert await site.stale() == before
     done = await run(site.rotating, site.kind)
-    assert (done.status, done.error) == (pb.KEY_ROTATION_STATUS_COMPLETED, "")
+    assert (done.status, done.error) == (key_pb2.KEY_ROTATION_STATUS_COMPLETED, "")
     assert done.affected_count == done.planned_count == planned.planned_count > 0
     assert await site.stale() == 0
     assert await read(site.serving, names[0]) == (ADDRESS, SSN)
     undoing = await roll_back(site.rotating, done.name)
-    assert (undoing.status, undoing.error) == (pb.KEY_ROTATION_STATUS_COMPLETED, "")
+    assert (undoing.status, undoing.error) == (key_pb2.KEY_ROTATION_STATUS_COMPLETED, "")
     assert undoing.affected_count == undoing.planned_count == planned.planned_count
-    assert (await get(site.rotating, done.name)).status == pb.KEY_ROTATION_STATUS_ROLLED_BACK
+    assert (await get(site.rotating, done.name)).status == key_pb2.KEY_ROTATION_STATUS_ROLLED_BACK
     assert await site.stale() == before
     assert await read(site.serving, names[0]) == (ADDRESS, SSN)
 
@@ -168,7 +168,7 @@ async def test_no_call_fails_while_a_key_is_rotated_and_rolled_back(site: Site) 
     await more_calls()
     ended.set()
     await asyncio.gather(*tasks)
-    assert done.status == undoing.status == pb.KEY_ROTATION_STATUS_COMPLETED
+    assert done.status == undoing.status == key_pb2.KEY_ROTATION_STATUS_COMPLETED
     assert done.skipped_count == undoing.skipped_count == 0
     for name in names:
         assert await read(site.serving, name) == (ADDRESS, SSN)
@@ -190,7 +190,7 @@ async def test_what_is_written_late_by_the_old_version_is_written_anew_soon_afte
     await site.rotating.runner.look()
     assert await site.stale() == 0
     swept = await get(site.rotating, done.name)
-    assert swept.status == pb.KEY_ROTATION_STATUS_COMPLETED
+    assert swept.status == key_pb2.KEY_ROTATION_STATUS_COMPLETED
     assert swept.affected_count > done.affected_count
     assert await site.rotating.runner.look() == 0
     await end_window(site.rotating)
@@ -201,7 +201,7 @@ async def test_what_is_written_late_by_the_old_version_is_written_anew_soon_afte
 
 async def test_a_rotation_that_another_followed_leaves_its_rows_alone(site: Site) -> None:
     names = await store(site.serving, 3)
-    if site.kind == pb.KEY_TYPE_APP_KEY:
+    if site.kind == key_pb2.KEY_TYPE_APP_KEY:
         for world in (site.serving, site.rotating):
             keys = KeyFile(world.home / "app.keys").keys()
             write_key_file(world.home / "app.keys", {**keys, "v3": FileKey(True, b"3" * 32)})

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from mesh.embedded.postgres import Access
 from mesh.identifiers import new_uuid
 from secmesh.crypto.v1 import config_service_pb2 as config
+from secmesh.crypto.v1 import key_pb2
 from secmesh.crypto.v1 import key_service_pb2 as pb
 from secmesh.crypto.v1 import user_service_pb2 as users
 from secmesh.crypto.v1.user_pb2 import User
@@ -64,7 +65,7 @@ async def read(world: World, name: str) -> str:
 
 
 async def plan(world: World) -> Any:
-    asked = pb.PlanRotationRequest(parent=world.parent, key_type=pb.KEY_TYPE_TENANT_KEK)
+    asked = pb.PlanRotationRequest(parent=world.parent, key_type=key_pb2.KEY_TYPE_TENANT_KEK)
     return await world.key_service().PlanRotation(asked)
 
 
@@ -120,12 +121,12 @@ async def beside(access: Access, home: Path, world: World) -> AsyncIterator[Worl
 async def test_a_run_writes_as_many_rows_as_the_plan_counted(world: World) -> None:
     names = await store(world, 12)
     planned = await plan(world)
-    assert planned.status == pb.KEY_ROTATION_STATUS_PLANNED
+    assert planned.status == key_pb2.KEY_ROTATION_STATUS_PLANNED
     assert (planned.planned_count, planned.affected_count) == (12, 0)
     assert await wrapping(world) == {1: 12}
     assert await states(world) == {1: KeyState.ACTIVE}
     done = await run(world)
-    assert done.status == pb.KEY_ROTATION_STATUS_COMPLETED
+    assert done.status == key_pb2.KEY_ROTATION_STATUS_COMPLETED
     assert (done.old_version, done.new_version) == (1, 2)
     assert (done.planned_count, done.affected_count, done.skipped_count) == (12, 12, 0)
     assert await wrapping(world) == {2: 12}
@@ -154,10 +155,10 @@ async def test_a_rollback_wraps_everything_by_the_old_version_again(world: World
     assert (undoing.planned_count, undoing.rolls_back) == (7, done.name)
     await world.runner.look()
     undoing = await keys.GetRotation(pb.GetRotationRequest(name=undoing.name))
-    assert undoing.status == pb.KEY_ROTATION_STATUS_COMPLETED
+    assert undoing.status == key_pb2.KEY_ROTATION_STATUS_COMPLETED
     assert undoing.affected_count == 7
     done = await keys.GetRotation(pb.GetRotationRequest(name=done.name))
-    assert done.status == pb.KEY_ROTATION_STATUS_ROLLED_BACK
+    assert done.status == key_pb2.KEY_ROTATION_STATUS_ROLLED_BACK
     assert await wrapping(world) == {1: 7}
     assert await states(world) == {1: KeyState.ACTIVE, 2: KeyState.DECRYPT_ONLY}
     assert await read(world, names[6]) == ADDRESS
@@ -197,7 +198,7 @@ async def test_a_rotation_that_was_left_half_done_is_ended_by_another_process(
         await end_lease(world)
         assert await other.runner.look() == 1
         done = await other.key_service().GetRotation(pb.GetRotationRequest(name=planned.name))
-        assert done.status == pb.KEY_ROTATION_STATUS_COMPLETED
+        assert done.status == key_pb2.KEY_ROTATION_STATUS_COMPLETED
         assert done.affected_count == 14
         assert await wrapping(world) == {2: 14}
         assert await read(other, names[13]) == ADDRESS
@@ -223,7 +224,7 @@ async def test_a_rotation_stands_still_until_it_is_resumed(
     await world.runner.look()
     paused = await pausing[0]
     monkeypatch.undo()
-    assert paused.status == pb.KEY_ROTATION_STATUS_PAUSED
+    assert paused.status == key_pb2.KEY_ROTATION_STATUS_PAUSED
     assert await world.runner.look() == 0
     await refused(
         keys.RunRotation(pb.RunRotationRequest(name=(await plan(world)).name)),
@@ -232,7 +233,7 @@ async def test_a_rotation_stands_still_until_it_is_resumed(
     await keys.ResumeRotation(pb.ResumeRotationRequest(name=planned.name))
     await world.runner.look()
     done = await keys.GetRotation(pb.GetRotationRequest(name=planned.name))
-    assert (done.status, done.affected_count) == (pb.KEY_ROTATION_STATUS_COMPLETED, 12)
+    assert (done.status, done.affected_count) == (key_pb2.KEY_ROTATION_STATUS_COMPLETED, 12)
 
 
 async def test_two_processes_write_each_row_once(
@@ -245,7 +246,7 @@ async def test_two_processes_write_each_row_once(
         looked = await asyncio.gather(world.runner.look(), other.runner.look())
     assert sum(looked) == 1
     done = await world.key_service().GetRotation(pb.GetRotationRequest(name=planned.name))
-    assert (done.status, done.affected_count) == (pb.KEY_ROTATION_STATUS_COMPLETED, 20)
+    assert (done.status, done.affected_count) == (key_pb2.KEY_ROTATION_STATUS_COMPLETED, 20)
 
 
 async def test_the_old_version_is_destroyed_when_nothing_needs_it_and_not_before(
@@ -287,7 +288,7 @@ async def test_a_wrapped_key_that_was_changed_is_left_and_counted(world: World) 
     broken = USER_KEYS.c.user_id == uuid.UUID(names[3].rpartition("/")[2])
     await change(world, sa.update(USER_KEYS).where(broken).values(wrapped=bytes(120)))
     done = await run(world)
-    assert done.status == pb.KEY_ROTATION_STATUS_COMPLETED
+    assert done.status == key_pb2.KEY_ROTATION_STATUS_COMPLETED
     assert (done.affected_count, done.skipped_count) == (7, 1)
     await end_lease(world)
     await world.runner.look()
@@ -305,13 +306,13 @@ async def test_what_does_not_open_by_the_new_version_is_not_kept(
     await world.runner.look()
     monkeypatch.undo()
     failed = await keys.GetRotation(pb.GetRotationRequest(name=planned.name))
-    assert failed.status == pb.KEY_ROTATION_STATUS_FAILED
+    assert failed.status == key_pb2.KEY_ROTATION_STATUS_FAILED
     assert "does not open" in failed.error
     assert await wrapping(world) == {1: 4}
     await keys.RunRotation(pb.RunRotationRequest(name=planned.name))
     await world.runner.look()
     done = await keys.GetRotation(pb.GetRotationRequest(name=planned.name))
-    assert (done.status, done.affected_count) == (pb.KEY_ROTATION_STATUS_COMPLETED, 4)
+    assert (done.status, done.affected_count) == (key_pb2.KEY_ROTATION_STATUS_COMPLETED, 4)
 
 
 async def test_a_kms_that_refuses_delays_a_rotation_and_ends_it_not(world: World) -> None:
@@ -321,13 +322,13 @@ async def test_a_kms_that_refuses_delays_a_rotation_and_ends_it_not(world: World
     world.kms.set_state(KMS_KEY, KmsKeyState.DISABLED)
     await world.runner.look()
     waiting = await keys.GetRotation(pb.GetRotationRequest(name=planned.name))
-    assert waiting.status == pb.KEY_ROTATION_STATUS_RUNNING
+    assert waiting.status == key_pb2.KEY_ROTATION_STATUS_RUNNING
     assert "disabled" in waiting.error
     world.kms.set_state(KMS_KEY, KmsKeyState.ENABLED)
     await end_lease(world)
     await world.runner.look()
     done = await keys.GetRotation(pb.GetRotationRequest(name=planned.name))
-    assert (done.status, done.error) == (pb.KEY_ROTATION_STATUS_COMPLETED, "")
+    assert (done.status, done.error) == (key_pb2.KEY_ROTATION_STATUS_COMPLETED, "")
 
 
 async def test_calls_that_do_not_fit_are_refused(world: World) -> None:
@@ -364,6 +365,6 @@ async def test_a_process_does_by_itself_what_is_due(world: World) -> None:
     world.runner.start()
     async with asyncio.timeout(20):
         asked = pb.GetRotationRequest(name=planned.name)
-        while (await keys.GetRotation(asked)).status != pb.KEY_ROTATION_STATUS_COMPLETED:
+        while (await keys.GetRotation(asked)).status != key_pb2.KEY_ROTATION_STATUS_COMPLETED:
             await asyncio.sleep(0.01)
     await world.runner.close()

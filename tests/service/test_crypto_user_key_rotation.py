@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from mesh.embedded.postgres import Access
+from secmesh.crypto.v1 import key_pb2
 from secmesh.crypto.v1 import key_service_pb2 as pb
 from secmesh.crypto.v1 import user_service_pb2 as users
 from services.crypto.custody.local_app_keys import LocalAppKeys
@@ -32,7 +33,7 @@ from tests.service.rotation_story import (
     store,
 )
 
-USER_DEK = pb.KEY_TYPE_USER_DEK
+USER_DEK = key_pb2.KEY_TYPE_USER_DEK
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +56,14 @@ async def test_a_run_writes_as_many_rows_as_the_plan_counted_and_rolls_back(worl
     planned = await plan(world, USER_DEK)
     assert planned.planned_count == 7 + 14
     done = await run(world, USER_DEK)
-    assert done.status == pb.KEY_ROTATION_STATUS_COMPLETED
+    assert done.status == key_pb2.KEY_ROTATION_STATUS_COMPLETED
     assert (done.planned_count, done.affected_count, done.skipped_count) == (21, 21, 0)
     assert await sealing(world) == {2: 14}
     assert await read(world, names[6]) == (ADDRESS, SSN)
     assert (await world.users().GetUser(users.GetUserRequest(name=names[0]))).etag == etag
     undoing = await roll_back(world, done.name)
     assert (undoing.planned_count, undoing.affected_count) == (21, 21)
-    assert (await get(world, done.name)).status == pb.KEY_ROTATION_STATUS_ROLLED_BACK
+    assert (await get(world, done.name)).status == key_pb2.KEY_ROTATION_STATUS_ROLLED_BACK
     assert await sealing(world) == {1: 14}
     assert await read(world, names[0]) == (ADDRESS, SSN)
     again = await run(world, USER_DEK)
@@ -84,7 +85,7 @@ async def test_the_custodian_of_the_app_key_is_not_asked(
         before = await _blobs(world)
         done = await run(world, USER_DEK)
         after = await _blobs(world)
-    assert (done.status, done.affected_count) == (pb.KEY_ROTATION_STATUS_COMPLETED, 9)
+    assert (done.status, done.affected_count) == (key_pb2.KEY_ROTATION_STATUS_COMPLETED, 9)
     assert len(before) == len(after) == 3
     assert not {blob[HEADER_BYTES:] for blob in before} & {blob[HEADER_BYTES:] for blob in after}
     assert await read(world, names[0]) == (ADDRESS, SSN)
@@ -105,7 +106,7 @@ async def test_a_value_that_was_changed_is_left_and_counted(world: World) -> Non
     other = sa.func.set_byte(byte, 61, 9)
     await change(world, sa.update(USERS).where(broken).values(address_encrypted=other))
     done = await run(world, USER_DEK)
-    assert done.status == pb.KEY_ROTATION_STATUS_COMPLETED
+    assert done.status == key_pb2.KEY_ROTATION_STATUS_COMPLETED
     assert (done.affected_count, done.skipped_count) == (11, 1)
     assert await sealing(world) == {1: 1, 2: 7}
     await refused(read(world, names[1]), "VALUE_UNOPENABLE")
@@ -139,7 +140,7 @@ async def test_a_turn_that_is_cut_off_leaves_keys_and_values_as_they_were(
     await end_lease(world)
     await world.runner.look()
     done = await get(world, planned.name)
-    assert (done.status, done.affected_count) == (pb.KEY_ROTATION_STATUS_COMPLETED, 12)
+    assert (done.status, done.affected_count) == (key_pb2.KEY_ROTATION_STATUS_COMPLETED, 12)
     assert await sealing(world) == {2: 8}
 
 
@@ -159,7 +160,7 @@ async def test_a_rotation_that_stands_still_is_undone(
 
     monkeypatch.setattr(world.keys.users, "make", fail_once)
     await world.runner.look()
-    assert (await get(world, planned.name)).status == pb.KEY_ROTATION_STATUS_FAILED
+    assert (await get(world, planned.name)).status == key_pb2.KEY_ROTATION_STATUS_FAILED
     assert await sealing(world) == {1: 4, 2: 2}
     undoing = await roll_back(world, planned.name)
     assert (undoing.planned_count, undoing.affected_count) == (3, 3)

@@ -12,6 +12,7 @@ from cli import crypto_rotation
 from cli.embedded import story_people
 from mesh.embedded.postgres import Access
 from mesh.identity.keys import sign_token
+from secmesh.crypto.v1 import key_pb2
 from secmesh.crypto.v1 import key_service_pb2 as keys
 from secmesh.crypto.v1.user_service_pb2_grpc import UserServiceStub
 from secmesh_client import connect
@@ -83,7 +84,7 @@ async def test_a_rotation_that_was_left_unfinished_does_not_end_the_story(
     world: World, channel: grpc.Channel
 ) -> None:
     await asyncio.to_thread(story_people.store_person, UserServiceStub(channel))
-    planned = await plan(world, keys.KEY_TYPE_USER_DEK)
+    planned = await plan(world, key_pb2.KEY_TYPE_USER_DEK)
     await world.key_service().RunRotation(keys.RunRotationRequest(name=planned.name))
     await world.key_service().PauseRotation(keys.PauseRotationRequest(name=planned.name))
     said = await asyncio.to_thread(story_people.rotate_and_back, channel)

@@ -9,7 +9,7 @@ import pytest
 
 from cli import crypto_rotation
 from mesh.contract.image import package_files
-from secmesh.crypto.v1 import key_service_pb2 as pb
+from secmesh.crypto.v1 import key_pb2
 from secmesh_client import over
 from tests.unit.cli_operator import SECONDS, Operator
 
@@ -34,19 +34,21 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
         yield made
 
 
-def rotation(status: "pb.KeyRotationStatus.ValueType", affected: int = 0) -> pb.KeyRotation:
-    return pb.KeyRotation(name=NAME, status=status, planned_count=7, affected_count=affected)
+def rotation(
+    status: "key_pb2.KeyRotationStatus.ValueType", affected: int = 0
+) -> key_pb2.KeyRotation:
+    return key_pb2.KeyRotation(name=NAME, status=status, planned_count=7, affected_count=affected)
 
 
 def test_a_key_is_rotated_and_waited_for(operator: Operator) -> None:
     done = operator.run("-o", "json", "crypto", "rotate", "tenant-kek")
-    planned = rotation(pb.KEY_ROTATION_STATUS_PLANNED)
+    planned = rotation(key_pb2.KEY_ROTATION_STATUS_PLANNED)
     request = operator.answer("KeyService", "PlanRotation", planned)
-    assert request.key_type == pb.KEY_TYPE_TENANT_KEK
-    running = rotation(pb.KEY_ROTATION_STATUS_RUNNING)
+    assert request.key_type == key_pb2.KEY_TYPE_TENANT_KEK
+    running = rotation(key_pb2.KEY_ROTATION_STATUS_RUNNING)
     assert operator.answer("KeyService", "RunRotation", running).name == NAME
     operator.answer("KeyService", "GetRotation", running)
-    operator.answer("KeyService", "GetRotation", rotation(pb.KEY_ROTATION_STATUS_COMPLETED, 7))
+    operator.answer("KeyService", "GetRotation", rotation(key_pb2.KEY_ROTATION_STATUS_COMPLETED, 7))
     result = done.result(SECONDS)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["status"] == "KEY_ROTATION_STATUS_COMPLETED"
@@ -54,7 +56,7 @@ def test_a_key_is_rotated_and_waited_for(operator: Operator) -> None:
 
 def test_a_dry_run_only_counts(operator: Operator) -> None:
     done = operator.run("-o", "json", "crypto", "rotate", "user-dek", "--dry-run")
-    operator.answer("KeyService", "PlanRotation", rotation(pb.KEY_ROTATION_STATUS_PLANNED))
+    operator.answer("KeyService", "PlanRotation", rotation(key_pb2.KEY_ROTATION_STATUS_PLANNED))
     result = done.result(SECONDS)
     assert result.exit_code == 0, result.output
     assert int(json.loads(result.stdout)["plannedCount"]) == 7
@@ -62,9 +64,9 @@ def test_a_dry_run_only_counts(operator: Operator) -> None:
 
 def test_a_rollback_that_fails_says_so(operator: Operator) -> None:
     done = operator.run("crypto", "rollback", NAME)
-    running = rotation(pb.KEY_ROTATION_STATUS_RUNNING)
+    running = rotation(key_pb2.KEY_ROTATION_STATUS_RUNNING)
     assert operator.answer("KeyService", "RollBackRotation", running).name == NAME
-    operator.answer("KeyService", "GetRotation", rotation(pb.KEY_ROTATION_STATUS_FAILED))
+    operator.answer("KeyService", "GetRotation", rotation(key_pb2.KEY_ROTATION_STATUS_FAILED))
     assert done.result(SECONDS).exit_code == 1
 
 
