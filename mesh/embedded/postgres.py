@@ -24,6 +24,8 @@ from types import TracebackType
 import psycopg
 from psycopg import sql
 
+from mesh.embedded import as_user
+
 SUPERUSER = "postgres"
 OWNER, APPLICATION = "secmesh_owner", "secmesh_application"
 """Roles of a database whose tenants are kept apart."""
@@ -97,11 +99,10 @@ class PostgresServer:
         log = (self._data.parent / f"{self._data.name}.log").open("wb")
         with log:
             self._process = subprocess.Popen(
-                [str(self.programs / "postgres"), *self._arguments()],
+                self._command("postgres", self._arguments()),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                user=self._user,
                 # Ctrl-C reaches the parent alone, so that what uses it ends first.
                 start_new_session=True,
             )
@@ -237,14 +238,19 @@ class PostgresServer:
         # The socket's folder is the lock: whoever can enter it needs no password.
         options = ["--auth=trust", "--encoding=UTF8", "--locale=C", f"--username={SUPERUSER}"]
         done = subprocess.run(
-            [str(self.programs / "initdb"), *options, "-D", str(self._data)],
+            self._command("initdb", [*options, "-D", str(self._data)]),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            user=self._user,
             check=False,
         )
         if done.returncode:
             raise PostgresFailed(done.stderr.decode(errors="replace")[-2000:])
+
+    def _command(self, program: str, arguments: list[str]) -> list[str]:
+        command = [str(self.programs / program), *arguments]
+        if self._user is None:
+            return command
+        return [sys.executable, "-I", "-S", as_user.__file__, self._user, *command]
 
     def _arguments(self) -> list[str]:
         settings = {

@@ -5,10 +5,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -53,23 +54,29 @@ def run(environment: dict[str, str], *arguments: str) -> "subprocess.CompletedPr
 
 @contextmanager
 def served(environment: dict[str, str]) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "services.crypto", "serve"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    assert process.stdout is not None
-    word, _, rest = process.stdout.readline().partition(" ")
-    if word != "LISTENING":
-        raise AssertionError(process.communicate()[1])
-    try:
-        yield json.loads(rest)["address"], process
-    finally:
-        process.terminate()
-        _, log = process.communicate()
-        assert SSN not in log
+    # A pipe that nobody reads would stop the service once it is full.
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "services.crypto", "serve"],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=environment,
+        )
+        assert process.stdout is not None
+        word, _, rest = process.stdout.readline().partition(" ")
+        try:
+            assert word == "LISTENING", _whole(log)
+            yield json.loads(rest)["address"], process
+        finally:
+            process.terminate()
+            process.communicate()
+            assert SSN not in _whole(log)
+
+
+def _whole(log: IO[str]) -> str:
+    log.seek(0)
+    return log.read()
 
 
 def test_what_was_stored_is_read_by_the_process_after_one_that_was_killed(
