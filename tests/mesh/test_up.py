@@ -48,12 +48,16 @@ class Up:
 
     def get(self, path: str) -> httpx.Response:
         """Ask, again for some seconds while a machine with other work answers too late."""
+        return self.call_rest("GET", path)
+
+    def call_rest(self, verb: str, path: str, body: Any = None) -> httpx.Response:
         token = Path(self.ready["token_file"]).read_text()
         headers = {"authorization": f"Bearer {token}"}
+        url = self.ready["gateway"] + path
         until = time.monotonic() + RETRY_SECONDS
         while True:
-            answer = httpx.get(
-                self.ready["gateway"] + path, headers=headers, trust_env=False, timeout=30
+            answer = httpx.request(
+                verb, url, headers=headers, json=body, trust_env=False, timeout=30
             )
             if answer.status_code not in (503, 504) or time.monotonic() > until:
                 return answer
@@ -213,6 +217,17 @@ def test_the_story_the_three_surfaces_a_second_run_and_one_too_many(tmp_path: Pa
         listing = up.call("-o", "json", "security", "ls", "teams", "--order-by", "name")
         teams_kept = [record["team"]["name"] for record in json.loads(listing.stdout)]
         assert teams_kept == ["Cloud security", "Network"]
+
+        # Over REST a stream is an array of its messages.
+        items = [
+            {"sequence": "1", "record": {"team": {"name": "Phones", "teamType": SECURITY}}},
+            {"sequence": "2", "record": {"team": {"name": "Of no type"}}},
+        ]
+        ingest = "/security/v1/tenants/acme:ingest"
+        streamed = up.call_rest("POST", ingest, [{"items": items}])
+        told, end = map(json.loads, streamed.text.splitlines())
+        assert [each["outcome"] for each in told["results"]] == ["OUTCOME_NEW", "OUTCOME_REJECTED"]
+        assert end == {"streamId": told["streamId"], "ended": {}}
 
         rest = up.get("/inventory/v1/tenants/acme/s3_buckets")
         assert rest.status_code == 200
