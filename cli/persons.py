@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 import typer
 from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.message import Message
 
 from cli.connection import Connection, UsageProblem
 from secmesh.crypto.v1.user_pb2 import User
@@ -88,20 +89,22 @@ def read_user(file: str) -> User:
 
 def set_values(user: User, values: Mapping[str, str | None]) -> None:
     """Write values into a person; those that are to be taken away are cleared."""
+    message: Message = user  # its own stub knows the fields' names as literals only
     for name, value in values.items():
         if name not in _TIERS:
             user.fields.pop(name, None)
             if value is not None:
                 user.fields[name] = value
         elif value is None:
-            user.ClearField(name)  # type: ignore[arg-type]  # a field of the message
+            message.ClearField(name)
         else:
             setattr(user, name, value)
 
 
 def paths_of(user: User, values: Mapping[str, str | None]) -> list[str]:
     """Give the mask of an update: what the person holds, and what is to be taken away."""
-    held = {name for name in FIELDS if user.HasField(name)}  # type: ignore[arg-type]  # the same
+    message: Message = user
+    held = {name for name in FIELDS if message.HasField(name)}
     own = {*user.fields, *(set(values) - set(FIELDS))}
     return sorted({*held, *(set(values) - own), *(f"fields.{name}" for name in own)})
 
@@ -123,8 +126,9 @@ def _asked(name: str) -> str:
 
 def _drop_masks(user: User) -> None:
     """Leave out what stands there as it was shown: it is not to be written."""
+    message: Message = user
     for name in FIELDS:
         if getattr(user, name) == MASK:
-            user.ClearField(name)  # type: ignore[arg-type]  # a field of the message
+            message.ClearField(name)
     for name in [each for each, value in user.fields.items() if value == MASK]:
         del user.fields[name]
