@@ -1,54 +1,21 @@
 """What tests of erasures share: a person with a value in every field, and the calls."""
 
-from collections.abc import Awaitable
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 from google.rpc import error_details_pb2, status_pb2
 
 from mesh.embedded.postgres import Access
-from secmesh.crypto.v1 import config_service_pb2 as config
 from secmesh.crypto.v1 import erasure_pb2 as pb
-from secmesh.crypto.v1 import user_service_pb2 as users
-from secmesh.crypto.v1.user_pb2 import User
-from secmesh_client import CallRefused
 from tests.databases import open_sync_engine
 from tests.service.crypto_world import World
+from tests.service.person_story import CLEAR
 
-ANN = {
-    "email": "ann@example.com",
-    "first_name": "Ann",
-    "last_name": "Example",
-    "phone": "+14155550100",
-    "address": "1 Main Street, Springfield",
-    "date_of_birth": "1980-02-29",
-    "ip_address": "2001:db8::1",
-    "ssn": "078-05-1120",
-    "bank_account": "DE89 3704 0044 0532 0130 00",
-    "credit_card": "4111 1111 1111 1111",
-}
-CLEAR = {"email", "first_name", "last_name", "phone"}
 TIERS = {
     **dict.fromkeys(CLEAR, 1),
     **dict.fromkeys(("address", "date_of_birth", "ip_address"), 2),
     **dict.fromkeys(("ssn", "bank_account", "credit_card"), 3),
 }
-
-
-async def refused(call: Awaitable[Any], reason: str) -> CallRefused:
-    with pytest.raises(CallRefused) as error:
-        await call
-    assert error.value.reason == reason
-    return error.value
-
-
-async def create(world: World, user_id: str = "", **values: str) -> User:
-    user = User(**values or ANN)  # type: ignore[arg-type]  # all its fields are texts
-    made: User = await world.users().CreateUser(
-        users.CreateUserRequest(parent=world.parent, user=user, user_id=user_id)
-    )
-    return made
 
 
 async def erase(world: World, name: str, **fields: str) -> pb.Erasure:
@@ -59,13 +26,6 @@ async def erase(world: World, name: str, **fields: str) -> pb.Erasure:
 
 def id_of(name: str) -> str:
     return name.rpartition("/")[2]
-
-
-async def add_purpose(world: World, *fields: str, name: str = "billing") -> None:
-    purpose = config.Purpose(fields=fields)
-    await world.config().CreatePurpose(
-        config.CreatePurposeRequest(parent=world.parent, purpose=purpose, purpose_id=name)
-    )
 
 
 def reason_of(status: status_pb2.Status) -> str:

@@ -1,9 +1,7 @@
 """What tests of rotations share: persons with values of both tiers, and the calls."""
 
-from collections.abc import Awaitable
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 
 from secmesh.crypto.v1 import config_service_pb2 as config
@@ -11,7 +9,6 @@ from secmesh.crypto.v1 import key_pb2
 from secmesh.crypto.v1 import key_service_pb2 as pb
 from secmesh.crypto.v1 import user_service_pb2 as users
 from secmesh.crypto.v1.user_pb2 import User
-from secmesh_client import CallRefused
 from services.crypto.tables import ENCRYPTION_METADATA, KEY_ROTATION_LOG, ROTATION_WORK
 from tests.service.crypto_world import World
 
@@ -61,12 +58,6 @@ async def roll_back(world: World, name: str) -> Any:
     undoing = await world.key_service().RollBackRotation(asked)
     await world.runner.look()
     return await get(world, undoing.name)
-
-
-async def refused(call: Awaitable[Any], reason: str) -> None:
-    with pytest.raises(CallRefused) as error:
-        await call
-    assert error.value.reason == reason
 
 
 async def sealing(world: World, column: str = "key_version") -> dict[int | None, int]:

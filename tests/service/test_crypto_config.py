@@ -1,9 +1,8 @@
 """What a tenant decides about people's data, through a real server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -14,12 +13,12 @@ from secmesh.crypto.v1 import config_service_pb2 as pb
 from secmesh.crypto.v1 import user_service_pb2 as user
 from secmesh.crypto.v1.user_pb2 import User
 from secmesh.options.v1 import field_pb2
-from secmesh_client import CallRefused
 from services.crypto.audit.entry import Operation
 from services.crypto.persons.fields import CONTRACT
 from services.crypto.tables import ENCRYPTION_METADATA, USERS
 from tests.databases import crypto_database
 from tests.service.crypto_world import World, crypto_world
+from tests.service.person_story import refused
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +31,6 @@ def access() -> Iterator[Access]:
 async def world(access: Access, tmp_path: Path) -> AsyncIterator[World]:
     async with crypto_world(access, tmp_path) as made:
         yield made
-
-
-async def refused(call: Awaitable[Any], reason: str) -> None:
-    with pytest.raises(CallRefused) as error:
-        await call
-    assert error.value.reason == reason
 
 
 async def test_settings_are_those_of_all_until_the_tenant_says_otherwise(world: World) -> None:

@@ -25,18 +25,8 @@ from services.crypto.persons.importing import Import
 from services.crypto.tables import ERASURES, USER_KEYS, USERS_CHANGE_LOG
 from tests.databases import crypto_database
 from tests.service.crypto_world import World, crypto_world
-from tests.service.erasure_story import (
-    ANN,
-    TIERS,
-    add_purpose,
-    create,
-    erase,
-    everything,
-    id_of,
-    reason_of,
-    refused,
-    rows_of,
-)
+from tests.service.erasure_story import TIERS, erase, everything, id_of, reason_of, rows_of
+from tests.service.person_story import ANN, add_purpose, create, refused
 
 
 @pytest.fixture(scope="module")

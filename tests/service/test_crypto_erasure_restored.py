@@ -37,16 +37,8 @@ from services.crypto.settings import CryptoSettings
 from services.crypto.tables import ERASURES, USER_KEYS
 from tests.databases import crypto_database, server
 from tests.service.crypto_world import World, crypto_world
-from tests.service.erasure_story import (
-    add_purpose,
-    create,
-    erase,
-    everything,
-    id_of,
-    reason_of,
-    refused,
-    rows_of,
-)
+from tests.service.erasure_story import erase, everything, id_of, reason_of, rows_of
+from tests.service.person_story import add_purpose, create, refused
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,8 @@ from services.crypto.rotation.user_key_store import UserKeyStore
 from services.crypto.tables import ERASURE_WORK, ERASURES, ROTATION_WORK, USER_KEYS, USERS
 from tests.databases import crypto_database
 from tests.service.crypto_world import World, crypto_world
-from tests.service.erasure_story import create, erase, id_of, refused, rows_of
+from tests.service.erasure_story import erase, id_of, rows_of
+from tests.service.person_story import create, refused
 
 
 @pytest.fixture(scope="module")

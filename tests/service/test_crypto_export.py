@@ -23,7 +23,8 @@ from services.crypto.custody.kms import KmsKeyState
 from services.crypto.tables import USERS
 from tests.databases import crypto_database
 from tests.service.crypto_world import KMS_KEY, ORIGIN, World, crypto_world
-from tests.service.erasure_story import ANN, TIERS, add_purpose, create, erase, id_of, refused
+from tests.service.erasure_story import TIERS, erase, id_of
+from tests.service.person_story import ANN, add_purpose, create, refused
 
 SEALED = [name for name, tier in TIERS.items() if tier > 1]
 

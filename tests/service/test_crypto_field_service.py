@@ -1,6 +1,6 @@
 """FieldCryptoService through a real server: each value by itself, each use in the audit."""
 
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from services.crypto.suite.header import Tier, read_header
 from services.crypto.tables import PURPOSES, SYSTEM_CONFIG, USER_KEYS
 from tests.databases import crypto_database
 from tests.service.crypto_world import KMS_KEY, World, crypto_world
+from tests.service.person_story import refused
 
 VALUES = {"ssn": b"078-05-1120", "address": b"1 Main Street", "credit_card": b"4111111111111111"}
 EVERYTHING = [
@@ -44,13 +45,6 @@ async def world(access: Access, tmp_path: Path) -> AsyncIterator[World]:
             config.CreatePurposeRequest(parent=made.parent, purpose=purpose, purpose_id="billing")
         )
         yield made
-
-
-async def refused(call: Awaitable[Any], reason: str) -> CallRefused:
-    with pytest.raises(CallRefused) as error:
-        await call
-    assert error.value.reason == reason
-    return error.value
 
 
 def reason_of(status: status_pb2.Status) -> str:

@@ -12,7 +12,8 @@ from secmesh.crypto.v1 import key_pb2
 from secmesh.crypto.v1 import key_service_pb2 as pb
 from tests.databases import crypto_database
 from tests.service.crypto_world import KMS_KEY, World, crypto_world
-from tests.service.rotation_story import plan, refused, run, store
+from tests.service.person_story import refused
+from tests.service.rotation_story import plan, run, store
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from services.crypto.audit.entry import Operation
 from services.crypto.tables import ROTATION_WORK
 from tests.databases import crypto_database
 from tests.service.crypto_world import World, crypto_world
+from tests.service.person_story import refused
 from tests.service.rotation_story import (
     ADDRESS,
     SSN,
@@ -28,7 +29,6 @@ from tests.service.rotation_story import (
     get,
     plan,
     read,
-    refused,
     roll_back,
     run,
     store,

@@ -13,6 +13,7 @@ from services.crypto.custody.kms import KmsKeyState
 from services.crypto.tables import INDEX_KEYS, ROTATION_WORK, TENANT_KEYS, USER_KEYS
 from tests.databases import crypto_database
 from tests.service.crypto_world import KMS_KEY, World, crypto_world
+from tests.service.person_story import refused
 from tests.service.rotation_story import (
     ADDRESS,
     SSN,
@@ -22,7 +23,6 @@ from tests.service.rotation_story import (
     get,
     plan,
     read,
-    refused,
     roll_back,
     run,
     store,

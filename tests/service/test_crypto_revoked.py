@@ -17,7 +17,8 @@ from services.crypto.custody.key_file import KeyFile, write_key_file
 from services.crypto.custody.kms import KmsKeyState
 from tests.databases import crypto_database, empty_crypto_database
 from tests.service.crypto_world import KMS_KEY, World, crypto_world
-from tests.service.rotation_story import ADDRESS, SSN, read, refused, store
+from tests.service.person_story import refused
+from tests.service.rotation_story import ADDRESS, SSN, read, store
 from tests.service.test_crypto_process import TENANT, _environment, served
 
 

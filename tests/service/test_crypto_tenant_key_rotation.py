@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from secmesh.crypto.v1 import key_pb2
 from secmesh.crypto.v1 import key_service_pb2 as pb
 from secmesh.crypto.v1 import user_service_pb2 as users
 from secmesh.crypto.v1.user_pb2 import User
-from secmesh_client import CallRefused
 from services.crypto.audit.entry import Operation
 from services.crypto.custody.kms import KmsKeyState
 from services.crypto.keys.hierarchy import Wrapping
@@ -26,6 +25,7 @@ from services.crypto.rotation.runner import RotationRunner
 from services.crypto.tables import KEY_ROTATION_LOG, ROTATION_WORK, TENANT_KEYS, USER_KEYS
 from tests.databases import crypto_database
 from tests.service.crypto_world import KMS_KEY, PACE, World, crypto_world
+from tests.service.person_story import refused
 
 ADDRESS = "1 Main Street, Springfield"
 
@@ -75,12 +75,6 @@ async def run(world: World) -> Any:
     await keys.RunRotation(pb.RunRotationRequest(name=planned.name))
     await world.runner.look()
     return await keys.GetRotation(pb.GetRotationRequest(name=planned.name))
-
-
-async def refused(call: Awaitable[Any], reason: str) -> None:
-    with pytest.raises(CallRefused) as error:
-        await call
-    assert error.value.reason == reason
 
 
 async def wrapping(world: World) -> dict[int, int]:

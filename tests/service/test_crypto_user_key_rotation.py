@@ -18,6 +18,7 @@ from services.crypto.suite.header import HEADER_BYTES
 from services.crypto.tables import ROTATION_WORK, USER_KEYS, USERS
 from tests.databases import crypto_database
 from tests.service.crypto_world import World, crypto_world
+from tests.service.person_story import refused
 from tests.service.rotation_story import (
     ADDRESS,
     SSN,
@@ -26,7 +27,6 @@ from tests.service.rotation_story import (
     get,
     plan,
     read,
-    refused,
     roll_back,
     run,
     sealing,
