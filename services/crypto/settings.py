@@ -43,7 +43,7 @@ class CryptoSettings(PostgresSettings):
         description="KMS key that all but the app key hang from: ARN or alias of AWS, or file:ID",
     )
     kms_state_seconds: float = Field(
-        1,
+        0,
         ge=0,
         le=60,
         description="how old the state of a KMS key may be when it is used; 0 has the KMS asked "
