@@ -32,6 +32,13 @@ def acme(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unserved]:
         yield Unserved(access, tmp_path_factory.mktemp("home"))
 
 
+@pytest.fixture(autouse=True)
+async def _nothing_runs(acme: Unserved) -> None:
+    """Begin without the runs that other tests left: looks count what they carry on."""
+    async with engine(acme) as parts, parts.tools.runs.store.upkeep() as connection:
+        await connection.execute(sa.text(f"DELETE FROM {RUNS}"))  # noqa: S608 - a constant
+
+
 async def turn(holds: Callable[[], Awaitable[object]]) -> None:
     """Let other tasks go on until something holds."""
     for _ in range(_TURNS):
@@ -89,8 +96,6 @@ async def test_a_tenant_with_many_runs_leaves_places_for_others(
         assert (gone.count("acme"), gone.count("beta")) == (AT_ONCE // 2, 1)
         held.set()
         await parts.executor.close()
-        async with parts.tools.runs.store.upkeep() as connection:
-            await connection.execute(sa.text(f"DELETE FROM {RUNS}"))  # noqa: S608 - a constant
 
 
 async def test_a_run_that_cannot_be_carried_on_is_given_up_in_the_end(
