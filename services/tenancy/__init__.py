@@ -1,0 +1,1 @@
+"""Tenants, their cloud accounts and credentials, and when these are scanned."""
