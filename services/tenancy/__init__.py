@@ -1,1 +1,1 @@
-"""Tenants, their cloud accounts and credentials, and when these are scanned."""
+"""The tenancy service: tenants, their cloud accounts and credentials, schedules and their runs."""
