@@ -5,7 +5,8 @@ everything when it ends. Where moto differs from AWS in what is collected:
 
 - its credential report has no root user and no past, so it is written here: a
   user's tags named ``embedded:`` and a column of the report take that column's place;
-- it lists no region of a bucket, as S3 does: it is added to the list here.
+- it lists no region of a bucket, as S3 does: it is added to the list here;
+- it lets anyone assume any role: the external id of a trust policy is asked for (aws_trust.py).
 """
 
 import argparse
@@ -23,6 +24,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from mesh.embedded.aws_faults import FaultLayer, Faults
+from mesh.embedded.aws_trust import teach_trust
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -80,6 +82,7 @@ def moto_application() -> "WSGIApplication":
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     _teach_reports()
     _teach_regions()
+    teach_trust()
     application: WSGIApplication = DomainDispatcherApplication(create_backend_app)
     return application
 
