@@ -18,7 +18,7 @@ _KEY = "sts:externalid"
 @cache
 def teach_trust() -> None:
     """Change moto's ``assume_role``; once a process."""
-    from moto.core.exceptions import ServiceException
+    from moto.core.exceptions import AccessDeniedError
     from moto.iam.models import iam_backends
     from moto.sts.models import STSBackend
 
@@ -30,7 +30,7 @@ def teach_trust() -> None:
         policies = [each.assume_role_policy_document for each in made if each.arn == arn]
         external_id = arguments["external_id"]
         if policies and not is_trusted(json.loads(policies[0]), external_id):
-            raise ServiceException("AccessDenied", f"not authorized to perform {ASSUME} on {arn}")
+            raise AccessDeniedError("embedded", f"{ASSUME} on {arn}")
         return written(backend, **arguments)
 
     setattr(STSBackend, written.__name__, assume_role)
