@@ -1,0 +1,1 @@
+"""Where tenancy's items live: one port, DynamoDB and an exact engine in memory behind it."""

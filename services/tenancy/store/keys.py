@@ -1,0 +1,344 @@
+"""Keys of items: the only place that builds them.
+
+Every partition of a tenant is called ``<tenant>`` or ``<tenant>#...``, in tables and in
+indexes, so that IAM can keep tenants apart by ``dynamodb:LeadingKeys``. Partitions of no
+tenant begin with what no tenant's id can begin with: a capital or ``#``.
+"""
+
+import base64
+import binascii
+import re
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+from zlib import crc32
+
+from services.tenancy.clock import MICROSECONDS
+from services.tenancy.store.port import Between, Key, Prefix, Query, UpTo
+from services.tenancy.store.tables import PK, SK, Table
+from services.tenancy.store.values import Item, Value
+
+META: Final = "META"
+LATEST: Final = "LATEST"
+_TENANT = re.compile(r"[a-z][a-z0-9-]{2,62}")
+_SEPARATOR = "#"
+_LAST = "~"
+"""Sorts after all that a key holds otherwise."""
+_SECONDS_DIGITS = 10
+_MILLISECONDS_DIGITS = 13
+_MAX_PART = 512
+_FIRED, _MANUAL = "F", "M"
+
+IndexKeys = dict[str, Value]
+"""Key attributes of an index, to be put into an item beside its own."""
+
+
+class KeyInvalid(ValueError):
+    """A part that no key can hold; contracts bound ids so that callers cannot cause it."""
+
+
+def shard_of(identifier: str, shards: int) -> int:
+    """Give the shard of a schedule or execution: the same in every process and release."""
+    return crc32(identifier.encode()) % shards
+
+
+def key_of(table: Table, item: Item) -> Key:
+    """Give the key of an item that a query found, also in an index."""
+    return Key(table, str(item[PK]), str(item[SK]))
+
+
+def tenant_of_item(item: Mapping[str, Value]) -> str:
+    """Give the tenant whose partition an item stands in."""
+    return str(item[PK]).partition(_SEPARATOR)[0]
+
+
+class TenantScope:
+    """The keys and queries of one tenant; there is no way from it to another's items."""
+
+    def __init__(self, tenant: str) -> None:
+        """Take the tenant's id; KeyInvalid if it is none."""
+        if not _TENANT.fullmatch(tenant):
+            raise KeyInvalid("no id of a tenant")
+        self.tenant = tenant
+
+    # Tenants: the tenant itself, its counters, requests that were answered.
+
+    def tenant_key(self) -> Key:
+        """The tenant's own item."""
+        return Key(Table.TENANTS, self.tenant, META)
+
+    def quota(self) -> Key:
+        """The tenant's counters (``quotas.py``)."""
+        return Key(Table.TENANTS, self._pk("quota"), META)
+
+    def idempotency(self, request: str) -> Key:
+        """What was answered to a request (``idempotency.py``)."""
+        return Key(Table.TENANTS, self._pk("idem"), _last(request))
+
+    def requests(self) -> Query:
+        """The requests that were answered lately."""
+        return Query(Table.TENANTS, self._pk("idem"))
+
+    # Providers
+
+    def provider(self, provider: str) -> Key:
+        """A provider."""
+        return Key(Table.PROVIDERS, self.tenant, _join("P", provider))
+
+    def provider_guard(self, csp: str, provider_name: str) -> Key:
+        """What keeps two providers of one cloud from having one name."""
+        return Key(
+            Table.PROVIDERS, self.tenant, _join("U", csp) + _SEPARATOR + folded(provider_name)
+        )
+
+    def providers(self) -> Query:
+        """All providers by id, as they are at this moment."""
+        return Query(Table.PROVIDERS, self.tenant, sk=Prefix("P#"), consistent=True)
+
+    # Accounts
+
+    def account(self, account: str) -> Key:
+        """An account."""
+        return Key(Table.ACCOUNTS, self.tenant, _join("A", account))
+
+    def account_guard(self, csp: str, native_id: str) -> Key:
+        """What keeps an account of a cloud from being registered twice; leads to the account."""
+        return Key(Table.ACCOUNTS, self.tenant, _join("U", csp) + _SEPARATOR + folded(native_id))
+
+    def accounts(self) -> Query:
+        """All accounts by id, as they are at this moment."""
+        return Query(Table.ACCOUNTS, self.tenant, sk=Prefix("A#"), consistent=True)
+
+    def by_provider(self, provider: str, status: str, account: str) -> IndexKeys:
+        """The place of an account in the index by-provider."""
+        index = Table.ACCOUNTS.indexes["by-provider"]
+        return {index.pk: self._pk(provider), index.sk: _join(status, account)}
+
+    def accounts_of_provider(self, provider: str, status: str = "") -> Query:
+        """Accounts of a provider by status and id; those of one status if it is given."""
+        sk = Prefix(_part(status) + _SEPARATOR) if status else None
+        return Query(Table.ACCOUNTS, self._pk(provider), "by-provider", sk)
+
+    # Schedules
+
+    def schedule(self, schedule: str) -> Key:
+        """A schedule."""
+        return Key(Table.SCHEDULES, self.tenant, _join("S", schedule))
+
+    def schedules(self) -> Query:
+        """All schedules by id, as they are at this moment."""
+        return Query(Table.SCHEDULES, self.tenant, sk=Prefix("S#"), consistent=True)
+
+    def schedule_by_account(self, account: str, schedule: str) -> IndexKeys:
+        """The place of a schedule in the index by-account."""
+        index = Table.SCHEDULES.indexes["by-account"]
+        return {index.pk: self._pk(account), index.sk: _last(schedule)}
+
+    def schedules_of_account(self, account: str) -> Query:
+        """Schedules of an account by id."""
+        return Query(Table.SCHEDULES, self._pk(account), "by-account")
+
+    # Executions
+
+    def execution(self, schedule: str, fire: int) -> Key:
+        """The one execution of the occurrence of a schedule at ``fire`` (seconds since 1970)."""
+        return Key(Table.EXECUTIONS, self._pk(schedule), _join(_FIRED, _seconds(fire)))
+
+    def manual_execution(self, schedule: str, token: str) -> Key:
+        """The one execution that a request started outside the schedule."""
+        return Key(Table.EXECUTIONS, self._pk(schedule), _join(_MANUAL, token))
+
+    def execution_of(self, execution: str) -> Key | None:
+        """The execution of an id of ``execution_id``; None if it is none of this tenant's."""
+        try:
+            raw = base64.urlsafe_b64decode(execution + "=" * (-len(execution) % 4)).decode()
+        except (binascii.Error, ValueError):
+            return None
+        tenant, _, rest = raw.partition("\n")
+        schedule, _, sk = rest.partition("\n")
+        key = Key(Table.EXECUTIONS, f"{tenant}{_SEPARATOR}{schedule}", sk)
+        # Only what was written here is taken: one execution has one id.
+        if tenant != self.tenant or _SEPARATOR in schedule or execution_id(key) != execution:
+            return None
+        return key if sk.startswith((f"{_FIRED}#", f"{_MANUAL}#")) else None
+
+    def executions_of_schedule(self, schedule: str, since: int = 0, until: int = 0) -> Query:
+        """Executions of a schedule's own occurrences, from ``since`` to ``until`` in seconds."""
+        low = _join(_FIRED, _seconds(since))
+        high = f"{_FIRED}{_SEPARATOR}{_seconds(until) if until else ''}{_LAST}"
+        return Query(Table.EXECUTIONS, self._pk(schedule), sk=Between(low, high), consistent=True)
+
+    def manual_executions_of_schedule(self, schedule: str) -> Query:
+        """Executions of a schedule that requests started."""
+        return Query(
+            Table.EXECUTIONS, self._pk(schedule), sk=Prefix(f"{_MANUAL}#"), consistent=True
+        )
+
+    def execution_indexes(self, account: str, fire: int, created: int, execution: str) -> IndexKeys:
+        """The places of an execution in by-account and by-tenant.
+
+        ``fire`` counts seconds, ``created`` microseconds since 1970.
+        """
+        account_index = Table.EXECUTIONS.indexes["by-account"]
+        month_index = Table.EXECUTIONS.indexes["by-tenant"]
+        return {
+            account_index.pk: self._pk(account),
+            account_index.sk: _join(_seconds(fire), execution),
+            month_index.pk: self._pk(month_of(created)),
+            month_index.sk: _join(_milliseconds(created), execution),
+        }
+
+    def executions_of_account(self, account: str, since: int = 0, until: int = 0) -> Query:
+        """Executions of an account by fire time, from ``since`` to ``until`` in seconds."""
+        high = _seconds(until) if until else ""
+        sk = Between(_seconds(since), high + _LAST)
+        return Query(Table.EXECUTIONS, self._pk(account), "by-account", sk, forward=False)
+
+    def executions_of_month(self, month: str) -> Query:
+        """Executions that were created in a month (``month_of``), newest first."""
+        return Query(Table.EXECUTIONS, self._pk(month), "by-tenant", forward=False)
+
+    # Scan results
+
+    def scan_result(self, account: str, finished: int, execution: str) -> Key:
+        """The result of an execution; ``finished`` in microseconds."""
+        sk = _join("R", _milliseconds(finished), execution)
+        return Key(Table.SCAN_RESULTS, self._pk(account), sk)
+
+    def latest_scan_result(self, account: str) -> Key:
+        """The item that repeats an account's newest result."""
+        return Key(Table.SCAN_RESULTS, self._pk(account), LATEST)
+
+    def scan_results_of_account(self, account: str) -> Query:
+        """Results of an account, newest first."""
+        return Query(
+            Table.SCAN_RESULTS,
+            self._pk(account),
+            sk=Prefix("R#"),
+            forward=False,
+            consistent=True,
+        )
+
+    def scan_result_indexes(self, execution: str, part: int, created: int) -> IndexKeys:
+        """The places of a result in by-execution and by-tenant; ``created`` in microseconds."""
+        execution_index = Table.SCAN_RESULTS.indexes["by-execution"]
+        month_index = Table.SCAN_RESULTS.indexes["by-tenant"]
+        return {
+            execution_index.pk: self._pk(execution),
+            execution_index.sk: f"{part:06d}",
+            month_index.pk: self._pk(month_of(created)),
+            month_index.sk: _join(_milliseconds(created), execution),
+        }
+
+    def scan_results_of_execution(self, execution: str) -> Query:
+        """Results of an execution by part."""
+        return Query(Table.SCAN_RESULTS, self._pk(execution), "by-execution")
+
+    def scan_results_of_month(self, month: str) -> Query:
+        """Results of a month (``month_of``), newest first."""
+        return Query(Table.SCAN_RESULTS, self._pk(month), "by-tenant", forward=False)
+
+    def _pk(self, part: str) -> str:
+        return _join(self.tenant, part)
+
+
+class PlatformScope:
+    """Keys and queries across tenants: for the platform's own principals and processes."""
+
+    def tenant_guard(self, tenant_name: str) -> Key:
+        """What keeps two tenants from having one name; leads to the tenant."""
+        return Key(Table.TENANTS, f"#name#{folded(tenant_name)}", META)
+
+    def by_status(self, status: str, created: int, tenant: str) -> IndexKeys:
+        """The place of a tenant in the index by-status; ``created`` in microseconds."""
+        index = Table.TENANTS.indexes["by-status"]
+        return {index.pk: _status(status), index.sk: _join(_milliseconds(created), tenant)}
+
+    def tenants(self, status: str) -> Query:
+        """Tenants of a status by the time they were created."""
+        return Query(Table.TENANTS, _status(status), "by-status")
+
+    def by_account_id(self, account: str) -> IndexKeys:
+        """The place of an account in the index by-id."""
+        return {Table.ACCOUNTS.indexes["by-id"].pk: _part(account)}
+
+    def account(self, account: str) -> Query:
+        """The account of this id, whosever it is."""
+        return Query(Table.ACCOUNTS, _part(account), "by-id", limit=1)
+
+    def due_place(self, shard: int, fire: int, schedule: str) -> IndexKeys:
+        """The place of a schedule in the index due, at ``fire`` (seconds since 1970)."""
+        index = Table.SCHEDULES.indexes["due"]
+        return {index.pk: f"D#{shard:02d}", index.sk: _join(_seconds(fire), schedule)}
+
+    def due(self, shard: int, now: int) -> Query:
+        """Schedules of a shard that are due at ``now`` (seconds), the oldest first."""
+        return Query(Table.SCHEDULES, f"D#{shard:02d}", "due", UpTo(_seconds(now) + _LAST))
+
+    def lease_place(self, shard: int, visible: int, execution: str) -> IndexKeys:
+        """The place of an execution in the index lease, at ``visible`` (seconds since 1970)."""
+        index = Table.EXECUTIONS.indexes["lease"]
+        return {index.pk: f"L#{shard:02d}", index.sk: _join(_seconds(visible), execution)}
+
+    def visible(self, shard: int, now: int) -> Query:
+        """Executions of a shard that wait for a worker at ``now`` (seconds), the oldest first."""
+        return Query(Table.EXECUTIONS, f"L#{shard:02d}", "lease", UpTo(_seconds(now) + _LAST))
+
+
+def execution_id(key: Key) -> str:
+    """Give the id of an execution, which holds its key: base64url of tenant, schedule, sk."""
+    tenant, _, schedule = key.pk.partition(_SEPARATOR)
+    raw = f"{tenant}\n{schedule}\n{key.sk}"
+    return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
+
+
+def month_of(moment: int) -> str:
+    """Give the month in UTC of microseconds since 1970, as ``202611``."""
+    return datetime.fromtimestamp(moment // MICROSECONDS, UTC).strftime("%Y%m")
+
+
+def folded(text: str) -> str:
+    """Give the form in which names are compared: compatible forms and cases are one."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return _last(" ".join(unicodedata.normalize("NFKC", plain).split()))
+
+
+def _part(value: str) -> str:
+    """Give a part of a key that others may follow."""
+    if not value or _SEPARATOR in value or _LAST in value or len(value) > _MAX_PART:
+        raise KeyInvalid("a part of a key is empty, too long, or holds # or ~")
+    return value
+
+
+def _last(value: str) -> str:
+    """Give the last part of a key."""
+    if not 0 < len(value) <= _MAX_PART:
+        raise KeyInvalid("a part of a key is empty or too long")
+    return value
+
+
+def _join(first: str, *parts: str) -> str:
+    return _SEPARATOR.join((_part(first), *(_part(each) for each in parts)))
+
+
+def _status(status: str) -> str:
+    # In capitals, so that no tenant's id is the name of a partition.
+    if not status.isupper():
+        raise KeyInvalid("a status is written in capitals")
+    return _part(status)
+
+
+def _seconds(value: int) -> str:
+    return _digits(value, _SECONDS_DIGITS)
+
+
+def _milliseconds(microseconds: int) -> str:
+    return _digits(microseconds // 1000, _MILLISECONDS_DIGITS)
+
+
+def _digits(value: int, number: int) -> str:
+    text = f"{value:0{number}d}"
+    if value < 0 or len(text) > number:
+        raise KeyInvalid("a moment outside what keys hold")
+    return text
