@@ -57,7 +57,7 @@ class Plan:
     """Nominal time of the occurrence, or when it was triggered."""
     max_attempts: int
     depends_on: str = ""
-    folded: int = 0
+    missed: int = 0
     pause_on_failure: bool = False
 
 
@@ -88,6 +88,11 @@ def has_ended(item: Mapping[str, Value] | None) -> bool:
     return item is None or status_of(item) not in UNENDED
 
 
+def has_started(item: Mapping[str, Value]) -> bool:
+    """Tell whether an executor ever had it."""
+    return integer(item, "fence") > 0
+
+
 def created(key: Key, plan: Plan, now: int, shards: int) -> Put:
     """Make an execution, unless there is one of its key already."""
     scope = TenantScope(plan.tenant)
@@ -102,7 +107,7 @@ def created(key: Key, plan: Plan, now: int, shards: int) -> Put:
         fire_time=_timestamp(plan.fire),
         max_attempts=plan.max_attempts,
         depends_on=plan.depends_on,
-        folded_count=plan.folded,
+        missed_count=plan.missed,
         pause_on_failure=plan.pause_on_failure,
         expire_time=_timestamp(now + HISTORY),
     )

@@ -1,32 +1,17 @@
-"""What a scheduler makes of a schedule that is due: pure, so that simulation and tests hold it."""
+"""How new executions of a schedule fit to the one that has not ended: pure.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+Which occurrences become executions at all is decided by ``timing.occurrences.catch_up``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from secmesh.tenancy.v1.execution_pb2 import ExecutionStatus
-from secmesh.tenancy.v1.schedule_pb2 import MisfirePolicy, OverlapPolicy
+from secmesh.tenancy.v1.schedule_pb2 import OverlapPolicy
 
 QUEUED = ExecutionStatus.EXECUTION_STATUS_QUEUED
 SKIPPED = ExecutionStatus.EXECUTION_STATUS_SKIPPED
 CANCELLED = ExecutionStatus.EXECUTION_STATUS_CANCELLED
-
-MOST_LOOKED_AT = 1000
-"""Occurrences of one schedule that one claim looks at."""
-MOST_MADE = 10
-"""Executions that one claim makes."""
-
-Occurrences = Callable[[int, int, int], Sequence[int]]
-"""Nominal times from the first moment to the second, both included, at most so many."""
-
-
-@dataclass(frozen=True)
-class Misfires:
-    """What becomes of fires that were not taken up in time; all in microseconds."""
-
-    policy: MisfirePolicy.ValueType
-    window: int
-    grace: int
-
 
 @dataclass(frozen=True)
 class Unended:
@@ -53,19 +38,6 @@ class Fire:
     """Nominal, in microseconds."""
     status: ExecutionStatus.ValueType
     depends_on: str = ""
-    folded: int = 0
-    """Earlier occurrences that stand in this one."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Occurrences of which executions are made, and what became of the others."""
-
-    times: Sequence[int]
-    missed: int
-    folded: int
-    looked_until: int
-    """No occurrence up to this moment is left."""
 
 
 @dataclass(frozen=True)
@@ -75,50 +47,19 @@ class Placed:
     fires: Sequence[Fire]
     newest: str
     """Id of the newest that was not skipped; empty if none is new."""
-    cancels: Sequence[Unended] = field(default_factory=tuple)
-    """Executions from before that have to end."""
-
-
-def keep(times: Sequence[int], until: int, misfires: Misfires) -> Kept:
-    """Choose which of the occurrences of a schedule still run.
-
-    Args:
-        times: Nominal times up to ``until``, ascending; those past MOST_LOOKED_AT are left for a
-            later claim.
-        until: This moment in nominal time, that is without the schedule's jitter.
-    """
-    cut = len(times) > MOST_LOOKED_AT
-    times = times[:MOST_LOOKED_AT]
-    looked_until = times[-1] if cut else until
-    young = [each for each in times if until - each <= misfires.window]
-    old = len(times) - len(young)
-    match misfires.policy:
-        case MisfirePolicy.MISFIRE_POLICY_ALL:
-            kept = young[:MOST_MADE]
-            if len(young) > MOST_MADE:
-                looked_until = kept[-1]
-            return Kept(kept, old, 0, looked_until)
-        case _ if cut:
-            # The newest comes with a later claim; these are too many for one look.
-            return Kept((), len(times), 0, looked_until)
-        case MisfirePolicy.MISFIRE_POLICY_SKIP:
-            kept = [each for each in times[-1:] if until - each <= misfires.grace]
-            return Kept(kept, len(times) - len(kept), 0, looked_until)
-        case _:
-            return Kept(young[-1:], old, max(len(young) - 1, 0), looked_until)
+    cancels_unended: bool = False
+    """Whether the one from before has to end."""
 
 
 def place(
     times: Sequence[tuple[str, int]],
     unended: Unended | None,
     policy: OverlapPolicy.ValueType,
-    folded: int = 0,
 ) -> Placed:
     """Fit new executions to the one that has not ended.
 
     Args:
         times: Ids and nominal times of the new ones, the oldest first.
-        folded: Occurrences that stand in the last of them.
     """
     place_one = _PLACES.get(policy, _skip)
     fires: list[Fire] = []
@@ -129,11 +70,8 @@ def place(
         fires.append(Fire(identity, time, status, depends_on))
         if status == QUEUED:
             current = Unended(identity, queued=True, depends_on=depends_on)
-    if fires and folded:
-        last = fires[-1]
-        fires[-1] = Fire(last.id, last.time, last.status, last.depends_on, folded)
     newest = next((each.id for each in reversed(fires) if each.status == QUEUED), "")
-    return Placed(fires, newest, cancels)
+    return Placed(fires, newest, bool(cancels))
 
 
 _Place = tuple[ExecutionStatus.ValueType, str]
