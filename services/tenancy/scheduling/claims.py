@@ -2,25 +2,39 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from secmesh.tenancy.v1.execution_pb2 import ExecutionTrigger
 from secmesh.tenancy.v1.schedule_pb2 import OverlapPolicy, Schedule, ScheduleState
 from services.tenancy.clock import MICROSECONDS
 from services.tenancy.scheduling import executions
 from services.tenancy.scheduling.overlap import Unended, place
-from services.tenancy.schedules import CODEC, due_changes
+from services.tenancy.scheduling.schedule_items import CODEC, due_changes
 from services.tenancy.store.conditions import All, Condition, Equals
 from services.tenancy.store.items import VERSION, text, version_of
 from services.tenancy.store.keys import TenantScope, execution_id, key_of
-from services.tenancy.store.port import Action, Add, Change, Item, Key, Put, Set, Store, Update
+from services.tenancy.store.port import (
+    Action,
+    Add,
+    Change,
+    Item,
+    Key,
+    Put,
+    Remove,
+    Set,
+    Store,
+    Update,
+)
 from services.tenancy.store.tables import Table
 from services.tenancy.timing.errors import TimingInvalid
 from services.tenancy.timing.occurrences import CatchUp, Misfire, catch_up, jitter_of
 from services.tenancy.timing.timing import Timing
 
-Trigger = ExecutionTrigger.ValueType
+Trigger: TypeAlias = ExecutionTrigger.ValueType
 _ACTIVE = ScheduleState.Name(ScheduleState.SCHEDULE_STATE_ACTIVE)
+_PAUSED = ScheduleState.Name(ScheduleState.SCHEDULE_STATE_PAUSED)
+MOST_REASON = 512
+"""Characters of the reason of a pause."""
 _SCHEDULED = ExecutionTrigger.EXECUTION_TRIGGER_SCHEDULE
 
 
@@ -133,6 +147,19 @@ async def admit(
     if placed.cancels_unended and its_item is not None:
         actions.append(executions.cancelled(its_item, now))
     return Admission(actions, placed.newest)
+
+
+def paused(key: Key, reason: str, now: int) -> Update:
+    """Pause an active schedule for a reason, whatever else was changed of it."""
+    changes: list[Change] = [
+        Set("state", _PAUSED),
+        Set("pause_reason", reason[:MOST_REASON]),
+        Set("update_time", now),
+        Remove("next_fire_time"),
+        *(Remove(name) for name in Table.SCHEDULES.indexes["due"].keys),
+        Add(VERSION, 1),
+    ]
+    return Update(key, changes, Equals("state", _ACTIVE))
 
 
 def unchanged(item: Item) -> Condition:

@@ -6,7 +6,7 @@ attempt; SKIPPED and CANCELLED also from the start. Times are microseconds since
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -29,7 +29,7 @@ CODEC = ItemCodec(Execution)
 DAY: Final = 86_400 * MICROSECONDS
 HISTORY: Final = 400 * DAY
 """How long an execution is remembered after it was made."""
-Status = ExecutionStatus.ValueType
+Status: TypeAlias = ExecutionStatus.ValueType
 
 QUEUED = ExecutionStatus.EXECUTION_STATUS_QUEUED
 RUNNING = ExecutionStatus.EXECUTION_STATUS_RUNNING
@@ -170,9 +170,7 @@ def beaten(lease: Lease, now: int, length: int, shards: int) -> tuple[Update, Le
 
 def is_lost(lease: Lease, item: Item | None) -> bool:
     """Tell whether another holds the lease by now, or nobody can."""
-    return (
-        item is None or integer(item, "fence") != lease.fence or status_of(item) != RUNNING
-    )
+    return item is None or integer(item, "fence") != lease.fence or status_of(item) != RUNNING
 
 
 def ended(

@@ -13,6 +13,7 @@ QUEUED = ExecutionStatus.EXECUTION_STATUS_QUEUED
 SKIPPED = ExecutionStatus.EXECUTION_STATUS_SKIPPED
 CANCELLED = ExecutionStatus.EXECUTION_STATUS_CANCELLED
 
+
 @dataclass(frozen=True)
 class Unended:
     """The newest execution of a schedule, where it has not ended."""
@@ -91,9 +92,7 @@ def _allow(_current: Unended | None, _fires: list[Fire], _cancels: list[Unended]
     return QUEUED, ""
 
 
-def _cancel_other(
-    current: Unended | None, fires: list[Fire], cancels: list[Unended]
-) -> _Place:
+def _cancel_other(current: Unended | None, fires: list[Fire], cancels: list[Unended]) -> _Place:
     """Take the place of what waits, and wait for what runs: two never run side by side."""
     if current is None:
         return QUEUED, ""

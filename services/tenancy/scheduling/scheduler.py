@@ -18,7 +18,6 @@ from services.tenancy.store.keys import PlatformScope, key_of
 from services.tenancy.store.port import (
     ConditionFailed,
     Conflict,
-    Item,
     Key,
     Query,
     Store,
@@ -75,7 +74,7 @@ class Scheduler:
         clock: Clock,
         chance: random.Random,
         replica: Replica = Replica(),  # noqa: B008 - it cannot change
-        pace: SchedulerPace = SchedulerPace(),  # noqa: B008 - it cannot change
+        pace: SchedulerPace = SchedulerPace(),
     ) -> None:
         self._store = store
         self._clock = clock
@@ -119,8 +118,7 @@ class Scheduler:
                 await claim(key)
             except _UNDONE:
                 self.counts.undone += 1
-            except Exception:
-                # One schedule that cannot be claimed must not keep the others waiting.
+            except Exception:  # noqa: BLE001 - one must not keep the others waiting
                 _LOG.exception("schedule %s %s was not claimed", key.pk, key.sk)
 
     async def _claim(self, key: Key) -> None:
@@ -132,7 +130,7 @@ class Scheduler:
             try:
                 claim = await claim_of(self._store, item, now, self._pace, known)
             except ScheduleUnreadable as problem:
-                await self._pause(key, item, now, problem)
+                await self._pause(key, now, problem)
                 return
             if claim is None:
                 return
@@ -149,11 +147,11 @@ class Scheduler:
             self._count(claim, now)
             return
 
-    async def _pause(self, key: Key, item: Item, now: int, problem: ScheduleUnreadable) -> None:
+    async def _pause(self, key: Key, now: int, problem: ScheduleUnreadable) -> None:
         """Take a schedule out of the index that nobody can compute: it would be read for ever."""
         _LOG.error("schedule %s %s is paused: %s", key.pk, key.sk, problem)
         try:
-            await self._store.write(paused(item, str(problem), now))
+            await self._store.write(paused(key, str(problem), now))
         except ConditionFailed:
             return
         self.counts.paused += 1
