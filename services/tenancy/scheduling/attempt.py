@@ -6,11 +6,11 @@ import random
 from dataclasses import dataclass, field
 
 from services.tenancy.clock import MICROSECONDS, Clock
+from services.tenancy.schedules import CODEC
 from services.tenancy.scheduling import executions
 from services.tenancy.scheduling.backoff import Backoff
 from services.tenancy.scheduling.claims import paused
 from services.tenancy.scheduling.executions import Lease
-from services.tenancy.scheduling.schedule_items import CODEC
 from services.tenancy.scheduling.work import Assignment, Published, Work, WorkFailed
 from services.tenancy.store.items import integer, text
 from services.tenancy.store.keys import TenantScope
@@ -203,10 +203,18 @@ class Attempt:
     async def _end(self, status: executions.Status, reason: str = "", message: str = "") -> None:
         now = self.clock.now()
         end = executions.ended(self.lease, status, now, reason, message)
-        await self._write(end, *pauses(self.item, status, reason, now))
+        await self._write(end, *await self._pauses(status, reason, now))
         if status in (executions.FAILED, executions.DEAD):
             self.counts.dead += 1
             _LOG.error("execution %s ended without a success: %s", self._identity, reason)
+
+    async def _pauses(self, status: executions.Status, reason: str, now: int) -> list[Action]:
+        while self.clock.now() < self.lease.until:
+            try:
+                return await pauses(self.store, self.item, status, reason, now)
+            except _AGAIN:
+                await self._rest()
+        raise LeaseLost
 
     async def _write(self, own: Action, *others: Action) -> None:
         """Write the transition of this execution, with others as far as their conditions hold."""
@@ -244,12 +252,16 @@ class Attempt:
         return text(self.item, "execution_id")
 
 
-def pauses(item: Item, status: executions.Status, reason: str, now: int) -> list[Action]:
+async def pauses(
+    store: Store, item: Item, status: executions.Status, reason: str, now: int
+) -> list[Action]:
     """Give what pauses the schedule of an execution that failed for good, where it asks for that.
 
     It changes nothing of a schedule that is not active.
     """
     if status not in (executions.FAILED, executions.DEAD) or not item.get("pause_on_failure"):
         return []
-    key = TenantScope(text(item, "tenant_id")).schedule(text(item, "schedule_id"))
-    return [paused(key, f"execution {text(item, 'execution_id')} failed: {reason}", now)]
+    scope = TenantScope(text(item, "tenant_id"))
+    schedule = await store.get(scope.schedule(text(item, "schedule_id")))
+    why = f"execution {text(item, 'execution_id')} failed: {reason}"
+    return [paused(schedule, why, now)] if schedule is not None else []

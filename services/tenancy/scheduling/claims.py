@@ -7,9 +7,9 @@ from typing import Protocol, TypeAlias
 from secmesh.tenancy.v1.execution_pb2 import ExecutionTrigger
 from secmesh.tenancy.v1.schedule_pb2 import OverlapPolicy, Schedule, ScheduleState
 from services.tenancy.clock import MICROSECONDS
+from services.tenancy.schedules import CODEC, due_changes, pause_changes
 from services.tenancy.scheduling import executions
 from services.tenancy.scheduling.overlap import Unended, place
-from services.tenancy.scheduling.schedule_items import CODEC, due_changes
 from services.tenancy.store.conditions import All, Condition, Equals
 from services.tenancy.store.items import VERSION, text, version_of
 from services.tenancy.store.keys import TenantScope, execution_id, key_of
@@ -20,7 +20,6 @@ from services.tenancy.store.port import (
     Item,
     Key,
     Put,
-    Remove,
     Set,
     Store,
     Update,
@@ -32,7 +31,6 @@ from services.tenancy.timing.timing import Timing
 
 Trigger: TypeAlias = ExecutionTrigger.ValueType
 _ACTIVE = ScheduleState.Name(ScheduleState.SCHEDULE_STATE_ACTIVE)
-_PAUSED = ScheduleState.Name(ScheduleState.SCHEDULE_STATE_PAUSED)
 MOST_REASON = 512
 """Characters of the reason of a pause."""
 _SCHEDULED = ExecutionTrigger.EXECUTION_TRIGGER_SCHEDULE
@@ -149,17 +147,10 @@ async def admit(
     return Admission(actions, placed.newest)
 
 
-def paused(key: Key, reason: str, now: int) -> Update:
-    """Pause an active schedule for a reason, whatever else was changed of it."""
-    changes: list[Change] = [
-        Set("state", _PAUSED),
-        Set("pause_reason", reason[:MOST_REASON]),
-        Set("update_time", now),
-        Remove("next_fire_time"),
-        *(Remove(name) for name in Table.SCHEDULES.indexes["due"].keys),
-        Add(VERSION, 1),
-    ]
-    return Update(key, changes, Equals("state", _ACTIVE))
+def paused(item: Item, reason: str, now: int) -> Update:
+    """Pause a schedule that is active for a reason, whatever else was changed of it."""
+    changes = [*pause_changes(item, now, reason[:MOST_REASON]), Add(VERSION, 1)]
+    return Update(key_of(Table.SCHEDULES, item), changes, Equals("state", _ACTIVE))
 
 
 def unchanged(item: Item) -> Condition:

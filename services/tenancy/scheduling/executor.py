@@ -74,15 +74,15 @@ class Executor:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until told to stop; what runs then goes back to the queue at once."""
-        attempts: set[asyncio.Task[None]] = set()
+        attempts: dict[asyncio.Task[None], None] = {}
         async with asyncio.TaskGroup() as group:
             while not stopping.is_set():
                 for attempt in await self.poll():
                     task = group.create_task(self._attempted(attempt))
-                    attempts.add(task)
-                    task.add_done_callback(attempts.discard)
+                    attempts[task] = None
+                    task.add_done_callback(lambda done: attempts.pop(done, None))
                 await self._clock.sleep(self._pace.tick * self._chance.uniform(0.8, 1.2))
-            for task in attempts:
+            for task in list(attempts):
                 task.cancel()
 
     async def poll(self) -> Sequence[Attempt]:
@@ -173,7 +173,7 @@ class Executor:
         if item is None or not executions.is_free(item, now):
             return None
         if executions.status_of(item) == executions.RUNNING:
-            end = self._end_of_lost(item, now)
+            end = await self._end_of_lost(item, now)
             if end is not None:
                 await self._store.write(*end)
                 return None
@@ -186,7 +186,7 @@ class Executor:
         )
         return (item, lease) if await self._is_ours(update, lease) else None
 
-    def _end_of_lost(self, item: Item, now: int) -> list[Action] | None:
+    async def _end_of_lost(self, item: Item, now: int) -> list[Action] | None:
         """Give what ends an execution whose executor was lost; None if it is to be run again."""
         if item.get("cancel_requested"):
             return [executions.closed(item, executions.CANCELLED, now)]
@@ -195,7 +195,7 @@ class Executor:
         self.counts.dead += 1
         _LOG.error("execution %s is dead: %s", text(item, "execution_id"), _LOST_MESSAGE)
         end = executions.closed(item, executions.DEAD, now, _LOST, _LOST_MESSAGE)
-        return [end, *pauses(item, executions.DEAD, _LOST, now)]
+        return [end, *await pauses(self._store, item, executions.DEAD, _LOST, now)]
 
     async def _must_wait(self, item: Item) -> bool:
         """Tell whether the execution that this one depends on has not ended."""

@@ -14,10 +14,12 @@ from dataclasses import dataclass, replace
 from services.tenancy.clock import MICROSECONDS, Clock
 from services.tenancy.scheduling.claims import Claim, ScheduleUnreadable, claim_of, paused
 from services.tenancy.scheduling.shards import Replica, Rounds
+from services.tenancy.store.items import text
 from services.tenancy.store.keys import PlatformScope, key_of
 from services.tenancy.store.port import (
     ConditionFailed,
     Conflict,
+    Item,
     Key,
     Query,
     Store,
@@ -130,7 +132,7 @@ class Scheduler:
             try:
                 claim = await claim_of(self._store, item, now, self._pace, known)
             except ScheduleUnreadable as problem:
-                await self._pause(key, now, problem)
+                await self._pause(item, now, problem)
                 return
             if claim is None:
                 return
@@ -147,11 +149,11 @@ class Scheduler:
             self._count(claim, now)
             return
 
-    async def _pause(self, key: Key, now: int, problem: ScheduleUnreadable) -> None:
+    async def _pause(self, item: Item, now: int, problem: ScheduleUnreadable) -> None:
         """Take a schedule out of the index that nobody can compute: it would be read for ever."""
-        _LOG.error("schedule %s %s is paused: %s", key.pk, key.sk, problem)
+        _LOG.error("schedule %s is paused: %s", text(item, "schedule_id"), problem)
         try:
-            await self._store.write(paused(key, str(problem), now))
+            await self._store.write(paused(item, str(problem), now))
         except ConditionFailed:
             return
         self.counts.paused += 1
