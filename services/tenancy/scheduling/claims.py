@@ -124,7 +124,7 @@ async def admit(
     """
     schedule, scope = CODEC.message(item), TenantScope(text(item, "tenant_id"))
     schedule_id = text(item, "schedule_id")
-    unended, its_item = await _newest_unended(store, scope, schedule.last_execution_id)
+    unended, its_item = await newest_unended(store, scope, schedule.last_execution_id)
     times = [(execution_id(key), time) for key, time in new]
     placed = place(times, unended, policy or schedule.overlap_policy)
     actions: list[Action] = []
@@ -179,9 +179,10 @@ def _moved(item: Item, found: CatchUp, admitted: Admission, fired: int, shards: 
     return Update(key_of(Table.SCHEDULES, item), changes, unchanged(item))
 
 
-async def _newest_unended(
+async def newest_unended(
     store: Store, scope: TenantScope, identity: str
 ) -> tuple[Unended | None, Item | None]:
+    """Give the newest execution of a schedule, and its item, if it has not ended."""
     key = scope.execution_of(identity) if identity else None
     item = await store.get(key) if key is not None else None
     if item is None or executions.has_ended(item):
