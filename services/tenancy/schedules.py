@@ -54,7 +54,7 @@ def due_changes(item: Mapping[str, Value], fire: int | None, shards: int) -> lis
 
 
 def pause_changes(item: Mapping[str, Value], now: int, reason: str) -> list[Change]:
-    """Give the changes that pause a schedule at a moment (microseconds); the version is not there."""
+    """Give the changes that pause a schedule at a moment (microseconds), without the version."""
     return [
         *_waits_for_nothing(item),
         _state(PAUSED),
