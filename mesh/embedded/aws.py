@@ -5,7 +5,8 @@ everything when it ends. Where moto differs from AWS in what is collected:
 
 - its credential report has no root user and no past, so it is written here: a
   user's tags named ``embedded:`` and a column of the report take that column's place;
-- it lists no region of a bucket, as S3 does: it is added to the list here.
+- it lists no region of a bucket, as S3 does: it is added to the list here;
+- its DynamoDB is not atomic: calls of it are let in one at a time (``aws_dynamodb.py``).
 """
 
 import argparse
@@ -22,6 +23,7 @@ from functools import cache
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from mesh.embedded.aws_dynamodb import OneAtATime
 from mesh.embedded.aws_faults import FaultLayer, Faults
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def moto_application() -> "WSGIApplication":
     _teach_reports()
     _teach_regions()
     application: WSGIApplication = DomainDispatcherApplication(create_backend_app)
-    return application
+    return OneAtATime(application)
 
 
 @cache
