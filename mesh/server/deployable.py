@@ -1,29 +1,20 @@
-"""A service as a process: its commands ``serve`` and ``migrate``, and what both begin with."""
+"""A service with a database: its commands ``serve`` and ``migrate``, and what both begin with."""
 
 import argparse
-import asyncio
-import logging
-import os
 import secrets
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, NoReturn, Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import sqlalchemy as sa
-from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mesh.contract.catalogue import Catalogue, load_catalogue
-from mesh.errors import Refusal
-from mesh.identity.jwks import JwksInvalid
 from mesh.sealing.keyring import KeyRing, KeyRingError, read_keys
-from mesh.server.garbage import kept_for_good
-from mesh.server.log import configure_logging
-from mesh.server.serve import ListenError, Server
+from mesh.server.program import Command, CommandFailed, Program, awaited, end_process
 from mesh.server.service_settings import ServiceSettings
-from mesh.server.workers import WorkerFailed, Workers, end_with_parent
 from mesh.sql.at_rest import needs_keys
 from mesh.sql.backup.errors import BackupProblem
 from mesh.sql.engine import EngineUrlError, open_engine
@@ -32,42 +23,11 @@ from mesh.sql.schema import MigrationRefused, require_schema
 from mesh.sql.settings import Pool
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables
-from mesh.telemetry.tracing import enable_tracing, wants_tracing
-from mesh.tls import TlsInvalid
+
+__all__ = ["Command", "CommandFailed", "Deployable", "awaited", "end_process"]
 
 _PROBE = Pool(name="probe", size=1)
 Settings = TypeVar("Settings", bound=ServiceSettings)
-
-
-class CommandFailed(Exception):
-    """A command did not do what it was asked for; the message says why, without data."""
-
-
-@dataclass(frozen=True)
-class Command(Generic[Settings]):
-    """A command of one service, beside those that all have."""
-
-    name: str
-    help: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[Settings, argparse.Namespace], Awaitable[None]]
-    """Does it; CommandFailed, and what else ends a command with one message."""
-
-
-FAILURES = (
-    OSError,
-    BackupProblem,
-    CommandFailed,
-    EngineUrlError,
-    JwksInvalid,
-    KeyRingError,
-    ListenError,
-    MigrationRefused,
-    Refusal,
-    TlsInvalid,
-    WorkerFailed,
-)
-"""What ends a command with one message."""
 
 
 class Schema(Protocol):
@@ -115,21 +75,19 @@ class ContractSchema:
 
 
 @dataclass(frozen=True)
-class Deployable(Generic[Settings]):
-    """What makes one service differ from another on the command line."""
+class Deployable(Program[Settings]):
+    """What makes one service with a database differ from another on the command line."""
 
-    module: str
-    """Python package that ``-m`` runs, such as ``services.inventory``."""
-    package: str
-    """Package of its contracts, such as ``secmesh.inventory.v1``."""
-    purpose: str
-    """What it does, in a sentence for ``--help``."""
-    settings: type[Settings]
-    build_server: Callable[[Settings], Awaitable[Server]]
-    """Puts the service together, ready to start."""
+    failures: ClassVar[tuple[type[Exception], ...]] = (
+        *Program.failures,
+        BackupProblem,
+        EngineUrlError,
+        KeyRingError,
+        MigrationRefused,
+    )
+
     isolated: bool = False
     """Whether PostgreSQL itself keeps tenants apart (``mesh.sql.isolation``)."""
-    commands: Sequence[Command[Settings]] = ()
     versions: Schema | None = None
     """The schema of a service whose tables are not those of its contract."""
 
@@ -138,59 +96,12 @@ class Deployable(Generic[Settings]):
         """How its database comes to be what it needs."""
         return self.versions or ContractSchema(self.package, self.isolated)
 
-    def main(self, argv: Sequence[str] | None = None) -> int:
-        """Run a command and give its exit code: 0 done, 1 failed, 2 wrong usage."""
-        arguments = self._parser().parse_args(argv)
-        own = {each.name: each.run for each in self.commands}
-        command = {"serve": self._serve, "migrate": self._migrate, **own}[arguments.command]
-        try:
-            settings = self.settings()
-        except ValidationError as error:
-            for problem in error.errors(include_input=False, include_url=False):
-                sys.stderr.write(f"{problem['loc'][0]}: {problem['msg']}\n")
-            return 2
-        configure_logging(settings.log_level)
-        if wants_tracing():
-            enable_tracing(self.module.rpartition(".")[2])
-        try:
-            asyncio.run(awaited(command(settings, arguments)))
-        except FAILURES as error:
-            sys.stderr.write(f"{error}\n")
-            return 1
-        return 0
+    def _shared(self) -> Sequence[Command[Settings]]:
+        what = "bring the database to what the contract says"
+        migrate = Command("migrate", what, self.schema.add_arguments, self._migrate)
+        return [*super()._shared(), migrate]
 
-    def _parser(self) -> argparse.ArgumentParser:
-        """Make the command line, whose every --help lists the settings."""
-        shown: dict[str, Any] = {
-            "epilog": f"settings, from the environment:\n{self.settings.describe()}",
-            "formatter_class": argparse.RawDescriptionHelpFormatter,
-        }
-        parser = argparse.ArgumentParser(
-            prog=f"python -m {self.module}", description=self.purpose, **shown
-        )
-        commands = parser.add_subparsers(dest="command", required=True)
-        commands.add_parser("serve", help="serve gRPC until SIGTERM or SIGINT", **shown)
-        schema = commands.add_parser(
-            "migrate", help="bring the database to what the contract says", **shown
-        )
-        self.schema.add_arguments(schema)
-        for each in self.commands:
-            each.add_arguments(commands.add_parser(each.name, help=each.help, **shown))
-        return parser
-
-    async def _serve(self, settings: Settings, _arguments: argparse.Namespace) -> None:
-        """Serve until a signal, then drain."""
-        if settings.workers > 1:
-            await self._serve_by_workers(settings)
-            return
-        with kept_for_good():
-            server = await self.build_server(settings)
-        if settings.share_port:
-            end_with_parent()
-        await server.run_until_signal()
-
-    async def _serve_by_workers(self, settings: Settings) -> None:
-        """Serve by several processes, which share the port and the key of page tokens."""
+    async def _prepare(self, settings: Settings) -> None:
         if settings.database == "sqlite://":
             problem = "workers share their database: a scratch database is of one process"
             raise EngineUrlError(problem)
@@ -200,11 +111,6 @@ class Deployable(Generic[Settings]):
             await self.schema.require(application, owner)
         finally:
             await close_engines(application, owner)
-        prefix = settings.prefix()
-        page_key = settings.page_key or secrets.token_hex(32)
-        command = [sys.executable, "-m", self.module, "serve"]
-        workers = Workers(settings, command, prefix, {f"{prefix}PAGE_KEY": page_key})
-        await workers.run_until_signal()
 
     async def _migrate(self, settings: Settings, arguments: argparse.Namespace) -> None:
         """Bring the database to what the service needs, or show what that would take."""
@@ -214,11 +120,6 @@ class Deployable(Generic[Settings]):
             sys.stdout.write(await self.schema.run(owner or application, role, arguments))
         finally:
             await close_engines(application, owner)
-
-
-async def awaited(work: Awaitable[None]) -> None:
-    """Do the work of a command, which asyncio takes as a coroutine alone."""
-    await work
 
 
 def open_database(settings: ServiceSettings) -> AsyncEngine:
@@ -301,11 +202,3 @@ class Probe:
     async def close(self) -> None:
         """Close its connection."""
         await self._engine.dispose()
-
-
-def end_process(status: int) -> NoReturn:
-    """End at once: clean-up of threads that still wait for others must not hold up the end."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)

@@ -1,23 +1,16 @@
 """Settings of every service that keeps its data in a database of its own."""
 
 from pathlib import Path
-from typing import Any
 
-from pydantic import AliasChoices, Field
+from pydantic import Field
 
-from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE
-from mesh.server.settings import ServerSettings
+from mesh.server.process_settings import ProcessSettings
 from mesh.sql.settings import Pool
 
 
-class ServiceSettings(ServerSettings):
+class ServiceSettings(ProcessSettings):
     """A service derives its own from these, gives them its prefix and says its ``database``."""
 
-    home: Path = Field(
-        Path(".secmesh"),
-        validation_alias="SECMESH_HOME",
-        description="folder of the default database and keys",
-    )
     database_url: str = Field(
         "",
         validation_alias="DATABASE_URL",
@@ -46,19 +39,6 @@ class ServiceSettings(ServerSettings):
         le=3650,
         description="how long changes are kept for those who watch records",
     )
-    jwks: str = Field(
-        "", description="key set of the token issuer, a file or an https URL; empty for the home's"
-    )
-    issuer: str = Field(ISSUER, description="issuer that tokens must name")
-    audience: str = Field(AUDIENCE, description="audience that tokens must name")
-    page_key: str = Field(
-        "",
-        repr=False,
-        pattern="^$|^.{16,}$",
-        description="secret of 16 characters or more that signs page tokens, the same in every "
-        "replica; empty for one of this process",
-    )
-
     sealing_keys: str = Field(
         "",
         description="file of the keys for what is kept sealed or hashed, mode 0600, the same in "
@@ -103,30 +83,3 @@ class ServiceSettings(ServerSettings):
     def owner_database(self) -> str:
         """The URL of the database for the role that owns its tables; empty if it is the same."""
         return self.database_migrate_url
-
-    @property
-    def key_set(self) -> str:
-        """Where the issuer's public keys are."""
-        return self.jwks or str(self.home / "keys" / JWKS_FILE)
-
-    @classmethod
-    def prefix(cls) -> str:
-        """The first part of its environment variables."""
-        return str(cls.model_config.get("env_prefix", ""))
-
-    @classmethod
-    def describe(cls) -> str:
-        """List every setting with its environment variable, default and meaning."""
-        lines = []
-        for name, field in cls.model_fields.items():
-            default: Any = field.default
-            shown = "" if default in ("", None) else f" (default {default})"
-            lines.append(f"  {cls._variable(name):<36} {field.description or name}{shown}")
-        return "\n".join(lines)
-
-    @classmethod
-    def _variable(cls, name: str) -> str:
-        alias = cls.model_fields[name].validation_alias
-        if isinstance(alias, AliasChoices):
-            return str(alias.choices[0])
-        return str(alias) if alias else f"{cls.prefix()}{name.upper()}"

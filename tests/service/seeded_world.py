@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from psycopg.sql import SQL, Identifier
 
 from mesh.embedded.postgres import Access
-from mesh.server.deployable import FAILURES, awaited, close_store, open_store
+from mesh.server.deployable import Deployable, awaited, close_store, open_store
 from services.security.__main__ import SECURITY
 from services.security.seeding.records import Chance
 from services.security.seeding.seeder import Seeder
@@ -54,7 +54,7 @@ class SeededWorld:
         with redirect_stdout(told):
             try:
                 asyncio.run(awaited(command.run(settings, parser.parse_args(arguments[1:]))))
-            except FAILURES as error:
+            except Deployable.failures as error:
                 status, problem = 1, str(error)
         return subprocess.CompletedProcess(arguments, status, told.getvalue(), problem)
 

@@ -1,0 +1,58 @@
+"""Settings of every server that judges its callers by their tokens."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import AliasChoices, Field
+
+from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE
+from mesh.server.settings import ServerSettings
+
+
+class ProcessSettings(ServerSettings):
+    """A service derives its own from these and gives them its prefix."""
+
+    home: Path = Field(
+        Path(".secmesh"),
+        validation_alias="SECMESH_HOME",
+        description="folder of the default database and keys",
+    )
+    jwks: str = Field(
+        "", description="key set of the token issuer, a file or an https URL; empty for the home's"
+    )
+    issuer: str = Field(ISSUER, description="issuer that tokens must name")
+    audience: str = Field(AUDIENCE, description="audience that tokens must name")
+    page_key: str = Field(
+        "",
+        repr=False,
+        pattern="^$|^.{16,}$",
+        description="secret of 16 characters or more that signs page tokens, the same in every "
+        "replica; empty for one of this process",
+    )
+
+    @property
+    def key_set(self) -> str:
+        """Where the issuer's public keys are."""
+        return self.jwks or str(self.home / "keys" / JWKS_FILE)
+
+    @classmethod
+    def prefix(cls) -> str:
+        """The first part of its environment variables."""
+        return str(cls.model_config.get("env_prefix", ""))
+
+    @classmethod
+    def describe(cls) -> str:
+        """List every setting with its environment variable, default and meaning."""
+        lines = []
+        for name, field in cls.model_fields.items():
+            default: Any = field.default
+            shown = "" if default in ("", None) else f" (default {default})"
+            lines.append(f"  {cls._variable(name):<36} {field.description or name}{shown}")
+        return "\n".join(lines)
+
+    @classmethod
+    def _variable(cls, name: str) -> str:
+        alias = cls.model_fields[name].validation_alias
+        if isinstance(alias, AliasChoices):
+            return str(alias.choices[0])
+        return str(alias) if alias else f"{cls.prefix()}{name.upper()}"

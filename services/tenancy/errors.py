@@ -1,0 +1,74 @@
+"""What the tenancy service refuses, beside the refusals every service shares."""
+
+from mesh.errors import Reason, Refusal
+from secmesh.tenancy.v1 import error_reason_pb2
+
+
+def reason(value: int) -> Reason:
+    """Give one reason of this service's contract."""
+    return Reason(error_reason_pb2.ErrorReason, value)
+
+
+class TenantInactive(Refusal):
+    """A tenant that is deleted or leaves, in which nothing is made or changed."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_TENANT_INACTIVE)
+
+    def __init__(self, name: str, status: str) -> None:
+        super().__init__(f"{name} is {status}", metadata={"resource": name, "status": status})
+
+
+class QuotaExceeded(Refusal):
+    """A tenant that has as many of something as it may have."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_QUOTA_EXCEEDED)
+
+    def __init__(self, quota: str, limit: int) -> None:
+        super().__init__(
+            f"the tenant may have {limit} {quota}", metadata={"quota": quota, "limit": str(limit)}
+        )
+
+
+class ValueTaken(Refusal):
+    """A value that must be unique and is another resource's; the message never holds it."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_VALUE_TAKEN)
+
+    def __init__(self, field: str) -> None:
+        super().__init__(f"another resource has this {field}", metadata={"field": field})
+
+
+class AccountStatusUnfit(Refusal):
+    """A call that the status of an account does not allow."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_ACCOUNT_STATUS_UNFIT)
+
+    def __init__(self, name: str, status: str) -> None:
+        super().__init__(f"{name} is {status}", metadata={"status": status})
+
+
+class ResourceDeleted(Refusal):
+    """A resource that is deleted and not purged yet."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_RESOURCE_DELETED)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is deleted; undelete it first", metadata={"resource": name})
+
+
+class ResourceNotDeleted(Refusal):
+    """A resource that was to be undeleted and is not deleted (AIP-164)."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_RESOURCE_NOT_DELETED)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is not deleted", metadata={"resource": name})
+
+
+class TenantOffboarded(Refusal):
+    """A tenant whose data was removed for good; its id names no other."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_TENANT_OFFBOARDED)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} was off-boarded", metadata={"resource": name})

@@ -1,0 +1,103 @@
+"""Settings of the tenancy service, from the environment."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from mesh.loopback import is_loopback
+from mesh.server.process_settings import ProcessSettings
+from services.tenancy.store.tables import Table
+
+PACKAGE = "secmesh.tenancy.v1"
+PREFIX = "SECMESH_TENANCY_"
+EMBEDDED_REGION = "us-east-1"
+_TABLE_NAME = r"^[A-Za-z0-9_.-]{3,255}$"
+
+
+def _table(table: Table) -> str:
+    """Give the setting of a table's name."""
+    setting: str = Field(
+        table.default_name,
+        validation_alias=table.variable,
+        pattern=_TABLE_NAME,
+        description=f"name of the table of {table.value.replace('-', ' ')} in DynamoDB",
+    )
+    return setting
+
+
+class TenancySettings(ProcessSettings):
+    """Read once at start-up; a wrong value ends the process with its name."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", populate_by_name=True)
+
+    aws_endpoint_url: str = Field(
+        "",
+        validation_alias="AWS_ENDPOINT_URL",
+        description="one endpoint for every AWS service; on loopback it is taken for the "
+        "embedded one",
+    )
+    aws_region: str = Field(
+        "",
+        validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"),
+        validate_default=True,
+        description="region of tables, secrets and keys; needed, unless the endpoint is the "
+        f"embedded one ({EMBEDDED_REGION})",
+    )
+    tenants_table: str = _table(Table.TENANTS)
+    providers_table: str = _table(Table.PROVIDERS)
+    accounts_table: str = _table(Table.ACCOUNTS)
+    schedules_table: str = _table(Table.SCHEDULES)
+    executions_table: str = _table(Table.EXECUTIONS)
+    scan_results_table: str = _table(Table.SCAN_RESULTS)
+    secrets_prefix: str = Field(
+        "threat-engine",
+        validation_alias="SECRETS_MANAGER_PREFIX",
+        pattern=r"^[A-Za-z0-9/_+=.@-]{1,128}$",
+        description="first part of the names of secrets: PREFIX/account/ACCOUNT_ID",
+    )
+    secrets_kms_key: str = Field(
+        "alias/threat-engine-secrets",
+        validation_alias="SECRETS_MANAGER_KMS_KEY_ID",
+        min_length=1,
+        description="KMS key that secrets are encrypted by: id, ARN or alias",
+    )
+    store_calls: int = Field(
+        32, ge=1, le=256, description="calls of DynamoDB that are under way at a time"
+    )
+    max_providers: int = Field(
+        100, ge=0, le=1_000_000, description="providers of a tenant that is created"
+    )
+    max_accounts: int = Field(
+        1_000, ge=0, le=1_000_000, description="accounts of a tenant that is created"
+    )
+    max_schedules: int = Field(
+        10_000, ge=0, le=10_000_000, description="schedules of a tenant that is created"
+    )
+
+    @field_validator("aws_region")
+    @classmethod
+    def _is_known_or_embedded(cls, value: str, info: ValidationInfo) -> str:
+        if value:
+            return value
+        if not _on_loopback(str(info.data.get("aws_endpoint_url", ""))):
+            raise ValueError("AWS_REGION is needed: the region of tables, secrets and keys")
+        return EMBEDDED_REGION
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether AWS is a stand-in on this machine."""
+        return _on_loopback(self.aws_endpoint_url)
+
+    @property
+    def table_names(self) -> Mapping[Table, str]:
+        """The tables' names in DynamoDB."""
+        names = {each: getattr(self, f"{each.name.lower()}_table") for each in Table}
+        return MappingProxyType(names)
+
+
+def _on_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname if url else None
+    return host is not None and is_loopback(host)
