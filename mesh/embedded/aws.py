@@ -7,6 +7,7 @@ everything when it ends. Where moto differs from AWS in what is collected:
   user's tags named ``embedded:`` and a column of the report take that column's place;
 - it lists no region of a bucket, as S3 does: it is added to the list here;
 - it lets anyone assume any role: the external id of a trust policy is asked for (aws_trust.py).
+- its DynamoDB is not atomic: calls of it are let in one at a time (``aws_dynamodb.py``).
 """
 
 import argparse
@@ -23,6 +24,7 @@ from functools import cache
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from mesh.embedded.aws_dynamodb import OneAtATime
 from mesh.embedded.aws_faults import FaultLayer, Faults
 from mesh.embedded.aws_trust import teach_trust
 
@@ -84,7 +86,7 @@ def moto_application() -> "WSGIApplication":
     _teach_regions()
     teach_trust()
     application: WSGIApplication = DomainDispatcherApplication(create_backend_app)
-    return application
+    return OneAtATime(application)
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 
 from mesh.errors import DependencyUnavailable
 from services.tenancy.store.conditions import Condition
-from services.tenancy.store.tables import Table
+from services.tenancy.store.tables import PK, SK, Table
 from services.tenancy.store.values import Item, Value
 
 MAX_ACTIONS = 100
@@ -21,6 +21,7 @@ MAX_TOKEN = 36
 """Characters of a transaction's token."""
 DEFAULT_LIMIT = 100
 _DEPENDENCY = "store"
+_KEYS = frozenset({PK, SK})
 
 StartKey: TypeAlias = Mapping[str, str]
 """Where a page goes on: the key attributes of the last item seen, those of an index included."""
@@ -190,6 +191,17 @@ class TokenReused(StoreError):
     """The token of a transaction stands for another one; nothing was written."""
 
 
+class ItemTooLarge(StoreError):
+    """An item beyond 400 KB, or a transaction beyond 4 MB; nothing was written."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"an item of {what} is too large")
+
+
+class RequestInvalid(StoreError):
+    """What the store takes from nobody: a mistake of this program, such as adding to a text."""
+
+
 class _Unavailable(StoreError, DependencyUnavailable):
     """What a caller of an RPC is told as UNAVAILABLE when nobody below handles it."""
 
@@ -218,7 +230,7 @@ class Store(Protocol):
         """Give an item with its keys; None if there is none."""
 
     async def get_many(self, keys: Sequence[Key], *, consistent: bool = True) -> list[Item | None]:
-        """Give items in the order of their keys, at most 100, in one call; all of one table."""
+        """Give items in the order of their keys, in one call; at most 100, none twice."""
 
     async def query(self, query: Query) -> Page:
         """Give a page of items in the order of their sort keys."""
@@ -228,11 +240,19 @@ class Store(Protocol):
 
         At most 100, no two of one item. A transaction with the ``token`` of one that
         happened in the last ten minutes happens no second time; TokenReused if it is another.
-        Raises ConditionFailed and Conflict.
+        Raises ConditionFailed, Conflict and ItemTooLarge.
         """
 
     async def close(self) -> None:
         """Let go of connections and threads."""
+
+
+def check_keys(keys: Sequence[Key]) -> None:
+    """Refuse by ValueError keys that no get_many takes; adapters begin with it."""
+    if len(keys) > MAX_KEYS:
+        raise ValueError(f"at most {MAX_KEYS} keys at once, not {len(keys)}")
+    if len(set(keys)) != len(keys):
+        raise ValueError("one key twice")
 
 
 def check_actions(actions: Sequence[Action], token: str) -> None:
@@ -246,18 +266,37 @@ def check_actions(actions: Sequence[Action], token: str) -> None:
     if len(actions) == 1 and isinstance(actions[0], Check):
         raise ValueError("a check alone writes nothing")
     for action in actions:
-        if isinstance(action, Update):
-            _check_changes(action.changes)
+        if isinstance(action, Put):
+            _check_put(action)
+        elif isinstance(action, Update):
+            _check_update(action)
 
 
-def _check_changes(changes: Sequence[Change]) -> None:
-    names = [change.attribute for change in changes]
+def _check_put(action: Put) -> None:
+    if _KEYS & action.attributes.keys():
+        raise ValueError("the key of an item is not among its attributes")
+    for name, value in action.attributes.items():
+        _check_index_key(action.key.table, name, value)
+
+
+def _check_update(action: Update) -> None:
+    names = [change.attribute for change in action.changes]
     if not names:
         raise ValueError("an update without changes")
     if len(set(names)) != len(names):
         raise ValueError("two changes of one attribute")
-    if {"pk", "sk"} & set(names):
+    if _KEYS & set(names):
         raise ValueError("keys do not change")
+    for change in action.changes:
+        if isinstance(change, Set | SetIfMissing):
+            _check_index_key(action.key.table, change.attribute, change.value)
+
+
+def _check_index_key(table: Table, name: str, value: Value) -> None:
+    # Not every emulator refuses what DynamoDB does.
+    is_key = any(name in index.keys for index in table.indexes.values())
+    if is_key and not (isinstance(value, str) and value):
+        raise ValueError(f"{name}, the key of an index, is a text with something in it")
 
 
 __all__ = [
@@ -271,12 +310,14 @@ __all__ = [
     "Conflict",
     "Delete",
     "Item",
+    "ItemTooLarge",
     "Key",
     "Page",
     "Prefix",
     "Put",
     "Query",
     "Remove",
+    "RequestInvalid",
     "Set",
     "SetIfMissing",
     "SortCondition",
@@ -291,4 +332,5 @@ __all__ = [
     "Update",
     "Value",
     "check_actions",
+    "check_keys",
 ]
