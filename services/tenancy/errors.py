@@ -72,12 +72,3 @@ class TenantOffboarded(Refusal):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} was off-boarded", metadata={"resource": name})
-
-
-class WritesCollided(Refusal):
-    """A transaction that others got in the way of until no retry was left."""
-
-    reason = reason(error_reason_pb2.ERROR_REASON_WRITES_COLLIDED)
-
-    def __init__(self) -> None:
-        super().__init__("others write the same right now; try again")
