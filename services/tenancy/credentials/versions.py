@@ -1,9 +1,8 @@
 """How the versions of a credential follow one another: pure changes of a Credential message."""
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from secmesh.tenancy.v1 import credential_pb2 as pb
 from services.tenancy.clock import MICROSECONDS
+from services.tenancy.retention import timestamp
 
 PENDING = pb.CREDENTIAL_VERSION_STATE_PENDING
 CURRENT = pb.CREDENTIAL_VERSION_STATE_CURRENT
@@ -25,17 +24,6 @@ WATCH_SECONDS = 600
 def stage_of(number: int) -> str:
     """Give the staging label of a version: values are read by it, so that all read the same."""
     return f"v{number}"
-
-
-def moment(microseconds: int) -> Timestamp:
-    """Give the timestamp of a moment."""
-    seconds, rest = divmod(microseconds, MICROSECONDS)
-    return Timestamp(seconds=seconds, nanos=rest * 1000)
-
-
-def micros(timestamp: Timestamp) -> int:
-    """Give the moment of a timestamp."""
-    return timestamp.seconds * MICROSECONDS + timestamp.nanos // 1000
 
 
 def find(credential: pb.Credential, number: int) -> pb.CredentialVersion | None:
@@ -73,12 +61,12 @@ def add(
         version_id=version_id,
         state=PENDING,
         key_id=key_id,
-        create_time=moment(now),
+        create_time=timestamp(now),
         created_by=subject,
     )
     _replace(credential, [added, *credential.versions])
     found = credential.versions[0]
-    credential.update_time.CopyFrom(moment(now))
+    credential.update_time.CopyFrom(timestamp(now))
     return found
 
 
@@ -87,10 +75,10 @@ def promote(credential: pb.Credential, number: int, now: int, *, watch: bool) ->
     _use(credential, number, PREVIOUS)
     credential.ClearField("rotation_end_time")
     if watch:
-        credential.watch_end_time.CopyFrom(moment(now + WATCH_SECONDS * MICROSECONDS))
+        credential.watch_end_time.CopyFrom(timestamp(now + WATCH_SECONDS * MICROSECONDS))
     else:
         credential.ClearField("watch_end_time")
-    credential.update_time.CopyFrom(moment(now))
+    credential.update_time.CopyFrom(timestamp(now))
     return _drop_oldest(credential)
 
 
@@ -100,14 +88,14 @@ def refuse(credential: pb.Credential, number: int, reason: str, now: int) -> Non
     if found is not None:
         found.state, found.reason = REFUSED, reason
     credential.ClearField("rotation_end_time")
-    credential.update_time.CopyFrom(moment(now))
+    credential.update_time.CopyFrom(timestamp(now))
 
 
 def roll_back(credential: pb.Credential, number: int, now: int) -> None:
     """Put an older version back in use; the one that was used is the previous then."""
     _use(credential, number, PREVIOUS)
     credential.ClearField("watch_end_time")
-    credential.update_time.CopyFrom(moment(now))
+    credential.update_time.CopyFrom(timestamp(now))
 
 
 def take_back(credential: pb.Credential, reason: str, now: int) -> bool:
@@ -122,7 +110,7 @@ def take_back(credential: pb.Credential, reason: str, now: int) -> bool:
     _use(credential, previous.version, ROLLED_BACK)
     current.reason = reason
     credential.ClearField("watch_end_time")
-    credential.update_time.CopyFrom(moment(now))
+    credential.update_time.CopyFrom(timestamp(now))
     return True
 
 
