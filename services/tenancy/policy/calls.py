@@ -37,6 +37,9 @@ _OF_TABLE = {
     "DescribeContinuousBackups",
     "UpdateContinuousBackups",
 }
+_TO_ENCRYPT_A_TABLE = ("DescribeKey", "CreateGrant", "Encrypt", "Decrypt", "GenerateDataKey")
+_NEW_KEY = {"CreateKey"}
+_ALIASES = {"CreateAlias", "UpdateAlias", "DeleteAlias"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Account:
     region: str = "eu-west-1"
     secret_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Tags by name of secret."""
+    key_tags: Mapping[str, str] = field(default_factory=lambda: {"Project": "threat-engine"})
+    """Tags of the keys that calls name by an id."""
     partition_key: str = "pk"
 
     def arn(self, service: str, resource: str) -> str:
@@ -78,9 +83,11 @@ def requests_of(call: Call, account: Account) -> list[Request]:
 
 def _dynamodb(operation: str, given: Parameters, account: Account) -> Iterator[Request]:
     if operation in _OF_TABLE:
-        yield Request(
-            f"dynamodb:{operation}", account.arn("dynamodb", f"table/{given['TableName']}")
-        )
+        table = str(given["TableName"])
+        yield Request(f"dynamodb:{operation}", account.arn("dynamodb", f"table/{table}"))
+        if given.get("SSESpecification", {}).get("KMSMasterKeyId"):
+            for action in _TO_ENCRYPT_A_TABLE:
+                yield _kms(action, _TABLES_KEY, "dynamodb", {}, account)
         return
     for action, table, index, keys in _reached(operation, given, account.partition_key):
         resource = f"table/{table}" + (f"/index/{index}" if index else "")
@@ -176,16 +183,16 @@ def _sts(operation: str, given: Parameters, account: Account) -> Iterator[Reques
 
 def _kms_call(operation: str, given: Parameters, account: Account) -> Iterator[Request]:
     key = account.arn("kms", f"key/{_KEY}")
-    tags = {each["TagKey"]: each["TagValue"] for each in given.get("Tags", ())}
-    context = _tag_keys("requesttag", tags)
-    if operation in {"CreateKey", "ListAliases", "ListKeys"}:
-        yield Request(f"kms:{operation}", "*", context)
-        if tags:
-            yield Request("kms:TagResource", key, context)
+    asked = {each["TagKey"]: each["TagValue"] for each in given.get("Tags", ())}
+    wanted = _tag_keys("requesttag", asked)
+    if operation in _NEW_KEY:
+        yield Request(f"kms:{operation}", "*", wanted)
+        if asked:
+            yield Request("kms:TagResource", key, wanted)
         return
-    yield Request(f"kms:{operation}", key, {})
-    if operation in {"CreateAlias", "UpdateAlias", "DeleteAlias"}:
-        yield Request(f"kms:{operation}", account.arn("kms", str(given["AliasName"])), {})
+    yield Request(f"kms:{operation}", key, wanted | _tag_keys("resourcetag", account.key_tags))
+    if operation in _ALIASES:
+        yield Request(f"kms:{operation}", account.arn("kms", str(given["AliasName"])))
 
 
 def _kms(action: str, alias: str, via: str, bound: Context, account: Account) -> Request:
