@@ -103,6 +103,10 @@ class Vendor:
         session = await self._made(found, version, wanted)
         return Vended(session, found.account.cloud_account_id, version)
 
+    def forget(self, tenant: str, account_id: str) -> None:
+        """Lend sessions that were made for an account no more."""
+        self._cache.drop(tenant, account_id)
+
     async def _entered(self, found: Found, wanted: Wanted) -> Vended:
         try:
             return await self._lent(found, wanted)
@@ -116,7 +120,7 @@ class Vendor:
 
     async def _older(self, found: Found, reason: str) -> Found | None:
         """Give the account as it is after a young version was taken back; None if none was."""
-        self._cache.drop(found.scope.tenant, found.account_id)
+        self.forget(found.scope.tenant, found.account_id)
         if found.account.credential_type != _KEY or found.credential is None:
             return None
         return await self._rotation.take_back(found, reason)
