@@ -110,6 +110,8 @@ class ScheduleBusy(Refusal):
         super().__init__(
             "another execution of the schedule has not ended", metadata={"execution": execution}
         )
+
+
 class AccountFiresExceeded(Refusal):
     """Schedules of an account that would fire more often than it may be scanned."""
 
