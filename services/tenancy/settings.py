@@ -71,6 +71,13 @@ class TenancySettings(ProcessSettings):
         min_length=1,
         description="KMS key that secrets are encrypted by: id, ARN or alias",
     )
+    principal_arn: str = Field(
+        "",
+        pattern=r"^$|^arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[A-Za-z0-9+=,.@_/-]{1,512}$|"
+        r"^arn:aws[a-z-]*:iam::[0-9]{12}:root$",
+        description="ARN of the role by which this service enters accounts: what the roles of "
+        "accounts are made to trust",
+    )
     store_calls: int = Field(
         32, ge=1, le=256, description="calls of DynamoDB that are under way at a time"
     )

@@ -158,7 +158,7 @@ async def tenancy_world(home: Path, **values: Any) -> AsyncIterator[World]:
         return True
 
     verifier = TokenVerifier(home / JWKS_FILE, ISSUER, AUDIENCE)
-    server = Server(settings, CATALOGUE, verifier, register, ready, store.close, HandlersKeep())
+    server = Server(settings, CATALOGUE, verifier, register, ready, parts.close, HandlersKeep())
     await server.start()
     world = World(home, parts, clock, recorder, server.address)
     try:
