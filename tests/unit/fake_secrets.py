@@ -47,7 +47,12 @@ class _Secret:
 class FakeSecrets:
     """See ``Secrets``; what goes wrong is set from outside."""
 
-    def __init__(self, now: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
+    def __init__(
+        self,
+        now: Callable[[], int] = lambda: time.time_ns() // 1000,
+        writes_per_second: int = WRITES_PER_SECOND,
+    ) -> None:
+        self._most = writes_per_second
         self._now = now
         self._secrets: dict[str, _Secret] = {}
         self._writes: deque[int] = deque()
@@ -164,7 +169,7 @@ class FakeSecrets:
         now = self._now()
         while self._writes and self._writes[0] <= now - 1_000_000:
             self._writes.popleft()
-        if len(self._writes) >= WRITES_PER_SECOND:
+        if len(self._writes) >= self._most:
             raise SecretsThrottled("ThrottlingException")
         self._writes.append(now)
 

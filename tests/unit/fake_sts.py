@@ -1,5 +1,6 @@
 """STS that tells the truth where moto does not: trust policies, external ids, dead keys, ends."""
 
+import asyncio
 import itertools
 import time
 from collections import Counter
@@ -56,8 +57,13 @@ class FakeSecurityTokens:
     made: list[Assumed] = field(default_factory=list)
     down: bool = False
     throttled: int = 0
+    answering: asyncio.Event = field(default_factory=asyncio.Event)
+    """Calls wait while it is not set, as they do for a slow STS."""
     _keys: dict[str, tuple[AwsKeys, Identity, int]] = field(default_factory=dict)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        self.answering.set()
 
     def add_role(self, role: Role) -> None:
         self.roles[role.arn] = role
@@ -65,6 +71,9 @@ class FakeSecurityTokens:
     def add_user(self, arn: str) -> AwsKeys:
         """Make a user's access key."""
         return self._issue("AKIA", Identity(arn.split(":")[4], arn), expires_at=0).keys
+
+    def arn_of(self, access_key_id: str) -> str:
+        return self._keys[access_key_id][1].arn
 
     def disable(self, access_key_id: str) -> None:
         del self._keys[access_key_id]
@@ -78,7 +87,7 @@ class FakeSecurityTokens:
         scope: Scope,
         keys: AwsKeys | None = None,
     ) -> Session:
-        self._begin("assume_role")
+        await self._begin("assume_role")
         caller = PLATFORM if keys is None else self._who(keys).arn
         _require(scope)
         role = self.roles.get(role_arn)
@@ -96,7 +105,7 @@ class FakeSecurityTokens:
         return self._issue("ASIA", Identity(account, arn), self.now() + scope.seconds * 1_000_000)
 
     async def federate(self, keys: AwsKeys, *, session_name: str, scope: Scope) -> Session:
-        self._begin("federate")
+        await self._begin("federate")
         who = self._who(keys)
         _require(scope)
         if keys.session_token:
@@ -107,14 +116,15 @@ class FakeSecurityTokens:
         return self._issue("ASIA", replace(who, arn=arn), self.now() + scope.seconds * 1_000_000)
 
     async def identity(self, keys: AwsKeys) -> Identity:
-        self._begin("identity")
+        await self._begin("identity")
         return self._who(keys)
 
     async def close(self) -> None:
         pass
 
-    def _begin(self, operation: str) -> None:
+    async def _begin(self, operation: str) -> None:
         self.calls[operation] += 1
+        await self.answering.wait()
         if self.down:
             raise TokensUnavailable("InternalFailure")
         if self.throttled > 0:
@@ -125,7 +135,7 @@ class FakeSecurityTokens:
         number = next(self._numbers)
         keys = AwsKeys(
             f"{prefix}{number:016d}",
-            f"secret-{number:033d}",
+            f"secret{number:034d}",
             f"token-{number}" if expires_at else "",
         )
         self._keys[keys.access_key_id] = keys, identity, expires_at

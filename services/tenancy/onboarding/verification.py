@@ -14,22 +14,21 @@ from secmesh.tenancy.v1 import credential_access_pb2
 from secmesh.tenancy.v1 import onboarding_service_pb2 as onboarding
 from services.tenancy.account_status import ACTIVE, FAILED, VERIFIABLE, VERIFIED, Status, word_of
 from services.tenancy.accounts import ACCOUNT, Accounts
-from services.tenancy.clock import MICROSECONDS, Clock
-from services.tenancy.credentials.accesses import Accesses, Use
-from services.tenancy.credentials.credential_store import CredentialStore, Found
+from services.tenancy.clock import MICROSECONDS
+from services.tenancy.credentials.accesses import Use
+from services.tenancy.credentials.credential_store import Found
 from services.tenancy.credentials.errors import AccountEntryDenied, tokens_refusal
+from services.tenancy.credentials.parts import CredentialParts
 from services.tenancy.credentials.sts import (
     AssumptionDenied,
     KeysRefused,
     Scope,
-    SecurityTokens,
     Session,
     TokensError,
 )
-from services.tenancy.credentials.vending import Vendor, Wanted, session_name
+from services.tenancy.credentials.vending import Wanted, session_name
 from services.tenancy.errors import AccountStatusUnfit
-from services.tenancy.onboarding.probes import PROBES, Outcome, Prober
-from services.tenancy.store.port import Store
+from services.tenancy.onboarding.probes import PROBES, Outcome
 
 VERIFY = credential_access_pb2.CREDENTIAL_ACTION_VERIFY
 PASSED = onboarding.CHECK_OUTCOME_PASSED
@@ -87,25 +86,15 @@ class Verified:
 class Verifier:
     """Verifies accounts."""
 
-    def __init__(
-        self,
-        store: Store,
-        credentials: CredentialStore,
-        accounts: Accounts,
-        vendor: Vendor,
-        tokens: SecurityTokens,
-        prober: Prober,
-        accesses: Accesses,
-        clock: Clock,
-    ) -> None:
-        self._store = store
-        self._credentials = credentials
+    def __init__(self, parts: CredentialParts, accounts: Accounts) -> None:
         self._accounts = accounts
-        self._vendor = vendor
-        self._tokens = tokens
-        self._prober = prober
-        self._accesses = accesses
-        self._clock = clock
+        self._store = parts.store
+        self._clock = parts.clock
+        self._credentials = parts.credentials
+        self._vendor = parts.vendor
+        self._accesses = parts.accesses
+        self._tokens = parts.custody.tokens
+        self._prober = parts.custody.prober
 
     async def verify(self, tenant: str, account_id: str, use: Use) -> Verified:
         """Verify an account and keep what came of it.
