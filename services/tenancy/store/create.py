@@ -20,6 +20,7 @@ from services.tenancy.store.table_shapes import (
     TableShape,
     attribute_definitions,
     create_arguments,
+    encryption,
     found,
     index_arguments,
     steps,
@@ -157,7 +158,7 @@ class Tables:
     def _create(self, table: Table, name: str) -> None:
         client: Any = self._client
         try:
-            client.create_table(**create_arguments(table, name))
+            client.create_table(**create_arguments(table, name, self._kms_key))
         except ClientError as error:
             # Another process made it at the same time.
             if _code(error) != _BUSY:
@@ -171,8 +172,7 @@ class Tables:
                 "GlobalSecondaryIndexUpdates": [{"Create": index_arguments(index)}],
             }
         if step.kind is StepKind.ENCRYPT:
-            key = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": self._kms_key}
-            return {"SSESpecification": key}
+            return {"SSESpecification": encryption(self._kms_key)}
         if step.kind is StepKind.PROTECT:
             return {"DeletionProtectionEnabled": True}
         return {"BillingMode": ON_DEMAND}

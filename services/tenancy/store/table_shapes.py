@@ -1,7 +1,7 @@
 """What the tables are to be in DynamoDB, what they are, and the steps from one to the other."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -99,7 +99,8 @@ def steps(table: Table, shape: TableShape | None, kms_key: str) -> list[Step]:
     """Give what is missing of a table; None stands for one that does not exist."""
     goal = wanted(table, kms_key)
     if shape is None:
-        return [Step(table, StepKind.CREATE), *_settings(table, goal, _BARE, kms_key)]
+        bare = replace(_BARE, own_key=goal.own_key)
+        return [Step(table, StepKind.CREATE), *_settings(table, goal, bare, kms_key)]
     if shape.keys != goal.keys:
         return [Step(table, StepKind.REPLACE, " and ".join(shape.keys))]
     made = []
@@ -111,8 +112,8 @@ def steps(table: Table, shape: TableShape | None, kms_key: str) -> list[Step]:
     return [*made, *_settings(table, goal, shape, kms_key)]
 
 
-def create_arguments(table: Table, name: str) -> dict[str, Any]:
-    """Give the arguments of CreateTable."""
+def create_arguments(table: Table, name: str, kms_key: str) -> dict[str, Any]:
+    """Give the arguments of CreateTable: a table is encrypted by its key from the first."""
     attributes = sorted({PK, SK, *(key for each in table.indexes.values() for key in each.keys)})
     arguments: dict[str, Any] = {
         "TableName": name,
@@ -120,8 +121,17 @@ def create_arguments(table: Table, name: str) -> dict[str, Any]:
         "AttributeDefinitions": attribute_definitions(attributes),
         "KeySchema": key_schema((PK, SK)),
     }
-    indexes = [index_arguments(index) for index in table.indexes.values()]
-    return {**arguments, "GlobalSecondaryIndexes": indexes} if indexes else arguments
+    if table.indexes:
+        indexes = [index_arguments(index) for index in table.indexes.values()]
+        arguments["GlobalSecondaryIndexes"] = indexes
+    if kms_key:
+        arguments["SSESpecification"] = encryption(kms_key)
+    return arguments
+
+
+def encryption(kms_key: str) -> dict[str, Any]:
+    """Describe the encryption by a key as CreateTable and UpdateTable take it."""
+    return {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": kms_key}
 
 
 def index_arguments(index: Index) -> dict[str, Any]:
@@ -147,8 +157,8 @@ def key_schema(keys: tuple[str, ...]) -> list[dict[str, str]]:
     return [{"AttributeName": key, "KeyType": kind} for key, kind in zip(keys, kinds, strict=False)]
 
 
-_BARE = TableShape((PK, SK), {}, deletion_protected=False, recoverable=False, ttl="", own_key=False)
-"""A table as CreateTable makes it from ``create_arguments``."""
+_BARE = TableShape((PK, SK), {}, deletion_protected=False, recoverable=False, ttl="")
+"""A table as CreateTable makes it from ``create_arguments``, but for its indexes."""
 
 
 def _settings(table: Table, goal: TableShape, shape: TableShape, kms_key: str) -> list[Step]:
