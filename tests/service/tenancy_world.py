@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import grpc
@@ -25,13 +26,16 @@ from secmesh.tenancy.v1.provider_service_pb2 import CreateProviderRequest
 from secmesh.tenancy.v1.tenant_pb2 import Tenant
 from secmesh.tenancy.v1.tenant_service_pb2 import CreateTenantRequest
 from secmesh_client.aio import connect
+from services.tenancy.accounts import AccountSecrets, NoSecrets
 from services.tenancy.assembly import servicers
 from services.tenancy.parts import Parts
 from services.tenancy.settings import PACKAGE, TenancySettings
 from services.tenancy.store.memory import MemoryStore
+from services.tenancy.store.memory_faults import Faults
 from services.tenancy.store.recorder import Recorder
 
 CATALOGUE = load_catalogue(PACKAGE)
+NO_SECRETS = NoSecrets()
 OPERATOR = "platform"
 """The tenant of the platform's own people."""
 START = 1_800_000_000_000_000
@@ -62,6 +66,8 @@ class World:
     parts: Parts
     clock: TurnedClock
     recorder: Recorder
+    faults: Faults
+    """What goes wrong in the store; nothing unless a test says so."""
     address: str = ""
     made: int = 0
     _channels: dict[tuple[object, ...], grpc.aio.Channel] = field(default_factory=dict)
@@ -143,12 +149,21 @@ def settings_of(**values: Any) -> TenancySettings:
 
 
 @asynccontextmanager
-async def tenancy_world(home: Path, **values: Any) -> AsyncIterator[World]:
-    """Serve an empty store."""
+async def tenancy_world(
+    home: Path, *, secrets: AccountSecrets = NO_SECRETS, **values: Any
+) -> AsyncIterator[World]:
+    """Serve an empty store with these settings."""
     create_signing_key(home)
     settings, clock, recorder = settings_of(**values), TurnedClock(), Recorder()
-    store = MemoryStore(clock=clock, observe=recorder.observe)
-    parts = Parts(settings=settings, store=store, clock=clock, key=b"k" * 32)
+    faults = Faults(Random(1))
+    store = MemoryStore(clock=clock, faults=faults, observe=recorder.observe)
+    parts = Parts(
+        settings=settings,
+        store=store,
+        clock=clock,
+        key=b"k" * 32,
+        secrets=secrets,
+    )
 
     def register(target: grpc.aio.Server) -> None:
         for add, servicer in servicers(parts):
@@ -160,7 +175,7 @@ async def tenancy_world(home: Path, **values: Any) -> AsyncIterator[World]:
     verifier = TokenVerifier(home / JWKS_FILE, ISSUER, AUDIENCE)
     server = Server(settings, CATALOGUE, verifier, register, ready, store.close, HandlersKeep())
     await server.start()
-    world = World(home, parts, clock, recorder, server.address)
+    world = World(home, parts, clock, recorder, faults, server.address)
     try:
         yield world
     finally:
