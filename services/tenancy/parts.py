@@ -1,11 +1,22 @@
 """What every part of the service is made of."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
+from google.protobuf.message import Message
+
+from services.tenancy.accounts import Accounts, AccountSecrets, NoSecrets
 from services.tenancy.clock import Clock
+from services.tenancy.gate import ACCOUNTS, PROVIDERS, SCHEDULES, Gate
+from services.tenancy.providers import Providers
 from services.tenancy.settings import TenancySettings
+from services.tenancy.store.idempotency import Requests
+from services.tenancy.store.keys import TenantScope
+from services.tenancy.store.pages import PageTokens
 from services.tenancy.store.port import Store
+from services.tenancy.tenants import Tenants
+from services.tenancy.writing import NamedRequest
 
 
 @dataclass(frozen=True)
@@ -15,5 +26,47 @@ class Parts:
     settings: TenancySettings
     store: Store
     clock: Clock
-    chance: random.Random
+    key: bytes
+    """Secret that page tokens and remembered requests are kept by, the same in all processes."""
+    secrets: AccountSecrets = field(default_factory=NoSecrets)
+    chance: random.Random = field(default_factory=random.Random)
     """For jitter and the choice between equals; never for what must not be guessed."""
+
+    @cached_property
+    def pages(self) -> PageTokens:
+        """Page tokens."""
+        return PageTokens([self.key], self.clock)
+
+    @cached_property
+    def requests(self) -> Requests:
+        """Requests that were answered."""
+        return Requests(self.store, self.clock, self.key)
+
+    @cached_property
+    def gate(self) -> Gate:
+        """What changes within tenants pass."""
+        return Gate(self.store, self.clock)
+
+    @cached_property
+    def tenants(self) -> Tenants:
+        """What is done with tenants."""
+        limits = {
+            PROVIDERS: self.settings.max_providers,
+            ACCOUNTS: self.settings.max_accounts,
+            SCHEDULES: self.settings.max_schedules,
+        }
+        return Tenants(self.store, self.clock, self.gate, limits)
+
+    @cached_property
+    def providers(self) -> Providers:
+        """What is done with providers."""
+        return Providers(self.store, self.clock, self.gate)
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        """What is done with accounts."""
+        return Accounts(self.store, self.clock, self.gate, self.providers, self.secrets)
+
+    def named(self, tenant: str, request_id: str, request: Message) -> NamedRequest:
+        """Give a request of a tenant as one that is done once."""
+        return NamedRequest(self.requests, TenantScope(tenant), request_id, request)

@@ -64,6 +64,12 @@ class TenancySettings(ProcessSettings):
         min_length=1,
         description="KMS key that secrets are encrypted by: id, ARN or alias",
     )
+    tables_kms_key: str = Field(
+        "alias/threat-engine-tables",
+        validation_alias="DYNAMODB_KMS_KEY_ID",
+        description="KMS key that create-tables has the tables encrypted by: id, ARN or alias; "
+        "empty for one of AWS",
+    )
     store_calls: int = Field(
         32, ge=1, le=256, description="calls of DynamoDB that are under way at a time"
     )

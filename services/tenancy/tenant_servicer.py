@@ -1,0 +1,113 @@
+"""TenantService: who is served, and how much each may have."""
+
+from mesh.contract.names import tenant_of
+from mesh.errors import ResourceNotFound
+from secmesh.tenancy.v1 import tenant_pb2
+from secmesh.tenancy.v1 import tenant_service_pb2 as pb
+from secmesh.tenancy.v1.tenant_service_pb2_grpc import TenantServiceServicer
+from services.tenancy.listing import Listing
+from services.tenancy.parts import Parts
+from services.tenancy.tenants import TENANT
+
+_PLATFORM = "-"
+"""Stands in page tokens where else a tenant does; no tenant's id."""
+
+
+class TenantServicer(TenantServiceServicer):
+    """Between messages and what is done with tenants."""
+
+    # ruff: noqa: N802 - methods have the names of the contract
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._tenants = parts.tenants
+        self._listing = Listing(parts.store, parts.clock, parts.pages)
+
+    async def CreateTenant(
+        self, request: pb.CreateTenantRequest, _context: object
+    ) -> tenant_pb2.Tenant:
+        """Store it; ResourceExists, TenantOffboarded, ValueTaken, FieldInvalid."""
+        tenant = request.tenant_id
+        named = self._parts.named(tenant, request.request_id, request)
+        return await named.once(
+            lambda: self._tenants.create(request.tenant, tenant, named), self._again
+        )
+
+    async def GetTenant(self, request: pb.GetTenantRequest, _context: object) -> tenant_pb2.Tenant:
+        """Give it; ResourceNotFound."""
+        return await self._again(request.name)
+
+    async def ListTenants(
+        self, request: pb.ListTenantsRequest, _context: object
+    ) -> pb.ListTenantsResponse:
+        """Give a page of those of a status; PageTokenInvalid."""
+        query = self._tenants.listed(request.status or tenant_pb2.TENANT_STATUS_ACTIVE)
+        found, token = await self._listing.page(
+            _PLATFORM, query, TENANT, request.page_size, request.page_token, lambda _: True
+        )
+        return pb.ListTenantsResponse(tenants=found, next_page_token=token)
+
+    async def LookupTenant(
+        self, request: pb.LookupTenantRequest, _context: object
+    ) -> tenant_pb2.Tenant:
+        """Give the one that people call so; ResourceNotFound."""
+        return await self._tenants.lookup(request.tenant_name)
+
+    async def UpdateTenant(
+        self, request: pb.UpdateTenantRequest, _context: object
+    ) -> tenant_pb2.Tenant:
+        """Change it; TenantInactive, EtagMismatch, ValueTaken, MaskInvalid, FieldInvalid."""
+        named = self._parts.named(_tenant(request.tenant.name), request.request_id, request)
+        paths = request.update_mask.paths
+        return await named.once(
+            lambda: self._tenants.update(request.tenant, paths, named), self._again
+        )
+
+    async def DeleteTenant(
+        self, request: pb.DeleteTenantRequest, _context: object
+    ) -> tenant_pb2.Tenant:
+        """Close it; TenantInactive, EtagMismatch."""
+        tenant = _tenant(request.name)
+        named = self._parts.named(tenant, request.request_id, request)
+        return await named.once(
+            lambda: self._tenants.delete(tenant, request.etag, named), self._again
+        )
+
+    async def UndeleteTenant(
+        self, request: pb.UndeleteTenantRequest, _context: object
+    ) -> tenant_pb2.Tenant:
+        """Open it again; ResourceNotDeleted, EtagMismatch."""
+        tenant = _tenant(request.name)
+        named = self._parts.named(tenant, request.request_id, request)
+        return await named.once(
+            lambda: self._tenants.undelete(tenant, request.etag, named), self._again
+        )
+
+    async def GetTenantQuotas(
+        self, request: pb.GetTenantQuotasRequest, _context: object
+    ) -> tenant_pb2.TenantQuotas:
+        """Give what it may have and has; ResourceNotFound."""
+        return await self._quotas(request.name)
+
+    async def UpdateTenantQuotas(
+        self, request: pb.UpdateTenantQuotasRequest, _context: object
+    ) -> tenant_pb2.TenantQuotas:
+        """Change what it may have; ResourceNotFound, TenantInactive, MaskInvalid."""
+        named = self._parts.named(_tenant(request.quotas.name), request.request_id, request)
+        paths = request.update_mask.paths
+        return await named.once(
+            lambda: self._tenants.update_quotas(request.quotas, paths, named), self._quotas
+        )
+
+    async def _again(self, name: str) -> tenant_pb2.Tenant:
+        return await self._tenants.get(_tenant(name))
+
+    async def _quotas(self, name: str) -> tenant_pb2.TenantQuotas:
+        return await self._tenants.quotas(_tenant(name))
+
+
+def _tenant(name: str) -> str:
+    tenant = tenant_of(name)
+    if tenant is None:
+        raise ResourceNotFound(name)
+    return tenant
