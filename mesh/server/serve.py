@@ -13,12 +13,12 @@ from grpc_reflection.v1alpha import reflection
 from mesh.contract.catalogue import Catalogue
 from mesh.identity.token import TokenVerifier
 from mesh.server.interceptors import HEALTH, REFLECTION, interceptor_chain
+from mesh.server.interceptors.idempotency import KeptAnswers
 from mesh.server.log import report_loop_failure
 from mesh.server.operations import ListenError, Operations
 from mesh.server.readiness import Readiness, Ready
 from mesh.server.settings import ServerSettings
 from mesh.server.transport import server_credentials
-from mesh.sql.answers import Answers
 from mesh.tls import TlsInvalid
 
 __all__ = ["ListenError", "Server"]
@@ -48,7 +48,7 @@ class Server:
         register: Callable[[grpc.aio.Server], None],
         ready: Ready,
         dispose: Callable[[], Awaitable[None]] | None = None,
-        answers: Answers | None = None,
+        answers: KeptAnswers | None = None,
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue

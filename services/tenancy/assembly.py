@@ -1,5 +1,7 @@
 """Puts the parts of the service together."""
 
+import random
+import secrets
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -7,12 +9,34 @@ from secmesh.tenancy.v1.account_service_pb2_grpc import add_AccountServiceServic
 from secmesh.tenancy.v1.provider_service_pb2_grpc import add_ProviderServiceServicer_to_server
 from secmesh.tenancy.v1.tenant_service_pb2_grpc import add_TenantServiceServicer_to_server
 from services.tenancy.account_servicer import AccountServicer
+from services.tenancy.clock import SystemClock
 from services.tenancy.parts import Parts
 from services.tenancy.provider_servicer import ProviderServicer
+from services.tenancy.settings import TenancySettings
+from services.tenancy.store.dynamodb import DynamoDbStore, dynamodb_client
+from services.tenancy.store.retrying import RetryingStore
 from services.tenancy.tenant_servicer import TenantServicer
 
 Registration: TypeAlias = tuple[Any, Any]
 """A servicer, after the function that adds it to a server."""
+_KEY_BYTES = 32
+
+
+def open_parts(settings: TenancySettings) -> Parts:
+    """Open what the settings name; ``parts.store.close`` lets go of it."""
+    clock = SystemClock()
+    chance = random.Random()  # noqa: S311 - for jitter
+    client = dynamodb_client(
+        settings.aws_region, settings.aws_endpoint_url, connections=settings.store_calls
+    )
+    tables = DynamoDbStore(client, settings.table_names, threads=settings.store_calls)
+    return Parts(
+        settings=settings,
+        store=RetryingStore(tables, clock, chance),
+        clock=clock,
+        key=settings.page_key.encode() or secrets.token_bytes(_KEY_BYTES),
+        chance=chance,
+    )
 
 
 def servicers(parts: Parts) -> Sequence[Registration]:

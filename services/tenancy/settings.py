@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, ValidationInfo, field_validator
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from mesh.loopback import is_loopback
@@ -45,6 +45,13 @@ class TenancySettings(ProcessSettings):
         validate_default=True,
         description="region of tables, secrets and keys; needed, unless the endpoint is the "
         f"embedded one ({EMBEDDED_REGION})",
+    )
+    page_key: str = Field(
+        "",
+        repr=False,
+        pattern="^$|^.{16,}$",
+        description="secret of 16 characters or more that seals page tokens and tells repeated "
+        "requests, the same in every replica; needed, unless the endpoint is the embedded one",
     )
     tenants_table: str = _table(Table.TENANTS)
     providers_table: str = _table(Table.PROVIDERS)
@@ -91,6 +98,13 @@ class TenancySettings(ProcessSettings):
         if not _on_loopback(str(info.data.get("aws_endpoint_url", ""))):
             raise ValueError("AWS_REGION is needed: the region of tables, secrets and keys")
         return EMBEDDED_REGION
+
+    @model_validator(mode="after")
+    def _shares_its_page_key(self) -> "TenancySettings":
+        # With keys of their own, replicas would take a request that is repeated for another one.
+        if not (self.page_key or self.is_embedded):
+            raise ValueError(f"{PREFIX}PAGE_KEY is needed: a secret that all replicas share")
+        return self
 
     @property
     def is_embedded(self) -> bool:

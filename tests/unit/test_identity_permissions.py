@@ -46,6 +46,7 @@ def test_a_star_does_not_reach_over_a_dot() -> None:
 
 INVENTORY, SECURITY = "secmesh.inventory.v1", "secmesh.security.v1"
 CRYPTO = "secmesh.crypto.v1"
+TENANCY = "secmesh.tenancy.v1"
 
 
 def needed_by(package: str) -> set[str]:
@@ -118,8 +119,22 @@ def test_operators_store_people_and_only_the_admin_reads_what_is_sealed() -> Non
         assert [role for role, granted in ROLES.items() if permits(granted, sealed)] == ["admin"]
 
 
+def test_tenants_are_made_and_removed_by_the_platform_alone() -> None:
+    needed = needed_by(TENANCY)
+    whole = {each for each in needed if each.startswith("platform.")}
+    assert {"platform.tenants.create", "platform.tenants.delete", "platform.quotas.update"} <= whole
+    reading = {each for each in needed - whole if each.rpartition(".")[2] in ("get", "list")}
+    for role, patterns in ROLES.items():
+        granted = {each for each in needed if permits(patterns, each)}
+        assert granted & whole == (whole if role == "platform" else set()), role
+        if role in ("viewer", "auditor"):
+            assert granted == reading, role
+    admin = {each for each in needed if permits(ROLES["admin"], each)}
+    assert admin == needed - whole
+
+
 def test_every_pattern_of_a_role_grants_something() -> None:
-    needed = needed_by(INVENTORY) | needed_by(SECURITY) | needed_by(CRYPTO)
+    needed = needed_by(INVENTORY) | needed_by(SECURITY) | needed_by(CRYPTO) | needed_by(TENANCY)
     for role, patterns in ROLES.items():
         for pattern in patterns:
             assert any(permits(frozenset({pattern}), each) for each in needed), (role, pattern)

@@ -7,14 +7,13 @@ from mesh.identity.token import TokenVerifier
 from mesh.server.interceptors.chain import Chain, Interceptor
 from mesh.server.interceptors.deadline import Deadline
 from mesh.server.interceptors.errors import Errors
-from mesh.server.interceptors.idempotency import Idempotency
+from mesh.server.interceptors.idempotency import Idempotency, KeptAnswers
 from mesh.server.interceptors.identity import Identity
 from mesh.server.interceptors.metrics import Metrics
 from mesh.server.interceptors.permission import Permission
 from mesh.server.interceptors.request_id import RequestId
 from mesh.server.interceptors.trace import Trace
 from mesh.server.interceptors.validation import Validation
-from mesh.sql.answers import Answers
 
 INTERCEPTORS: tuple[type[Interceptor], ...] = (
     RequestId,  # first, so that every error and log line carries the id
@@ -37,7 +36,7 @@ def interceptor_chain(
     catalogue: Catalogue,
     verifier: TokenVerifier,
     open_paths: Sequence[str] = (HEALTH,),
-    answers: Answers | None = None,
+    answers: KeptAnswers | None = None,
 ) -> Chain:
     """Make the interceptors of a server; methods under ``open_paths`` need no token.
 

@@ -5,9 +5,9 @@ The answer is kept in the transaction of the writes, so that a process that dies
 leaves both or none.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 from google.protobuf import message_factory
 from google.protobuf.message import Message
@@ -17,13 +17,32 @@ from mesh.contract.names import tenant_of
 from mesh.errors import InternalError
 from mesh.server.call import REQUEST_ID_KEY, Call
 from mesh.server.interceptors.chain import Context, Proceed, RequestInterceptor
-from mesh.sql.answers import Answers, RequestKey
+from mesh.sql.answers import RequestKey
+
+
+class KeptAnswers(Protocol):
+    """Has requests that named themselves done once."""
+
+    async def once(
+        self, key: RequestKey, request: Message, run: Callable[[], Awaitable[Message]]
+    ) -> Message | bytes:
+        """Run a request, or give the answer that was kept, perhaps serialized."""
+
+
+class HandlersKeep:
+    """See ``KeptAnswers``: of a service whose handlers see to it in writes of their own."""
+
+    async def once(
+        self, _key: RequestKey, _request: Message, run: Callable[[], Awaitable[Message]]
+    ) -> Message | bytes:
+        """Run the request."""
+        return await run()
 
 
 class Idempotency(RequestInterceptor):
     """Runs handlers of named requests in one transaction with the record of their answer."""
 
-    def __init__(self, catalogue: Catalogue, answers: Answers | None) -> None:
+    def __init__(self, catalogue: Catalogue, answers: KeptAnswers | None) -> None:
         self._answers = answers
         self._tenants = {
             method.path: _tenant_reader(method)
