@@ -110,3 +110,24 @@ class ScheduleBusy(Refusal):
         super().__init__(
             "another execution of the schedule has not ended", metadata={"execution": execution}
         )
+
+
+class AccountFiresExceeded(Refusal):
+    """Schedules of an account that would fire more often than it may be scanned."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_ACCOUNT_FIRES_EXCEEDED)
+
+    def __init__(self, name: str, limit: int) -> None:
+        super().__init__(
+            f"the schedules of {name} fire at most {limit} times an hour, all together",
+            metadata={"resource": name, "limit": str(limit)},
+        )
+
+
+class ScheduleCompleted(Refusal):
+    """A schedule without times left, which was to be paused."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_SCHEDULE_COMPLETED)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} has no time left to fire at", metadata={"resource": name})

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from secmesh.tenancy.v1 import schedule_pb2
 from secmesh.tenancy.v1.schedule_pb2 import Schedule, ScheduleState
 from services.tenancy.clock import MICROSECONDS
 from services.tenancy.store.items import ItemCodec, integer, text
@@ -10,15 +11,23 @@ from services.tenancy.store.keys import IndexKeys, PlatformScope, TenantScope, s
 from services.tenancy.store.port import Change, Remove, Set
 from services.tenancy.store.tables import Table
 from services.tenancy.store.values import Item, Value
-from services.tenancy.timing.occurrences import jitter_of
+from services.tenancy.timing.occurrences import DAY, MINUTE, jitter_of
 from services.tenancy.timing.timing import Timing, next_fire
-from services.tenancy.timing.zones import TZDATA_VERSION
+from services.tenancy.timing.zones import TZDATA_VERSION, UTC
 
 CODEC = ItemCodec(Schedule)
 ACTIVE: Final = ScheduleState.SCHEDULE_STATE_ACTIVE
 PAUSED: Final = ScheduleState.SCHEDULE_STATE_PAUSED
 COMPLETED: Final = ScheduleState.SCHEDULE_STATE_COMPLETED
 DELETED: Final = ScheduleState.SCHEDULE_STATE_DELETED
+_DEFAULTS: Final = {
+    "dst_gap": schedule_pb2.DST_GAP_SHIFT,
+    "dst_fold": schedule_pb2.DST_FOLD_FIRST,
+    "misfire_policy": schedule_pb2.MISFIRE_POLICY_ONCE,
+    "misfire_window_seconds": DAY,
+    "misfire_grace_seconds": MINUTE,
+    "overlap_policy": schedule_pb2.OVERLAP_POLICY_SKIP,
+}
 _DUE = Table.SCHEDULES.indexes["due"]
 
 
@@ -54,13 +63,23 @@ def due_changes(item: Mapping[str, Value], fire: int | None, shards: int) -> lis
 
 
 def pause_changes(item: Mapping[str, Value], now: int, reason: str) -> list[Change]:
-    """Give the changes that pause a schedule at a moment (microseconds); the version is not there."""
+    """Give the changes that pause a schedule at a moment (microseconds), without the version."""
     return [
         *_waits_for_nothing(item),
         _state(PAUSED),
         Set("pause_reason", reason),
         Set("update_time", now),
     ]
+
+
+def settle_defaults(schedule: Schedule) -> None:
+    """Set what a caller left out to what the contract says of it."""
+    schedule.time_zone = schedule.time_zone or UTC
+    for field, number in _DEFAULTS.items():
+        if not getattr(schedule, field):
+            setattr(schedule, field, number)
+    if not schedule.HasField("start_time"):
+        schedule.start_time.CopyFrom(schedule.create_time)
 
 
 def settle(schedule: Schedule, now: int) -> None:

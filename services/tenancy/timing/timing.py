@@ -48,14 +48,15 @@ class Timing:
     def of(cls, schedule: schedule_pb2.Schedule) -> "Timing":
         """Read it from a schedule; TimingInvalid names the field."""
         start = schedule.start_time if schedule.HasField("start_time") else schedule.create_time
+        begin = start.seconds + bool(start.nanos)
         end = schedule.end_time.seconds if schedule.HasField("end_time") else None
-        if end is not None and end < start.seconds:
+        if end is not None and end < begin:
             raise TimingInvalid("end_time", "is before start_time")
         return cls(
             parse_expression(schedule.expression),
             zone(schedule.time_zone),
             Rules(schedule.dst_gap or SHIFT, schedule.dst_fold or FIRST),
-            start.seconds,
+            begin,
             end,
         )
 

@@ -8,7 +8,7 @@ import pytest
 
 from services.tenancy.scheduling import claims, executions, scheduler
 from services.tenancy.scheduling.executor import Executor
-from services.tenancy.store.conditions import All, Condition, Equals, Exists
+from services.tenancy.store.conditions import Condition, Exists
 from services.tenancy.store.port import Action, Put, Update
 from services.tenancy.store.tables import Table
 from services.tenancy.store.values import Item
@@ -60,19 +60,6 @@ def acquire_without_lease_check(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(executions, "_free", free)
 
 
-def acquire_without_fence(patch: pytest.MonkeyPatch) -> None:
-    """Let a lease begin with the fence of the one before."""
-    real = executions.acquired
-
-    def acquired(*arguments: Any) -> tuple[Update, executions.Lease]:
-        update, lease = real(*arguments)
-        kept = [each for each in update.changes if each.attribute != "fence"]
-        update = replace(update, changes=kept, condition=_of_status(update))
-        return update, replace(lease, fence=lease.fence - 1)
-
-    patch.setattr(executions, "acquired", acquired)
-
-
 def overlap_unseen(patch: pytest.MonkeyPatch) -> None:
     """Fire as if the execution before had ended."""
 
@@ -97,7 +84,6 @@ MUTANTS: Final[list[Callable[[pytest.MonkeyPatch], None]]] = [
     publish_before_end,
     end_without_fence,
     acquire_without_lease_check,
-    acquire_without_fence,
     overlap_unseen,
     dependency_unseen,
 ]
@@ -120,8 +106,3 @@ def _split(patch: pytest.MonkeyPatch, table: Table, *, own_first: bool) -> None:
 
 def _unconditional(action: Action) -> Action:
     return replace(action, condition=None) if isinstance(action, Put | Update) else action
-
-
-def _of_status(update: Update) -> Condition:
-    assert isinstance(update.condition, All)
-    return next(each for each in update.condition.conditions if not isinstance(each, Equals))
