@@ -100,13 +100,16 @@ class Attempt:
     async def run(self) -> None:
         """Bring the attempt to its end. Cancelled, it gives the lease back."""
         try:
-            await self._run()
+            try:
+                await self._run()
+            except asyncio.CancelledError:
+                await self._write(
+                    executions.released(self.lease, self.clock.now(), self.pace.shards)
+                )
+                self.counts.released += 1
+                raise
         except LeaseLost:
             self.counts.lost += 1
-        except asyncio.CancelledError:
-            self.counts.released += 1
-            await self._write(executions.released(self.lease, self.clock.now(), self.pace.shards))
-            raise
 
     async def _run(self) -> None:
         try:
@@ -160,9 +163,9 @@ class Attempt:
                     return work.result()
                 await self._beat()
         finally:
-            if not work.done():
-                work.cancel()
-                await asyncio.wait({work})
+            work.cancel()
+            # What it ends with is of no interest any more.
+            await asyncio.gather(work, return_exceptions=True)
 
     async def _beat(self) -> None:
         """Keep the lease, however often the store has to be asked before it is over."""

@@ -182,12 +182,20 @@ def _moved(item: Item, found: CatchUp, admitted: Admission, fired: int, shards: 
 async def newest_unended(
     store: Store, scope: TenantScope, identity: str
 ) -> tuple[Unended | None, Item | None]:
-    """Give the newest execution of a schedule, and its item, if it has not ended."""
-    key = scope.execution_of(identity) if identity else None
-    item = await store.get(key) if key is not None else None
-    if item is None or executions.has_ended(item):
-        return None, None
-    started = executions.has_started(item)
-    depends_on = "" if started else text(item, "depends_on")
-    queued = executions.status_of(item) == executions.QUEUED
-    return Unended(identity, queued, depends_on), item
+    """Give the newest execution of a schedule that has not ended, and its item.
+
+    Args:
+        identity: Id of the newest execution. If it was cancelled while it waited for another,
+            that one is looked at.
+    """
+    while identity:
+        key = scope.execution_of(identity)
+        item = await store.get(key) if key is not None else None
+        if item is None:
+            break
+        waited_for = "" if executions.has_started(item) else text(item, "depends_on")
+        if not executions.has_ended(item):
+            queued = executions.status_of(item) == executions.QUEUED
+            return Unended(identity, queued, waited_for), item
+        identity = waited_for
+    return None, None

@@ -128,7 +128,6 @@ def acquired(item: Item, executor: str, now: int, length: int, shards: int) -> t
     """Take the lease of an execution that waits, or whose lease was left to expire."""
     key = key_of(Table.EXECUTIONS, item)
     fence, until = integer(item, "fence"), now + length
-    free = Any(_is(QUEUED), All(_is(RUNNING), AtMost("lease_time", now)))
     update = Update(
         key,
         [
@@ -140,7 +139,7 @@ def acquired(item: Item, executor: str, now: int, length: int, shards: int) -> t
             Add("attempts", 1),
             *_visible(key, until, shards),
         ],
-        All(Equals("fence", fence), free),
+        All(Equals("fence", fence), _free(now)),
     )
     return update, Lease(key, fence + 1, executor, until, until)
 
@@ -283,6 +282,10 @@ _LEFT: Final = (
 
 def _is(status: Status) -> Condition:
     return Equals("status", ExecutionStatus.Name(status))
+
+
+def _free(now: int) -> Condition:
+    return Any(_is(QUEUED), All(_is(RUNNING), AtMost("lease_time", now)))
 
 
 def _held(lease: Lease) -> Condition:

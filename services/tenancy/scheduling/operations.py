@@ -50,7 +50,8 @@ async def cancel(store: Store, item: Item, clock: Clock) -> Item:
 async def retry(store: Store, item: Item, clock: Clock, shards: int) -> Item:
     """Queue an execution once more; give it as it is then.
 
-    Raises ExecutionNotRetriable, ResourceDeleted, ScheduleBusy, and WritesCollided if others change it right now.
+    Raises ExecutionNotRetriable, ResourceDeleted, ScheduleBusy, and WritesCollided if others
+    change it right now.
     """
     status = executions.status_of(item)
     if status not in executions.RETRIED:

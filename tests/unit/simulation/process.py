@@ -92,6 +92,11 @@ class Process:
         if self._task is not None:
             await self._task
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was killed or stopped, or died."""
+        return self._task is None or self._task.done()
+
     def hold_alive(self) -> None:
         """Raise what the process died of by itself."""
         if self._task is not None and self._task.done():

@@ -136,8 +136,10 @@ class World:
 
     async def _rest(self, users: Users) -> None:
         """Let no trouble come any more, end what is scheduled, and wait until nothing waits."""
-        for process in self._processes:
-            process.weather = CALM
+        for place, process in enumerate(self._processes):
+            if process.has_ended:
+                self._processes[place] = self._makers[place]()
+            self._processes[place].weather = CALM
         await asyncio.sleep(300)
         self.store.hold_schedules()
         await users.pause_all()
