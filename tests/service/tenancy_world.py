@@ -174,7 +174,6 @@ async def tenancy_world(
     settings, clock, recorder = settings_of(**values), TurnedClock(), Recorder()
     faults = Faults(Random(1))
     store = MemoryStore(clock=clock, faults=faults, observe=recorder.observe)
-    store = MemoryStore(clock=clock, observe=recorder.observe)
     # The clock stands still, so that seconds hold all writes of a test.
     held, tokens, prober = (
         FakeSecrets(clock.now, 10_000),
@@ -200,8 +199,7 @@ async def tenancy_world(
     verifier = TokenVerifier(home / JWKS_FILE, ISSUER, AUDIENCE)
     server = Server(settings, CATALOGUE, verifier, register, ready, parts.close, HandlersKeep())
     await server.start()
-    world = World(home, parts, clock, recorder, faults, server.address)
-    world = World(home, parts, clock, recorder, held, tokens, prober, server.address)
+    world = World(home, parts, clock, recorder, faults, held, tokens, prober, server.address)
     try:
         yield world
     finally:
