@@ -105,9 +105,7 @@ class AccountServicer(AccountServiceServicer):
         """Delete it for 30 days; ResourceDeleted, EtagMismatch."""
         tenant, account = _ids(request.name)
         named = self._parts.named(tenant, request.request_id, request)
-        return await named.once(
-            lambda: self._accounts.delete(tenant, account, request.etag, named), self._again
-        )
+        return await self._accounts.delete(tenant, account, request.etag, named)
 
     async def UndeleteAccount(
         self, request: pb.UndeleteAccountRequest, _context: object
@@ -115,9 +113,7 @@ class AccountServicer(AccountServiceServicer):
         """Bring it back; ResourceNotDeleted, QuotaExceeded, EtagMismatch."""
         tenant, account = _ids(request.name)
         named = self._parts.named(tenant, request.request_id, request)
-        return await named.once(
-            lambda: self._accounts.undelete(tenant, account, request.etag, named), self._again
-        )
+        return await self._accounts.undelete(tenant, account, request.etag, named)
 
     async def _again(self, name: str) -> account_pb2.Account:
         return await self._accounts.get(*_ids(name))

@@ -220,12 +220,42 @@ class Accounts:
         self, tenant: str, account: str, etag: str, request: NamedRequest
     ) -> pb.Account:
         """Delete an account and its secrets for 30 days; ResourceDeleted, EtagMismatch."""
+        try:
+            made = await request.once(
+                lambda: self._gone(tenant, account, etag, request),
+                lambda _name: self.get(tenant, account),
+            )
+        except ResourceDeleted:
+            # A process may have ended between the two.
+            await self._secrets.delete(tenant, account)
+            raise
+        if made.status == DELETED:
+            await self._secrets.delete(tenant, account)
+        return made
+
+    async def undelete(
+        self, tenant: str, account: str, etag: str, request: NamedRequest
+    ) -> pb.Account:
+        """Bring an account and its secrets back; ResourceNotDeleted, QuotaExceeded."""
+        try:
+            made = await request.once(
+                lambda: self._back(tenant, account, etag, request),
+                lambda _name: self.get(tenant, account),
+            )
+        except ResourceNotDeleted:
+            await self._secrets.restore(tenant, account)
+            raise
+        if made.status != DELETED:
+            await self._secrets.restore(tenant, account)
+        return made
+
+    async def _gone(
+        self, tenant: str, account: str, etag: str, request: NamedRequest
+    ) -> pb.Account:
         scope, now = TenantScope(tenant), self._clock.now()
         before = await self._stored(tenant, account, etag)
         made = ACCOUNT.message(before)
         if made.status == DELETED:
-            # A process may have ended between the two.
-            await self._secrets.delete(tenant, account)
             raise ResourceDeleted(made.name)
         ends = purge_time(now)
         _lead(made, DELETED, "")
@@ -240,18 +270,15 @@ class Accounts:
         write.add(giving, lambda there: self._gate.refusal(scope, there))
         self._providers.remove_account(tenant, _last(made.provider), write)
         await write.carry_out()
-        await self._secrets.delete(tenant, account)
         return ACCOUNT.message(after)
 
-    async def undelete(
+    async def _back(
         self, tenant: str, account: str, etag: str, request: NamedRequest
     ) -> pb.Account:
-        """Bring an account and its secrets back; ResourceNotDeleted, QuotaExceeded."""
         scope = TenantScope(tenant)
         before = await self._stored(tenant, account, etag)
         made = ACCOUNT.message(before)
         if made.status != DELETED:
-            await self._secrets.restore(tenant, account)
             raise ResourceNotDeleted(made.name)
         _lead(made, PENDING, "")
         made.ClearField("delete_time")
@@ -264,7 +291,6 @@ class Accounts:
         write.add(held, lambda _there: EtagMismatch(made.name))
         self._providers.add_account(tenant, _last(made.provider), write)
         await write.carry_out()
-        await self._secrets.restore(tenant, account)
         return ACCOUNT.message(after)
 
     async def _provider(self, tenant: str, name: str) -> provider_pb2.Provider:

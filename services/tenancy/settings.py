@@ -71,6 +71,12 @@ class TenancySettings(ProcessSettings):
         min_length=1,
         description="KMS key that secrets are encrypted by: id, ARN or alias",
     )
+    tables_kms_key: str = Field(
+        "alias/threat-engine-tables",
+        validation_alias="DYNAMODB_KMS_KEY_ID",
+        description="KMS key that create-tables has the tables encrypted by: id, ARN or alias; "
+        "empty for one of AWS",
+    )
     principal_arn: str = Field(
         "",
         pattern=r"^$|^arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[A-Za-z0-9+=,.@_/-]{1,512}$|"

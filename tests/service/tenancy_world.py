@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import grpc
@@ -27,11 +28,13 @@ from secmesh.tenancy.v1.provider_service_pb2 import CreateProviderRequest
 from secmesh.tenancy.v1.tenant_pb2 import Tenant
 from secmesh.tenancy.v1.tenant_service_pb2 import CreateTenantRequest
 from secmesh_client.aio import connect
+from services.tenancy.accounts import AccountSecrets
 from services.tenancy.assembly import servicers
 from services.tenancy.credentials.parts import Custody
 from services.tenancy.parts import Parts
 from services.tenancy.settings import PACKAGE, TenancySettings
 from services.tenancy.store.memory import MemoryStore
+from services.tenancy.store.memory_faults import Faults
 from services.tenancy.store.recorder import Recorder
 from tests.unit.fake_prober import FakeProber
 from tests.unit.fake_secrets import FakeSecrets
@@ -68,6 +71,8 @@ class World:
     parts: Parts
     clock: TurnedClock
     recorder: Recorder
+    faults: Faults
+    """What goes wrong in the store; nothing unless a test says so."""
     secrets: FakeSecrets
     tokens: FakeSecurityTokens
     prober: FakeProber
@@ -160,11 +165,14 @@ def settings_of(**values: Any) -> TenancySettings:
 
 
 @asynccontextmanager
-async def tenancy_world(home: Path, **values: Any) -> AsyncIterator[World]:
-    """Serve an empty store."""
+async def tenancy_world(
+    home: Path, *, secrets: AccountSecrets | None = None, **values: Any
+) -> AsyncIterator[World]:
+    """Serve an empty store with these settings."""
     create_signing_key(home)
     settings, clock, recorder = settings_of(**values), TurnedClock(), Recorder()
-    store = MemoryStore(clock=clock, observe=recorder.observe)
+    faults = Faults(Random(1))
+    store = MemoryStore(clock=clock, faults=faults, observe=recorder.observe)
     # The clock stands still, so that seconds hold all writes of a test.
     held, tokens, prober = (
         FakeSecrets(clock.now, 10_000),
@@ -176,6 +184,7 @@ async def tenancy_world(home: Path, **values: Any) -> AsyncIterator[World]:
         store=store,
         clock=clock,
         key=b"k" * 32,
+        secrets=secrets,
         custody=Custody(held, tokens, prober),
     )
 
@@ -189,7 +198,7 @@ async def tenancy_world(home: Path, **values: Any) -> AsyncIterator[World]:
     verifier = TokenVerifier(home / JWKS_FILE, ISSUER, AUDIENCE)
     server = Server(settings, CATALOGUE, verifier, register, ready, parts.close, HandlersKeep())
     await server.start()
-    world = World(home, parts, clock, recorder, held, tokens, prober, server.address)
+    world = World(home, parts, clock, recorder, faults, held, tokens, prober, server.address)
     try:
         yield world
     finally:

@@ -17,6 +17,7 @@ from tests.service.tenancy_world import World, tenancy_world
 
 DAYS = 24 * 3600
 AWS, AZURE = messages.PROVIDER_TYPE_AWS, messages.PROVIDER_TYPE_AZURE
+UNSAID = messages.PROVIDER_TYPE_UNSPECIFIED
 
 
 @pytest.fixture
@@ -71,8 +72,7 @@ async def test_what_is_missing_or_bad_is_named(world: World) -> None:
     for given, field in [
         (messages.Provider(provider_name="x"), "provider.provider_type"),
         (messages.Provider(provider_type=AWS), "provider.provider_name"),
-        (messages.Provider(provider_type=0, provider_name="x"), "provider.provider_type"),
-        (messages.Provider(provider_type=99, provider_name="x"), "provider.provider_type"),
+        (messages.Provider(provider_type=UNSAID, provider_name="x"), "provider.provider_type"),
     ]:
         with pytest.raises(CallRefused) as refused:
             await stub.CreateProvider(pb.CreateProviderRequest(parent=parent, provider=given))
@@ -254,6 +254,7 @@ async def test_lists_hold_one_vendor_and_tokens_one_tenant_and_question(world: W
     token = first.next_page_token
     rest = await stub.ListProviders(pb.ListProvidersRequest(parent=parent, page_token=token))
     assert [each.provider_name for each in rest.providers] == ["c"]
+    tampered = ("B" if token[0] == "A" else "A") + token[1:]
     wrong = [
         (stub, pb.ListProvidersRequest(parent=parent, page_token=token, show_deleted=True)),
         (stub, pb.ListProvidersRequest(parent=parent, page_token=token[:-2] + "AA")),

@@ -7,6 +7,7 @@ tenant begin with what no tenant's id can begin with: a capital or ``#``.
 
 import base64
 import binascii
+import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ _SECONDS_DIGITS = 10
 _MILLISECONDS_DIGITS = 13
 _MAX_PART = 512
 _FIRED, _MANUAL = "F", "M"
+_OF_EXECUTIONS = re.compile(r"F#\d{10}|M#[^#~]+")
 
 IndexKeys = dict[str, Value]
 """Key attributes of an index, to be put into an item beside its own."""
@@ -171,11 +173,14 @@ class TenantScope:
             return None
         tenant, _, rest = raw.partition("\n")
         schedule, _, sk = rest.partition("\n")
-        key = Key(Table.EXECUTIONS, f"{tenant}{_SEPARATOR}{schedule}", sk)
-        # Only what was written here is taken: one execution has one id.
-        if tenant != self.tenant or _SEPARATOR in schedule or execution_id(key) != execution:
+        if tenant != self.tenant or not _OF_EXECUTIONS.fullmatch(sk):
             return None
-        return key if sk.startswith((f"{_FIRED}#", f"{_MANUAL}#")) else None
+        try:
+            key = Key(Table.EXECUTIONS, self._pk(schedule), sk)
+        except KeyInvalid:
+            return None
+        # Only what was written here is taken: one execution has one id.
+        return key if execution_id(key) == execution else None
 
     def executions_of_schedule(self, schedule: str, since: int = 0, until: int = 0) -> Query:
         """Executions of a schedule's own occurrences, from ``since`` to ``until`` in seconds."""
@@ -313,21 +318,27 @@ def month_of(moment: int) -> str:
 
 
 def folded(text: str) -> str:
-    """Give the form in which names are compared: compatible forms and cases are one."""
+    """Give the form in which names are compared: compatible forms, cases and spaces are one.
+
+    Of long names it is a digest, since a sort key holds 1,024 bytes.
+    """
     plain = unicodedata.normalize("NFKC", text).casefold()
-    return _last(" ".join(unicodedata.normalize("NFKC", plain).split()))
+    form = " ".join(unicodedata.normalize("NFKC", plain).split())
+    if len(form.encode()) > _MAX_PART:
+        return f"sha256:{hashlib.sha256(form.encode()).hexdigest()}"
+    return _last(form)
 
 
 def _part(value: str) -> str:
     """Give a part of a key that others may follow."""
-    if not value or _SEPARATOR in value or _LAST in value or len(value) > _MAX_PART:
-        raise KeyInvalid("a part of a key is empty, too long, or holds # or ~")
-    return value
+    if _SEPARATOR in value or _LAST in value or not value.isprintable():
+        raise KeyInvalid("a part of a key holds #, ~ or a control character")
+    return _last(value)
 
 
 def _last(value: str) -> str:
     """Give the last part of a key."""
-    if not 0 < len(value) <= _MAX_PART:
+    if not 0 < len(value.encode()) <= _MAX_PART:
         raise KeyInvalid("a part of a key is empty or too long")
     return value
 

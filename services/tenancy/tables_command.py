@@ -1,0 +1,65 @@
+"""The commands ``create-tables`` and ``plan``: the six tables as they are to be."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from mesh.server.program import Command, CommandFailed
+from services.tenancy.settings import TenancySettings
+from services.tenancy.store.create import Tables, TablesFailed
+from services.tenancy.store.dynamodb import dynamodb_client
+from services.tenancy.store.table_shapes import Step
+
+T = TypeVar("T")
+
+
+def _no_arguments(_parser: argparse.ArgumentParser) -> None:
+    """Take the settings alone."""
+
+
+async def _create(settings: TenancySettings, _arguments: argparse.Namespace) -> None:
+    made = await asyncio.to_thread(_with_tables, settings, Tables.create)
+    _tell("done", made.done)
+    _tell("not on this endpoint", made.refused)
+    if not made.done:
+        sys.stdout.write("the tables are as they are to be\n")
+
+
+async def _plan(settings: TenancySettings, _arguments: argparse.Namespace) -> None:
+    missing = await asyncio.to_thread(_with_tables, settings, Tables.plan)
+    _tell("missing", missing)
+    if not missing:
+        sys.stdout.write("the tables are as they are to be\n")
+
+
+def _with_tables(settings: TenancySettings, work: Callable[[Tables], T]) -> T:
+    client = dynamodb_client(settings.aws_region, settings.aws_endpoint_url, connections=1)
+    tables = Tables(
+        client,
+        settings.table_names,
+        kms_key=settings.tables_kms_key,
+        lenient=bool(settings.aws_endpoint_url),
+    )
+    try:
+        return work(tables)
+    except TablesFailed as error:
+        raise CommandFailed(str(error)) from error
+    finally:
+        client.close()
+
+
+def _tell(what: str, steps: Iterable[Step]) -> None:
+    for step in steps:
+        sys.stdout.write(f"{what}: {step}\n")
+
+
+CREATE_TABLES = Command(
+    "create-tables",
+    "make the tables, or what is missing of them, and wait until they are there",
+    _no_arguments,
+    _create,
+)
+PLAN = Command("plan", "show what create-tables would do, and change nothing", _no_arguments, _plan)
+TABLE_COMMANDS = (CREATE_TABLES, PLAN)
