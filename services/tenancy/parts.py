@@ -6,7 +6,7 @@ from functools import cached_property
 
 from google.protobuf.message import Message
 
-from services.tenancy.accounts import Accounts, NoSecrets
+from services.tenancy.accounts import Accounts, AccountSecrets, NoSecrets
 from services.tenancy.clock import Clock
 from services.tenancy.credentials.parts import CredentialParts, Custody
 from services.tenancy.gate import ACCOUNTS, PROVIDERS, SCHEDULES, Gate
@@ -33,6 +33,8 @@ class Parts:
     """Secret that page tokens and remembered requests are kept by, the same in all processes."""
     custody: Custody | None = None
     """Without it there are no credentials, and accounts have no secrets."""
+    secrets: AccountSecrets | None = None
+    """What follows an account that goes or comes; its credential unless another is given."""
     chance: random.Random = field(default_factory=random.Random)
     """For jitter and the choice between equals; never for what must not be guessed."""
 
@@ -77,8 +79,8 @@ class Parts:
     @cached_property
     def accounts(self) -> Accounts:
         """What is done with accounts."""
-        secrets = self.credentials.keeper if self.credentials else NoSecrets()
-        return Accounts(self.store, self.clock, self.gate, self.providers, secrets)
+        own = self.credentials.keeper if self.credentials else NoSecrets()
+        return Accounts(self.store, self.clock, self.gate, self.providers, self.secrets or own)
 
     @cached_property
     def verifier(self) -> Verifier | None:

@@ -28,7 +28,7 @@ from secmesh.tenancy.v1.provider_service_pb2 import CreateProviderRequest
 from secmesh.tenancy.v1.tenant_pb2 import Tenant
 from secmesh.tenancy.v1.tenant_service_pb2 import CreateTenantRequest
 from secmesh_client.aio import connect
-from services.tenancy.accounts import AccountSecrets, NoSecrets
+from services.tenancy.accounts import AccountSecrets
 from services.tenancy.assembly import servicers
 from services.tenancy.credentials.parts import Custody
 from services.tenancy.parts import Parts
@@ -41,7 +41,6 @@ from tests.unit.fake_secrets import FakeSecrets
 from tests.unit.fake_sts import FakeSecurityTokens
 
 CATALOGUE = load_catalogue(PACKAGE)
-NO_SECRETS = NoSecrets()
 OPERATOR = "platform"
 """The tenant of the platform's own people."""
 START = 1_800_000_000_000_000
@@ -167,7 +166,7 @@ def settings_of(**values: Any) -> TenancySettings:
 
 @asynccontextmanager
 async def tenancy_world(
-    home: Path, *, secrets: AccountSecrets = NO_SECRETS, **values: Any
+    home: Path, *, secrets: AccountSecrets | None = None, **values: Any
 ) -> AsyncIterator[World]:
     """Serve an empty store with these settings."""
     create_signing_key(home)

@@ -5,6 +5,7 @@ the next one. Entries that come while one is being written go together in the ne
 """
 
 import asyncio
+import uuid
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from dataclasses import replace as replaced
@@ -55,11 +56,12 @@ class AccessLog:
         self._chains: OrderedDict[str, _Chain] = OrderedDict()
 
     async def record(self, scope: TenantScope, entry: CredentialAccess) -> None:
-        """Add an entry, which gets its time, number and hashes here.
+        """Add an entry, which gets its id, time, number and hashes here.
 
         Raises StoreUnavailable and the like: then whatever it was about must not happen.
         """
         chain = self._chain(scope)
+        entry.access_id = str(uuid.uuid4())
         entry.time.CopyFrom(timestamp(self._clock.now()))
         waiting = _Waiting(entry, asyncio.get_running_loop().create_future())
         chain.waiting.append(waiting)
