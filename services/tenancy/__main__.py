@@ -8,6 +8,7 @@ from mesh.server.interceptors.idempotency import HandlersKeep
 from mesh.server.program import Program, end_process
 from mesh.server.serve import Server
 from services.tenancy.assembly import open_parts, servicers
+from services.tenancy.import_command import IMPORT_POSTGRES
 from services.tenancy.kms_command import SETUP_KMS
 from services.tenancy.settings import PACKAGE, TenancySettings
 from services.tenancy.store.keys import TenantScope
@@ -39,7 +40,7 @@ TENANCY = Program(
     purpose="Keeps tenants, their cloud accounts and credentials, and scans them on schedule.",
     settings=TenancySettings,
     build_server=build_server,
-    commands=[SETUP_KMS],
+    commands=[IMPORT_POSTGRES, SETUP_KMS],
 )
 
 if __name__ == "__main__":
