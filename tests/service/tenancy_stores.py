@@ -14,6 +14,9 @@ REGION = "ap-south-2"
 """Of the tables that tests make: other tests list what is in the sample account's regions."""
 
 
+CREDENTIALS = ("test", "test")
+
+
 def new_tenant() -> str:
     """Give the id of a tenant that no other test has."""
     return f"t{uuid.uuid4().hex[:20]}"
@@ -28,7 +31,7 @@ def table_names() -> dict[Table, str]:
 def made_tables(endpoint: str) -> dict[Table, str]:
     """Make the tables under names of their own."""
     names = table_names()
-    client = dynamodb_client(REGION, endpoint)
+    client = dynamodb_client(REGION, endpoint, credentials=CREDENTIALS)
     Tables(client, names, lenient=True).create()
     client.close()
     return names
@@ -39,7 +42,7 @@ def embedded_store(
     endpoint: str, names: dict[Table, str], *, observe: Observer | None = None
 ) -> Iterator[DynamoDbStore]:
     """Give the store of an endpoint on this machine, for as long as it is used."""
-    client = dynamodb_client(REGION, endpoint, connections=8, credentials=("test", "test"))
+    client = dynamodb_client(REGION, endpoint, connections=8, credentials=CREDENTIALS)
     store = DynamoDbStore(client, names, threads=8, observe=observe)
     try:
         yield store
