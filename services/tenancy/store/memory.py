@@ -55,6 +55,7 @@ from services.tenancy.store.tables import PK, SK, Table
 from services.tenancy.store.values import MAX_ITEM_BYTES, copied, copied_item, size_of
 
 MAX_PAGE_BYTES: Final = 1024 * 1024
+MAX_TRANSACTION_BYTES: Final = 4 * 1024 * 1024
 TOKEN_MICROSECONDS: Final = 10 * 60 * MICROSECONDS
 """How long the token of a transaction is remembered."""
 
@@ -161,6 +162,8 @@ class MemoryStore:
                 (each.key, old, _result(position, each, old))
                 for position, (each, old) in enumerate(zip(actions, before, strict=True))
             ]
+            if sum(size_of(after or {}) for _, _, after in changes) > MAX_TRANSACTION_BYTES:
+                raise ItemTooLarge("a transaction")
         except StoreError as error:
             return unchanged, error
         for key, _, after in changes:
