@@ -286,7 +286,9 @@ def _mark(fire: Any) -> str:
 
 def _overlap(word: str) -> schedule_pb2.OverlapPolicy.ValueType:
     enum = schedule_pb2.OverlapPolicy
-    return enum.Value(enum_value(enum.DESCRIPTOR, word, "overlap policy") if word else enum.Name(0))
+    if not word:
+        return schedule_pb2.OVERLAP_POLICY_UNSPECIFIED
+    return enum.Value(enum_value(enum.DESCRIPTOR, word, "overlap policy"))
 
 
 def _set_policies(
