@@ -10,6 +10,7 @@ from services.tenancy.accounts import Accounts, AccountSecrets, NoSecrets
 from services.tenancy.clock import Clock
 from services.tenancy.gate import ACCOUNTS, PROVIDERS, SCHEDULES, Gate
 from services.tenancy.providers import Providers
+from services.tenancy.schedule_resources import Schedules
 from services.tenancy.settings import TenancySettings
 from services.tenancy.store.idempotency import Requests
 from services.tenancy.store.keys import TenantScope
@@ -66,6 +67,11 @@ class Parts:
     def accounts(self) -> Accounts:
         """What is done with accounts."""
         return Accounts(self.store, self.clock, self.gate, self.providers, self.secrets)
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        """What is done with schedules."""
+        return Schedules(self.store, self.clock, self.gate, self.settings.index_shards)
 
     def named(self, tenant: str, request_id: str, request: Message) -> NamedRequest:
         """Give a request of a tenant as one that is done once."""

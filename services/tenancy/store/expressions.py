@@ -76,9 +76,9 @@ def condition_expression(condition: Condition, bindings: Bindings) -> str:
 
 
 def _joined(word: str, conditions: Sequence[Condition], bindings: Bindings) -> str:
-    parts = [condition_expression(each, bindings) for each in conditions]
-    # DynamoDB refuses parentheses around what has some already.
-    return parts[0] if len(parts) == 1 else f"({word.join(parts)})"
+    joined = word.join(condition_expression(each, bindings) for each in conditions)
+    # DynamoDB refuses parentheses around what stands in parentheses already.
+    return f"({joined})" if len(conditions) > 1 else joined
 
 
 def update_expression(changes: Sequence[Change], bindings: Bindings) -> str:
