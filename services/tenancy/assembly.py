@@ -6,13 +6,19 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from secmesh.tenancy.v1.account_service_pb2_grpc import add_AccountServiceServicer_to_server
+from secmesh.tenancy.v1.execution_service_pb2_grpc import add_ExecutionServiceServicer_to_server
 from secmesh.tenancy.v1.provider_service_pb2_grpc import add_ProviderServiceServicer_to_server
+from secmesh.tenancy.v1.scan_result_service_pb2_grpc import (
+    add_ScanResultServiceServicer_to_server,
+)
 from secmesh.tenancy.v1.schedule_service_pb2_grpc import add_ScheduleServiceServicer_to_server
 from secmesh.tenancy.v1.tenant_service_pb2_grpc import add_TenantServiceServicer_to_server
 from services.tenancy.account_servicer import AccountServicer
 from services.tenancy.clock import SystemClock
+from services.tenancy.execution_servicer import ExecutionServicer
 from services.tenancy.parts import Parts
 from services.tenancy.provider_servicer import ProviderServicer
+from services.tenancy.scan_result_servicer import ScanResultServicer
 from services.tenancy.schedule_servicer import ScheduleServicer
 from services.tenancy.settings import TenancySettings
 from services.tenancy.store.dynamodb import DynamoDbStore, dynamodb_client
@@ -48,4 +54,6 @@ def servicers(parts: Parts) -> Sequence[Registration]:
         (add_ProviderServiceServicer_to_server, ProviderServicer(parts)),
         (add_AccountServiceServicer_to_server, AccountServicer(parts)),
         (add_ScheduleServiceServicer_to_server, ScheduleServicer(parts)),
+        (add_ExecutionServiceServicer_to_server, ExecutionServicer(parts)),
+        (add_ScanResultServiceServicer_to_server, ScanResultServicer(parts)),
     ]
