@@ -21,8 +21,10 @@ from services.tenancy.provider_servicer import ProviderServicer
 from services.tenancy.scan_result_servicer import ScanResultServicer
 from services.tenancy.schedule_servicer import ScheduleServicer
 from services.tenancy.settings import TenancySettings
-from services.tenancy.store.dynamodb import DynamoDbStore, dynamodb_client
+from services.tenancy.store.dynamodb import DynamoDbStore
+from services.tenancy.store.dynamodb_client import dynamodb_client
 from services.tenancy.store.retrying import RetryingStore
+from services.tenancy.store.telemetry import measure
 from services.tenancy.tenant_servicer import TenantServicer
 
 Registration: TypeAlias = tuple[Any, Any]
@@ -37,7 +39,9 @@ def open_parts(settings: TenancySettings) -> Parts:
     client = dynamodb_client(
         settings.aws_region, settings.aws_endpoint_url, connections=settings.store_calls
     )
-    tables = DynamoDbStore(client, settings.table_names, threads=settings.store_calls)
+    tables = DynamoDbStore(
+        client, settings.table_names, threads=settings.store_calls, observe=measure
+    )
     return Parts(
         settings=settings,
         store=RetryingStore(tables, clock, chance),
