@@ -57,6 +57,9 @@ class Scan:
         name, action = published(result, assignment.tenant, assignment.execution_id, now)
         return Published(name, [action])
 
+    async def abort(self, _assignment: Assignment) -> None:
+        """Nothing goes on elsewhere."""
+
 
 @dataclass
 class Site:
