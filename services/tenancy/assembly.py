@@ -25,8 +25,10 @@ from services.tenancy.onboarding_servicer import OnboardingServicer
 from services.tenancy.parts import Parts
 from services.tenancy.provider_servicer import ProviderServicer
 from services.tenancy.settings import TenancySettings
-from services.tenancy.store.dynamodb import DynamoDbStore, dynamodb_client
+from services.tenancy.store.dynamodb import DynamoDbStore
+from services.tenancy.store.dynamodb_client import dynamodb_client
 from services.tenancy.store.retrying import RetryingStore
+from services.tenancy.store.telemetry import measure
 from services.tenancy.tenant_servicer import TenantServicer
 
 Registration: TypeAlias = tuple[Any, Any]
@@ -41,7 +43,9 @@ def open_parts(settings: TenancySettings) -> Parts:
     client = dynamodb_client(
         settings.aws_region, settings.aws_endpoint_url, connections=settings.store_calls
     )
-    tables = DynamoDbStore(client, settings.table_names, threads=settings.store_calls)
+    tables = DynamoDbStore(
+        client, settings.table_names, threads=settings.store_calls, observe=measure
+    )
     return Parts(
         settings=settings,
         store=RetryingStore(tables, clock, chance),

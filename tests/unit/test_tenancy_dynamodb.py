@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-import boto3
 import pytest
 from botocore.stub import Stubber
 
 from services.tenancy.store.conditions import All, AtMost, Equals, Exists, In, Missing
 from services.tenancy.store.conditions import Any as AnyOf
-from services.tenancy.store.dynamodb import DynamoDbStore, dynamodb_client
+from services.tenancy.store.dynamodb import DynamoDbStore
+from services.tenancy.store.dynamodb_client import dynamodb_client
 from services.tenancy.store.expressions import Bindings, condition_expression, update_expression
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.store.port import (
@@ -49,8 +49,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def client() -> Any:
-    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test")
-    return dynamodb_client("eu-west-1", "http://127.0.0.1:9", session=session)
+    return dynamodb_client("eu-west-1", "http://127.0.0.1:9", credentials=("test", "test"))
 
 
 @pytest.fixture
