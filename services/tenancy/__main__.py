@@ -30,7 +30,7 @@ async def build_server(settings: TenancySettings) -> Server:
         await parts.store.get(_PROBE, consistent=False)
         return True
 
-    return Server(settings, catalogue, verifier, register, ready, parts.store.close, HandlersKeep())
+    return Server(settings, catalogue, verifier, register, ready, parts.close, HandlersKeep())
 
 
 TENANCY = Program(

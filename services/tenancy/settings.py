@@ -78,6 +78,13 @@ class TenancySettings(ProcessSettings):
         description="KMS key that create-tables has the tables encrypted by: id, ARN or alias; "
         "empty for one of AWS",
     )
+    principal_arn: str = Field(
+        "",
+        pattern=r"^$|^arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[A-Za-z0-9+=,.@_/-]{1,512}$|"
+        r"^arn:aws[a-z-]*:iam::[0-9]{12}:root$",
+        description="ARN of the role by which this service enters accounts: what the roles of "
+        "accounts are made to trust",
+    )
     store_calls: int = Field(
         32, ge=1, le=256, description="calls of DynamoDB that are under way at a time"
     )
