@@ -10,6 +10,7 @@ from mesh.server.serve import Server
 from services.tenancy.assembly import open_parts, servicers
 from services.tenancy.settings import PACKAGE, TenancySettings
 from services.tenancy.store.keys import TenantScope
+from services.tenancy.tables_command import TABLE_COMMANDS
 
 _PROBE = TenantScope("readiness").tenant_key()
 """An item that is asked for to see whether the store answers; there need be none."""
@@ -29,7 +30,7 @@ async def build_server(settings: TenancySettings) -> Server:
         await parts.store.get(_PROBE, consistent=False)
         return True
 
-    return Server(settings, catalogue, verifier, register, ready, parts.store.close, HandlersKeep())
+    return Server(settings, catalogue, verifier, register, ready, parts.close, HandlersKeep())
 
 
 TENANCY = Program(
@@ -38,7 +39,7 @@ TENANCY = Program(
     purpose="Keeps tenants, their cloud accounts and credentials, and scans them on schedule.",
     settings=TenancySettings,
     build_server=build_server,
-    commands=[],
+    commands=[*TABLE_COMMANDS],
 )
 
 if __name__ == "__main__":

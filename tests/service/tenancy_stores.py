@@ -4,15 +4,17 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import boto3
-
 from services.tenancy.store.create import Tables
-from services.tenancy.store.dynamodb import DynamoDbStore, dynamodb_client
+from services.tenancy.store.dynamodb import DynamoDbStore
+from services.tenancy.store.dynamodb_client import dynamodb_client
 from services.tenancy.store.recorder import Observer
 from services.tenancy.store.tables import Table
 
 REGION = "ap-south-2"
 """Of the tables that tests make: other tests list what is in the sample account's regions."""
+
+
+CREDENTIALS = ("test", "test")
 
 
 def new_tenant() -> str:
@@ -29,7 +31,7 @@ def table_names() -> dict[Table, str]:
 def made_tables(endpoint: str) -> dict[Table, str]:
     """Make the tables under names of their own."""
     names = table_names()
-    client = dynamodb_client(REGION, endpoint)
+    client = dynamodb_client(REGION, endpoint, credentials=CREDENTIALS)
     Tables(client, names, lenient=True).create()
     client.close()
     return names
@@ -40,8 +42,7 @@ def embedded_store(
     endpoint: str, names: dict[Table, str], *, observe: Observer | None = None
 ) -> Iterator[DynamoDbStore]:
     """Give the store of an endpoint on this machine, for as long as it is used."""
-    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test")
-    client = dynamodb_client(REGION, endpoint, connections=8, session=session)
+    client = dynamodb_client(REGION, endpoint, connections=8, credentials=CREDENTIALS)
     store = DynamoDbStore(client, names, threads=8, observe=observe)
     try:
         yield store

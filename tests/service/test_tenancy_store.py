@@ -1,6 +1,7 @@
 """What every store of the tenancy service promises, asked of each of them."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,11 +46,21 @@ def embedded(aws: AwsEndpoint) -> Iterator[Store]:
         yield made
 
 
-@pytest.fixture(params=["memory", "embedded"])
+ELSEWHERE = os.environ.get("SECMESH_TEST_DYNAMODB_ENDPOINT", "")
+"""A DynamoDB Local to be tried as well, such as http://127.0.0.1:8000."""
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[Store]:
+    with embedded_store(ELSEWHERE, made_tables(ELSEWHERE)) as made:
+        yield made
+
+
+@pytest.fixture(params=["memory", "embedded", *(["elsewhere"] if ELSEWHERE else [])])
 def store(request: pytest.FixtureRequest) -> Store:
     if request.param == "memory":
         return MemoryStore()
-    made: Store = request.getfixturevalue("embedded")
+    made: Store = request.getfixturevalue(request.param)
     return made
 
 
