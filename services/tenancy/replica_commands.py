@@ -88,7 +88,7 @@ async def _until_signal(parts: Parts, run: Callable[[asyncio.Event], Awaitable[N
     try:
         await run(stopping)
     finally:
-        await parts.store.close()
+        await parts.close()
 
 
 def _replica(settings: TenancySettings) -> Replica:

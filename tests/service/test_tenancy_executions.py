@@ -132,6 +132,7 @@ async def test_a_schedule_fires_and_the_result_is_there_with_the_end(site: Site)
     assert site.scan.done[0].key.startswith(made.name.rsplit("/", 1)[-1])
     result = await site.results.GetScanResult(results.GetScanResultRequest(name=ended.scan_result))
     assert result.execution == made.name
+    asked: Any
     for asked in ({"account_id": site.account}, {"execution": made.name}, {}):
         request = results.ListScanResultsRequest(parent=f"tenants/{site.tenant}", **asked)
         assert list((await site.results.ListScanResults(request)).scan_results) == [result]

@@ -9,6 +9,7 @@ import pytest
 from mesh.embedded.aws import AwsEndpoint
 from secmesh.tenancy.v1 import schedule_pb2 as messages
 from secmesh.tenancy.v1 import schedule_service_pb2 as pb
+from services.tenancy.__main__ import TENANCY
 from services.tenancy.errors import AccountFiresExceeded
 from services.tenancy.gate import Gate, opened
 from services.tenancy.schedule_listing import ScheduleListing
@@ -24,7 +25,7 @@ from services.tenancy.store.pages import PageTokens
 from services.tenancy.store.port import Put, Remove, Set, Store, Update
 from services.tenancy.timing.zones import TZDATA_VERSION
 from services.tenancy.writing import NamedRequest
-from tests.service.tenancy_stores import embedded_store, made_tables, new_tenant
+from tests.service.tenancy_stores import REGION, embedded_store, made_tables, new_tenant
 from tests.unit.tenancy_clock import TurnedClock
 
 SHARDS = 2
@@ -163,3 +164,18 @@ async def _rewrite(place: Place, schedule: messages.Schedule, change: Set) -> No
 def _ids(schedule: messages.Schedule) -> tuple[str, str]:
     _, tenant, _, schedule_id = schedule.name.split("/")
     return tenant, schedule_id
+
+
+def test_the_command_says_how_many_schedules_wait(
+    aws: AwsEndpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws.url)
+    monkeypatch.setenv("AWS_REGION", REGION)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    for table, name in made_tables(aws.url).items():
+        monkeypatch.setenv(table.variable, name)
+    for arguments, moved in (([], "moved"), (["--dry-run"], "would move")):
+        assert TENANCY.main(["retime-schedules", *arguments]) == 0
+        expected = f"time zones {TZDATA_VERSION}: 0 schedules wait, 0 {moved}, 0 of a zone that"
+        assert expected in capsys.readouterr().out
