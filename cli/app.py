@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from cli import backups, compliance, crypto, filing, inventory, keys, security, store
+from cli import (
+    backups,
+    compliance,
+    credentials,
+    crypto,
+    filing,
+    inventory,
+    keys,
+    security,
+    store,
+)
 from cli.connection import Connection
 from cli.ending import Root
 from cli.output import OutputFormat
@@ -27,6 +37,7 @@ app.add_typer(inventory.app, name="inventory")
 app.add_typer(compliance.app, name="compliance")
 app.add_typer(security.app, name="security")
 app.add_typer(crypto.app, name="crypto")
+app.add_typer(credentials.app, name="credentials")
 app.add_typer(keys.app, name="keys")
 app.command()(token)
 app.command()(up)
