@@ -13,6 +13,7 @@ from cli import (
     filing,
     inventory,
     keys,
+    schedules,
     security,
     store,
 )
@@ -38,6 +39,7 @@ app.add_typer(compliance.app, name="compliance")
 app.add_typer(security.app, name="security")
 app.add_typer(crypto.app, name="crypto")
 app.add_typer(credentials.app, name="credentials")
+app.add_typer(schedules.app, name="schedules")
 app.add_typer(keys.app, name="keys")
 app.command()(token)
 app.command()(up)

@@ -13,6 +13,7 @@ from secmesh.tenancy.v1.onboarding_service_pb2_grpc import (
     add_OnboardingServiceServicer_to_server,
 )
 from secmesh.tenancy.v1.provider_service_pb2_grpc import add_ProviderServiceServicer_to_server
+from secmesh.tenancy.v1.schedule_service_pb2_grpc import add_ScheduleServiceServicer_to_server
 from secmesh.tenancy.v1.tenant_service_pb2_grpc import add_TenantServiceServicer_to_server
 from services.tenancy.account_servicer import AccountServicer
 from services.tenancy.clock import SystemClock
@@ -24,6 +25,7 @@ from services.tenancy.onboarding.aws_probes import AwsProber
 from services.tenancy.onboarding_servicer import OnboardingServicer
 from services.tenancy.parts import Parts
 from services.tenancy.provider_servicer import ProviderServicer
+from services.tenancy.schedule_servicer import ScheduleServicer
 from services.tenancy.settings import TenancySettings
 from services.tenancy.store.dynamodb import DynamoDbStore
 from services.tenancy.store.dynamodb_client import dynamodb_client
@@ -91,4 +93,5 @@ def _servicers(parts: Parts) -> Sequence[Registration]:
         (add_TenantServiceServicer_to_server, TenantServicer(parts)),
         (add_ProviderServiceServicer_to_server, ProviderServicer(parts)),
         (add_AccountServiceServicer_to_server, AccountServicer(parts)),
+        (add_ScheduleServiceServicer_to_server, ScheduleServicer(parts)),
     ]

@@ -72,3 +72,62 @@ class TenantOffboarded(Refusal):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} was off-boarded", metadata={"resource": name})
+
+
+class WritesCollided(Refusal):
+    """A transaction that others got in the way of until no retry was left."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_WRITES_COLLIDED)
+
+    def __init__(self) -> None:
+        super().__init__("others write the same right now; try again")
+
+
+class ExecutionEnded(Refusal):
+    """An execution that was to be cancelled and has ended otherwise."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_EXECUTION_ENDED)
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"the execution has ended: {status}", metadata={"status": status})
+
+
+class ExecutionNotRetriable(Refusal):
+    """An execution that was to be tried once more and did not fail."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_EXECUTION_NOT_RETRIABLE)
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"the execution is {status}", metadata={"status": status})
+
+
+class ScheduleBusy(Refusal):
+    """A schedule that lets no execution run beside the one it has."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_SCHEDULE_BUSY)
+
+    def __init__(self, execution: str) -> None:
+        super().__init__(
+            "another execution of the schedule has not ended", metadata={"execution": execution}
+        )
+
+
+class AccountFiresExceeded(Refusal):
+    """Schedules of an account that would fire more often than it may be scanned."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_ACCOUNT_FIRES_EXCEEDED)
+
+    def __init__(self, name: str, limit: int) -> None:
+        super().__init__(
+            f"the schedules of {name} fire at most {limit} times an hour, all together",
+            metadata={"resource": name, "limit": str(limit)},
+        )
+
+
+class ScheduleCompleted(Refusal):
+    """A schedule without times left, which was to be paused."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_SCHEDULE_COMPLETED)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} has no time left to fire at", metadata={"resource": name})

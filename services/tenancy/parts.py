@@ -12,6 +12,7 @@ from services.tenancy.credentials.parts import CredentialParts, Custody
 from services.tenancy.gate import ACCOUNTS, PROVIDERS, SCHEDULES, Gate
 from services.tenancy.onboarding.verification import Verifier
 from services.tenancy.providers import Providers
+from services.tenancy.schedule_resources import Schedules
 from services.tenancy.settings import TenancySettings
 from services.tenancy.store.idempotency import Requests
 from services.tenancy.store.keys import TenantScope
@@ -92,6 +93,11 @@ class Parts:
         if self.credentials is not None:
             await self.credentials.close()
         await self.store.close()
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        """What is done with schedules."""
+        return Schedules(self.store, self.clock, self.gate, self.settings.index_shards)
 
     def named(self, tenant: str, request_id: str, request: Message) -> NamedRequest:
         """Give a request of a tenant as one that is done once."""

@@ -87,6 +87,13 @@ class TenancySettings(ProcessSettings):
     store_calls: int = Field(
         32, ge=1, le=256, description="calls of DynamoDB that are under way at a time"
     )
+    index_shards: int = Field(
+        16,
+        ge=1,
+        le=64,
+        description="parts of the indexes of schedules that are due and executions that wait; "
+        "the same in all processes, and never changed while there are any",
+    )
     max_providers: int = Field(
         100, ge=0, le=1_000_000, description="providers of a tenant that is created"
     )

@@ -183,6 +183,15 @@ async def test_what_is_sent(world: World) -> None:
     assert world.recorder.calls == [StoreCall("UpdateItem", (access,), 0.0, 3.0)]
 
 
+def test_a_condition_within_one_has_no_parentheses_twice() -> None:
+    """DynamoDB calls them redundant, and refuses the whole expression."""
+    nested = All(Missing("a"), All(AnyOf(Missing("b"), All(Exists("c")))))
+    expression = condition_expression(nested, Bindings())
+    assert expression == (
+        "(attribute_not_exists(#n0) AND (attribute_not_exists(#n1) OR attribute_exists(#n2)))"
+    )
+
+
 def test_conditions_as_expressions() -> None:
     condition = All(
         AnyOf(Missing("a"), AtMost("a", 5)),

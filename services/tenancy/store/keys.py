@@ -155,6 +155,10 @@ class TenantScope:
         """Schedules of an account by id."""
         return Query(Table.SCHEDULES, self._pk(account), "by-account")
 
+    def account_fires(self, account: str) -> Key:
+        """How often the schedules of an account fire, all together."""
+        return Key(Table.SCHEDULES, self.tenant, _join("C", account))
+
     # Executions
 
     def execution(self, schedule: str, fire: int) -> Key:
@@ -294,6 +298,12 @@ class PlatformScope:
     def due(self, shard: int, now: int) -> Query:
         """Schedules of a shard that are due at ``now`` (seconds), the oldest first."""
         return Query(Table.SCHEDULES, f"D#{shard:02d}", "due", UpTo(_seconds(now) + _LAST))
+
+    def due_after(self, shard: int, place: str, now: int) -> Query:
+        """Those of ``due`` whose place (``due_place``, its sort key) comes after another."""
+        # What follows a place begins with it and more, or is greater: no id holds a space.
+        sk = Between(f"{place} ", _seconds(now) + _LAST)
+        return Query(Table.SCHEDULES, f"D#{shard:02d}", "due", sk)
 
     def lease_place(self, shard: int, visible: int, execution: str) -> IndexKeys:
         """The place of an execution in the index lease, at ``visible`` (seconds since 1970)."""

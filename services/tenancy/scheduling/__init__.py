@@ -1,0 +1,1 @@
+"""Schedules become executions, and executions are run: claims, leases, fences."""
