@@ -9,6 +9,7 @@ from cli import (
     accounts,
     backups,
     compliance,
+    credentials,
     crypto,
     filing,
     inventory,
@@ -43,6 +44,7 @@ app.add_typer(crypto.app, name="crypto")
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(providers.app, name="providers")
 app.add_typer(accounts.app, name="accounts")
+app.add_typer(credentials.app, name="credentials")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(keys.app, name="keys")
 app.command()(token)

@@ -73,6 +73,9 @@ class FlakyWork:
         result: Item = {"execution_id": assignment.execution_id, "fence": assignment.fence}
         return Published(key.sk, [Put(key, result)])
 
+    async def abort(self, _assignment: Assignment) -> None:
+        """Nothing goes on elsewhere."""
+
 
 class World:
     """One seeded life of a deployment."""
