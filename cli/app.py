@@ -9,7 +9,9 @@ from cli import (
     accounts,
     backups,
     compliance,
+    credentials,
     crypto,
+    executions,
     filing,
     inventory,
     keys,
@@ -43,7 +45,9 @@ app.add_typer(crypto.app, name="crypto")
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(providers.app, name="providers")
 app.add_typer(accounts.app, name="accounts")
+app.add_typer(credentials.app, name="credentials")
 app.add_typer(schedules.app, name="schedules")
+app.add_typer(executions.app, name="executions")
 app.add_typer(keys.app, name="keys")
 app.command()(token)
 app.command()(up)

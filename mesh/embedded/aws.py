@@ -6,6 +6,7 @@ everything when it ends. Where moto differs from AWS in what is collected:
 - its credential report has no root user and no past, so it is written here: a
   user's tags named ``embedded:`` and a column of the report take that column's place;
 - it lists no region of a bucket, as S3 does: it is added to the list here;
+- it lets anyone assume any role: the external id of a trust policy is asked for (aws_trust.py).
 - its DynamoDB is not atomic: calls of it are let in one at a time (``aws_dynamodb.py``).
 """
 
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesh.embedded.aws_dynamodb import OneAtATime
 from mesh.embedded.aws_faults import FaultLayer, Faults
+from mesh.embedded.aws_trust import teach_trust
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -82,6 +84,7 @@ def moto_application() -> "WSGIApplication":
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     _teach_reports()
     _teach_regions()
+    teach_trust()
     application: WSGIApplication = DomainDispatcherApplication(create_backend_app)
     return OneAtATime(application)
 

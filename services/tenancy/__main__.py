@@ -8,6 +8,8 @@ from mesh.server.interceptors.idempotency import HandlersKeep
 from mesh.server.program import Program, end_process
 from mesh.server.serve import Server
 from services.tenancy.assembly import open_parts, servicers
+from services.tenancy.replica_commands import EXECUTOR, SCHEDULER
+from services.tenancy.retime_command import RETIME_SCHEDULES
 from services.tenancy.settings import PACKAGE, TenancySettings
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.tables_command import TABLE_COMMANDS
@@ -30,7 +32,7 @@ async def build_server(settings: TenancySettings) -> Server:
         await parts.store.get(_PROBE, consistent=False)
         return True
 
-    return Server(settings, catalogue, verifier, register, ready, parts.store.close, HandlersKeep())
+    return Server(settings, catalogue, verifier, register, ready, parts.close, HandlersKeep())
 
 
 TENANCY = Program(
@@ -39,7 +41,7 @@ TENANCY = Program(
     purpose="Keeps tenants, their cloud accounts and credentials, and scans them on schedule.",
     settings=TenancySettings,
     build_server=build_server,
-    commands=[*TABLE_COMMANDS],
+    commands=[*TABLE_COMMANDS, RETIME_SCHEDULES, SCHEDULER, EXECUTOR],
 )
 
 if __name__ == "__main__":

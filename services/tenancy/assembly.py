@@ -6,13 +6,31 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from secmesh.tenancy.v1.account_service_pb2_grpc import add_AccountServiceServicer_to_server
+from secmesh.tenancy.v1.credential_service_pb2_grpc import (
+    add_CredentialServiceServicer_to_server,
+)
+from secmesh.tenancy.v1.execution_service_pb2_grpc import add_ExecutionServiceServicer_to_server
+from secmesh.tenancy.v1.onboarding_service_pb2_grpc import (
+    add_OnboardingServiceServicer_to_server,
+)
 from secmesh.tenancy.v1.provider_service_pb2_grpc import add_ProviderServiceServicer_to_server
+from secmesh.tenancy.v1.scan_result_service_pb2_grpc import (
+    add_ScanResultServiceServicer_to_server,
+)
 from secmesh.tenancy.v1.schedule_service_pb2_grpc import add_ScheduleServiceServicer_to_server
 from secmesh.tenancy.v1.tenant_service_pb2_grpc import add_TenantServiceServicer_to_server
 from services.tenancy.account_servicer import AccountServicer
 from services.tenancy.clock import SystemClock
+from services.tenancy.credential_servicer import CredentialServicer
+from services.tenancy.credentials.aws_secrets import AwsSecrets
+from services.tenancy.credentials.aws_sts import AwsSecurityTokens
+from services.tenancy.credentials.parts import Custody
+from services.tenancy.execution_servicer import ExecutionServicer
+from services.tenancy.onboarding.aws_probes import AwsProber
+from services.tenancy.onboarding_servicer import OnboardingServicer
 from services.tenancy.parts import Parts
 from services.tenancy.provider_servicer import ProviderServicer
+from services.tenancy.scan_result_servicer import ScanResultServicer
 from services.tenancy.schedule_servicer import ScheduleServicer
 from services.tenancy.settings import TenancySettings
 from services.tenancy.store.dynamodb import DynamoDbStore
@@ -42,14 +60,46 @@ def open_parts(settings: TenancySettings) -> Parts:
         clock=clock,
         key=settings.page_key.encode() or secrets.token_bytes(_KEY_BYTES),
         chance=chance,
+        custody=open_custody(settings),
+    )
+
+
+def open_custody(settings: TenancySettings) -> Custody:
+    """Open what credentials need of AWS."""
+    region, endpoint = settings.aws_region, settings.aws_endpoint_url
+    return Custody(
+        AwsSecrets(region, settings.secrets_kms_key, endpoint),
+        AwsSecurityTokens(region, endpoint),
+        AwsProber(region, endpoint),
     )
 
 
 def servicers(parts: Parts) -> Sequence[Registration]:
     """Give the servicers, each with the function that adds it to a server."""
+    return [*_servicers(parts), *_credential_servicers(parts)]
+
+
+def _credential_servicers(parts: Parts) -> Sequence[Registration]:
+    if parts.credentials is None or parts.verifier is None:
+        return []
+    onboarding = OnboardingServicer(
+        parts.verifier, parts.accounts, parts.store, parts.settings.principal_arn
+    )
+    return [
+        (
+            add_CredentialServiceServicer_to_server,
+            CredentialServicer(parts.credentials, parts.pages),
+        ),
+        (add_OnboardingServiceServicer_to_server, onboarding),
+    ]
+
+
+def _servicers(parts: Parts) -> Sequence[Registration]:
     return [
         (add_TenantServiceServicer_to_server, TenantServicer(parts)),
         (add_ProviderServiceServicer_to_server, ProviderServicer(parts)),
         (add_AccountServiceServicer_to_server, AccountServicer(parts)),
         (add_ScheduleServiceServicer_to_server, ScheduleServicer(parts)),
+        (add_ExecutionServiceServicer_to_server, ExecutionServicer(parts)),
+        (add_ScanResultServiceServicer_to_server, ScanResultServicer(parts)),
     ]

@@ -8,7 +8,9 @@ from google.protobuf.message import Message
 
 from services.tenancy.accounts import Accounts, AccountSecrets, NoSecrets
 from services.tenancy.clock import Clock
+from services.tenancy.credentials.parts import CredentialParts, Custody
 from services.tenancy.gate import ACCOUNTS, PROVIDERS, SCHEDULES, Gate
+from services.tenancy.onboarding.verification import Verifier
 from services.tenancy.providers import Providers
 from services.tenancy.schedule_resources import Schedules
 from services.tenancy.settings import TenancySettings
@@ -29,7 +31,10 @@ class Parts:
     clock: Clock
     key: bytes
     """Secret that page tokens and remembered requests are kept by, the same in all processes."""
-    secrets: AccountSecrets = field(default_factory=NoSecrets)
+    custody: Custody | None = None
+    """Without it there are no credentials, and accounts have no secrets."""
+    secrets: AccountSecrets | None = None
+    """What follows an account that goes or comes; its credential unless another is given."""
     chance: random.Random = field(default_factory=random.Random)
     """For jitter and the choice between equals; never for what must not be guessed."""
 
@@ -64,9 +69,30 @@ class Parts:
         return Providers(self.store, self.clock, self.gate)
 
     @cached_property
+    def credentials(self) -> CredentialParts | None:
+        """What credentials and onboarding are made of."""
+        if self.custody is None:
+            return None
+        prefix = self.settings.secrets_prefix
+        return CredentialParts(self.custody, self.store, self.clock, self.gate, self.chance, prefix)
+
+    @cached_property
     def accounts(self) -> Accounts:
         """What is done with accounts."""
-        return Accounts(self.store, self.clock, self.gate, self.providers, self.secrets)
+        own = self.credentials.keeper if self.credentials else NoSecrets()
+        return Accounts(self.store, self.clock, self.gate, self.providers, self.secrets or own)
+
+    @cached_property
+    def verifier(self) -> Verifier | None:
+        """What verifies accounts."""
+        parts = self.credentials
+        return None if parts is None else Verifier(parts, self.accounts)
+
+    async def close(self) -> None:
+        """Write what is to be written, and let go of connections and threads."""
+        if self.credentials is not None:
+            await self.credentials.close()
+        await self.store.close()
 
     @cached_property
     def schedules(self) -> Schedules:

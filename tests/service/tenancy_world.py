@@ -16,6 +16,8 @@ from mesh.server.interceptors.idempotency import HandlersKeep
 from mesh.server.serve import Server
 from secmesh.tenancy.v1 import (
     account_service_pb2_grpc,
+    credential_service_pb2_grpc,
+    onboarding_service_pb2_grpc,
     provider_service_pb2_grpc,
     tenant_service_pb2_grpc,
 )
@@ -26,16 +28,19 @@ from secmesh.tenancy.v1.provider_service_pb2 import CreateProviderRequest
 from secmesh.tenancy.v1.tenant_pb2 import Tenant
 from secmesh.tenancy.v1.tenant_service_pb2 import CreateTenantRequest
 from secmesh_client.aio import connect
-from services.tenancy.accounts import AccountSecrets, NoSecrets
+from services.tenancy.accounts import AccountSecrets
 from services.tenancy.assembly import servicers
+from services.tenancy.credentials.parts import Custody
 from services.tenancy.parts import Parts
 from services.tenancy.settings import PACKAGE, TenancySettings
 from services.tenancy.store.memory import MemoryStore
 from services.tenancy.store.memory_faults import Faults
 from services.tenancy.store.recorder import Recorder
+from tests.unit.fake_prober import FakeProber
+from tests.unit.fake_secrets import FakeSecrets
+from tests.unit.fake_sts import FakeSecurityTokens
 
 CATALOGUE = load_catalogue(PACKAGE)
-NO_SECRETS = NoSecrets()
 OPERATOR = "platform"
 """The tenant of the platform's own people."""
 START = 1_800_000_000_000_000
@@ -68,6 +73,9 @@ class World:
     recorder: Recorder
     faults: Faults
     """What goes wrong in the store; nothing unless a test says so."""
+    secrets: FakeSecrets
+    tokens: FakeSecurityTokens
+    prober: FakeProber
     address: str = ""
     made: int = 0
     _channels: dict[tuple[object, ...], grpc.aio.Channel] = field(default_factory=dict)
@@ -100,6 +108,14 @@ class World:
     def accounts(self, tenant: str, **who: Any) -> Any:
         """Give AccountService."""
         return account_service_pb2_grpc.AccountServiceStub(self.channel(tenant, **who))
+
+    def credentials(self, tenant: str, **who: Any) -> Any:
+        """Give CredentialService."""
+        return credential_service_pb2_grpc.CredentialServiceStub(self.channel(tenant, **who))
+
+    def onboarding(self, tenant: str, **who: Any) -> Any:
+        """Give OnboardingService."""
+        return onboarding_service_pb2_grpc.OnboardingServiceStub(self.channel(tenant, **who))
 
     async def tenant(self) -> str:
         """Make a tenant of its own for a test; give its id."""
@@ -150,19 +166,30 @@ def settings_of(**values: Any) -> TenancySettings:
 
 @asynccontextmanager
 async def tenancy_world(
-    home: Path, *, secrets: AccountSecrets = NO_SECRETS, **values: Any
+    home: Path,
+    *,
+    secrets: AccountSecrets | None = None,
+    custody: Custody | None = None,
+    **values: Any,
 ) -> AsyncIterator[World]:
-    """Serve an empty store with these settings."""
+    """Serve an empty store with these settings; ``custody`` is fakes unless it is given."""
     create_signing_key(home)
     settings, clock, recorder = settings_of(**values), TurnedClock(), Recorder()
     faults = Faults(Random(1))
     store = MemoryStore(clock=clock, faults=faults, observe=recorder.observe)
+    # The clock stands still, so that seconds hold all writes of a test.
+    held, tokens, prober = (
+        FakeSecrets(clock.now, 10_000),
+        FakeSecurityTokens(clock.now),
+        FakeProber(),
+    )
     parts = Parts(
         settings=settings,
         store=store,
         clock=clock,
         key=b"k" * 32,
         secrets=secrets,
+        custody=custody or Custody(held, tokens, prober),
     )
 
     def register(target: grpc.aio.Server) -> None:
@@ -173,9 +200,9 @@ async def tenancy_world(
         return True
 
     verifier = TokenVerifier(home / JWKS_FILE, ISSUER, AUDIENCE)
-    server = Server(settings, CATALOGUE, verifier, register, ready, store.close, HandlersKeep())
+    server = Server(settings, CATALOGUE, verifier, register, ready, parts.close, HandlersKeep())
     await server.start()
-    world = World(home, parts, clock, recorder, faults, server.address)
+    world = World(home, parts, clock, recorder, faults, held, tokens, prober, server.address)
     try:
         yield world
     finally:

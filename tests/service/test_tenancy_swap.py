@@ -156,7 +156,7 @@ async def test_one_that_exists_elsewhere_and_one_that_does_not_are_refused_alike
                 for request in writer.requests(each)
             ]
             answers = await attacked(world.address, token, iter(calls))
-            identity = shown.rpartition("/")[2].encode()
+            identity = b"/" + shown.rpartition("/")[2].encode()
             told.append(
                 [(each.method.path, each.reason, identity in each.request) for each in answers]
             )

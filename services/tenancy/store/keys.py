@@ -122,6 +122,20 @@ class TenantScope:
         sk = Prefix(_part(status) + _SEPARATOR) if status else None
         return Query(Table.ACCOUNTS, self._pk(provider), "by-provider", sk)
 
+    # Credentials
+
+    def credential(self, account: str) -> Key:
+        """What is known of the credential of an account."""
+        return Key(Table.ACCOUNTS, self.tenant, _join("C", account))
+
+    def credential_access(self, number: int) -> Key:
+        """An entry of the log of what was done with credentials, counted from 1."""
+        return Key(Table.ACCOUNTS, self._pk("access"), _digits(number, _MILLISECONDS_DIGITS))
+
+    def credential_accesses(self) -> Query:
+        """The entries of that log, the newest first."""
+        return Query(Table.ACCOUNTS, self._pk("access"), forward=False, consistent=True)
+
     # Schedules
 
     def schedule(self, schedule: str) -> Key:

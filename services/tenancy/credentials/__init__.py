@@ -1,0 +1,1 @@
+"""Credentials of cloud accounts: kept, versioned, rotated, and lent out as short sessions."""

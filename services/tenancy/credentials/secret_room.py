@@ -1,0 +1,143 @@
+"""The secrets of accounts in Secrets Manager: their names, stages and values."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from mesh.errors import RequestIdReused, ResourceExists
+from services.tenancy.credentials.cache import SecretCache
+from services.tenancy.credentials.credential_store import Found, name_of
+from services.tenancy.credentials.errors import secrets_refusal
+from services.tenancy.credentials.secret_text import SecretText
+from services.tenancy.credentials.secrets import (
+    SecretExists,
+    SecretMissing,
+    SecretPendingDeletion,
+    SecretRejected,
+    Secrets,
+    SecretsError,
+    Stage,
+)
+from services.tenancy.credentials.versions import stage_of
+
+DELETION_DAYS = 30
+"""As accounts are kept."""
+_TENANT_TAG, _ACCOUNT_TAG = "tenant_id", "account_id"
+
+
+@dataclass(frozen=True)
+class SecretRoom:
+    """Keeps each credential in the secret ``PREFIX/account/ACCOUNT_ID``.
+
+    Every version has a stage of its own (``v7``) by which it is read: which of them is current
+    is said by the credential's item alone. AWSCURRENT follows it, for whoever else reads.
+    Failures are told as refusals.
+    """
+
+    secrets: Secrets
+    cache: SecretCache
+    prefix: str
+
+    async def create(self, found: Found, number: int, version_id: str, secret: SecretText) -> None:
+        """Store a first version; the same again does nothing.
+
+        Raises RequestIdReused if the version's id stands for another secret.
+        """
+        name, text = self._name(found.account_id), secret.text()
+        tags = {_TENANT_TAG: found.scope.tenant, _ACCOUNT_TAG: found.account_id}
+        try:
+            try:
+                await self.secrets.create(name, text, version_id=version_id, tags=tags)
+            except SecretExists:
+                # Of a call that broke off, or of an account whose credential was forgotten.
+                await self._require_own(name, found, tags)
+                await self._put(name, text, version_id, [Stage.CURRENT])
+            await self._point(name, stage_of(number), version_id)
+            await self._point(name, Stage.CURRENT, version_id)
+        except SecretsError as error:
+            raise secrets_refusal(error, found.name) from error
+
+    async def add(self, found: Found, number: int, version_id: str, secret: SecretText) -> None:
+        """Store a further version as pending; the same again does nothing. RequestIdReused."""
+        name = self._name(found.account_id)
+        try:
+            await self._put(name, secret.text(), version_id, [Stage.PENDING, stage_of(number)])
+        except SecretsError as error:
+            raise secrets_refusal(error, found.name) from error
+
+    async def read(self, found: Found, number: int, version_id: str) -> SecretText:
+        """Give a version, from memory if it was read a moment ago."""
+        name = self._name(found.account_id)
+
+        async def fetch() -> SecretText:
+            value = await self.secrets.get(name, stage_of(number))
+            if value.version_id != version_id:
+                raise SecretMissing("another version has the stage")
+            try:
+                return SecretText.read(value.value)
+            except ValueError as error:
+                raise SecretRejected(str(error)) from None
+
+        try:
+            key = found.scope.tenant, found.account_id, version_id
+            return await self.cache.get(key, fetch)
+        except SecretsError as error:
+            raise secrets_refusal(error, found.name) from error
+
+    async def use(self, found: Found, version_id: str) -> None:
+        """Have AWSCURRENT at this version."""
+        try:
+            await self._point(self._name(found.account_id), Stage.CURRENT, version_id)
+        except SecretsError as error:
+            raise secrets_refusal(error, found.name) from error
+
+    async def take_away(self, found: Found, stages: Mapping[str, str]) -> None:
+        """Take stages away from the versions that have them (by id), as far as they do."""
+        name = self._name(found.account_id)
+        try:
+            for stage, version_id in stages.items():
+                with suppress(SecretRejected, SecretMissing):
+                    await self.secrets.move(name, stage, away=version_id)
+        except SecretsError as error:
+            raise secrets_refusal(error, found.name) from error
+
+    async def delete(self, tenant: str, account_id: str) -> None:
+        """Delete in 30 days; what is deleted or was never there is left alone."""
+        self.cache.drop(tenant, account_id)
+        try:
+            with suppress(SecretMissing, SecretPendingDeletion):
+                await self.secrets.delete(self._name(account_id), days=DELETION_DAYS)
+        except SecretsError as error:
+            raise secrets_refusal(error, name_of(tenant, account_id)) from error
+
+    async def restore(self, tenant: str, account_id: str) -> bool:
+        """Take a deletion back; tells whether there is a secret."""
+        self.cache.drop(tenant, account_id)
+        try:
+            await self.secrets.restore(self._name(account_id))
+        except SecretMissing:
+            return False
+        except SecretsError as error:
+            raise secrets_refusal(error, name_of(tenant, account_id)) from error
+        return True
+
+    def _name(self, account_id: str) -> str:
+        return f"{self.prefix}/account/{account_id}"
+
+    async def _put(self, name: str, text: str, version_id: str, stages: list[str]) -> None:
+        try:
+            await self.secrets.put(name, text, version_id=version_id, stages=stages)
+        except SecretExists:
+            raise RequestIdReused from None
+
+    async def _point(self, name: str, stage: str, version_id: str) -> None:
+        """Move a stage to a version, from wherever a call that broke off left it."""
+        facts = await self.secrets.describe(name)
+        holder = next((each.version_id for each in facts.versions if stage in each.stages), "")
+        if holder != version_id:
+            await self.secrets.move(name, stage, to=version_id, away=holder)
+
+    async def _require_own(self, name: str, found: Found, tags: Mapping[str, str]) -> None:
+        facts = await self.secrets.describe(name)
+        if any(facts.tags.get(key) != value for key, value in tags.items()):
+            raise ResourceExists(found.name)

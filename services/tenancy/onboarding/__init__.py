@@ -1,0 +1,1 @@
+"""How a cloud account comes to trust this service, and how that is proved."""
