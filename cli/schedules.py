@@ -190,6 +190,42 @@ def resume(context: typer.Context, name: Name, etag: Etag = "") -> None:
 
 
 @app.command()
+def trigger(
+    context: typer.Context, name: Name, overlap: Overlap = "", request_id: RequestId = ""
+) -> None:
+    """Run a schedule now; its next time stays what it is."""
+    connection = connection_of(context)
+    request = pb.TriggerScheduleRequest(
+        name=connection.full_name(name),
+        overlap_policy=_overlap(overlap),
+        request_id=request_id,
+    )
+    _call(connection, "TriggerSchedule", request)
+
+
+@app.command()
+def backfill(
+    context: typer.Context,
+    name: Name,
+    start: Annotated[str, typer.Option(help="The first time that is meant: a time or date.")],
+    end: Annotated[str, typer.Option(help="The last time that is meant.")],
+    overlap: Overlap = "",
+) -> None:
+    """Run a schedule for times of its past that have no execution."""
+    connection = connection_of(context)
+    request = pb.BackfillScheduleRequest(
+        name=connection.full_name(name),
+        start_time=parse_time(start, "--start"),
+        end_time=parse_time(end, "--end"),
+        overlap_policy=_overlap(overlap),
+    )
+    with connection.channel() as channel:
+        found = ScheduleServiceStub(channel).BackfillSchedule(request)
+    columns = ("fire_time", "status", "trigger", "name")
+    write_messages(found.executions, connection.output, columns)
+
+
+@app.command()
 def delete(context: typer.Context, name: Name, etag: Etag = "") -> None:
     """Delete a schedule; for 30 days it can be undeleted."""
     connection = connection_of(context)
@@ -246,6 +282,13 @@ def due(context: typer.Context) -> None:
 def _mark(fire: Any) -> str:
     word = enum_word(FireMark.DESCRIPTOR, fire.mark)
     return "" if word == "plain" else word
+
+
+def _overlap(word: str) -> schedule_pb2.OverlapPolicy.ValueType:
+    enum = schedule_pb2.OverlapPolicy
+    if not word:
+        return schedule_pb2.OVERLAP_POLICY_UNSPECIFIED
+    return enum.Value(enum_value(enum.DESCRIPTOR, word, "overlap policy"))
 
 
 def _set_policies(

@@ -10,8 +10,11 @@ from mesh.server.serve import Server
 from services.tenancy.assembly import open_parts, servicers
 from services.tenancy.import_command import IMPORT_POSTGRES
 from services.tenancy.kms_command import SETUP_KMS
+from services.tenancy.replica_commands import EXECUTOR, SCHEDULER
+from services.tenancy.retime_command import RETIME_SCHEDULES
 from services.tenancy.settings import PACKAGE, TenancySettings
 from services.tenancy.store.keys import TenantScope
+from services.tenancy.tables_command import TABLE_COMMANDS
 
 _PROBE = TenantScope("readiness").tenant_key()
 """An item that is asked for to see whether the store answers; there need be none."""
@@ -41,6 +44,7 @@ TENANCY = Program(
     settings=TenancySettings,
     build_server=build_server,
     commands=[IMPORT_POSTGRES, SETUP_KMS],
+    commands=[*TABLE_COMMANDS, RETIME_SCHEDULES, SCHEDULER, EXECUTOR],
 )
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
 """AccountService: the cloud accounts of tenants."""
 
-from mesh.contract.names import NamePattern
-from mesh.errors import FieldInvalid, ResourceNotFound
+from mesh.errors import FieldInvalid
 from secmesh.tenancy.v1 import account_pb2
 from secmesh.tenancy.v1 import account_service_pb2 as pb
 from secmesh.tenancy.v1.account_service_pb2_grpc import AccountServiceServicer
 from services.tenancy.account_status import DELETED
-from services.tenancy.accounts import ACCOUNT
+from services.tenancy.accounts import ACCOUNT, COLLECTION
 from services.tenancy.listing import Listing
+from services.tenancy.names import ids_in, last_of
 from services.tenancy.parts import Parts
 
-_PATTERN = NamePattern("tenants/{tenant}/accounts/{account}")
 _PARENT = "tenants/"
 
 
@@ -47,7 +46,7 @@ class AccountServicer(AccountServiceServicer):
         tenant = request.parent.removeprefix(_PARENT)
         if request.status and not request.provider:
             raise FieldInvalid.of("status", "is for accounts of a provider alone", "NEEDS_PROVIDER")
-        provider = request.provider.rpartition("/")[2]
+        provider = last_of(request.provider)
         deleted = request.show_deleted or request.status == DELETED
         found, token = await self._listing.page(
             tenant,
@@ -71,7 +70,7 @@ class AccountServicer(AccountServiceServicer):
         self, request: pb.UpdateAccountRequest, _context: object
     ) -> account_pb2.Account:
         """Change it; ResourceDeleted, EtagMismatch, MaskInvalid, FieldInvalid."""
-        tenant, _ = _ids(request.account.name)
+        tenant, _ = ids_in(request.account.name, COLLECTION)
         named = self._parts.named(tenant, request.request_id, request)
         paths = request.update_mask.paths
         return await named.once(
@@ -82,7 +81,7 @@ class AccountServicer(AccountServiceServicer):
         self, request: pb.SuspendAccountRequest, _context: object
     ) -> account_pb2.Account:
         """Stop it; AccountStatusUnfit, EtagMismatch."""
-        tenant, account = _ids(request.name)
+        tenant, account = ids_in(request.name, COLLECTION)
         named = self._parts.named(tenant, request.request_id, request)
         reason, etag = request.reason, request.etag
         return await named.once(
@@ -93,7 +92,7 @@ class AccountServicer(AccountServiceServicer):
         self, request: pb.ResumeAccountRequest, _context: object
     ) -> account_pb2.Account:
         """Let it be verified again; AccountStatusUnfit, EtagMismatch."""
-        tenant, account = _ids(request.name)
+        tenant, account = ids_in(request.name, COLLECTION)
         named = self._parts.named(tenant, request.request_id, request)
         return await named.once(
             lambda: self._accounts.resume(tenant, account, request.etag, named), self._again
@@ -103,7 +102,7 @@ class AccountServicer(AccountServiceServicer):
         self, request: pb.DeleteAccountRequest, _context: object
     ) -> account_pb2.Account:
         """Delete it for 30 days; ResourceDeleted, EtagMismatch."""
-        tenant, account = _ids(request.name)
+        tenant, account = ids_in(request.name, COLLECTION)
         named = self._parts.named(tenant, request.request_id, request)
         return await self._accounts.delete(tenant, account, request.etag, named)
 
@@ -111,16 +110,9 @@ class AccountServicer(AccountServiceServicer):
         self, request: pb.UndeleteAccountRequest, _context: object
     ) -> account_pb2.Account:
         """Bring it back; ResourceNotDeleted, QuotaExceeded, EtagMismatch."""
-        tenant, account = _ids(request.name)
+        tenant, account = ids_in(request.name, COLLECTION)
         named = self._parts.named(tenant, request.request_id, request)
         return await self._accounts.undelete(tenant, account, request.etag, named)
 
     async def _again(self, name: str) -> account_pb2.Account:
-        return await self._accounts.get(*_ids(name))
-
-
-def _ids(name: str) -> tuple[str, str]:
-    ids = _PATTERN.parse(name)
-    if ids is None:
-        raise ResourceNotFound(name)
-    return ids[0], ids[1]
+        return await self._accounts.get(*ids_in(name, COLLECTION))

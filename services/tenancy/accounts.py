@@ -27,7 +27,9 @@ from services.tenancy.errors import (
     ValueTaken,
 )
 from services.tenancy.gate import ACCOUNTS, Gate
+from services.tenancy.names import ids_in, last_of
 from services.tenancy.providers import ACTIVE, Providers, csp_of
+from services.tenancy.providers import COLLECTION as PROVIDERS
 from services.tenancy.resources import created, updated
 from services.tenancy.retention import (
     claim_free,
@@ -53,6 +55,7 @@ from services.tenancy.store.tables import EXPIRES_AT
 from services.tenancy.store.values import Item, Value
 from services.tenancy.writing import NamedRequest, Write
 
+COLLECTION = "accounts"
 ACCOUNT = ItemCodec(pb.Account)
 _MAX_REASON = 1024
 
@@ -129,7 +132,7 @@ class Accounts:
             lambda _there: ValueTaken("account.cloud_account_id"),
         )
         write.add(Put(scope.account(account), item, free(now)), lambda _: EtagMismatch(made.name))
-        self._providers.add_account(tenant, _last(made.provider), write)
+        self._providers.add_account(tenant, last_of(made.provider), write)
         await write.carry_out()
         return ACCOUNT.message(item)
 
@@ -169,7 +172,7 @@ class Accounts:
         self, given: pb.Account, paths: Sequence[str], request: NamedRequest
     ) -> pb.Account:
         """Change an account; ResourceNotFound, ResourceDeleted, EtagMismatch, FieldInvalid."""
-        tenant, account = _ids(given.name)
+        tenant, account = ids_in(given.name, COLLECTION)
         before = await self._stored(tenant, account, given.etag)
         old = ACCOUNT.message(before)
         if old.status == DELETED:
@@ -208,7 +211,7 @@ class Accounts:
         """
         if outcome not in OUTCOMES:
             raise ValueError(f"no outcome of a verification: {word_of(outcome)}")
-        before = await self._stored(tenant, _last(verified.name), verified.etag)
+        before = await self._stored(tenant, last_of(verified.name), verified.etag)
         made = ACCOUNT.message(before)
         if made.status not in VERIFIABLE:
             raise AccountStatusUnfit(made.name, word_of(made.status))
@@ -268,7 +271,7 @@ class Accounts:
         write.add(held, lambda _there: EtagMismatch(made.name))
         giving = self._gate.give_back(scope, ACCOUNTS)
         write.add(giving, lambda there: self._gate.refusal(scope, there))
-        self._providers.remove_account(tenant, _last(made.provider), write)
+        self._providers.remove_account(tenant, last_of(made.provider), write)
         await write.carry_out()
         return ACCOUNT.message(after)
 
@@ -289,12 +292,12 @@ class Accounts:
         after = self._replace(write, before, made, {})
         held = Update(_guard(scope, made), [Remove(EXPIRES_AT)], Equals(OWNER, account))
         write.add(held, lambda _there: EtagMismatch(made.name))
-        self._providers.add_account(tenant, _last(made.provider), write)
+        self._providers.add_account(tenant, last_of(made.provider), write)
         await write.carry_out()
         return ACCOUNT.message(after)
 
     async def _provider(self, tenant: str, name: str) -> provider_pb2.Provider:
-        owner, provider = name.split("/")[1::2]
+        owner, provider = ids_in(name, PROVIDERS)
         if owner != tenant:
             raise ResourceNotFound(name)
         found = await self._providers.get(tenant, provider)
@@ -358,9 +361,9 @@ def _lead(made: pb.Account, status: Status, reason: str) -> None:
 
 def _item(made: pb.Account, version: int) -> Item:
     """Give the item of an account with its places in the indexes."""
-    tenant, account = _ids(made.name)
+    tenant, account = ids_in(made.name, COLLECTION)
     item = ACCOUNT.item(made, version=version)
-    provider, status = _last(made.provider), word_of(made.status).upper()
+    provider, status = last_of(made.provider), word_of(made.status).upper()
     item |= TenantScope(tenant).by_provider(provider, status, account)
     return item | PlatformScope().by_account_id(account)
 
@@ -370,14 +373,5 @@ def _guard(scope: TenantScope, made: pb.Account) -> Key:
 
 
 def _key(name: str) -> Key:
-    tenant, account = _ids(name)
+    tenant, account = ids_in(name, COLLECTION)
     return TenantScope(tenant).account(account)
-
-
-def _ids(name: str) -> tuple[str, str]:
-    _, tenant, _, account = name.split("/")
-    return tenant, account
-
-
-def _last(name: str) -> str:
-    return name.rpartition("/")[2]

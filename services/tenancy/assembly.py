@@ -10,10 +10,14 @@ from secmesh.tenancy.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_
 from secmesh.tenancy.v1.credential_service_pb2_grpc import (
     add_CredentialServiceServicer_to_server,
 )
+from secmesh.tenancy.v1.execution_service_pb2_grpc import add_ExecutionServiceServicer_to_server
 from secmesh.tenancy.v1.onboarding_service_pb2_grpc import (
     add_OnboardingServiceServicer_to_server,
 )
 from secmesh.tenancy.v1.provider_service_pb2_grpc import add_ProviderServiceServicer_to_server
+from secmesh.tenancy.v1.scan_result_service_pb2_grpc import (
+    add_ScanResultServiceServicer_to_server,
+)
 from secmesh.tenancy.v1.schedule_service_pb2_grpc import add_ScheduleServiceServicer_to_server
 from secmesh.tenancy.v1.tenant_service_pb2_grpc import add_TenantServiceServicer_to_server
 from services.tenancy.account_servicer import AccountServicer
@@ -23,14 +27,18 @@ from services.tenancy.credential_servicer import CredentialServicer
 from services.tenancy.credentials.aws_secrets import AwsSecrets
 from services.tenancy.credentials.aws_sts import AwsSecurityTokens
 from services.tenancy.credentials.parts import Custody
+from services.tenancy.execution_servicer import ExecutionServicer
 from services.tenancy.onboarding.aws_probes import AwsProber
 from services.tenancy.onboarding_servicer import OnboardingServicer
 from services.tenancy.parts import Parts
 from services.tenancy.provider_servicer import ProviderServicer
+from services.tenancy.scan_result_servicer import ScanResultServicer
 from services.tenancy.schedule_servicer import ScheduleServicer
 from services.tenancy.settings import TenancySettings
-from services.tenancy.store.dynamodb import DynamoDbStore, dynamodb_client
+from services.tenancy.store.dynamodb import DynamoDbStore
+from services.tenancy.store.dynamodb_client import dynamodb_client
 from services.tenancy.store.retrying import RetryingStore
+from services.tenancy.store.telemetry import measure
 from services.tenancy.tenant_servicer import TenantServicer
 
 Registration: TypeAlias = tuple[Any, Any]
@@ -45,7 +53,9 @@ def open_parts(settings: TenancySettings) -> Parts:
     client = dynamodb_client(
         settings.aws_region, settings.aws_endpoint_url, connections=settings.store_calls
     )
-    tables = DynamoDbStore(client, settings.table_names, threads=settings.store_calls)
+    tables = DynamoDbStore(
+        client, settings.table_names, threads=settings.store_calls, observe=measure
+    )
     return Parts(
         settings=settings,
         store=RetryingStore(tables, clock, chance),
@@ -93,4 +103,6 @@ def _servicers(parts: Parts) -> Sequence[Registration]:
         (add_AccountServiceServicer_to_server, AccountServicer(parts)),
         (add_CostServiceServicer_to_server, CostServicer(parts.tenants)),
         (add_ScheduleServiceServicer_to_server, ScheduleServicer(parts)),
+        (add_ExecutionServiceServicer_to_server, ExecutionServicer(parts)),
+        (add_ScanResultServiceServicer_to_server, ScanResultServicer(parts)),
     ]

@@ -1,16 +1,14 @@
 """ProviderService: the clouds that tenants have accounts in."""
 
-from mesh.contract.names import NamePattern
-from mesh.errors import ResourceNotFound
 from mesh.identifiers import new_uuid
 from secmesh.tenancy.v1 import provider_pb2
 from secmesh.tenancy.v1 import provider_service_pb2 as pb
 from secmesh.tenancy.v1.provider_service_pb2_grpc import ProviderServiceServicer
 from services.tenancy.listing import Listing
+from services.tenancy.names import ids_in
 from services.tenancy.parts import Parts
-from services.tenancy.providers import DELETED, PROVIDER
+from services.tenancy.providers import COLLECTION, DELETED, PROVIDER
 
-_PATTERN = NamePattern("tenants/{tenant}/providers/{provider}")
 _PARENT = "tenants/"
 
 
@@ -66,7 +64,7 @@ class ProviderServicer(ProviderServiceServicer):
         self, request: pb.UpdateProviderRequest, _context: object
     ) -> provider_pb2.Provider:
         """Change it; ResourceDeleted, EtagMismatch, ValueTaken, MaskInvalid, FieldInvalid."""
-        tenant, _ = _ids(request.provider.name)
+        tenant, _ = ids_in(request.provider.name, COLLECTION)
         named = self._parts.named(tenant, request.request_id, request)
         paths = request.update_mask.paths
         return await named.once(
@@ -77,7 +75,7 @@ class ProviderServicer(ProviderServiceServicer):
         self, request: pb.DeleteProviderRequest, _context: object
     ) -> provider_pb2.Provider:
         """Delete it for 30 days; ResourceReferenced, ResourceDeleted, EtagMismatch."""
-        tenant, provider = _ids(request.name)
+        tenant, provider = ids_in(request.name, COLLECTION)
         named = self._parts.named(tenant, request.request_id, request)
         return await named.once(
             lambda: self._providers.delete(tenant, provider, request.etag, named), self._again
@@ -87,18 +85,11 @@ class ProviderServicer(ProviderServiceServicer):
         self, request: pb.UndeleteProviderRequest, _context: object
     ) -> provider_pb2.Provider:
         """Bring it back; ResourceNotDeleted, QuotaExceeded, EtagMismatch."""
-        tenant, provider = _ids(request.name)
+        tenant, provider = ids_in(request.name, COLLECTION)
         named = self._parts.named(tenant, request.request_id, request)
         return await named.once(
             lambda: self._providers.undelete(tenant, provider, request.etag, named), self._again
         )
 
     async def _again(self, name: str) -> provider_pb2.Provider:
-        return await self._providers.get(*_ids(name))
-
-
-def _ids(name: str) -> tuple[str, str]:
-    ids = _PATTERN.parse(name)
-    if ids is None:
-        raise ResourceNotFound(name)
-    return ids[0], ids[1]
+        return await self._providers.get(*ids_in(name, COLLECTION))

@@ -7,6 +7,7 @@ from secmesh.tenancy.v1 import provider_pb2 as pb
 from services.tenancy.clock import Clock
 from services.tenancy.errors import ResourceDeleted, ResourceNotDeleted, ValueTaken
 from services.tenancy.gate import PROVIDERS, Gate
+from services.tenancy.names import ids_in
 from services.tenancy.resources import created, updated
 from services.tenancy.retention import (
     claim_free,
@@ -31,6 +32,7 @@ from services.tenancy.store.tables import EXPIRES_AT
 from services.tenancy.store.values import Item, Value
 from services.tenancy.writing import NamedRequest, Write
 
+COLLECTION = "providers"
 ACTIVE, DELETED = pb.PROVIDER_STATUS_ACTIVE, pb.PROVIDER_STATUS_DELETED
 PROVIDER = ItemCodec(pb.Provider)
 _COUNT = "account_count"
@@ -90,7 +92,7 @@ class Providers:
         self, given: pb.Provider, paths: Sequence[str], request: NamedRequest
     ) -> pb.Provider:
         """Change a provider; ResourceNotFound, ResourceDeleted, EtagMismatch, ValueTaken."""
-        tenant, provider = _ids(given.name)
+        tenant, provider = ids_in(given.name, COLLECTION)
         scope, now = TenantScope(tenant), self._clock.now()
         before = await self._item(tenant, provider)
         old = PROVIDER.message(before)
@@ -209,13 +211,8 @@ class Providers:
         return after
 
 
-def _ids(name: str) -> tuple[str, str]:
-    _, tenant, _, provider = name.split("/")
-    return tenant, provider
-
-
 def _key(name: str) -> Key:
-    tenant, provider = _ids(name)
+    tenant, provider = ids_in(name, COLLECTION)
     return TenantScope(tenant).provider(provider)
 
 

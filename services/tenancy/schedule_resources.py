@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from mesh.errors import EtagMismatch, FieldInvalid, Refusal, ResourceExists, ResourceNotFound
 from secmesh.tenancy.v1.account_pb2 import AccountStatus
@@ -40,6 +40,7 @@ from services.tenancy.writing import NamedRequest, Write
 
 FIELD: Final = "schedule"
 _PAUSED_BY_CALLER = "paused by a caller"
+M = TypeVar("M")
 _TRIES = 4
 """Against a scheduler that moves the same schedule on at the same time."""
 _LIVING = tuple(
@@ -86,7 +87,7 @@ class Schedules:
         write = request.remember(Write(self._store), name)
         write.add(taking, lambda there: self._gate.refusal(scope, there, SCHEDULES))
         write.add(Put(scope.schedule(schedule), item, free(now)), lambda _: ResourceExists(name))
-        self._scan(write, scope, made, account_fires.fires_of(made.expression))
+        self._scan(write, made, account_fires.fires_of(made.expression), now)
         await write.carry_out()
         return CODEC.message(item)
 
@@ -185,7 +186,7 @@ class Schedules:
         write = request.remember(Write(self._store), name)
         write.add(taking, lambda there: self._gate.refusal(scope, there, SCHEDULES))
         after = self._replace(write, before, made)
-        self._scan(write, scope, made, account_fires.fires_of(made.expression))
+        self._scan(write, made, account_fires.fires_of(made.expression), now)
         await write.carry_out()
         return CODEC.message(after)
 
@@ -221,7 +222,7 @@ class Schedules:
             await write.carry_out()
             return CODEC.message(after)
 
-        return await _again_without(etag, once)
+        return await again_without(etag, once)
 
     async def _stored(self, name: str, etag: str) -> Item:
         item = await self.item(*_ids(name))
@@ -244,15 +245,9 @@ class Schedules:
         write.add(action, lambda _there: EtagMismatch(made.name))
         return after
 
-    def _scan(self, write: Write, scope: TenantScope, made: Schedule, fires: int) -> None:
+    def _scan(self, write: Write, made: Schedule, fires: int, now: int) -> None:
         """Have a write happen only with an account that is there and may be scanned so often."""
-        name = _account_name(made)
-
-        def unfit(there: Item | None) -> Refusal:
-            gone = is_gone(there, self._clock.now())
-            return ResourceNotFound(name) if gone else ResourceDeleted(name)
-
-        write.add(Check(scope.account(made.account_id), In("status", _LIVING)), unfit)
+        check_account(write, made, now)
         self._count(write, made, fires)
 
     def _count(self, write: Write, made: Schedule, fires: int) -> None:
@@ -261,6 +256,17 @@ class Schedules:
             account_fires.count(scope, made.account_id, fires),
             lambda _there: AccountFiresExceeded(name, HOURLY_FIRES_OF_ACCOUNT),
         )
+
+
+def check_account(write: Write, schedule: Schedule, now: int) -> None:
+    """Have a write happen only with an account; ResourceNotFound, ResourceDeleted."""
+    name = _account_name(schedule)
+
+    def unfit(there: Item | None) -> Refusal:
+        return ResourceNotFound(name) if is_gone(there, now) else ResourceDeleted(name)
+
+    key = TenantScope(_ids(name)[0]).account(schedule.account_id)
+    write.add(Check(key, In("status", _LIVING)), unfit)
 
 
 def _time(made: Schedule, now: int) -> None:
@@ -296,7 +302,8 @@ def _told_by_field() -> Iterator[None]:
         raise FieldInvalid.of(field, invalid.problem, "TIMING_INVALID") from invalid
 
 
-async def _again_without(etag: str, do: Callable[[], Awaitable[Schedule]]) -> Schedule:
+async def again_without(etag: str, do: Callable[[], Awaitable[M]]) -> M:
+    """Do it, and without an etag again when another write came first; Conflict at last."""
     for _ in range(_TRIES):
         try:
             return await do()

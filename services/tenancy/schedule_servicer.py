@@ -4,6 +4,7 @@ from mesh.contract.names import NamePattern
 from mesh.errors import FieldInvalid, ResourceNotFound
 from mesh.identifiers import new_uuid
 from secmesh.tenancy.v1 import schedule_service_pb2 as pb
+from secmesh.tenancy.v1.execution_pb2 import Execution
 from secmesh.tenancy.v1.schedule_pb2 import Schedule
 from secmesh.tenancy.v1.schedule_service_pb2_grpc import ScheduleServiceServicer
 from services.tenancy.clock import MICROSECONDS
@@ -12,7 +13,9 @@ from services.tenancy.parts import Parts
 from services.tenancy.retention import timestamp
 from services.tenancy.schedule_listing import ScheduleListing
 from services.tenancy.schedule_resources import FIELD
+from services.tenancy.schedule_runs import ScheduleRuns
 from services.tenancy.schedules import CODEC, DELETED
+from services.tenancy.scheduling.scheduler import SchedulerPace
 from services.tenancy.timing.errors import TimingInvalid
 from services.tenancy.timing.occurrences import jitter_of
 from services.tenancy.timing.preview import preview
@@ -34,6 +37,8 @@ class ScheduleServicer(ScheduleServiceServicer):
         self._parts = parts
         self._clock = parts.clock
         self._schedules = parts.schedules
+        pace = SchedulerPace(shards=parts.settings.index_shards)
+        self._runs = ScheduleRuns(parts.store, parts.clock, parts.gate, parts.schedules, pace)
         self._listing = Listing(parts.store, parts.clock, parts.pages)
         self._indexed = ScheduleListing(
             parts.store, parts.clock, parts.pages, parts.settings.index_shards
@@ -112,6 +117,29 @@ class ScheduleServicer(ScheduleServiceServicer):
         return await named.once(
             lambda: self._schedules.resume(request.name, request.etag, named), self._again
         )
+
+    async def TriggerSchedule(
+        self, request: pb.TriggerScheduleRequest, _context: object
+    ) -> Execution:
+        """Run it now; see ``ScheduleRuns.trigger``."""
+        tenant, schedule = _ids(request.name)
+        named = self._parts.named(tenant, request.request_id, request)
+        token, policy = request.request_id or new_uuid(), request.overlap_policy
+        return await named.once(
+            lambda: self._runs.trigger(tenant, schedule, policy, token, named),
+            lambda name: self._runs.execution(tenant, name),
+        )
+
+    async def BackfillSchedule(
+        self, request: pb.BackfillScheduleRequest, _context: object
+    ) -> pb.BackfillScheduleResponse:
+        """Run it for times of its past; see ``ScheduleRuns.backfill``."""
+        tenant, schedule = _ids(request.name)
+        start, end = request.start_time, request.end_time
+        # Times are whole seconds: those between the moments that were named.
+        stretch = start.seconds + bool(start.nanos), end.seconds
+        made = await self._runs.backfill(tenant, schedule, stretch, request.overlap_policy)
+        return pb.BackfillScheduleResponse(executions=made)
 
     async def PreviewSchedule(
         self, request: pb.PreviewScheduleRequest, _context: object

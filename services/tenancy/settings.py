@@ -1,6 +1,7 @@
 """Settings of the tenancy service, from the environment."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -99,6 +100,44 @@ class TenancySettings(ProcessSettings):
         le=64,
         description="parts of the indexes of schedules that are due and executions that wait; "
         "the same in all processes, and never changed while there are any",
+    )
+    replica: int = Field(
+        0, ge=0, le=999, description="number of this scheduler or executor among its replicas"
+    )
+    replicas: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="how many of them there are: each looks at its own shards each second, at "
+        "those of the others each 15 seconds",
+    )
+    max_attempts: int = Field(
+        5, ge=1, le=100, description="attempts at an execution before it is dead"
+    )
+    executor_slots: int = Field(
+        8, ge=1, le=1000, description="executions that one executor runs at a time"
+    )
+    executor_slots_per_tenant: int = Field(
+        4, ge=1, le=1000, description="of those, the most of one tenant"
+    )
+    lease_seconds: float = Field(
+        120,
+        ge=1,
+        le=3600,
+        description="after which another executor takes up the execution of one that is silent; "
+        "it beats four times as often",
+    )
+    inventory_address: str = Field(
+        "", description="host:port of the inventory service, which executors have read accounts"
+    )
+    inventory_ca: Path | None = Field(
+        None,
+        description="PEM file with the authorities of its certificate; needed beyond loopback",
+    )
+    inventory_token_file: Path | None = Field(
+        None,
+        description="file with the token that executors call it by, good for all tenants they "
+        "run schedules of; whoever renews the token writes the file anew",
     )
     max_providers: int = Field(
         100, ge=0, le=1_000_000, description="providers of a tenant that is created"

@@ -9,7 +9,7 @@ from typing import TypeVar
 from mesh.server.program import Command, CommandFailed
 from services.tenancy.settings import TenancySettings
 from services.tenancy.store.create import Tables, TablesFailed
-from services.tenancy.store.dynamodb import dynamodb_client
+from services.tenancy.store.dynamodb_client import dynamodb_client
 from services.tenancy.store.table_shapes import Step
 
 T = TypeVar("T")

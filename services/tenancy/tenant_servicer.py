@@ -1,11 +1,10 @@
 """TenantService: who is served, and how much each may have."""
 
-from mesh.contract.names import tenant_of
-from mesh.errors import ResourceNotFound
 from secmesh.tenancy.v1 import tenant_pb2
 from secmesh.tenancy.v1 import tenant_service_pb2 as pb
 from secmesh.tenancy.v1.tenant_service_pb2_grpc import TenantServiceServicer
 from services.tenancy.listing import Listing
+from services.tenancy.names import quotas_tenant_in, tenant_in
 from services.tenancy.parts import Parts
 from services.tenancy.tenants import TENANT
 
@@ -57,7 +56,7 @@ class TenantServicer(TenantServiceServicer):
         self, request: pb.UpdateTenantRequest, _context: object
     ) -> tenant_pb2.Tenant:
         """Change it; TenantInactive, EtagMismatch, ValueTaken, MaskInvalid, FieldInvalid."""
-        named = self._parts.named(_tenant(request.tenant.name), request.request_id, request)
+        named = self._parts.named(tenant_in(request.tenant.name), request.request_id, request)
         paths = request.update_mask.paths
         return await named.once(
             lambda: self._tenants.update(request.tenant, paths, named), self._again
@@ -67,7 +66,7 @@ class TenantServicer(TenantServiceServicer):
         self, request: pb.DeleteTenantRequest, _context: object
     ) -> tenant_pb2.Tenant:
         """Close it; TenantInactive, EtagMismatch."""
-        tenant = _tenant(request.name)
+        tenant = tenant_in(request.name)
         named = self._parts.named(tenant, request.request_id, request)
         return await named.once(
             lambda: self._tenants.delete(tenant, request.etag, named), self._again
@@ -77,7 +76,7 @@ class TenantServicer(TenantServiceServicer):
         self, request: pb.UndeleteTenantRequest, _context: object
     ) -> tenant_pb2.Tenant:
         """Open it again; ResourceNotDeleted, EtagMismatch."""
-        tenant = _tenant(request.name)
+        tenant = tenant_in(request.name)
         named = self._parts.named(tenant, request.request_id, request)
         return await named.once(
             lambda: self._tenants.undelete(tenant, request.etag, named), self._again
@@ -93,21 +92,16 @@ class TenantServicer(TenantServiceServicer):
         self, request: pb.UpdateTenantQuotasRequest, _context: object
     ) -> tenant_pb2.TenantQuotas:
         """Change what it may have; ResourceNotFound, TenantInactive, MaskInvalid."""
-        named = self._parts.named(_tenant(request.quotas.name), request.request_id, request)
+        named = self._parts.named(
+            quotas_tenant_in(request.quotas.name), request.request_id, request
+        )
         paths = request.update_mask.paths
         return await named.once(
             lambda: self._tenants.update_quotas(request.quotas, paths, named), self._quotas
         )
 
     async def _again(self, name: str) -> tenant_pb2.Tenant:
-        return await self._tenants.get(_tenant(name))
+        return await self._tenants.get(tenant_in(name))
 
     async def _quotas(self, name: str) -> tenant_pb2.TenantQuotas:
-        return await self._tenants.quotas(_tenant(name))
-
-
-def _tenant(name: str) -> str:
-    tenant = tenant_of(name)
-    if tenant is None:
-        raise ResourceNotFound(name)
-    return tenant
+        return await self._tenants.quotas(quotas_tenant_in(name))

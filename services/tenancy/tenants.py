@@ -12,6 +12,7 @@ from services.tenancy.errors import (
     ValueTaken,
 )
 from services.tenancy.gate import CLOSED, CODEC, Gate, limit_of, opened
+from services.tenancy.names import quotas_tenant_in, tenant_in
 from services.tenancy.resources import created, updated
 from services.tenancy.retention import purge_time, timestamp
 from services.tenancy.store.conditions import Equals, Missing
@@ -90,7 +91,7 @@ class Tenants:
         self, given: pb.Tenant, paths: Sequence[str], request: NamedRequest
     ) -> pb.Tenant:
         """Change a tenant; ResourceNotFound, TenantInactive, EtagMismatch, ValueTaken."""
-        tenant = given.name.removeprefix("tenants/")
+        tenant = tenant_in(given.name)
         before = await self._item(tenant)
         _require_etag(before, given.etag, given.name)
         _require(before, ACTIVE)
@@ -156,7 +157,7 @@ class Tenants:
         self, given: pb.TenantQuotas, paths: Sequence[str], request: NamedRequest
     ) -> pb.TenantQuotas:
         """Change what a tenant may have; ResourceNotFound, TenantInactive."""
-        tenant = given.name.removeprefix("tenants/").removesuffix("/quotas")
+        tenant = quotas_tenant_in(given.name)
         scope, before = TenantScope(tenant), await self.quotas(tenant)
         made = updated(before, given, paths, "quotas")
         limits = [limit_of(counter) for counter in self._limits]

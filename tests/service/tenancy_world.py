@@ -166,9 +166,13 @@ def settings_of(**values: Any) -> TenancySettings:
 
 @asynccontextmanager
 async def tenancy_world(
-    home: Path, *, secrets: AccountSecrets | None = None, **values: Any
+    home: Path,
+    *,
+    secrets: AccountSecrets | None = None,
+    custody: Custody | None = None,
+    **values: Any,
 ) -> AsyncIterator[World]:
-    """Serve an empty store with these settings."""
+    """Serve an empty store with these settings; ``custody`` is fakes unless it is given."""
     create_signing_key(home)
     settings, clock, recorder = settings_of(**values), TurnedClock(), Recorder()
     faults = Faults(Random(1))
@@ -185,7 +189,7 @@ async def tenancy_world(
         clock=clock,
         key=b"k" * 32,
         secrets=secrets,
-        custody=Custody(held, tokens, prober),
+        custody=custody or Custody(held, tokens, prober),
     )
 
     def register(target: grpc.aio.Server) -> None:

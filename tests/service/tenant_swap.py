@@ -36,6 +36,9 @@ _CALL_SECONDS = 60
 _AT_ONCE = 16
 
 
+_ENDING = re.compile(r"/([a-z_]+)\$$")
+
+
 class Swap(Enum):
     """What of a request is the other tenant's."""
 
@@ -223,7 +226,10 @@ class Writer:
             (self._planted.of(tenant, collection), f"tenants/{tenant}/{collection}"),
             (self._planted.of(tenant, other) for other in self._planted.names),
         )
-        return next((each for each in tries if re.search(pattern, each)), f"tenants/{tenant}")
+        # What a record has one of is called by a word after the record's own name.
+        ending = _ENDING.search(pattern)
+        names = [each for name in tries for each in (name, f"{name}/{ending[1]}" if ending else "")]
+        return next((each for each in names if re.search(pattern, each)), f"tenants/{tenant}")
 
 
 def _choices(descriptor: Descriptor, depth: int = 0) -> int:

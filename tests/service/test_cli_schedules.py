@@ -76,6 +76,26 @@ async def test_a_preview_shows_what_clocks_do_to_an_expression(world: World) -> 
     assert fire["fireTime"] == "2027-01-15T09:00:00Z"
 
 
+async def test_a_schedule_is_run_by_hand_and_for_its_past(world: World) -> None:
+    secmesh, account = await operator(world)
+    await secmesh.json(
+        "schedules", "create", account, "@hourly", "--name", "Hourly", "--id", "hourly"
+    )
+    now = await secmesh.json("schedules", "trigger", "schedules/hourly")
+    assert (now["status"], now["trigger"]) == (
+        "EXECUTION_STATUS_QUEUED",
+        "EXECUTION_TRIGGER_MANUAL",
+    )
+    beside = await secmesh.json("schedules", "trigger", "schedules/hourly", "--overlap", "allow")
+    assert beside["status"] == "EXECUTION_STATUS_QUEUED"
+    world.clock.turn(3 * 3600)
+    past = await secmesh.json(
+        *("schedules", "backfill", "schedules/hourly"),
+        *("--start", "2027-01-15T09:00:00Z", "--end", "2027-01-15T10:30:00Z"),
+    )
+    assert [each["fireTime"] for each in past] == ["2027-01-15T09:00:00Z", "2027-01-15T10:00:00Z"]
+
+
 async def test_what_is_mistyped_is_named(world: World) -> None:
     secmesh, account = await operator(world)
     refused = await secmesh.run("schedules", "create", account, "61 * * * *", "--name", "x")

@@ -300,22 +300,27 @@ async def test_a_deleted_account_comes_back_unproved_and_with_its_secrets(
 
 
 async def test_secrets_follow_an_account_when_the_call_is_repeated(setting: Setting) -> None:
-    made = await setting.world.account(setting.tenant)
-    request = pb.DeleteAccountRequest(name=made.name, request_id=str(uuid.uuid4()))
-    setting.secrets.broken = True
-    with pytest.raises(CallRefused) as refused:
-        await setting.stub.DeleteAccount(request, timeout=1)
-    assert refused.value.reason == "DEPENDENCY_UNAVAILABLE"
-    setting.secrets.broken = False
-    assert (await setting.stub.DeleteAccount(request)).status == DELETED
-    assert setting.secrets.asked[-1].startswith("delete")
-    setting.secrets.broken = True
-    back = pb.UndeleteAccountRequest(name=made.name, request_id=str(uuid.uuid4()))
+    parts, tenant, secrets = setting.world.parts, setting.tenant, setting.secrets
+    made = await setting.world.account(tenant)
+    account = made.name.rpartition("/")[2]
+    gone = pb.DeleteAccountRequest(name=made.name, request_id=str(uuid.uuid4()))
+    secrets.broken = True
+    with pytest.raises(DependencyUnavailable):
+        await parts.accounts.delete(tenant, account, "", parts.named(tenant, gone.request_id, gone))
+    secrets.broken = False
+    assert (await setting.stub.DeleteAccount(gone)).status == DELETED
+    assert secrets.asked == [f"delete {tenant} {account}"]
     with pytest.raises(CallRefused):
-        await setting.stub.UndeleteAccount(back, timeout=1)
-    setting.secrets.broken = False
+        await setting.stub.DeleteAccount(pb.DeleteAccountRequest(name=made.name))
+    assert secrets.asked == [f"delete {tenant} {account}"] * 2
+    back = pb.UndeleteAccountRequest(name=made.name, request_id=str(uuid.uuid4()))
+    named = parts.named(tenant, back.request_id, back)
+    secrets.broken = True
+    with pytest.raises(DependencyUnavailable):
+        await parts.accounts.undelete(tenant, account, "", named)
+    secrets.broken = False
     assert (await setting.stub.UndeleteAccount(back)).status == PENDING
-    assert setting.secrets.asked[-1].startswith("restore")
+    assert secrets.asked[2:] == [f"restore {tenant} {account}"]
 
 
 async def test_an_account_does_not_come_back_to_a_provider_that_is_gone(setting: Setting) -> None:

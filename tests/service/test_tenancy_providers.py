@@ -257,7 +257,7 @@ async def test_lists_hold_one_vendor_and_tokens_one_tenant_and_question(world: W
     tampered = ("B" if token[0] == "A" else "A") + token[1:]
     wrong = [
         (stub, pb.ListProvidersRequest(parent=parent, page_token=token, show_deleted=True)),
-        (stub, pb.ListProvidersRequest(parent=parent, page_token=token[:-2] + "AA")),
+        (stub, pb.ListProvidersRequest(parent=parent, page_token=tampered)),
         (
             world.providers(other),
             pb.ListProvidersRequest(parent=f"tenants/{other}", page_token=token),

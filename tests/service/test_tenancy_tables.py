@@ -11,7 +11,7 @@ from mesh.embedded.aws_faults import Faults
 from mesh.server.program import CommandFailed
 from services.tenancy.settings import TenancySettings
 from services.tenancy.store.create import Tables, TablesFailed
-from services.tenancy.store.dynamodb import dynamodb_client
+from services.tenancy.store.dynamodb_client import dynamodb_client
 from services.tenancy.store.table_shapes import StepKind
 from services.tenancy.store.tables import EXPIRES_AT, Table
 from services.tenancy.tables_command import CREATE_TABLES, PLAN

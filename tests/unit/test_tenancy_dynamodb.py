@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-import boto3
 import pytest
 from botocore.stub import Stubber
 
 from services.tenancy.store.conditions import All, AtMost, Equals, Exists, In, Missing
 from services.tenancy.store.conditions import Any as AnyOf
-from services.tenancy.store.dynamodb import DynamoDbStore, dynamodb_client
+from services.tenancy.store.dynamodb import DynamoDbStore
+from services.tenancy.store.dynamodb_client import dynamodb_client
 from services.tenancy.store.expressions import Bindings, condition_expression, update_expression
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.store.port import (
@@ -49,8 +49,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def client() -> Any:
-    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test")
-    return dynamodb_client("eu-west-1", "http://127.0.0.1:9", session=session)
+    return dynamodb_client("eu-west-1", "http://127.0.0.1:9", credentials=("test", "test"))
 
 
 @pytest.fixture
@@ -184,6 +183,15 @@ async def test_what_is_sent(world: World) -> None:
     assert world.recorder.calls == [StoreCall("UpdateItem", (access,), 0.0, 3.0)]
 
 
+def test_a_condition_within_one_has_no_parentheses_twice() -> None:
+    """DynamoDB calls them redundant, and refuses the whole expression."""
+    nested = All(Missing("a"), All(AnyOf(Missing("b"), All(Exists("c")))))
+    expression = condition_expression(nested, Bindings())
+    assert expression == (
+        "(attribute_not_exists(#n0) AND (attribute_not_exists(#n1) OR attribute_exists(#n2)))"
+    )
+
+
 def test_conditions_as_expressions() -> None:
     condition = All(
         AnyOf(Missing("a"), AtMost("a", 5)),
@@ -205,6 +213,14 @@ def test_conditions_as_expressions() -> None:
             ":v3": {"BOOL": True},
         },
     }
+
+
+def test_no_parentheses_around_parentheses() -> None:
+    inner = AnyOf(Exists("a"), Exists("b"))
+    expected = "(attribute_exists(#n0) OR attribute_exists(#n1))"
+    for condition in (inner, All(inner), AnyOf(All(inner))):
+        assert condition_expression(condition, Bindings()) == expected
+    assert condition_expression(All(All(Exists("a"))), Bindings()) == "attribute_exists(#n0)"
 
 
 def test_changes_as_an_expression() -> None:

@@ -161,11 +161,22 @@ class Attempt:
                     rest.cancel()
                 if work.done():
                     return work.result()
-                await self._beat()
+                try:
+                    await self._beat()
+                except CancelAsked:
+                    work.cancel()
+                    await self._abort(assignment)
+                    raise
         finally:
             work.cancel()
             # What it ends with is of no interest any more.
             await asyncio.gather(work, return_exceptions=True)
+
+    async def _abort(self, assignment: Assignment) -> None:
+        try:
+            await self.work.abort(assignment)
+        except Exception:  # noqa: BLE001 - the execution ends, whatever goes on elsewhere
+            _LOG.exception("the work of execution %s goes on elsewhere", self._identity)
 
     async def _beat(self) -> None:
         """Keep the lease, however often the store has to be asked before it is over."""

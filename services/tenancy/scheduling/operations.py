@@ -1,5 +1,6 @@
 """What callers do to executions: end one, or have one tried once more."""
 
+from mesh.errors import Refusal
 from secmesh.tenancy.v1.execution_pb2 import ExecutionStatus
 from secmesh.tenancy.v1.schedule_pb2 import OverlapPolicy
 from services.tenancy.clock import Clock
@@ -18,6 +19,7 @@ from services.tenancy.store.items import VERSION, text, version_of
 from services.tenancy.store.keys import TenantScope, key_of
 from services.tenancy.store.port import Add, ConditionFailed, Item, Set, Store, Update
 from services.tenancy.store.tables import Table
+from services.tenancy.writing import Write
 
 _TRIES = 5
 """Against others that change the same execution at the same time."""
@@ -47,8 +49,8 @@ async def cancel(store: Store, item: Item, clock: Clock) -> Item:
     raise WritesCollided
 
 
-async def retry(store: Store, item: Item, clock: Clock, shards: int) -> Item:
-    """Queue an execution once more; give it as it is then.
+async def retry(store: Store, item: Item, clock: Clock, shards: int, write: Write) -> Item:
+    """Queue an execution once more, in a write that may do other things; give it as it is then.
 
     Raises ExecutionNotRetriable, ResourceDeleted, ScheduleBusy, and WritesCollided if others
     change it right now.
@@ -72,11 +74,13 @@ async def retry(store: Store, item: Item, clock: Clock, shards: int) -> Item:
         [newest, Add(VERSION, 1)],
         Equals(VERSION, version_of(schedule)),
     )
-    try:
-        await store.write(executions.retried(item, clock.now(), shards), moved)
-    except ConditionFailed as failed:
-        raise WritesCollided from failed
+    write.extend([executions.retried(item, clock.now(), shards), moved], _collided)
+    await write.carry_out()
     return await store.get(key_of(Table.EXECUTIONS, item)) or item
+
+
+def _collided(_item: Item | None) -> Refusal:
+    return WritesCollided()
 
 
 def spoken(status: executions.Status) -> str:

@@ -57,3 +57,6 @@ class Work(Protocol):
 
         Whatever it does beside its answer may happen more than once, under one ``key``.
         """
+
+    async def abort(self, assignment: Assignment) -> None:
+        """End what goes on elsewhere for it, since somebody cancelled the execution."""

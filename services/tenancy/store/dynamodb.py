@@ -6,11 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from services.tenancy.store.conditions import All, Condition, Exists
+from services.tenancy.store.dynamodb_client import DEFAULT_CONNECTIONS
 from services.tenancy.store.dynamodb_errors import store_error
 from services.tenancy.store.expressions import (
     Bindings,
@@ -50,9 +49,6 @@ from services.tenancy.store.wire import item_from_wire, item_to_wire
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-DEFAULT_THREADS: Final = 32
-CONNECT_SECONDS: Final = 2
-READ_SECONDS: Final = 5
 _BATCH_ROUNDS: Final = 5
 """How often what a batch left out is asked for again."""
 _OPERATIONS = {
@@ -68,26 +64,6 @@ _TRANSACTED = {
 }
 
 
-def dynamodb_client(
-    region: str,
-    endpoint: str = "",
-    *,
-    connections: int = DEFAULT_THREADS,
-    session: "boto3.Session | None" = None,
-) -> "DynamoDBClient":
-    """Make the client of boto3, which tries nothing again by itself: ``retrying.py`` does."""
-    config = Config(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        retries={"total_max_attempts": 1},
-        max_pool_connections=connections,
-    )
-    client: DynamoDBClient = (session or boto3.Session()).client(
-        "dynamodb", region_name=region, endpoint_url=endpoint or None, config=config
-    )
-    return client
-
-
 class DynamoDbStore:
     """See ``Store``."""
 
@@ -96,7 +72,7 @@ class DynamoDbStore:
         client: "DynamoDBClient",
         names: Mapping[Table, str],
         *,
-        threads: int = DEFAULT_THREADS,
+        threads: int = DEFAULT_CONNECTIONS,
         observe: Observer | None = None,
     ) -> None:
         """Take a client of ``dynamodb_client`` and the names of all tables."""

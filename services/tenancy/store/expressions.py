@@ -76,7 +76,9 @@ def condition_expression(condition: Condition, bindings: Bindings) -> str:
 
 
 def _joined(word: str, conditions: Sequence[Condition], bindings: Bindings) -> str:
-    return f"({word.join(condition_expression(each, bindings) for each in conditions)})"
+    joined = word.join(condition_expression(each, bindings) for each in conditions)
+    # DynamoDB refuses parentheses around what stands in parentheses already.
+    return f"({joined})" if len(conditions) > 1 else joined
 
 
 def update_expression(changes: Sequence[Change], bindings: Bindings) -> str:

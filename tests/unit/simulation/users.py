@@ -18,6 +18,7 @@ from services.tenancy.store.keys import TenantScope, key_of
 from services.tenancy.store.memory import MemoryStore
 from services.tenancy.store.port import Add, ConditionFailed, Item, Set, Update
 from services.tenancy.store.tables import Table
+from services.tenancy.writing import Write
 
 _EXPRESSIONS = ["* * * * *", "*/2 * * * *", "rate(3 minutes)", "*/5 * * * *"]
 
@@ -110,7 +111,8 @@ class Users:
             return
         item = self._chance.choice(items)
         if executions.has_ended(item):
-            await retry(self._store, item, self._clock, self._pace.shards)
+            write = Write(self._store)
+            await retry(self._store, item, self._clock, self._pace.shards, write)
         else:
             await cancel(self._store, item, self._clock)
 

@@ -1,0 +1,99 @@
+"""The commands ``scheduler`` and ``executor``: replicas that work until they are told to end."""
+
+import argparse
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+
+import orjson
+
+from mesh.server.program import Command, CommandFailed, no_arguments
+from secmesh_client.aio import Tls, TokenFile, connect
+from services.tenancy.assembly import open_parts
+from services.tenancy.parts import Parts
+from services.tenancy.scheduling.attempt import ExecutorPace
+from services.tenancy.scheduling.executor import Executor
+from services.tenancy.scheduling.scan_work import ScanWork
+from services.tenancy.scheduling.scheduler import Scheduler, SchedulerPace
+from services.tenancy.scheduling.shards import Replica
+from services.tenancy.scheduling.work import Work
+from services.tenancy.settings import PREFIX, TenancySettings
+
+_LOG = logging.getLogger(__name__)
+_BEATS = 4
+"""In a lease: three may be lost."""
+
+
+async def run_scheduler(settings: TenancySettings, _arguments: argparse.Namespace) -> None:
+    """Claim what is due until SIGTERM or SIGINT."""
+    parts = open_parts(settings)
+    pace = SchedulerPace(shards=settings.index_shards, max_attempts=settings.max_attempts)
+    scheduler = Scheduler(parts.store, parts.clock, parts.chance, _replica(settings), pace)
+    await _until_signal(parts, scheduler.run)
+    _LOG.info("the scheduler ends: %s", scheduler.counts)
+
+
+async def _run_executor(settings: TenancySettings, _arguments: argparse.Namespace) -> None:
+    """Run executions until SIGTERM or SIGINT; what runs then goes back to the queue."""
+    if not settings.inventory_address or settings.inventory_token_file is None:
+        raise CommandFailed(
+            f"{PREFIX}INVENTORY_ADDRESS and {PREFIX}INVENTORY_TOKEN_FILE are needed: executors "
+            "have the inventory service read accounts"
+        )
+    tls = Tls(settings.inventory_ca) if settings.inventory_ca is not None else None
+    try:
+        channel = connect(
+            settings.inventory_address, token=TokenFile(settings.inventory_token_file), tls=tls
+        )
+    except ValueError as problem:
+        raise CommandFailed(f"{PREFIX}INVENTORY_ADDRESS: {problem}") from problem
+    parts = open_parts(settings)
+    try:
+        await run_executor(parts, ScanWork(parts.store, parts.clock, channel))
+    finally:
+        await channel.close()
+
+
+async def run_executor(parts: Parts, work: Work) -> None:
+    """Do work until SIGTERM or SIGINT."""
+    settings = parts.settings
+    pace = ExecutorPace(
+        shards=settings.index_shards,
+        slots=settings.executor_slots,
+        per_tenant=min(settings.executor_slots_per_tenant, settings.executor_slots),
+        lease=settings.lease_seconds,
+        beat=settings.lease_seconds / _BEATS,
+    )
+    # Another process, also of the same number on this host, must have another name.
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"[:128]
+    executor = Executor(
+        parts.store, parts.clock, parts.chance, work, name, _replica(settings), pace
+    )
+    await _until_signal(parts, executor.run)
+    _LOG.info("the executor ends: %s", executor.counts)
+
+
+async def _until_signal(parts: Parts, run: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stopping.set)
+    sys.stdout.write(f"WORKING {orjson.dumps({'process': os.getpid()}).decode()}\n")
+    sys.stdout.flush()
+    try:
+        await run(stopping)
+    finally:
+        await parts.close()
+
+
+def _replica(settings: TenancySettings) -> Replica:
+    return Replica(settings.replica % settings.replicas, settings.replicas)
+
+
+SCHEDULER = Command("scheduler", "claim what is due", no_arguments, run_scheduler)
+EXECUTOR = Command("executor", "run what was claimed", no_arguments, _run_executor)
