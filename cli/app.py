@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cli import (
+    accounts,
     backups,
     compliance,
     credentials,
@@ -13,9 +14,11 @@ from cli import (
     filing,
     inventory,
     keys,
+    providers,
     schedules,
     security,
     store,
+    tenants,
 )
 from cli.connection import Connection
 from cli.ending import Root
@@ -38,6 +41,9 @@ app.add_typer(inventory.app, name="inventory")
 app.add_typer(compliance.app, name="compliance")
 app.add_typer(security.app, name="security")
 app.add_typer(crypto.app, name="crypto")
+app.add_typer(tenants.app, name="tenants")
+app.add_typer(providers.app, name="providers")
+app.add_typer(accounts.app, name="accounts")
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(keys.app, name="keys")

@@ -34,6 +34,11 @@ SECURITY = {
     for file in package_files("secmesh.security.v1")
     for service in file.services_by_name.values()
 }
+TENANCY = {
+    service.name: service
+    for file in package_files("secmesh.tenancy.v1")
+    for service in file.services_by_name.values()
+}
 TOKEN = jwt.encode({"tenant": "acme", "sub": "ann"}, "k" * 32)
 
 

@@ -1,0 +1,165 @@
+"""`secmesh tenants`: who is served, and how much each may have."""
+
+from typing import Annotated, Any
+
+import typer
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+
+from cli.connection import Connection, UsageProblem, connection_of
+from cli.enum_words import enum_value, offered
+from cli.output import write_message, write_messages
+from secmesh.tenancy.v1 import tenant_pb2
+from secmesh.tenancy.v1 import tenant_service_pb2 as pb
+from secmesh.tenancy.v1.tenant_pb2 import Tenant, TenantQuotas
+from secmesh.tenancy.v1.tenant_service_pb2_grpc import TenantServiceStub
+from secmesh_client import items
+
+app = typer.Typer(help="Keep tenants: mostly for the platform's own people.", no_args_is_help=True)
+Id = Annotated[str, typer.Argument(help="Id of the tenant; otherwise one's own.")]
+Etag = Annotated[str, typer.Option(help="The etag that it must still have.")]
+RequestId = Annotated[str, typer.Option(help="UUID: sent again, it is done once.")]
+_COLUMNS = ("name", "tenant_name", "status", "create_time", "purge_time")
+_STATUS = tenant_pb2.TenantStatus.DESCRIPTOR
+_QUOTAS = ("max_providers", "max_accounts", "max_schedules")
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    status: Annotated[
+        str, typer.Option(help="Otherwise active ones.", autocompletion=offered(_STATUS))
+    ] = "active",
+    limit: Annotated[int, typer.Option(min=0, help="Most tenants; 0 means all.")] = 100,
+) -> None:
+    """List the tenants of a status, the oldest first."""
+    connection = connection_of(context)
+    wanted = tenant_pb2.TenantStatus.Value(enum_value(_STATUS, status, "status"))
+    request = pb.ListTenantsRequest(status=wanted)
+    with connection.channel() as channel:
+        listed = TenantServiceStub(channel).ListTenants
+        found = items(listed, request, lambda page: page.tenants, limit)
+        write_messages(found, connection.output, _COLUMNS)
+
+
+@app.command()
+def get(context: typer.Context, tenant: Id = "") -> None:
+    """Show a tenant."""
+    connection = connection_of(context)
+    _call(connection, "GetTenant", pb.GetTenantRequest(name=_name(connection, tenant)))
+
+
+@app.command()
+def find(
+    context: typer.Context,
+    tenant_name: Annotated[str, typer.Argument(help="What people call it, in any case.")],
+) -> None:
+    """Show the tenant that people call so."""
+    connection = connection_of(context)
+    _call(connection, "LookupTenant", pb.LookupTenantRequest(tenant_name=tenant_name))
+
+
+@app.command()
+def create(
+    context: typer.Context,
+    tenant: Annotated[str, typer.Argument(help="Its id, such as acme; never used again.")],
+    tenant_name: Annotated[str, typer.Argument(help="What people call it.")],
+    description: Annotated[str, typer.Option(help="What it is.")] = "",
+    request_id: RequestId = "",
+) -> None:
+    """Create a tenant."""
+    connection = connection_of(context)
+    made = Tenant(tenant_name=tenant_name)
+    if description:
+        made.description = description
+    request = pb.CreateTenantRequest(tenant=made, tenant_id=tenant, request_id=request_id)
+    _call(connection, "CreateTenant", request)
+
+
+@app.command()
+def update(
+    context: typer.Context,
+    tenant: Id = "",
+    tenant_name: Annotated[str | None, typer.Option("--name", help="What people call it.")] = None,
+    description: Annotated[str | None, typer.Option(help="What it is.")] = None,
+    etag: Etag = "",
+) -> None:
+    """Change a tenant."""
+    connection = connection_of(context)
+    changed = Tenant(name=_name(connection, tenant), etag=etag)
+    paths = given(changed, tenant_name=tenant_name, description=description)
+    request = pb.UpdateTenantRequest(tenant=changed, update_mask=FieldMask(paths=paths))
+    _call(connection, "UpdateTenant", request)
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    tenant: Annotated[str, typer.Argument(help="Id of the tenant.")],
+    etag: Etag = "",
+) -> None:
+    """Close a tenant; for 30 days it can be undeleted."""
+    connection = connection_of(context)
+    request = pb.DeleteTenantRequest(name=_name(connection, tenant), etag=etag)
+    _call(connection, "DeleteTenant", request)
+
+
+@app.command()
+def undelete(
+    context: typer.Context,
+    tenant: Annotated[str, typer.Argument(help="Id of the tenant.")],
+    etag: Etag = "",
+) -> None:
+    """Open a deleted tenant again."""
+    connection = connection_of(context)
+    request = pb.UndeleteTenantRequest(name=_name(connection, tenant), etag=etag)
+    _call(connection, "UndeleteTenant", request)
+
+
+@app.command()
+def quotas(context: typer.Context, tenant: Id = "") -> None:
+    """Show how much a tenant may have, and has."""
+    connection = connection_of(context)
+    name = f"{_name(connection, tenant)}/quotas"
+    _call(connection, "GetTenantQuotas", pb.GetTenantQuotasRequest(name=name))
+
+
+@app.command("set-quotas")
+def set_quotas(
+    context: typer.Context,
+    tenant: Annotated[str, typer.Argument(help="Id of the tenant.")],
+    providers: Annotated[int | None, typer.Option(min=0, help="Most providers.")] = None,
+    accounts: Annotated[int | None, typer.Option(min=0, help="Most accounts.")] = None,
+    schedules: Annotated[int | None, typer.Option(min=0, help="Most schedules.")] = None,
+) -> None:
+    """Change how much a tenant may have."""
+    connection = connection_of(context)
+    changed = TenantQuotas(name=f"{_name(connection, tenant)}/quotas")
+    values = dict(zip(_QUOTAS, (providers, accounts, schedules), strict=True))
+    mask = FieldMask(paths=given(changed, **values))
+    request = pb.UpdateTenantQuotasRequest(quotas=changed, update_mask=mask)
+    _call(connection, "UpdateTenantQuotas", request)
+
+
+def given(message: Message, **values: Any) -> list[str]:
+    """Set the fields that options were given for; give their names. UsageProblem if none was."""
+    paths = [name for name, value in values.items() if value is not None]
+    if not paths:
+        raise UsageProblem("nothing to change was given")
+    for path in paths:
+        # An option that is given empty takes the field away: the mask names it.
+        if values[path] != "":
+            setattr(message, path, values[path])
+    return paths
+
+
+def _name(connection: Connection, tenant: str) -> str:
+    if not tenant:
+        return connection.tenant
+    return tenant if tenant.startswith("tenants/") else f"tenants/{tenant}"
+
+
+def _call(connection: Connection, method: str, request: Message) -> None:
+    with connection.channel() as channel:
+        answer = getattr(TenantServiceStub(channel), method)(request)
+        write_message(answer, connection.output)
