@@ -9,6 +9,7 @@ from mesh.server.program import Program, end_process
 from mesh.server.serve import Server
 from services.tenancy.assembly import open_parts, servicers
 from services.tenancy.replica_commands import EXECUTOR, SCHEDULER
+from services.tenancy.reverify_command import REVERIFY
 from services.tenancy.settings import PACKAGE, TenancySettings
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.tables_command import TABLE_COMMANDS
@@ -40,7 +41,7 @@ TENANCY = Program(
     purpose="Keeps tenants, their cloud accounts and credentials, and scans them on schedule.",
     settings=TenancySettings,
     build_server=build_server,
-    commands=[*TABLE_COMMANDS, SCHEDULER, EXECUTOR],
+    commands=[*TABLE_COMMANDS, SCHEDULER, EXECUTOR, REVERIFY],
 )
 
 if __name__ == "__main__":
