@@ -12,6 +12,7 @@ from services.tenancy.import_command import IMPORT_POSTGRES
 from services.tenancy.kms_command import SETUP_KMS
 from services.tenancy.replica_commands import EXECUTOR, SCHEDULER
 from services.tenancy.retime_command import RETIME_SCHEDULES
+from services.tenancy.reverify_command import REVERIFY
 from services.tenancy.settings import PACKAGE, TenancySettings
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.tables_command import TABLE_COMMANDS
@@ -45,6 +46,7 @@ TENANCY = Program(
     build_server=build_server,
     commands=[IMPORT_POSTGRES, SETUP_KMS],
     commands=[*TABLE_COMMANDS, RETIME_SCHEDULES, SCHEDULER, EXECUTOR],
+    commands=[*TABLE_COMMANDS, SCHEDULER, EXECUTOR, REVERIFY],
 )
 
 if __name__ == "__main__":
