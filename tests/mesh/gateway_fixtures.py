@@ -25,6 +25,7 @@ from gateway.policy import Policy
 from gateway.refusals import http_status
 from mesh.identity.api_key_file import ApiKeyFile
 from mesh.identity.keys import JWKS_FILE, KEY_FILE, create_signing_key, sign_token
+from tests.ports import free_port
 
 ENVOY = Path(sys.executable).parent / "envoy"
 ENVOY_OPTIONS = (
@@ -93,12 +94,6 @@ class Gateway:
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @contextlib.contextmanager
 def process(
     command: list[str], log: Path, environment: Mapping[str, str] | None = None
@@ -152,9 +147,10 @@ def configuration(
     policy: Policy | None = None,
     tls: Tls = PLAINTEXT,
     otlp: str = "",
+    admin: str = "",
 ) -> str:
     """Render Envoy's configuration with the image of the build."""
-    addresses = Addresses(listen, edge_addresses["authz"], edge_addresses["http"], otlp)
+    addresses = Addresses(listen, edge_addresses["authz"], edge_addresses["http"], otlp, admin)
     image = str(files("secmesh") / "image.binpb")
     return to_yaml(render(services, addresses, policy or Policy(), image=image, tls=tls))
 
@@ -167,16 +163,21 @@ def running_gateway(
     policy: Policy | None = None,
     tls: Tls = PLAINTEXT,
     otlp: str = "",
+    *,
+    services_serve: bool = True,
 ) -> Iterator[Gateway]:
-    """Run edge and Envoy in front of services and wait until a REST call reaches the edge."""
+    """Run edge and Envoy in front of services and wait until calls reach both.
+
+    Without ``services_serve`` it waits for no service.
+    """
     keys = folder / "keys"
     create_signing_key(keys)
     with contextlib.ExitStack() as stack:
         addresses = edge_addresses or stack.enter_context(edge(services, folder, tls))
         config, log = folder / "envoy.yaml", folder / "envoy.log"
         for attempt in range(_ATTEMPTS):
-            listen = f"127.0.0.1:{free_port()}"
-            config.write_text(configuration(services, addresses, listen, policy, tls, otlp))
+            listen, admin = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+            config.write_text(configuration(services, addresses, listen, policy, tls, otlp, admin))
             made = stack.enter_context(contextlib.ExitStack())
             command = [str(ENVOY), "-c", str(config), *ENVOY_OPTIONS]
             child = made.enter_context(process(command, log))
@@ -186,6 +187,8 @@ def running_gateway(
             # Somebody took the free port before Envoy did.
             assert attempt + 1 < _ATTEMPTS, log.read_text()[-3000:]
             made.close()
+        if services_serve:
+            _await_healthy(admin)
         yield Gateway(listen, keys, log, client)
 
 
@@ -207,6 +210,23 @@ def _listens(client: httpx.Client, child: subprocess.Popen[str]) -> bool:
         else:
             return True
     return False
+
+
+def _await_healthy(admin: str) -> None:
+    """Wait until Envoy has probed all replicas well: it listens as well when the first fails."""
+    deadline = time.monotonic() + START_SECONDS
+    with httpx.Client(base_url=f"http://{admin}", timeout=20, trust_env=False) as client:
+        while _unhealthy(client.get("/clusters", params={"format": "json"}).json()):
+            assert time.monotonic() < deadline, "Envoy finds no healthy service"
+            time.sleep(0.05)
+
+
+def _unhealthy(clusters: Any) -> bool:
+    return any(
+        host["health_status"].get("failed_active_health_check")
+        for cluster in clusters["cluster_statuses"]
+        for host in cluster.get("host_statuses", ())
+    )
 
 
 def assert_refused(

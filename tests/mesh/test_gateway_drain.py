@@ -18,7 +18,7 @@ from tests.mesh.gateway_fixtures import Gateway, running_gateway
 from tests.mesh.replicas import Load, Replica, record, replica
 
 pytestmark = pytest.mark.timeout(120)
-RECOVERY_SECONDS = 30
+RECOVERY_SECONDS = 60
 
 
 class Behind:

@@ -13,8 +13,9 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from gateway.contracts import deployables
 from gateway.edge.introspection import REFLECTION
-from tests.mesh.gateway_fixtures import Gateway, free_port, running_gateway
+from tests.mesh.gateway_fixtures import Gateway, running_gateway
 from tests.mesh.grpc_web import call
+from tests.ports import free_port
 
 BUF = Path(sys.executable).parent / "buf"
 SERVICES = set(deployables()["inventory"].catalogue.services)
@@ -82,7 +83,10 @@ def test_health_needs_no_token(gateway: Gateway) -> None:
 
 def test_health_of_a_gateway_whose_service_is_gone(tmp_path: Path) -> None:
     absent = {"inventory": f"127.0.0.1:{free_port()}"}
-    with running_gateway(absent, tmp_path) as gateway, gateway.channel() as channel:
+    with (
+        running_gateway(absent, tmp_path, services_serve=False) as gateway,
+        gateway.channel() as channel,
+    ):
         status = health(channel)
     assert status == health_pb2.HealthCheckResponse.NOT_SERVING
 

@@ -14,7 +14,7 @@ from tests.mesh.gateway_fixtures import Gateway, assert_refused, running_gateway
 from tests.mesh.upstream import Upstream
 
 KINDS = "/inventory/v1/kinds"
-RELOAD_SECONDS = 10
+RELOAD_SECONDS = 40
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ import pytest
 
 from secmesh.inventory.v1 import sync_service_pb2
 from secmesh.inventory.v1.sync_service_pb2_grpc import SyncServiceStub
-from tests.mesh.gateway_fixtures import Gateway, assert_refused, free_port, running_gateway
+from tests.mesh.gateway_fixtures import Gateway, assert_refused, running_gateway
 from tests.mesh.upstream import running_upstream
+from tests.ports import free_port
 
 KINDS = "/inventory/v1/kinds"
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
-RECOVERY_SECONDS = 15
+RECOVERY_SECONDS = 40
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,8 @@ def absent() -> str:
 @pytest.fixture(scope="module")
 def alone(absent: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway whose service is not there."""
-    with running_gateway({"inventory": absent}, tmp_path_factory.mktemp("alone")) as started:
+    folder = tmp_path_factory.mktemp("alone")
+    with running_gateway({"inventory": absent}, folder, services_serve=False) as started:
         yield started
 
 

@@ -29,7 +29,7 @@ def blocking(address: str, token: Token) -> dict[str, object]:
         stub = record_service_pb2_grpc.RecordServiceStub(channel)
         listed: list[Record] = list(items(stub.ListRecords, LIST, lambda page: page.records))
         try:
-            stub.GetRecord(GetRecordRequest(name="not a name"), timeout=5)
+            stub.GetRecord(GetRecordRequest(name="not a name"), timeout=20)
         except CallRefused as refused:
             error = refused
         syncs = sync_service_pb2_grpc.SyncServiceStub(channel)
@@ -48,7 +48,7 @@ async def asynchronous(address: str, token: Token) -> dict[str, object]:
         names: list[str] = [record.name async for record in listed]
         sizes = [len(page.records) async for page in aio.pages(stub.ListRecords, LIST)]
         try:
-            await stub.GetRecord(GetRecordRequest(name="not a name"), timeout=5)
+            await stub.GetRecord(GetRecordRequest(name="not a name"), timeout=20)
         except CallRefused as refused:
             error = refused
         syncs = sync_service_pb2_grpc.SyncServiceStub(channel)

@@ -56,6 +56,12 @@ class Generator:
         return next(text for each in range(10) if (text := str(each).zfill(digits)) not in taken)
 
 
+def lasting_period() -> int:
+    """Give a period in seconds whose present time step goes on for more than a minute."""
+    second = now() // 1_000_000
+    return max(range(200, 301), key=lambda period: -second % period)
+
+
 @dataclass
 class Factors:
     """A served database, and stubs of the service by who calls."""

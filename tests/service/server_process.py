@@ -23,7 +23,9 @@ from tests.service.server_fixtures import PACKAGE, Records, Syncs, always_ready
 
 
 async def _sleep(request: Any, _context: Any) -> Any:
-    await asyncio.sleep(float(request.name.rpartition("/")[2]))
+    if seconds := float(request.name.rpartition("/")[2]):
+        print("BEGUN", flush=True)  # noqa: T201 - what the test waits for
+        await asyncio.sleep(seconds)
     return record_pb2.Record(name=request.name)
 
 

@@ -1,7 +1,7 @@
 """`secmesh crypto stats` and `check`: the queries of who looks after people's data."""
 
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from secmesh.crypto.v1 import statistics_service_pb2 as pb
 from secmesh_client import CallRefused
 from services.crypto.audit.append_store import AppendStore
 from services.crypto.audit.entry import Operation
+from services.crypto.audit.seal_store import SealStore
+from services.crypto.audit.segment_store import SegmentStore
 from services.crypto.audit.writer import AuditWriter, now
 from services.crypto.custody.kms import KmsKeyState
 from tests.databases import crypto_database
@@ -118,16 +120,21 @@ async def test_operations_failures_and_principals_are_counted_from_the_audit(
 async def test_what_is_older_than_the_days_is_left_out(
     world: World, access: Access, secmesh: Command
 ) -> None:
-    engine = open_engine(access.application)
+    engine, owner = open_engine(access.application), open_engine(access.owner)
 
     def earlier() -> int:
         return now() - int(timedelta(days=2) / timedelta(microseconds=1))
 
+    async with SealStore(owner).turn(patient=True) as connection:
+        assert connection is not None
+        # Tables begin with the part of the month in which they are made.
+        await SegmentStore().make_parts(connection, datetime.now(UTC) - timedelta(days=2))
     writer = AuditWriter(AppendStore(engine), SUBJECTS, WRITER, ORIGIN, earlier)
     writer.start()
     await writer.record([told(world.tenant)])
     await writer.close()
     await engine.dispose()
+    await owner.dispose()
     assert "operations" not in await secmesh.json("crypto", "stats", "--days", "1")
     assert "operations" in await secmesh.json("crypto", "stats", "--days", "3")
 

@@ -28,7 +28,7 @@ from tests.service.compliance_world import (
     requirement,
 )
 
-SECONDS = 10
+SECONDS = 60
 POOL = 16
 """Connections that an engine opens at most."""
 

@@ -31,7 +31,7 @@ from secmesh_client import CallRefused
 from services.security.errors import MfaCodeRefused, MfaLocked
 from services.security.mfa import throttle
 from services.security.mfa.factors import SecondFactors
-from tests.service.mfa_world import Factors
+from tests.service.mfa_world import Factors, lasting_period
 from tests.service.security_world import CATALOGUE, refused
 
 WRONG, LOCKED, STATE = "MFA_CODE_REFUSED", "MFA_LOCKED", "MFA_DEVICE_STATE"
@@ -89,12 +89,12 @@ def test_who_enrolls_anew_leaves_no_secret_behind(factors: Factors) -> None:
 def test_the_neighbours_of_the_present_step_count(
     factors: Factors, steps: int, expected: str
 ) -> None:
-    made = factors.enroll(otp_period_seconds=300)
+    made = factors.enroll(otp_period_seconds=lasting_period())
     assert why(lambda: factors.confirm(made, made.code(steps))) == expected
 
 
 def test_codes_that_are_wrong_old_early_or_taken_are_refused_alike(factors: Factors) -> None:
-    made = factors.enroll(otp_period_seconds=300)
+    made = factors.enroll(otp_period_seconds=lasting_period())
     factors.confirm(made, made.code(-1))
     taken = made.code()
     factors.verify(made, taken)

@@ -54,9 +54,9 @@ async def test_what_is_left_of_a_call_is_the_statements_limit(store: Store, tmp_
     async with running(tmp_path) as server:
         server.records.get = look
         async with open_channel(server.address, package=PACKAGE, token=server.token()) as channel:
-            await record_service_pb2_grpc.RecordServiceStub(channel).GetRecord(GET, timeout=5)
+            await record_service_pb2_grpc.RecordServiceStub(channel).GetRecord(GET, timeout=25)
     assert len(limits) == 2
-    assert all(1000 < limit <= 4500 for limit in limits)
+    assert all(1000 < limit <= 24_500 for limit in limits)
 
 
 async def test_a_statement_ends_with_its_call(store: Store, tmp_path: Path) -> None:
@@ -83,5 +83,5 @@ async def test_a_statement_ends_with_its_call(store: Store, tmp_path: Path) -> N
     assert caught.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
     assert caught.value.reason == "DEADLINE_EXCEEDED"
     with pytest.raises(DeadlineExceeded):
-        await asyncio.wait_for(asked[0], 10)
-    assert time.monotonic() - began < 10
+        await asyncio.wait_for(asked[0], 25)
+    assert time.monotonic() - began < 25

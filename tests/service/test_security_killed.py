@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from secmesh.security.v1.record_ingest_pb2 import IngestRecordsRequest
 from secmesh.security.v1.record_pb2 import Record
 from secmesh.security.v1.record_service_pb2_grpc import RecordServiceStub
 from secmesh_client import aio
+from tests.ports import free_port
 from tests.service.audit_world import tenant_of
 from tests.service.callers import LIFETIME
 from tests.service.security_records import Tag, body_of
@@ -40,9 +40,7 @@ class Service:
     def __init__(self, folder: Path, access: Access) -> None:
         create_signing_key(folder / "keys")
         create_keys(folder / "sealing.keys")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.address = f"127.0.0.1:{free_port()}"
         self._folder = folder
         self._environment = {
             **os.environ,

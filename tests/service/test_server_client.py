@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from mesh.client import CallRefused, open_channel
+from mesh.client import CallRefused, open_channel, outgoing
 from mesh.errors import DependencyUnavailable
 from mesh.server.call import current_call
 from secmesh.inventory.v1 import (
@@ -112,17 +112,19 @@ async def test_deadline_and_request_id_go_on_to_the_next_service(
 
     server.records.get, server.records.list_records = first, second
     stub = record_service_pb2_grpc.RecordServiceStub(channel)
-    await stub.GetRecord(GET, timeout=3, metadata=(("x-request-id", "r-1"),))
+    await stub.GetRecord(GET, timeout=25, metadata=(("x-request-id", "r-1"),))
     assert seen["first"] is not seen["second"]
     assert seen["second"].request_id == "r-1"
     # On the wire gRPC rounds timeouts up by a few percent; the method's own limit is 30 s.
-    assert 2 < seen["next"] <= seen["left"] * 1.05
+    assert 5 < seen["next"] <= seen["left"] * 1.05 < 25 * 1.06
 
 
 async def test_a_slow_next_service_leaves_time_to_answer(
-    server: Running, channel: grpc.aio.Channel
+    server: Running, channel: grpc.aio.Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The inner call ends before the outer one does, so that the outer can say why."""
+    # As long as a machine may need that does other work as well.
+    monkeypatch.setattr(outgoing, "MARGIN_SECONDS", 20.0)
     inner: list[CallRefused] = []
 
     async def pass_on(_request: Any, _context: Any) -> Any:
@@ -137,7 +139,7 @@ async def test_a_slow_next_service_leaves_time_to_answer(
 
     server.records.get, server.records.list_records = pass_on, hang
     stub = record_service_pb2_grpc.RecordServiceStub(channel)
-    assert (await stub.GetRecord(GET, timeout=0.5)).name == "answered"
+    assert (await stub.GetRecord(GET, timeout=20.3)).name == "answered"
     assert [each.code for each in inner] == [grpc.StatusCode.DEADLINE_EXCEEDED]
 
 
@@ -159,7 +161,7 @@ async def test_the_methods_limit_is_the_default_deadline(
     async for _ in sync_service_pb2_grpc.SyncServiceStub(channel).WatchSync(WATCH):
         pass
     # gRPC rounds timeouts up by a few percent.
-    assert 28 < left["unary"] <= 30 * 1.05
+    assert 10 < left["unary"] <= 30 * 1.05
     assert 3590 < left["stream"] <= 3600 * 1.05
 
 
@@ -187,7 +189,7 @@ async def test_leaving_a_stream_early_ends_it(server: Running, channel: grpc.aio
     server.syncs.watch = endless
     async for _ in sync_service_pb2_grpc.SyncServiceStub(channel).WatchSync(WATCH):
         break
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), 20)
 
 
 async def test_a_message_of_our_size_passes_both_ways(
@@ -223,7 +225,7 @@ async def test_the_blocking_channel_does_the_same(server: Running) -> None:
             records = record_service_pb2_grpc.RecordServiceStub(channel)
             assert records.GetRecord(GET).name == RECORD
             response, call = records.GetRecord.with_call(
-                GET, metadata=(("x-request-id", "r-9"),), timeout=5
+                GET, metadata=(("x-request-id", "r-9"),), timeout=20
             )
             assert response.name == RECORD
             assert ("x-request-id", "r-9") in [tuple(each) for each in call.trailing_metadata()]

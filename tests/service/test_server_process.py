@@ -52,9 +52,10 @@ class Process:
 
 
 @asynccontextmanager
-async def _start(keys: Path, listen: str, grace: float) -> AsyncIterator[Process]:
+async def _start(keys: Path, listen: str, grace: float, drain: float) -> AsyncIterator[Process]:
+    arguments = (str(keys), listen, str(grace), str(drain))
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.service.server_process", str(keys), listen, str(grace)),
+        *(sys.executable, "-m", "tests.service.server_process", *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=REPOSITORY,
@@ -75,8 +76,10 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     create_signing_key(tmp_path)
     async with AsyncExitStack() as stack:
 
-        async def started(listen: str = "127.0.0.1:0", grace: float = 10) -> Process:
-            process = await stack.enter_async_context(_start(tmp_path, listen, grace))
+        async def started(
+            listen: str = "127.0.0.1:0", grace: float = 30, drain: float = 0.2
+        ) -> Process:
+            process = await stack.enter_async_context(_start(tmp_path, listen, grace, drain))
             word, _, announcement = (await process.line()).partition(" ")
             if word == "LISTENING":
                 process.address = json.loads(announcement)["address"]
@@ -91,22 +94,33 @@ def record(seconds: float) -> GetRecordRequest:
     return GetRecordRequest(name=f"tenants/acme/iam_users/{seconds}")
 
 
+async def in_flight(process: Process, channel: grpc.aio.Channel, seconds: float) -> Any:
+    """Make a call that takes so long; give it once its handler has begun."""
+    call = asyncio.ensure_future(process.stub(channel).GetRecord(record(seconds)))
+    assert await process.line() == "BEGUN\n"
+    return call
+
+
+@asynccontextmanager
+async def until_it_drains(channel: grpc.aio.Channel) -> AsyncIterator[None]:
+    """Wait in the end until the server says that it serves no more."""
+    health: Any = health_pb2_grpc.HealthStub(channel)
+    watch = aiter(health.Watch(health_pb2.HealthCheckRequest()))
+    assert (await anext(watch)).status == health_pb2.HealthCheckResponse.SERVING
+    yield
+    assert (await anext(watch)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_drains(start: Start, sent: signal.Signals) -> None:
-    process = await start()
+    process = await start(drain=1)
     async with process.channel() as channel:
-        stub = process.stub(channel)
-        await stub.GetRecord(record(0))
-        in_flight = asyncio.ensure_future(stub.GetRecord(record(1)))
-        await asyncio.sleep(0.2)
-        process.process.send_signal(sent)
-        await asyncio.sleep(0.05)
-        health: Any = health_pb2_grpc.HealthStub(channel)
-        answer = await health.Check(health_pb2.HealthCheckRequest())
-        assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        longer = await in_flight(process, channel, 2)
+        async with until_it_drains(channel):
+            process.process.send_signal(sent)
         # Until load balancers have noticed, calls that still come are served.
-        assert (await stub.GetRecord(record(0))).name == record(0).name
-        assert (await in_flight).name == record(1).name
+        assert (await process.stub(channel).GetRecord(record(0))).name == record(0).name
+        assert (await longer).name == record(2).name
     code, out, events = await process.ended()
     assert code == 0
     assert out == "DISPOSED\n"
@@ -117,31 +131,29 @@ async def test_a_signal_drains(start: Start, sent: signal.Signals) -> None:
 async def test_the_drain_ends_within_its_grace(start: Start) -> None:
     process = await start(grace=0.5)
     async with process.channel() as channel:
-        in_flight = asyncio.ensure_future(process.stub(channel).GetRecord(record(25)))
-        await asyncio.sleep(0.3)
+        longer = await in_flight(process, channel, 50)
         process.process.send_signal(signal.SIGTERM)
         began = time.monotonic()
         with pytest.raises(CallRefused):
-            await in_flight
+            await longer
         code, out, _ = await process.ended()
     assert (code, out) == (0, "DISPOSED\n")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 40
 
 
 async def test_a_second_signal_stops_at_once(start: Start) -> None:
     process = await start(grace=60)
     async with process.channel() as channel:
-        in_flight = asyncio.ensure_future(process.stub(channel).GetRecord(record(25)))
-        await asyncio.sleep(0.3)
-        process.process.send_signal(signal.SIGTERM)
-        await asyncio.sleep(0.4)
+        longer = await in_flight(process, channel, 50)
+        async with until_it_drains(channel):
+            process.process.send_signal(signal.SIGTERM)
         began = time.monotonic()
         process.process.send_signal(signal.SIGTERM)
         with pytest.raises(CallRefused):
-            await in_flight
+            await longer
         code, out, _ = await process.ended()
     assert (code, out) == (0, "DISPOSED\n")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 40
 
 
 async def test_a_taken_port_is_named(start: Start) -> None:

@@ -64,23 +64,22 @@ class Sleeper:
 
 async def test_the_methods_limit_ends_a_call_without_a_deadline(tmp_path: Path) -> None:
     catalogue = load_catalogue(PACKAGE)
-    limit = timedelta(seconds=0.2)
+    limit = timedelta(seconds=1)
     methods = {path: replace(each, timeout=limit) for path, each in catalogue.methods.items()}
     sleeper = Sleeper()
     async with running(tmp_path, catalogue=replace(catalogue, methods=methods)) as server:
         server.records.get = sleeper.unary
         server.syncs.watch = sleeper.stream
         async with open_channel(server.address, package=PACKAGE, token=server.token()) as channel:
-            records = record_service_pb2_grpc.RecordServiceStub(channel)
-            with pytest.raises(CallRefused) as unary:
-                await records.GetRecord(GET)
             events = aiter(sync_service_pb2_grpc.SyncServiceStub(channel).WatchSync(WATCH))
+            records = record_service_pb2_grpc.RecordServiceStub(channel)
+            unary = asyncio.ensure_future(records.GetRecord(GET))
             assert (await anext(events)).sync.name == SYNC
-            with pytest.raises(CallRefused) as stream:
-                await anext(events)
-    for caught in (unary, stream):
-        assert caught.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
-        assert caught.value.reason == "DEADLINE_EXCEEDED"
+            ended = await asyncio.gather(unary, anext(events), return_exceptions=True)
+    for caught in ended:
+        assert isinstance(caught, CallRefused)
+        assert caught.code == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert caught.reason == "DEADLINE_EXCEEDED"
     assert sleeper.ended == ["cancelled", "finally"] * 2
 
 
@@ -108,11 +107,11 @@ async def test_the_callers_deadline_is_the_calls(
 
     server.records.get = look
     stub = record_service_pb2_grpc.RecordServiceStub(channel)
-    await stub.GetRecord(GET, timeout=2)
+    await stub.GetRecord(GET, timeout=20)
     await stub.GetRecord(GET, timeout=3600)
-    assert 1 < left[0] <= 2
+    assert 0 < left[0] <= 20
     limit = load_catalogue(PACKAGE).methods[f"/{PACKAGE}.RecordService/GetRecord"].timeout
-    assert limit.total_seconds() - 2 < left[1] <= limit.total_seconds()
+    assert 20 < left[1] <= limit.total_seconds()
 
 
 @pytest.mark.parametrize("how", ["cancel", "deadline"])
@@ -123,7 +122,7 @@ async def test_the_end_of_a_call_reaches_its_handler(
     sleeper = Sleeper()
     server.records.get = sleeper.unary
     server.syncs.watch = sleeper.stream
-    timeout = 0.2 if how == "deadline" else 20
+    timeout = 1 if how == "deadline" else 20
     call: Any
     if shape == "unary":
         call = record_service_pb2_grpc.RecordServiceStub(channel).GetRecord(GET, timeout=timeout)
@@ -133,7 +132,7 @@ async def test_the_end_of_a_call_reaches_its_handler(
         events = aiter(call)
         await anext(events)
         waiting = asyncio.ensure_future(anext(events))
-    await asyncio.wait_for(sleeper.started.wait(), 5)
+    await asyncio.wait_for(sleeper.started.wait(), 20)
     if how == "cancel":
         call.cancel()
     results = await asyncio.gather(waiting, return_exceptions=True)
@@ -164,7 +163,7 @@ async def test_a_handler_that_swallows_its_cancellation_ends_as_cancelled(
     events = aiter(call)
     await anext(events)
     call.cancel()
-    await asyncio.wait_for(swallowed.wait(), 5)
+    await asyncio.wait_for(swallowed.wait(), 20)
     await until(lambda: bool(caplog.records))
     assert [record.fields["code"] for record in caplog.records] == ["CANCELLED"]  # type: ignore[attr-defined] # our extra
 
@@ -184,9 +183,9 @@ async def test_a_handler_that_fails_while_it_is_cancelled_harms_nobody(
     server.records.get = fail_in_cleanup
     stub = record_service_pb2_grpc.RecordServiceStub(channel)
     with pytest.raises(CallRefused) as caught:
-        await stub.GetRecord(GET, timeout=0.1)
+        await stub.GetRecord(GET, timeout=1)
     assert caught.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
-    await asyncio.wait_for(failed.wait(), 5)
+    await asyncio.wait_for(failed.wait(), 20)
     server.records.get = type(server.records)().get
     assert (await stub.GetRecord(GET)).name == RECORD
 
@@ -266,6 +265,6 @@ async def test_a_task_left_running_does_not_keep_the_calls_deadline(
     server.records.get = leave_behind
     await record_service_pb2_grpc.RecordServiceStub(channel).GetRecord(GET)
     answered.set()
-    await asyncio.wait_for(tasks[0], 5)
+    await asyncio.wait_for(tasks[0], 20)
     assert seen[0] is not None
     assert seen[1] is None

@@ -24,19 +24,21 @@ def tls(pair: KeyPair, **more: Any) -> dict[str, Any]:
     return {"tls_certificate": pair.certificate, "tls_key": pair.key, **more}
 
 
-async def get(server: Running, credentials: grpc.ChannelCredentials | None) -> str:
+async def get(
+    server: Running, credentials: grpc.ChannelCredentials | None, seconds: float = 20
+) -> str:
     """Make a call over a connection of its own and give the record's name."""
     opened = open_channel(
         server.address, package=PACKAGE, token=server.token(), credentials=credentials
     )
     async with opened as channel:
         stub: Any = record_service_pb2_grpc.RecordServiceStub(channel)
-        return str((await stub.GetRecord(GET, timeout=3)).name)
+        return str((await stub.GetRecord(GET, timeout=seconds)).name)
 
 
 async def refused(server: Running, credentials: grpc.ChannelCredentials | None) -> None:
     with pytest.raises(CallRefused) as caught:
-        await get(server, credentials)
+        await get(server, credentials, seconds=3)
     assert caught.value.code in (
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DEADLINE_EXCEEDED,  # the client tries to connect until then

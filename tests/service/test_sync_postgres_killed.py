@@ -104,8 +104,11 @@ async def test_a_killed_database_loses_only_the_units_in_flight(
         request = StartSyncRequest(parent=TENANT, sync=wanted, sync_id="cut")
         name = stub.StartSync(request).name
         async with asyncio.timeout(60):
-            while not faults.calls[HELD]:
+            # What is read before the held unit is written while that waits.
+            done = stub.GetSync(GetSyncRequest(name=name)).progress.units_done
+            while not faults.calls[HELD] or done < 3:
                 await asyncio.sleep(0.05)
+                done = stub.GetSync(GetSyncRequest(name=name)).progress.units_done
         async with world(aws, tmp_path, database_url=url) as made:
             units = await made.runner.units(name)
         ended = {unit.collection for unit in units if unit.HasField("end_time")}

@@ -13,11 +13,12 @@ from mesh.identity.keys import create_signing_key
 from secmesh.inventory.v1.sync_pb2 import Sync
 from secmesh.inventory.v1.sync_service_pb2 import GetSyncRequest, StartSyncRequest, WatchSyncRequest
 from services.inventory.collect.registry import REGISTRY
+from services.inventory.collect.run import RENEWALS
 from services.inventory.errors import AccountNotGranted, SyncEnded, SyncRunning
 from tests.service.collect_world import SAMPLE_ACCOUNT, TENANT, World, world
 from tests.service.sync_process import content, service, stub_of
 
-LEASE = 2.0
+LEASE = 4.0
 """Seconds; renewed several times in each, also on a machine with other work."""
 HELD = "cloudtrail:DescribeTrails"
 """Asked by the unit of cloudtrail_trails alone, which the buckets wait for."""
@@ -94,6 +95,16 @@ async def test_a_killed_process_loses_only_the_units_in_flight(
         assert again == {(e.name.rpartition("/")[2], e.calls) for e in entries}
 
 
+async def renewed(made: World, sync: str, times: int) -> None:
+    """Wait until the process that executes a run of one unit has renewed its lease so often."""
+    seen = set()
+    async with asyncio.timeout(60):
+        while len(seen) <= times:
+            (unit,) = await made.runner.units(sync)
+            seen.add(unit.lease_expire_time.ToMicroseconds())
+            await asyncio.sleep(0.05)
+
+
 async def test_a_live_lease_keeps_others_away_and_an_expired_one_does_not(
     aws: AwsEndpoint, faults: Faults, tmp_path: Path
 ) -> None:
@@ -104,7 +115,7 @@ async def test_a_live_lease_keeps_others_away_and_an_expired_one_does_not(
     ):
         wanted = Sync(cloud_account_id=SAMPLE_ACCOUNT, collections=["cloudtrail_trails"])
         sync = await one.runner.start(TENANT, wanted, "shared")
-        await asyncio.sleep(LEASE * 1.2)
+        await renewed(two, sync.name, RENEWALS)
         # Its lease is renewed, so a resume changes nothing and a second run is refused.
         assert (await two.runner.resume(sync.name)).state == Sync.STATE_RUNNING
         (unit,) = await two.runner.units(sync.name)
@@ -113,7 +124,7 @@ async def test_a_live_lease_keeps_others_away_and_an_expired_one_does_not(
         assert faults.calls[HELD] == 1
         # A cancel reaches the process that executes the run.
         await two.runner.cancel(sync.name)
-        await asyncio.sleep(LEASE)
+        await renewed(two, sync.name, 2)
         gate.set()
         ended = await two.ended(sync)
         assert ended.state == Sync.STATE_CANCELLED

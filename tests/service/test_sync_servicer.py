@@ -321,7 +321,9 @@ async def test_a_run_is_cancelled_over_the_wire(
         assert refused.value.code is grpc.StatusCode.NOT_FOUND
     cancelling = asyncio.ensure_future(stub.CancelSync(request))
     events = asyncio.create_task(watched(stub, sync.name))
-    await asyncio.sleep(0.2)
+    async with asyncio.timeout(20):
+        while not (await stub.GetSync(GetSyncRequest(name=sync.name))).HasField("cancel_time"):
+            await asyncio.sleep(0.05)
     gate.set()
     cancelled = await cancelling
     assert cancelled.state == Sync.STATE_CANCELLED

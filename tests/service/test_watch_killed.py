@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -22,6 +21,7 @@ from secmesh.inventory.v1.record_pb2 import Record
 from secmesh.inventory.v1.record_service_pb2_grpc import RecordServiceStub
 from secmesh.records.v1.watch_pb2 import WatchRecordsRequest
 from secmesh_client import aio
+from tests.ports import free_port
 from tests.service.server_fixtures import PACKAGE
 
 USERS = "tenants/acme/iam_users"
@@ -32,9 +32,7 @@ class Service:
     """The inventory service as a process that may be killed, always at the same address."""
 
     def __init__(self, folder: Path, database: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.address = f"127.0.0.1:{free_port()}"
         self._folder = folder
         self._environment = {
             **os.environ,
