@@ -37,7 +37,14 @@ PLAIN = {
                 "artifactLocation": {"uri": "file:///src/./a.js", "index": 0},
                 "region": {"startLine": 3, "endColumn": 9, "snippet": {"text": " x()\n\ty() "}},
             },
-        }
+            "logicalLocations": [{"name": "x", "fullyQualifiedName": "a.x"}, {}],
+        },
+        {
+            "physicalLocation": {
+                "artifactLocation": {"uri": "b.js"},
+                "contextRegion": {"startLine": 2, "snippet": {"text": "around"}},
+            }
+        },
     ],
     "fingerprints": {"b": "2", "a": "1", "none": ""},
     "partialFingerprints": {"line": "f:1"},
@@ -56,7 +63,7 @@ NAMES = st.sampled_from(
         *("kind", "rule", "suppressions", "baselineState", "taxa", "codeFlows", "tags"),
         *("arguments", "security-severity", "contextRegion", "logicalLocations", "markdown"),
         *("id", "text", "index", "uri", "uriBaseId", "snippet", "startLine", "endLine"),
-        *("startColumn", "region", "unknown"),
+        *("startColumn", "region", "unknown", "fullyQualifiedName"),
     ]
 )
 
@@ -118,4 +125,7 @@ def test_ordinary_results_are_plain() -> None:
     found = PlainResults(run).finding(json.dumps(PLAIN).encode(), b"digest", 3, "/place")
     assert found is not None
     assert (found.index, found.pointer, found.digest) == (3, "/place", b"digest")
-    assert found.locations[0].end_column == 9
+    assert [(each.end_column, each.snippet) for each in found.locations] == [
+        (9, " x()\n\ty() "),
+        (None, "around"),
+    ]

@@ -37,6 +37,10 @@ class _Region(msgspec.Struct, gc=False, rename="camel"):
     snippet: _Text | None = None
 
 
+class _Context(msgspec.Struct, gc=False):
+    snippet: _Text | None = None
+
+
 class _Artifact(msgspec.Struct, gc=False):
     uri: str
     index: _Whole | None = None
@@ -44,14 +48,19 @@ class _Artifact(msgspec.Struct, gc=False):
 
 class _Physical(msgspec.Struct, gc=False, rename="camel"):
     artifact_location: _Artifact
-    region: _Region
-    context_region: _Otherwise = None
+    region: _Region | None = None
+    context_region: _Context | None = None
+
+
+class _Logical(msgspec.Struct, gc=False, rename="camel"):
+    fully_qualified_name: str | None = None
+    name: str | None = None
 
 
 class _Place(msgspec.Struct, gc=False, rename="camel"):
     physical_location: _Physical
+    logical_locations: list[_Logical] | None = None
     logical_location: _Otherwise = None
-    logical_locations: _Otherwise = None
 
 
 class _Properties(msgspec.Struct, gc=False, rename="kebab"):
@@ -76,6 +85,7 @@ class _Result(msgspec.Struct, gc=False, rename="camel"):
     code_flows: _Otherwise = None
 
 
+_NOWHERE = _Region()
 _RESULT = msgspec.json.Decoder(_Result)
 _REMEMBERED = 4096
 """Names of rules, of which it is remembered what they say."""
@@ -129,7 +139,7 @@ class PlainResults:
             cve_id=rule.cve_id,
             cwe_ids=described.rule.cwe_ids,
             references=rule.references,
-            locations=tuple([self._location(each.physical_location) for each in places]),
+            locations=tuple([self._location(each) for each in places]),
             fingerprints=_fingerprints(result),
             run=self.run.number,
             digest=digest,
@@ -149,15 +159,20 @@ class PlainResults:
             self._rules[key] = known
         return known
 
-    def _location(self, place: _Physical) -> Location:
-        region = place.region
+    def _location(self, place: _Place) -> Location:
+        physical = place.physical_location
+        region, logical = physical.region or _NOWHERE, place.logical_locations
+        snippet = region.snippet.text if region.snippet else None
+        if not snippet and physical.context_region and physical.context_region.snippet:
+            snippet = physical.context_region.snippet.text
         return Location(
-            self.run.relative(place.artifact_location.uri),
+            self.run.relative(physical.artifact_location.uri),
             region.start_line,
             region.end_line,
             region.start_column,
             region.end_column,
-            (region.snippet.text if region.snippet else None) or "",
+            snippet or "",
+            (logical[0].fully_qualified_name or logical[0].name or "") if logical else "",
         )
 
 
