@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from services.security.importing import sarif
 from services.security.importing.model import Finding, Item, Tool
@@ -98,7 +98,9 @@ def items(content: bytes, *, plain: bool) -> list[Item]:
     with Spool.of([content]) as spool:
         recall = (lambda _run, _digest: None) if plain else None
         found = list(whole(lambda: sarif.read(spool, recall)))
-    return [replace(each, digest=b"") if isinstance(each, Finding) else each for each in found]
+    return [
+        structs.replace(each, digest=b"") if isinstance(each, Finding) else each for each in found
+    ]
 
 
 @given(st.data(), st.integers(0, 3))

@@ -11,9 +11,10 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote
+
+from msgspec import Struct
 
 from services.security.importing.model import Finding
 
@@ -28,9 +29,7 @@ _LENGTHS = tuple(size.to_bytes(8, "big").decode() for size in range(128))
 _DRIVE = re.compile(r"^/?[A-Za-z]:(?=/)")
 
 
-# Not frozen, as findings are not: a report has some of each.
-@dataclass(slots=True, unsafe_hash=True)
-class Fingerprint:
+class Fingerprint(Struct, gc=False):
     """`algorithm` is `secmesh/v1` for ours, or the tool's own name for it."""
 
     algorithm: str
