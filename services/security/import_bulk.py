@@ -47,6 +47,10 @@ class _Group:
     dated: dict[tuple[object, ...], str] = field(default_factory=dict)
     """When findings are to be closed, by what that follows from; empty if never."""
 
+    def order(self, row: Sequence[Any]) -> list[tuple[bool, Any]]:
+        """Give by what rows are sorted: all writers take theirs in one order."""
+        return [(row[place] is None, row[place]) for place in self.plain.key_places]
+
 
 @dataclass
 class _Known:
@@ -190,7 +194,7 @@ class BulkFindings:
         if seen is not None:
             await seen.open(connection)
         groups = seen.groups if seen is not None else []
-        await sets.staging.fill(connection, staged)
+        await sets.staging.fill(connection, sorted(staged, key=group.order))
         known = _Known({})
         if not group.are_first:
             known = _Known(await sets.seen_in(connection, groups))

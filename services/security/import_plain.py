@@ -59,6 +59,10 @@ class PlainRows:
         self.columns = (ID, *(field.name for field in fields))
         """Of a row, in its order."""
         self.places = {name: place for place, name in enumerate(self.columns)}
+        self.key_places = [
+            self.places[name] for name in kind.option.natural_key if name in self.places
+        ]
+        """Of what rows are known by, as far as they differ in it."""
         self._steps = {field.name: self._step(field) for field in fields if field not in own}
         required, _ = required_fields(kind.descriptor)
         self._needed = [

@@ -98,7 +98,8 @@ class FindingSets:
     ) -> set[str]:
         """Add the staged findings that are not known, but for some; give their ids.
 
-        ``staged`` are the ids of all that are staged.
+        ``staged`` are the ids of all that are staged, in the order of their keys: all writers
+        take their rows in it, and they are read as they were copied.
         """
         added = await connection.execute(self._insert, {_WITHOUT: without})
         wanted = set(staged).difference(without)
@@ -120,12 +121,8 @@ class FindingSets:
         row |= dict.fromkeys((CREATED, WRITTEN), self._moment) | dict(self._common) | self._grouped
         names = [name for name in row if row[name] is not None or name in self._staged.c]
         without = sa.bindparam(_WITHOUT, type_=postgresql.ARRAY(sa.Text()))
-        key = self._target.kind.option.natural_key
-        chosen = (
-            sa.select(*(self._first(name, row[name]).label(name) for name in names))
-            .where(self._staged.c[ID] != sa.all_(without))
-            .order_by(*(self._value(name) for name in key))
-        )
+        chosen = sa.select(*(self._first(name, row[name]).label(name) for name in names))
+        chosen = chosen.where(self._staged.c[ID] != sa.all_(without))
         insert = postgresql.insert(table).from_select(names, chosen)
         return insert.on_conflict_do_nothing()
 

@@ -103,11 +103,12 @@ def issue(
         "end_column": place.end_column,
         "line_hash": snippet_hash(place.snippet) if place.snippet else None,
         "snippet": place.snippet,
-        "cwe_ids": list(finding.cwe_ids),
-        "tags": list(finding.tags),
-        "code_flows": [_flow(steps) for steps in finding.code_flows],
+        "cwe_ids": finding.cwe_ids and list(finding.cwe_ids),
+        "tags": finding.tags and list(finding.tags),
+        "code_flows": finding.code_flows and [_flow(each) for each in finding.code_flows],
         "partial_fingerprints": {each.algorithm: each.value for each in fingerprints},
-        "suppression": [_suppression(each) for each in finding.suppressions],
+        "suppression": finding.suppressions
+        and [_suppression(each) for each in finding.suppressions],
         **seen(context),
     }
     refers = {"rule_id": ("sast_rules", rule_key(context, finding.rule_key))}
