@@ -42,8 +42,14 @@ class _Group:
     common: Mapping[str, object]
     seen: Seen | None = None
     """What was seen again of their scope, where the kind keeps sightings apart."""
+    are_first: bool = False
+    """Whether nothing was known before that one of them could be."""
     dated: dict[tuple[object, ...], str] = field(default_factory=dict)
     """When findings are to be closed, by what that follows from; empty if never."""
+
+    def order(self, row: Sequence[Any]) -> list[tuple[bool, Any]]:
+        """Give by what rows are sorted: all writers take theirs in one order."""
+        return [(row[place] is None, row[place]) for place in self.plain.key_places]
 
 
 @dataclass
@@ -118,6 +124,7 @@ class BulkFindings:
             self._groups[place] = group = self._new_group(place[0], common, seen)
             if group is not None:
                 await group.sets.staging.make(connection)
+                group.are_first = not await group.sets.knows_any(connection)
         return self._groups[place]
 
     def _new_group(
@@ -187,14 +194,16 @@ class BulkFindings:
         if seen is not None:
             await seen.open(connection)
         groups = seen.groups if seen is not None else []
-        await sets.staging.fill(connection, staged)
-        known = _Known(await sets.seen_in(connection, groups))
-        known.joined = await sets.see_again(connection, groups)
+        await sets.staging.fill(connection, sorted(staged, key=group.order))
+        known = _Known({})
+        if not group.are_first:
+            known = _Known(await sets.seen_in(connection, groups))
+            known.joined = await sets.see_again(connection, groups)
         fates = dict.fromkeys((*known.stayed, *known.joined), Fate.UNCHANGED)
         if len(fates) == len(staged):
             return fates, known
         others = {*fates, *await self._moved(connection, group, collection, staged)}
-        added = await sets.add(connection, others)
+        added = await sets.add(connection, [row[0] for row in staged], sorted(others))
         at, prefix = group.plain.places[STATUS], f"tenants/{self.records.tenant}/{collection}/"
         begun = [(prefix + row[0], row[at]) for row in staged if row[0] in added]
         scan = str(group.common.get(_SCAN, ""))
@@ -210,7 +219,7 @@ class BulkFindings:
         staged: Sequence[Sequence[Any]],
     ) -> set[str]:
         """Give the ids of rows that are known findings which were somewhere else."""
-        moves = await self.records.moves(connection, collection)
+        moves = None if group.are_first else await self.records.moves(connection, collection)
         if moves is None:
             return set()
         unknown = await group.sets.unknown(connection)

@@ -59,6 +59,10 @@ class PlainRows:
         self.columns = (ID, *(field.name for field in fields))
         """Of a row, in its order."""
         self.places = {name: place for place, name in enumerate(self.columns)}
+        self.key_places = [
+            self.places[name] for name in kind.option.natural_key if name in self.places
+        ]
+        """Of what rows are known by, as far as they differ in it."""
         self._steps = {field.name: self._step(field) for field in fields if field not in own}
         required, _ = required_fields(kind.descriptor)
         self._needed = [
@@ -67,19 +71,19 @@ class PlainRows:
             if field in required or not affirms_absence(field)
         ]
         self._empty: list[Any] = [None] * len(self.columns)
+        self._shapes: dict[tuple[str, ...], Sequence[tuple[int, Give]]] = {}
 
     def row(self, new_id: str, values: Mapping[str, object]) -> list[Any] | None:
         """Give the staged form of a row of this id; None if the long way must decide.
 
         Lists and maps without anything in them are None.
         """
+        if not self._common.isdisjoint(values):
+            values = {name: values[name] for name in values if name not in self._common}
         row = self._empty.copy()
         row[0] = new_id
         try:
-            for name, value in values.items():
-                if name in self._common:
-                    continue
-                place, give = self._steps[name]
+            for (place, give), value in zip(self._shaped(values), values.values(), strict=True):
                 row[place] = give(value)
         except (Unsure, KeyError, TypeError, ValueError, Refusal):
             return None
@@ -87,6 +91,16 @@ class PlainRows:
             if row[place] is None:
                 return None
         return row
+
+    def _shaped(self, values: Mapping[str, object]) -> Sequence[tuple[int, Give]]:
+        """Give the steps of values with these names: most findings of a report have the same."""
+        names = tuple(values)
+        steps = self._shapes.get(names)
+        if steps is None:
+            if len(self._shapes) >= _REMEMBERED:
+                self._shapes.clear()
+            steps = self._shapes[names] = [self._steps[name] for name in names]
+        return steps
 
     def value(self, name: str, value: Any) -> Any:
         """Give what is stored of a value that all rows have, as SQLAlchemy takes it.

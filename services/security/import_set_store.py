@@ -4,13 +4,14 @@ PostgreSQL decides which of them are which, by statements over all staged rows; 
 What is neither is left to ``import_store``: closed before, silenced, other than it was.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from mesh.records.etag import CREATED, ETAG, WRITTEN
 from mesh.sql.references import ID, TENANT
@@ -83,30 +84,47 @@ class FindingSets:
         """Give the ids of staged rows of which no finding is known."""
         return set((await connection.execute(self._select_unknown)).scalars())
 
-    async def add(self, connection: AsyncConnection, without: Collection[str]) -> set[str]:
-        """Add the staged findings that are not known, but for some; give their ids."""
-        added = await connection.execute(self._insert, {_WITHOUT: sorted(without)})
-        return set(added.scalars())
+    async def knows_any(self, connection: AsyncConnection) -> bool:
+        """Tell whether any finding may be known that has what the staged rows have in common."""
+        led_by = list(takewhile(self._common.__contains__, self._target.kind.option.natural_key))
+        if not led_by:
+            return True
+        known = self._store.select(self._target.kind.collection, self._tenant, [ID])
+        alike = (self._target.table.c[name] == self._value(name) for name in led_by)
+        return (await connection.execute(known.where(*alike).limit(1))).first() is not None
+
+    async def add(
+        self, connection: AsyncConnection, staged: Sequence[str], without: Sequence[str]
+    ) -> set[str]:
+        """Add the staged findings that are not known, but for some; give their ids.
+
+        ``staged`` are the ids of all that are staged, in the order of their keys: all writers
+        take their rows in it, and they are read as they were copied.
+        """
+        added = await connection.execute(self._insert, {_WITHOUT: without})
+        wanted = set(staged).difference(without)
+        if added.rowcount == len(wanted):
+            return wanted
+        ids = self._target.table.c[ID]
+        own = self._store.select(self._target.kind.collection, self._tenant, [ID])
+        found = await connection.execute(own.where(ids == sa.any_(_texts(sorted(wanted)))))
+        return set(found.scalars())
 
     def _not_known(self) -> sa.Select[Any]:
         known = self._store.select(self._target.kind.collection, self._tenant, [ID])
         known = known.where(self._same_key(self._target.table)).correlate(self._staged)
         return sa.select(self._staged.c[ID]).where(~sa.exists(known.subquery().select()))
 
-    def _added(self) -> ReturningInsert[Any]:
+    def _added(self) -> postgresql.Insert:
         table, codec = self._target.table, self._target.codec
         row = codec.empty_row() | {TENANT: self._tenant, ETAG: self._etag}
         row |= dict.fromkeys((CREATED, WRITTEN), self._moment) | dict(self._common) | self._grouped
         names = [name for name in row if row[name] is not None or name in self._staged.c]
         without = sa.bindparam(_WITHOUT, type_=postgresql.ARRAY(sa.Text()))
-        key = self._target.kind.option.natural_key
-        chosen = (
-            sa.select(*(self._first(name, row[name]).label(name) for name in names))
-            .where(self._staged.c[ID] != sa.all_(without))
-            .order_by(*(self._value(name) for name in key))
-        )
+        chosen = sa.select(*(self._first(name, row[name]).label(name) for name in names))
+        chosen = chosen.where(self._staged.c[ID] != sa.all_(without))
         insert = postgresql.insert(table).from_select(names, chosen)
-        return insert.on_conflict_do_nothing().returning(table.c[ID])
+        return insert.on_conflict_do_nothing()
 
     def _first(self, name: str, otherwise: Any) -> sa.ColumnElement[Any]:
         """Give what a new row has in a column; of staged rows, empty lists and maps are NULL."""
@@ -210,3 +228,7 @@ class FindingSets:
         shown_open = self._value(STATUS).in_(sorted(life.open))
         was_open = table.c[STATUS].in_(sorted(life.open))
         return sa.or_(sa.and_(shown_open, ~closed), sa.and_(~shown_open, ~was_open))
+
+
+def _texts(values: Sequence[str]) -> Any:
+    return sa.cast(values, postgresql.ARRAY(sa.Text()))

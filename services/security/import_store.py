@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
@@ -28,12 +27,13 @@ from services.security.import_moves import Moves, Place, last_seen
 from services.security.import_seen import Seen
 from services.security.import_state import LIVES, SEEN, Change, Move, Way, settle
 from services.security.import_steps import ImportSteps
+from services.security.importing.model import Word
 
 _BATCH = 500
 """Findings closed by one statement."""
 
 
-class Fate(StrEnum):
+class Fate(Word):
     """What became of a record of a report; the names of its counts."""
 
     CREATED = "created"

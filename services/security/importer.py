@@ -207,7 +207,7 @@ class _Report:
             if isinstance(item, Tool):
                 continue
             if isinstance(item, Same):
-                self._same[item.run, item.severity.value] += 1
+                self._same[item.run, item.severity] += 1
                 continue
             if isinstance(item, Finding | Rule):
                 self._mapper.context = self._context(item.run, self._seen_time(item))
@@ -310,7 +310,7 @@ class _Report:
             self._scans.count_all(
                 run,
                 Counter(
-                    (fate, item.severity.value)
+                    (fate, item.severity)
                     for (item, _), fate in zip(shown, fates, strict=True)
                     if fate is not None
                 ),

@@ -1,10 +1,9 @@
 """Which results of two reports are the same finding."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from services.security.importing.fingerprint import (
     VERSION,

@@ -69,6 +69,53 @@ def test_a_cut_is_always_noticed(value: object, data: st.DataObject) -> None:
         consume(reading)
 
 
+ALIKE = st.recursive(
+    st.sampled_from(['},{"r"', '"}, {"r":', "[{", "\\", "ü", "x" * 30]) | st.integers(0, 9),
+    lambda inner: st.lists(inner, max_size=3) | st.fixed_dictionaries({"r": inner, "s": inner}),
+    max_leaves=6,
+)
+"""Values that look like what stands between two elements, in texts and at every depth."""
+
+
+@given(
+    st.lists(st.fixed_dictionaries({"r": ALIKE, "t": ALIKE}), max_size=9),
+    st.integers(0, 8),
+    st.integers(20, 400),
+    st.sampled_from([None, 1]),
+)
+def test_elements_that_begin_alike_are_told_apart(
+    elements: list[dict[str, object]], bad: int, size: int, indent: int | None
+) -> None:
+    texts = [json.dumps(each, ensure_ascii=False, indent=indent) for each in elements]
+    if bad < len(texts):
+        texts[bad] = '{"r": nothing}'
+    content = f'{{"a": [{",".join(texts)}], "b": 1}}'.encode()
+    reading, found = cursor(content, size), [""]
+    for key in reading.members():
+        if key == "a":
+            found = [reading.text().decode() for _ in reading.elements()]
+    reading.finish()
+    assert found == texts
+    skipping = cursor(content, size)
+    assert [skipping.value() for key in skipping.members() if key == "b"] == [1]
+    skipping.finish()
+
+
+@pytest.mark.parametrize("depth", [63, 64, 65])
+def test_what_was_cut_beforehand_is_no_deeper_either(depth: int) -> None:
+    # Beside the element's own brackets and the array's.
+    deep = '{"r": ' + "[" * (depth - 1) + "]" * (depth - 1) + "}"
+    reading = cursor(f'[{{"r": 1}}, {deep}, {{"r": 2}}, {{"r": 3}}]'.encode(), 100_000)
+    found: list[object] = []
+    for _ in reading.elements():
+        try:
+            found.append(len(reading.text()))
+        except BadElement as error:
+            found.append(str(error))
+    assert found[1] == (len(deep) if depth <= 64 else "is nested deeper than 64")
+    assert found[2:] == [8, 8]
+
+
 def consume(reading: JsonCursor) -> list[object]:
     found = [reading.value() for _ in reading.members() for _ in reading.elements()]
     reading.finish()

@@ -6,6 +6,8 @@
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 
+from msgspec import structs
+
 from services.security.importing import words
 from services.security.importing.json_cursor import Unreadable
 from services.security.importing.model import (
@@ -167,7 +169,7 @@ def vulnerability(node: Node, count: Count, bill: Bill) -> Iterator[Item]:
     for reference in references or [""]:
         affected = bill.known.get(reference) if reference else None
         about = affected or (Component(reference, reference=reference) if reference else None)
-        yield replace(finding, index=count.next(), component=about)
+        yield structs.replace(finding, index=count.next(), component=about)
 
 
 def _finding(node: Node) -> Finding:

@@ -11,9 +11,10 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote
+
+from msgspec import Struct
 
 from services.security.importing.model import Finding
 
@@ -22,15 +23,13 @@ _FILE = re.compile(r"^file:(?://[^/]*)?", re.IGNORECASE)
 # Any text is taken, also what is no URL by RFC 3986: scheme and authority, path, and the rest.
 _URL = re.compile(r"^(?:[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*))?([^?#]*)")
 _SHORT = 512
-"""Characters of a path that is remembered, and of other texts that most are shorter than."""
-_LENGTHS = tuple(size.to_bytes(8, "big") for size in range(_SHORT))
-"""Most lengths, written beforehand."""
+"""Characters of a path that is remembered."""
+_LENGTHS = tuple(size.to_bytes(8, "big").decode() for size in range(128))
+"""Lengths before parts that are short, as most are: ASCII themselves."""
 _DRIVE = re.compile(r"^/?[A-Za-z]:(?=/)")
 
 
-# Not frozen, as findings are not: a report has some of each.
-@dataclass(slots=True, unsafe_hash=True)
-class Fingerprint:
+class Fingerprint(Struct, gc=False):
     """`algorithm` is `secmesh/v1` for ours, or the tool's own name for it."""
 
     algorithm: str
@@ -76,18 +75,26 @@ def _simplified(path: str) -> str:
 
 def _digest(*parts: str) -> str:
     """Lengths stand before the parts: no two lists of parts share their text."""
-    told = b""
-    for part in parts:
-        encoded = part.encode() if part.isascii() else part.encode(errors="surrogatepass")
-        size = len(encoded)
-        told += (_LENGTHS[size] if size < _SHORT else size.to_bytes(8, "big")) + encoded
-    return hashlib.sha256(told).hexdigest()
+    try:
+        told = "".join([_LENGTHS[len(part)] + part for part in parts])
+    except IndexError:
+        return _digest_of_any(parts)
+    if not told.isascii():
+        return _digest_of_any(parts)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _digest_of_any(parts: Iterable[str]) -> str:
+    encoded = [part.encode(errors="surrogatepass") for part in parts]
+    return hashlib.sha256(
+        b"".join([len(part).to_bytes(8, "big") + part for part in encoded])
+    ).hexdigest()
 
 
 def snippet_hash(snippet: str) -> str:
     """Of the lines without the space around each: a new indent is no new finding."""
-    lines = (line.strip() for line in snippet.strip().splitlines())
-    return _digest("\n".join(line for line in lines if line))
+    lines = [line.strip() for line in snippet.strip().splitlines()]
+    return _digest("\n".join([line for line in lines if line]) if len(lines) != 1 else lines[0])
 
 
 def place(finding: Finding) -> str:
@@ -144,7 +151,7 @@ class Fingerprints:
         self._seen[seen] = ordinal + 1
         finding.occurrence = seen, ordinal
         ours = Fingerprint(f"secmesh/v{VERSION}", _digest(key, str(ordinal)))
-        return (ours, *(Fingerprint(name, value) for name, value in finding.fingerprints))
+        return (ours, *[Fingerprint(name, value) for name, value in finding.fingerprints])
 
     def count_again(self, base: int, ordinal: int) -> bool:
         """Count a finding that was fingerprinted before; not if its number would be another."""

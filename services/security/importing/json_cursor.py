@@ -5,12 +5,15 @@ brackets and parsed on its own. So one that is malformed, too large or too deep 
 and no other, and memory does not grow with the report.
 """
 
+import io
 import re
+from collections import deque
 from collections.abc import Iterator
 from typing import Protocol
 
 import orjson
 
+from services.security.importing import json_ahead
 from services.security.importing.limits import Limits
 from services.security.importing.spool import CHUNK
 
@@ -83,6 +86,10 @@ class JsonCursor:
         self._ended = False
         self._nested = limits.depth >= _NESTED
         """Whether nothing that is matched whole can be too deep."""
+        self._ahead: deque[bytes] = deque()
+        """The next elements of the array here, if they were cut beforehand."""
+        self._guesses = True
+        """Whether elements can be looked for ahead in what is left of the buffer."""
 
     @property
     def offset(self) -> int:
@@ -144,6 +151,7 @@ class JsonCursor:
 
     def _within(self, opening: str, closing: str) -> Iterator[int]:
         self._expect(opening)
+        self._ahead.clear()
         self._nesting += 1
         index = 0
         while self.peek() != closing:
@@ -170,9 +178,13 @@ class JsonCursor:
     def _scan(self, *, keep: bool) -> bytes:
         """Moves past one value; its bytes, if they are to be kept and within the limits."""
         first = self.peek()
+        if self._ahead:
+            return self._cut(self._ahead.popleft(), keep=keep)
         found = _WHOLE.match(self._buffer, self._at) if self._nested else None
         if found is not None:
-            return self._passed(found, keep=keep)
+            self._passed(found.end() - self._at, keep=keep)
+            self._look_ahead()
+            return found[0] if keep else b""
         scan = _Scan(self._at, keep=keep)
         if first in ("{", "[", '"'):
             self._brackets(scan, first == '"')
@@ -187,15 +199,32 @@ class JsonCursor:
             raise BadElement(scan.refusal)
         return self._buffer[scan.start : self._at] if keep else b""
 
-    def _passed(self, found: re.Match[bytes], *, keep: bool) -> bytes:
+    def _passed(self, size: int, *, keep: bool) -> None:
         """Moves past a value that is in the buffer whole."""
-        self._at = found.end()
+        self._at += size
         self._taken += 1
-        if not keep:
-            return b""
-        if self._at - found.start() > self._limits.element_bytes:
+        if keep and size > self._limits.element_bytes:
             raise BadElement(f"is larger than {self._limits.element_bytes} bytes")
-        return found[0]
+
+    def _cut(self, text: bytes, *, keep: bool) -> bytes:
+        """Moves past an element that was cut beforehand."""
+        self._passed(len(text), keep=keep)
+        if keep and text.count(b"{") + text.count(b"[") > self._limits.depth:
+            # That many brackets may be too deep.
+            return JsonCursor(io.BytesIO(text), self._limits).text()
+        return text
+
+    def _look_ahead(self) -> None:
+        """Cuts the elements that follow the one just passed, as far as the buffer has them."""
+        if self._guesses and (found := json_ahead.follow(self._buffer, self._at)):
+            self._ahead.extend(json_ahead.cut(self._buffer, *found))
+            self._guesses = bool(self._ahead)
+
+    def _leap(self) -> None:
+        """Moves past the elements that follow the one just skipped, in what is skipped whole."""
+        if self._guesses and (found := json_ahead.follow(self._buffer, self._at)):
+            self._guesses = json_ahead.are_whole(self._buffer, *found)
+            self._at = found[1] if self._guesses else self._at
 
     def _scalar(self, scan: "_Scan") -> None:
         while True:
@@ -212,6 +241,8 @@ class JsonCursor:
         depth, inside = int(not quoted), quoted
         self._at += 1
         while depth or inside:
+            if not (scan.keep or inside):
+                self._leap()
             flat = scan.keep and depth + _NESTED > self._limits.depth
             pattern = _INSIDE if inside else _PLAIN if flat else _CLOSED
             found = pattern.match(self._buffer, self._at)
@@ -242,7 +273,7 @@ class JsonCursor:
         kept = self._buffer[keep_from:]
         # A long value doubles the read, so that copying it stays linear.
         more = b"" if self._ended else self._source.read(max(CHUNK, len(kept)))
-        self._ended = not more
+        self._ended, self._guesses = not more, True
         self._dropped += keep_from
         self._at -= keep_from
         self._buffer = kept + more

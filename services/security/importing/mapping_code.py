@@ -24,6 +24,7 @@ _DECISIONS = {
     "underReview": "UNDER_REVIEW",
     "rejected": "REJECTED",
 }
+_RESOLUTIONS = {State.SUPPRESSED: "ACCEPTED", State.FALSE_POSITIVE: "FALSE_POSITIVE"}
 # Where a scanner names no file, the finding is the repository's.
 _ROOT = "."
 
@@ -85,14 +86,14 @@ def issue(
     if finding.state in GONE:
         return
     place = finding.locations[0] if finding.locations else Location()
-    suppressed = finding.state in (State.SUPPRESSED, State.FALSE_POSITIVE)
+    resolution = _RESOLUTIONS.get(finding.state)
     values = {
         "fingerprint": ours(fingerprints),
         "issue_type": _type(context, finding.cwe_ids, finding.score, finding.tags),
         "severity": SONAR_SEVERITIES[finding.severity],
         "security_severity": finding.score,
-        "status": "RESOLVED" if suppressed else "OPEN",
-        "resolution": _resolution(finding.state),
+        "status": "RESOLVED" if resolution else "OPEN",
+        "resolution": resolution,
         "baseline_state": finding.baseline,
         "message": finding.message or finding.title or finding.rule_key,
         "file_path": place.path or place.logical_name or _ROOT,
@@ -102,19 +103,16 @@ def issue(
         "end_column": place.end_column,
         "line_hash": snippet_hash(place.snippet) if place.snippet else None,
         "snippet": place.snippet,
-        "cwe_ids": list(finding.cwe_ids),
-        "tags": list(finding.tags),
-        "code_flows": [_flow(steps) for steps in finding.code_flows],
+        "cwe_ids": finding.cwe_ids and list(finding.cwe_ids),
+        "tags": finding.tags and list(finding.tags),
+        "code_flows": finding.code_flows and [_flow(each) for each in finding.code_flows],
         "partial_fingerprints": {each.algorithm: each.value for each in fingerprints},
-        "suppression": [_suppression(each) for each in finding.suppressions],
+        "suppression": finding.suppressions
+        and [_suppression(each) for each in finding.suppressions],
         **seen(context),
     }
     refers = {"rule_id": ("sast_rules", rule_key(context, finding.rule_key))}
     yield Row("sast_issues", ours(fingerprints), present(values), refers)
-
-
-def _resolution(state: State) -> str | None:
-    return {State.SUPPRESSED: "ACCEPTED", State.FALSE_POSITIVE: "FALSE_POSITIVE"}.get(state)
 
 
 def _flow(steps: tuple[Location, ...]) -> dict[str, object]:

@@ -7,8 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from msgspec import Struct
 
-class Severity(StrEnum):
+
+class Word(StrEnum):
+    """A word of the model. It hashes as the text that it is: Enum's own way takes ten times as
+    long, and a report has many findings."""
+
+    __hash__ = str.__hash__
+
+
+class Severity(Word):
     """The five steps to which every format's own words are mapped, the least first."""
 
     INFO = "INFO"
@@ -18,7 +27,7 @@ class Severity(StrEnum):
     CRITICAL = "CRITICAL"
 
 
-class Subject(StrEnum):
+class Subject(Word):
     """What a finding is about; it decides which records it becomes."""
 
     CODE = "CODE"
@@ -30,7 +39,7 @@ class Subject(StrEnum):
     HOST = "HOST"
 
 
-class State(StrEnum):
+class State(Word):
     """What the report itself says of a finding's state."""
 
     OPEN = "OPEN"
@@ -76,10 +85,9 @@ class Rule:
     run: int = 0
 
 
-# Of findings and their locations a report has many: those that are not frozen are made in a
-# fraction of the time. Nothing that a finding says is changed either.
-@dataclass(slots=True, unsafe_hash=True)
-class Location:
+# Of findings and their locations a report has many: structs are made in a fraction of the time, and
+# nobody looks through them for garbage. They hold nothing that could hold them.
+class Location(Struct, gc=False):
     """A place in a file (lines and columns from 1), or the name of something that is no file."""
 
     path: str = ""
@@ -148,8 +156,7 @@ class Suppression:
     justification: str = ""
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class Finding:
+class Finding(Struct, gc=False):
     """One result. `index` counts within the report from 0, `pointer` is its place (RFC 6901)."""
 
     index: int
@@ -254,8 +261,7 @@ class Assessment:
     run: int = 0
 
 
-@dataclass(slots=True)
-class Same:
+class Same(Struct, gc=False):
     """A result that was recalled by its digest: it is known, and was not read."""
 
     run: int

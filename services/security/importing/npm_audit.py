@@ -1,7 +1,8 @@
 """`npm audit --json`: advisories (npm 6) and vulnerabilities (npm 7 and later)."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec import structs
 
 from services.security.importing import words
 from services.security.importing.model import (
@@ -140,4 +141,4 @@ def _component(name: str, version: str, fixed: str) -> Component:
 
 
 def _numbered(finding: Finding, index: int) -> Finding:
-    return replace(finding, index=index)
+    return structs.replace(finding, index=index)

@@ -29,6 +29,24 @@ class Digest(Protocol):
     def digest(self) -> bytes: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How elements are told by the digests of their bytes, and read."""
+
+    digest: Digest
+    """Of what elements mean where they stand; each one's bytes are added to it."""
+    recall: Callable[[bytes], Item | None]
+    """Gives what is known by a digest; None if the element must be read."""
+    plain: Callable[[bytes, bytes, int, str], Item | None]
+    """Reads an element as most are, by its bytes, digest, number and place; None if it is not."""
+
+    def of(self, text: bytes) -> bytes:
+        """The digest of an element."""
+        own = self.digest.copy()
+        own.update(text)
+        return own.digest()
+
+
 @dataclass(slots=True)
 class Count:
     """Numbers the results of a report from 0."""
@@ -68,13 +86,8 @@ class Reading:
             return
         yield from self._items(value, pointer, parse)
 
-    def recalled(
-        self, pointer: str, parse: ParseTold, digest: Digest, recall: Callable[[bytes], Item | None]
-    ) -> Iterator[Item]:
-        """The items of every element of the array here, but for those that are recalled.
-
-        `digest` is that of what elements mean here; each one's bytes are added to it.
-        """
+    def told(self, pointer: str, parse: ParseTold, told: Told) -> Iterator[Item]:
+        """The items of every element of the array here, but for those that are recalled."""
         if self.cursor.peek() == "n":
             self.cursor.skip()
             return
@@ -82,19 +95,19 @@ class Reading:
             place = f"{pointer}/{position}"
             try:
                 text = self.cursor.text()
-                own = digest.copy()
-                own.update(text)
-                told = own.digest()
-                same = recall(told)
-                value = None if same is not None else parsed(text)
+                digest = told.of(text)
+                found = told.recall(digest)
+                if found is None:
+                    found = told.plain(text, digest, self.count.index + 1, place)
+                value = parsed(text) if found is None else None
             except BadElement as error:
                 yield Rejected(self.count.next(), place, str(error))
                 continue
-            if same is not None:
+            if found is not None:
                 self.count.next()
-                yield same
+                yield found
             else:
-                yield from self._items(value, place, partial(parse, told))
+                yield from self._items(value, place, partial(parse, digest))
 
     def _items(self, value: object, pointer: str, parse: Parse) -> Iterator[Item]:
         return guarded(lambda: parse(Node.of(value, pointer), self.count), self.count, pointer)

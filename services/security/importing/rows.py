@@ -5,9 +5,11 @@ by collection and natural key. Whoever stores them knows identifiers, bounds and
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+
+from msgspec import Struct
 
 from services.security.importing.fingerprint import Fingerprint
 from services.security.importing.model import Severity, State
@@ -53,8 +55,7 @@ class Context:
     security_tool: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, gc=False):
     """One record. `key` is its natural key in the collection; `refers` names other rows' keys.
 
     `record_id` is the record's own, where the report gives it one that lasts.
@@ -63,7 +64,7 @@ class Row:
     collection: str
     key: str
     values: dict[str, object]
-    refers: dict[str, tuple[str, str]] = field(default_factory=dict)
+    refers: dict[str, tuple[str, str]] = {}
     record_id: str = ""
 
 

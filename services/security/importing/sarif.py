@@ -8,7 +8,6 @@ from functools import partial
 import orjson
 
 from services.security.importing import words
-from services.security.importing.fingerprint import normal_path
 from services.security.importing.model import (
     Finding,
     Item,
@@ -21,10 +20,10 @@ from services.security.importing.model import (
     Suppression,
 )
 from services.security.importing.node import MOST, BadResult, Node
-from services.security.importing.reading import Count, Reading
+from services.security.importing.reading import Count, Reading, Told
+from services.security.importing.sarif_plain import PlainResults
 from services.security.importing.sarif_run import (
     DEFAULT_LEVEL,
-    DRIVER,
     Descriptor,
     Gathered,
     Run,
@@ -103,9 +102,8 @@ def _results(reading: Reading, run: Run, recall: Recall | None) -> Iterator[Item
             if recall is None:
                 yield from reading.each(place, partial(parse, b""))
             else:
-                yield from reading.recalled(
-                    place, parse, digest_of(run), partial(recall, run.number)
-                )
+                told = Told(digest_of(run), partial(recall, run.number), PlainResults(run).finding)
+                yield from reading.told(place, parse, told)
 
 
 def _finding(node: Node, count: Count, run: Run) -> tuple[Finding, Descriptor | None]:
@@ -160,13 +158,7 @@ def _rule(node: Node, run: Run) -> tuple[str, Descriptor | None]:
         said, guid = said or reference.text("id"), reference.text("guid")
         position = reference.integer("index") if position is None else position
         component = reference.node("toolComponent").integer("index")
-    found = run.rules.get(
-        (DRIVER if component is None else component, position if position is not None else -1)
-    )
-    described = run.rule(said) or run.rule(guid)
-    # A position that contradicts the id loses: tools count rules of other components too.
-    if found and (not said or said == found.rule.key or said.startswith(f"{found.rule.key}/")):
-        described = found
+    described = run.described(said, position, guid, component)
     if said:
         return said, described
     if described:
@@ -279,7 +271,7 @@ def _plain_location(members: dict[str, object], run: Run) -> Location | None:
         and all(number is None or _is_number(number) for number in numbers)
     ):
         return None
-    return Location(_relative(uri, run), *numbers, text)
+    return Location(run.relative(uri), *numbers, text)
 
 
 def _is_number(value: object) -> bool:
@@ -295,7 +287,7 @@ def _any_location(node: Node, run: Run) -> Location:
     context = physical.node("contextRegion")
     logical = next(node.nodes("logicalLocations"), node.node("logicalLocation"))
     return Location(
-        path=_relative(uri, run),
+        path=run.relative(uri),
         start_line=region.integer("startLine"),
         end_line=region.integer("endLine"),
         start_column=region.integer("startColumn"),
@@ -303,15 +295,6 @@ def _any_location(node: Node, run: Run) -> Location:
         snippet=region.node("snippet").text("text") or context.node("snippet").text("text"),
         logical_name=logical.text("fullyQualifiedName") or logical.text("name"),
     )
-
-
-def _relative(uri: str, run: Run) -> str:
-    """Absolute URIs below one of the run's roots become relative to the nearest of them."""
-    plain = normal_path(uri)
-    absolute = ":" in uri or uri.startswith("/")
-    if not absolute:
-        return plain
-    return min((normal_path(uri, root) for root in run.roots.values()), key=len, default=plain)
 
 
 def _flows(node: Node, run: Run) -> Iterator[tuple[Location, ...]]:

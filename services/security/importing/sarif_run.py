@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Any
 
 from services.security.importing import words
-from services.security.importing.fingerprint import VERSION
+from services.security.importing.fingerprint import VERSION, normal_path
 from services.security.importing.json_cursor import Unreadable
 from services.security.importing.model import Item, Rejected, Rule, Severity, Tool
 from services.security.importing.node import BadResult, Node
@@ -66,6 +66,26 @@ class Run:
                 return found
             identifier = identifier.rpartition("/")[0]
         return None
+
+    def described(
+        self, said: str, position: int | None, guid: str = "", component: int | None = None
+    ) -> Descriptor | None:
+        """What a result names by id, guid or position in a component (3.27.5 to 3.27.7)."""
+        found = self.rules.get(
+            (DRIVER if component is None else component, position if position is not None else -1)
+        )
+        # A position that contradicts the id loses: tools count rules of other components too.
+        if found and (not said or said == found.rule.key or said.startswith(f"{found.rule.key}/")):
+            return found
+        return self.rule(said) or self.rule(guid)
+
+    def relative(self, uri: str) -> str:
+        """Absolute URIs below one of the roots become relative to the nearest of them."""
+        plain = normal_path(uri)
+        absolute = ":" in uri or uri.startswith("/")
+        if not absolute:
+            return plain
+        return min((normal_path(uri, root) for root in self.roots.values()), key=len, default=plain)
 
 
 def digest_of(run: Run) -> Digest:

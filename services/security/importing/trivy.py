@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
+from msgspec import structs
+
 from services.security.importing import words
 from services.security.importing.fingerprint import normal_path
 from services.security.importing.json_cursor import Unreadable
@@ -78,7 +80,7 @@ def read(spool: Spool) -> Iterator[Item]:
 def _numbered(
     parse: Callable[[Node, Head], Finding], head: Head, node: Node, count: Count
 ) -> Iterator[Item]:
-    finding = replace(parse(node, head), index=count.index + 1)
+    finding = structs.replace(parse(node, head), index=count.index + 1)
     count.next()
     yield finding
 
