@@ -11,6 +11,7 @@ from cli import (
     compliance,
     credentials,
     crypto,
+    executions,
     filing,
     inventory,
     keys,
@@ -46,6 +47,7 @@ app.add_typer(providers.app, name="providers")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(schedules.app, name="schedules")
+app.add_typer(executions.app, name="executions")
 app.add_typer(keys.app, name="keys")
 app.command()(token)
 app.command()(up)

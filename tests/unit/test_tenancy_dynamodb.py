@@ -215,6 +215,14 @@ def test_conditions_as_expressions() -> None:
     }
 
 
+def test_no_parentheses_around_parentheses() -> None:
+    inner = AnyOf(Exists("a"), Exists("b"))
+    expected = "(attribute_exists(#n0) OR attribute_exists(#n1))"
+    for condition in (inner, All(inner), AnyOf(All(inner))):
+        assert condition_expression(condition, Bindings()) == expected
+    assert condition_expression(All(All(Exists("a"))), Bindings()) == "attribute_exists(#n0)"
+
+
 def test_changes_as_an_expression() -> None:
     changes: list[Change] = [
         Set("a", 1),

@@ -24,12 +24,14 @@ from services.tenancy.store.port import (
     Put,
     Query,
     Remove,
+    RequestInvalid,
     Set,
     Store,
     StoreUnavailable,
     Throttled,
     TokenReused,
     Update,
+    UpTo,
 )
 from services.tenancy.store.recorder import Access, Recorder, StoreCall
 from services.tenancy.store.tables import Table
@@ -312,6 +314,18 @@ async def test_a_full_page_says_that_there_may_be_more() -> None:
     assert await store.query(replace(SCOPE.accounts(), limit=2, start=page.next)) == type(page)(
         [], None
     )
+
+
+async def test_a_page_starts_within_its_query() -> None:
+    store = MemoryStore()
+    for fire in (1, 2, 3):
+        await store.write(scheduled(fire, fire))
+    query = replace(PLATFORM.due(shard_of(scheduled(3, 3).key.sk[2:], SHARDS), 3), limit=1)
+    page = await store.query(query)
+    # A poll that has begun goes on with the moment at which it began.
+    for forward in (True, False):
+        with pytest.raises(RequestInvalid):
+            await store.query(replace(query, sk=UpTo("0"), start=page.next, forward=forward))
 
 
 async def test_a_poll_takes_as_long_however_much_there_is() -> None:

@@ -5,26 +5,16 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.unit.simulation.loop import simulate
 from tests.unit.simulation.mutants import MUTANTS
-from tests.unit.simulation.world import Shape, World
+from tests.unit.simulation.world import Shape, lived, violations_of
 
 SEEDS = int(os.environ.get("SECMESH_SIMULATION_SEEDS", "24"))
 MUTANT_SEEDS = 100
 
 
-def _lived(seed: int, shape: Shape) -> World:
-    async def live() -> World:
-        world = World(seed, shape)
-        await world.live()
-        return world
-
-    return simulate(live())
-
-
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_nothing_is_lost_and_nothing_happens_twice(seed: int) -> None:
-    world = _lived(seed, Shape())
+    world = lived(seed, Shape())
     assert world.store.violations == []
     moves = world.store.moves
     # A world in which nothing went wrong would prove nothing.
@@ -36,7 +26,7 @@ def test_nothing_is_lost_and_nothing_happens_twice(seed: int) -> None:
 
 def test_a_seed_is_one_life() -> None:
     shape = Shape(minutes=5)
-    lives = [_lived(7, shape) for _ in range(2)]
+    lives = [lived(7, shape) for _ in range(2)]
     assert lives[0].store.moves == lives[1].store.moves
     assert lives[0].kills == lives[1].kills
 
@@ -46,4 +36,4 @@ def test_a_fault_in_the_code_is_found(
     mutant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mutant(monkeypatch)
-    assert any(_lived(seed, Shape()).store.violations for seed in range(MUTANT_SEEDS))
+    assert any(map(violations_of, range(MUTANT_SEEDS)))

@@ -168,7 +168,7 @@ class MemoryStore:
             return unchanged, error
         for key, _, after in changes:
             arrives = now + (self._faults.lag() if self._faults else 0)
-            self._tables[key.table].replace((key.pk, key.sk), after, arrives)
+            self._tables[key.table].replace((key.pk, key.sk), after, now, arrives)
         if token:
             self._tokens[token] = (now, tuple(actions))
         return changes, None

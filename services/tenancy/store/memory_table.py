@@ -8,7 +8,15 @@ from operator import itemgetter
 from typing import TypeAlias
 
 from services.tenancy.store.capacity import projected
-from services.tenancy.store.port import Between, Prefix, Query, SortCondition, StartKey, UpTo
+from services.tenancy.store.port import (
+    Between,
+    Prefix,
+    Query,
+    RequestInvalid,
+    SortCondition,
+    StartKey,
+    UpTo,
+)
 from services.tenancy.store.tables import PK, SK, Index, Table
 from services.tenancy.store.values import Item
 
@@ -36,8 +44,10 @@ class SortedPartitions:
             del self._partitions[pk]
 
     def found(self, query: Query, after: Order | None) -> Iterable[Order]:
-        """Give those of a query in its order, beginning after one."""
+        """Give those of a query in its order, beginning after one. RequestInvalid."""
         orders = self._partitions.get(query.pk, [])
+        if after is not None and _bounds([after], query.sk) != (0, 1):
+            raise RequestInvalid("a page starts outside of its query")
         low, high = _bounds(orders, query.sk)
         if after is not None and query.forward:
             low = max(low, bisect_right(orders, after))
@@ -73,8 +83,11 @@ class MemoryIndex:
         self._last_coming: dict[ItemKey, int] = {}
         self._sent = 0
 
-    def send(self, key: ItemKey, item: Item | None, arrives: int) -> None:
+    def send(self, key: ItemKey, item: Item | None, now: int, arrives: int) -> None:
         """Let a write arrive at a moment, but not before earlier ones of the same item."""
+        if arrives <= now and key not in self._last_coming:
+            self._replace(key, projected(self.index, item))
+            return
         arrives = max(arrives, self._last_coming.get(key, arrives))
         self._last_coming[key] = arrives
         self._sent += 1
@@ -123,15 +136,15 @@ class MemoryTable:
         """Give the item itself, which is not to be changed."""
         return self._items.get(key)
 
-    def replace(self, key: ItemKey, item: Item | None, arrives: int) -> None:
-        """Write or remove an item; its indexes learn of it at a moment."""
+    def replace(self, key: ItemKey, item: Item | None, now: int, arrives: int) -> None:
+        """Write or remove an item; its indexes learn of it at a moment that may be later."""
         if self._items.pop(key, None) is not None:
             self._sorted.remove(key[0], key[1:])
         if item is not None:
             self._items[key] = item
             self._sorted.add(key[0], key[1:])
         for index in self.indexes.values():
-            index.send(key, item, arrives)
+            index.send(key, item, now, arrives)
 
     def found(self, query: Query) -> Iterable[Item]:
         """Give the items of a query of the table itself."""

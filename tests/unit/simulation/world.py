@@ -17,6 +17,7 @@ from services.tenancy.scheduling.work import Assignment, Published, WorkFailed
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.store.memory_faults import Faults
 from services.tenancy.store.port import Item, Put
+from tests.unit.simulation.loop import simulate
 from tests.unit.simulation.process import BEGIN, CALM, Process, Weather, WorldClock
 from tests.unit.simulation.users import Users
 from tests.unit.simulation.watch import WatchedStore
@@ -220,3 +221,19 @@ class World:
 
     async def _wait_about(self, seconds: float) -> None:
         await asyncio.sleep(self.chance.expovariate(1 / seconds))
+
+
+def lived(seed: int, shape: Shape) -> World:
+    """Give a world after its life."""
+
+    async def live() -> World:
+        world = World(seed, shape)
+        await world.live()
+        return world
+
+    return simulate(live())
+
+
+def violations_of(seed: int) -> list[str]:
+    """Give what is violated in the world of a seed."""
+    return lived(seed, Shape()).store.violations
