@@ -21,17 +21,25 @@ from tests.service.mfa_world import factors
 from tests.service.security_world import CATALOGUE
 from tests.service.security_world import World as SecurityWorld
 from tests.service.security_world import served as served_security
+from tests.service.tenancy_stores import (
+    embedded_tenancy_store,
+    other_tenancy_store,
+    tenancy_store,
+)
 
 __all__ = [
     "analysis",
     "aws",
     "collecting",
     "database",
+    "embedded_tenancy_store",
     "factors",
     "faults",
     "imports",
+    "other_tenancy_store",
     "project",
     "served",
+    "tenancy_store",
 ]
 
 

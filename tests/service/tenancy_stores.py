@@ -1,12 +1,19 @@
 """Stores of each kind for tests of the tenancy service, all with the same promises."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import pytest
+
+from mesh.embedded.aws import AwsEndpoint
 from services.tenancy.store.create import Tables
 from services.tenancy.store.dynamodb import DynamoDbStore
 from services.tenancy.store.dynamodb_client import dynamodb_client
+from services.tenancy.store.memory import MemoryStore
+from services.tenancy.store.port import Item, Key, Store
 from services.tenancy.store.recorder import Observer
 from services.tenancy.store.tables import Table
 
@@ -49,3 +56,34 @@ def embedded_store(
     finally:
         store._threads.shutdown()
         client.close()
+
+
+ELSEWHERE = os.environ.get("SECMESH_TEST_DYNAMODB_ENDPOINT", "")
+"""A DynamoDB Local to be held to the same promises, such as http://127.0.0.1:8000."""
+
+
+@pytest.fixture(scope="session")
+def embedded_tenancy_store(aws: AwsEndpoint) -> Iterator[DynamoDbStore]:
+    """The store of the endpoint on this machine, in tables that tests of the store share."""
+    with embedded_store(aws.url, made_tables(aws.url)) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def other_tenancy_store() -> Iterator[DynamoDbStore]:
+    """The store of the endpoint that the environment names."""
+    with embedded_store(ELSEWHERE, made_tables(ELSEWHERE)) as made:
+        yield made
+
+
+@pytest.fixture(params=["memory", "embedded", *(["other"] if ELSEWHERE else [])])
+def tenancy_store(request: pytest.FixtureRequest) -> Store:
+    """Each store in turn; each test has a tenant of its own in it."""
+    if request.param == "memory":
+        return MemoryStore()
+    made: Store = request.getfixturevalue(f"{request.param}_tenancy_store")
+    return made
+
+
+def full(key: Key, **attributes: Any) -> Item:
+    return {"pk": key.pk, "sk": key.sk, **attributes}

@@ -1,13 +1,11 @@
 """The store in memory and DynamoDB's stand-in do the same, whatever is asked of them."""
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from mesh.embedded.aws import AwsEndpoint
 from services.tenancy.store.conditions import (
     All,
     AtMost,
@@ -41,16 +39,10 @@ from services.tenancy.store.port import (
     UpTo,
 )
 from services.tenancy.store.tables import Table
-from tests.service.tenancy_stores import embedded_store, made_tables, new_tenant
+from tests.service.tenancy_stores import new_tenant
 
 NAMES = ["a", "ab", "b", "c", "d"]
 STATUSES = ["ACTIVE", "FAILED"]
-
-
-@pytest.fixture(scope="module")
-def embedded(aws: AwsEndpoint) -> Iterator[Store]:
-    with embedded_store(aws.url, made_tables(aws.url)) as made:
-        yield made
 
 
 class Asker:
@@ -149,7 +141,7 @@ async def all_pages(store: Store, query: Query) -> list[Item]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_both_stores_agree(embedded: Store, seed: int) -> None:
+async def test_both_stores_agree(embedded_tenancy_store: Store, seed: int) -> None:
     scope = TenantScope(new_tenant())
     asker, memory = Asker(seed, scope), MemoryStore()
     keys = [scope.account(name) for name in NAMES]
@@ -157,10 +149,12 @@ async def test_both_stores_agree(embedded: Store, seed: int) -> None:
     for step in range(40):
         actions = asker.actions()
         expected = await outcome(memory, actions)
-        assert await outcome(embedded, actions) == expected, (step, actions)
+        assert await outcome(embedded_tenancy_store, actions) == expected, (step, actions)
         done += expected == "done"
         if step % 4 == 0:
             query = asker.query()
-            assert await all_pages(embedded, query) == await all_pages(memory, query), query
-    assert await embedded.get_many(keys) == await memory.get_many(keys)
+            assert await all_pages(embedded_tenancy_store, query) == await all_pages(
+                memory, query
+            ), query
+    assert await embedded_tenancy_store.get_many(keys) == await memory.get_many(keys)
     assert 5 < done < 36
