@@ -8,8 +8,11 @@ from mesh.server.interceptors.idempotency import HandlersKeep
 from mesh.server.program import Program, end_process
 from mesh.server.serve import Server
 from services.tenancy.assembly import open_parts, servicers
+from services.tenancy.import_command import IMPORT_POSTGRES
+from services.tenancy.kms_command import SETUP_KMS
 from services.tenancy.replica_commands import EXECUTOR, SCHEDULER
 from services.tenancy.retime_command import RETIME_SCHEDULES
+from services.tenancy.reverify_command import REVERIFY
 from services.tenancy.settings import PACKAGE, TenancySettings
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.tables_command import TABLE_COMMANDS
@@ -41,7 +44,9 @@ TENANCY = Program(
     purpose="Keeps tenants, their cloud accounts and credentials, and scans them on schedule.",
     settings=TenancySettings,
     build_server=build_server,
+    commands=[IMPORT_POSTGRES, SETUP_KMS],
     commands=[*TABLE_COMMANDS, RETIME_SCHEDULES, SCHEDULER, EXECUTOR],
+    commands=[*TABLE_COMMANDS, SCHEDULER, EXECUTOR, REVERIFY],
 )
 
 if __name__ == "__main__":

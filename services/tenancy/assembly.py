@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from secmesh.tenancy.v1.account_service_pb2_grpc import add_AccountServiceServicer_to_server
+from secmesh.tenancy.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_server
 from secmesh.tenancy.v1.credential_service_pb2_grpc import (
     add_CredentialServiceServicer_to_server,
 )
@@ -21,6 +22,7 @@ from secmesh.tenancy.v1.schedule_service_pb2_grpc import add_ScheduleServiceServ
 from secmesh.tenancy.v1.tenant_service_pb2_grpc import add_TenantServiceServicer_to_server
 from services.tenancy.account_servicer import AccountServicer
 from services.tenancy.clock import SystemClock
+from services.tenancy.cost_servicer import CostServicer
 from services.tenancy.credential_servicer import CredentialServicer
 from services.tenancy.credentials.aws_secrets import AwsSecrets
 from services.tenancy.credentials.aws_sts import AwsSecurityTokens
@@ -99,6 +101,7 @@ def _servicers(parts: Parts) -> Sequence[Registration]:
         (add_TenantServiceServicer_to_server, TenantServicer(parts)),
         (add_ProviderServiceServicer_to_server, ProviderServicer(parts)),
         (add_AccountServiceServicer_to_server, AccountServicer(parts)),
+        (add_CostServiceServicer_to_server, CostServicer(parts.tenants)),
         (add_ScheduleServiceServicer_to_server, ScheduleServicer(parts)),
         (add_ExecutionServiceServicer_to_server, ExecutionServicer(parts)),
         (add_ScanResultServiceServicer_to_server, ScanResultServicer(parts)),

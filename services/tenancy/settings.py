@@ -85,6 +85,12 @@ class TenancySettings(ProcessSettings):
         description="ARN of the role by which this service enters accounts: what the roles of "
         "accounts are made to trust",
     )
+    old_database_url: str = Field(
+        "",
+        validation_alias="OLD_DATABASE_URL",
+        repr=False,
+        description="PostgreSQL of the system before this one, for import-postgres alone",
+    )
     store_calls: int = Field(
         32, ge=1, le=256, description="calls of DynamoDB that are under way at a time"
     )
