@@ -44,9 +44,15 @@ TENANCY = Program(
     purpose="Keeps tenants, their cloud accounts and credentials, and scans them on schedule.",
     settings=TenancySettings,
     build_server=build_server,
-    commands=[IMPORT_POSTGRES, SETUP_KMS],
-    commands=[*TABLE_COMMANDS, RETIME_SCHEDULES, SCHEDULER, EXECUTOR],
-    commands=[*TABLE_COMMANDS, SCHEDULER, EXECUTOR, REVERIFY],
+    commands=[
+        *TABLE_COMMANDS,
+        SETUP_KMS,
+        SCHEDULER,
+        EXECUTOR,
+        RETIME_SCHEDULES,
+        REVERIFY,
+        IMPORT_POSTGRES,
+    ],
 )
 
 if __name__ == "__main__":
