@@ -47,11 +47,11 @@ TENANCY = Program(
     commands=[
         *TABLE_COMMANDS,
         SETUP_KMS,
-        IMPORT_POSTGRES,
         RETIME_SCHEDULES,
         SCHEDULER,
         EXECUTOR,
         REVERIFY,
+        IMPORT_POSTGRES,
     ],
 )
 
