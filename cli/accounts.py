@@ -6,6 +6,7 @@ import typer
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
+from cli import onboarding
 from cli.connection import Connection, UsageProblem, connection_of
 from cli.enum_words import enum_value, offered
 from cli.output import write_message, write_messages
@@ -18,6 +19,7 @@ from secmesh.tenancy.v1.account_service_pb2_grpc import AccountServiceStub
 from secmesh_client import items
 
 app = typer.Typer(help="Keep the cloud accounts that are scanned.", no_args_is_help=True)
+onboarding.register(app)
 Name = Annotated[str, typer.Argument(help="Id, accounts/ID, or full name.")]
 _COLUMNS = ("name", "cloud_account_id", "account_name", "credential_type", "status")
 _STATUS = account_pb2.AccountStatus.DESCRIPTOR

@@ -9,7 +9,6 @@ import typer
 from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 
-from cli import onboarding
 from cli.access_chain import first_fault
 from cli.connection import Connection, UsageProblem, connection_of
 from cli.exit_codes import ExitCode
@@ -21,7 +20,6 @@ from secmesh_client import items
 app = typer.Typer(
     help="Keep the credentials of cloud accounts, and lend sessions.", no_args_is_help=True
 )
-onboarding.register(app)
 Account = Annotated[str, typer.Argument(help="The account: id, accounts/ID, or full name.")]
 Purpose = Annotated[str, typer.Option(help="What for; goes into the access log.")]
 Etag = Annotated[str, typer.Option(help="The etag that it must still have.")]

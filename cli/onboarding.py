@@ -1,4 +1,4 @@
-"""`secmesh credentials onboard` and `verify`: how an account comes to trust us, and the proof."""
+"""`secmesh accounts onboard` and `verify`: how an account comes to trust us, and the proof."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ _FORMATS = pb.OnboardingFormat.DESCRIPTOR
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to those of credentials."""
+    """Add the commands to those of accounts."""
     app.command()(onboard)
     app.command()(verify)
 

@@ -7,9 +7,12 @@ from mesh.identity.token import TokenVerifier
 from mesh.server.interceptors.idempotency import HandlersKeep
 from mesh.server.program import Program, end_process
 from mesh.server.serve import Server
-from services.tenancy.assembly import open_parts, servicers
+from services.tenancy.assembly import open_others, open_parts, servicers
+from services.tenancy.import_command import IMPORT_POSTGRES
+from services.tenancy.kms_command import SETUP_KMS
 from services.tenancy.replica_commands import EXECUTOR, SCHEDULER
 from services.tenancy.retime_command import RETIME_SCHEDULES
+from services.tenancy.reverify_command import REVERIFY
 from services.tenancy.settings import PACKAGE, TenancySettings
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.tables_command import TABLE_COMMANDS
@@ -22,7 +25,7 @@ async def build_server(settings: TenancySettings) -> Server:
     """Put the service together, ready to start."""
     catalogue = load_catalogue(PACKAGE)
     verifier = TokenVerifier(settings.key_set, settings.issuer, settings.audience)
-    parts = open_parts(settings)
+    parts = open_parts(settings, open_others(settings))
 
     def register(target: grpc.aio.Server) -> None:
         for add, servicer in servicers(parts):
@@ -41,7 +44,15 @@ TENANCY = Program(
     purpose="Keeps tenants, their cloud accounts and credentials, and scans them on schedule.",
     settings=TenancySettings,
     build_server=build_server,
-    commands=[*TABLE_COMMANDS, RETIME_SCHEDULES, SCHEDULER, EXECUTOR],
+    commands=[
+        *TABLE_COMMANDS,
+        SETUP_KMS,
+        RETIME_SCHEDULES,
+        SCHEDULER,
+        EXECUTOR,
+        REVERIFY,
+        IMPORT_POSTGRES,
+    ],
 )
 
 if __name__ == "__main__":

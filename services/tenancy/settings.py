@@ -85,6 +85,12 @@ class TenancySettings(ProcessSettings):
         description="ARN of the role by which this service enters accounts: what the roles of "
         "accounts are made to trust",
     )
+    old_database_url: str = Field(
+        "",
+        validation_alias="OLD_DATABASE_URL",
+        repr=False,
+        description="PostgreSQL of the system before this one, for import-postgres alone",
+    )
     store_calls: int = Field(
         32, ge=1, le=256, description="calls of DynamoDB that are under way at a time"
     )
@@ -132,6 +138,16 @@ class TenancySettings(ProcessSettings):
         None,
         description="file with the token that executors call it by, good for all tenants they "
         "run schedules of; whoever renews the token writes the file anew",
+    )
+    crypto_address: str = Field(
+        "",
+        pattern=r"^$|^.+:[0-9]+$",
+        description="host:port of the crypto service, which is asked when a tenant leaves, as the "
+        "inventory service is",
+    )
+    crypto_ca: Path | None = Field(
+        None,
+        description="PEM file with the authorities of its certificate; needed beyond loopback",
     )
     max_providers: int = Field(
         100, ge=0, le=1_000_000, description="providers of a tenant that is created"

@@ -1,4 +1,4 @@
-"""`secmesh credentials`, `onboard` and `verify` against a real server."""
+"""`secmesh credentials`, and `accounts onboard|verify`, against a real server."""
 
 import json
 from collections.abc import AsyncIterator
@@ -72,12 +72,12 @@ async def test_a_secret_that_cannot_be_read_is_not_shown(world: World, typed: st
 async def test_an_account_is_onboarded_verified_and_entered(world: World) -> None:
     story = await role_story(world)
     secmesh, account = command(story), story.account_id
-    text = await secmesh.run("credentials", "onboard", account)
+    text = await secmesh.run("accounts", "onboard", account)
     assert yaml.safe_load(text.stdout)["Resources"]["ScanRole"]
-    text = await secmesh.run("credentials", "onboard", account, "--format", "terraform")
+    text = await secmesh.run("accounts", "onboard", account, "--format", "terraform")
     assert story.account.external_id in text.stdout
-    assert (await secmesh.run("credentials", "onboard", account, "--format", "x")).exit_code == 2
-    found = await secmesh.json("credentials", "verify", account)
+    assert (await secmesh.run("accounts", "onboard", account, "--format", "x")).exit_code == 2
+    found = await secmesh.json("accounts", "verify", account)
     assert found["entered"]
     words = ("credentials", "vend", account, "--purpose", "scan", "--credential-process")
     given = json.loads((await secmesh.run(*words)).stdout)
@@ -87,7 +87,7 @@ async def test_an_account_is_onboarded_verified_and_entered(world: World) -> Non
 
 async def test_an_account_that_is_not_entered_ends_in_failure(world: World) -> None:
     story = await role_story(world, external_id=None)
-    done = await command(story).run("credentials", "verify", story.account_id)
+    done = await command(story).run("accounts", "verify", story.account_id)
     assert done.exit_code == 1
     assert "external_id_wrong_refused: accepted" in done.output
 

@@ -13,6 +13,7 @@ from secmesh.tenancy.v1.account_service_pb2 import DeleteAccountRequest, Suspend
 from secmesh_client.refusal import CallRefused
 from services.tenancy.credentials.accesses import Use
 from services.tenancy.onboarding.probes import PROBES
+from services.tenancy.reverify_command import reverify
 from tests.service.credential_story import Story, key_story, role_story
 from tests.service.tenancy_world import World, tenancy_world
 from tests.unit.fake_sts import PLATFORM, Role
@@ -156,6 +157,17 @@ async def test_accounts_are_verified_again_each_day(world: World) -> None:
     assert found.status == account_pb2.ACCOUNT_STATUS_FAILED
     other = await accounts.get(story.tenant, never.name.rpartition("/")[2])
     assert other.status == account_pb2.ACCOUNT_STATUS_PENDING
+
+
+async def test_one_pass_verifies_what_is_due_in_every_tenant(world: World) -> None:
+    stories = [await role_story(world) for _ in range(2)]
+    for story in stories:
+        await story.verify()
+    world.clock.turn(DAY)
+    told = "2 accounts of 2 tenants were verified again\n"
+    assert await reverify(world.parts, 24) == told
+    assert await reverify(world.parts, 24) == "0 accounts of 2 tenants were verified again\n"
+    assert await reverify(world.parts, 0) == told
 
 
 async def test_one_account_that_cannot_be_verified_holds_no_other_up(world: World) -> None:

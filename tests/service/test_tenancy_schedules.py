@@ -139,6 +139,8 @@ async def test_a_schedule_is_created_with_its_next_time_and_what_was_left_out(wo
         ({"expression": "@daily", "time_zone": "Mars/Olympus"}, "schedule.time_zone"),
         ({"expression": "@daily", "end_time": Timestamp(seconds=NOW - 1)}, "schedule.end_time"),
         ({"expression": "@daily", "end_time": Timestamp(seconds=NOW + 1)}, "schedule.expression"),
+        ({"expression": "@daily", "start_time": Timestamp(seconds=-1)}, "schedule.start_time"),
+        ({"expression": "@daily", "end_time": Timestamp(seconds=10**15)}, "schedule.end_time"),
         ({"expression": "@daily", "jitter_seconds": 86401}, "schedule.jitter_seconds"),
         ({"expression": "@daily", "misfire_window_seconds": 59}, "schedule.misfire_window"),
         ({"expression": "@daily", "overlap_policy": 99}, "schedule.overlap_policy"),

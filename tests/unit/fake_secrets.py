@@ -1,5 +1,6 @@
 """Secrets Manager as it is where moto is not: stages, sizes, blocked names, 50 writes a second."""
 
+import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -62,6 +63,9 @@ class FakeSecrets:
         """Calls that are still refused as too many."""
         self.lost: set[str] = set()
         """Operations whose next answer is lost: done, and answered as unavailable."""
+        self.chance: random.Random | None = None
+        self.unsent = self.unanswered = 0.0
+        """Chances of calls that never arrive, and of writes whose answer is lost."""
 
     async def create(
         self, name: str, value: str, *, version_id: str, tags: Mapping[str, str]
@@ -157,6 +161,8 @@ class FakeSecrets:
         self.calls[operation] += 1
         if self.down:
             raise SecretsUnavailable("InternalServiceError")
+        if self.chance is not None and self.chance.random() < self.unsent:
+            raise SecretsUnavailable("ConnectTimeoutError")
         if self.denied:
             raise SecretsDenied("AccessDeniedException")
         if self.throttled > 0:
@@ -174,8 +180,9 @@ class FakeSecrets:
         self._writes.append(now)
 
     def _end(self, operation: str) -> None:
-        if operation in self.lost:
-            self.lost.remove(operation)
+        lost = self.chance is not None and self.chance.random() < self.unanswered
+        if lost or operation in self.lost:
+            self.lost.discard(operation)
             raise SecretsUnavailable("ReadTimeoutError")
 
     def _found(self, name: str) -> _Secret | None:

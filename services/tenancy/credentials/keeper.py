@@ -136,11 +136,11 @@ class CredentialKeeper:
         version = find(credential, number) if number else in_state(credential, PREVIOUS)
         if version is None or version.state not in USABLE:
             raise CredentialVersionUnfit(number)
-        number, version_id = version.version, version.version_id
+        number = version.version
         if number != credential.current_version:
             roll_back(credential, number, self._clock.now())
             found = await self._store.replace(found, credential)
-        await self._room.use(found, version_id)
+        await self._room.settle(found)
         await self._accesses.record(found.scope, account_id, ROLL_BACK, use, version=number)
         return found.stored()
 
@@ -205,4 +205,5 @@ class CredentialKeeper:
             raise ResourceExists(found.name)
         # The same request again: Secrets Manager tells whether it holds the same, too.
         await self._room.add(found, version.version, version_id, secret)
+        await self._room.settle(found)
         return credential

@@ -19,7 +19,6 @@ from services.tenancy.credentials.errors import (
 from services.tenancy.credentials.keeper import CredentialKeeper, require_type, version_id_of
 from services.tenancy.credentials.secret_room import SecretRoom
 from services.tenancy.credentials.secret_text import SecretText, type_word
-from services.tenancy.credentials.secrets import Stage
 from services.tenancy.credentials.sts import (
     AssumptionDenied,
     KeysRefused,
@@ -37,7 +36,6 @@ from services.tenancy.credentials.versions import (
     in_state,
     promote,
     refuse,
-    stage_of,
     take_back,
 )
 from services.tenancy.retention import timestamp
@@ -92,9 +90,11 @@ class Rotation:
         if before is None:
             found = await self._claim(found, etag, version_id, secret, use)
         elif before.state == REFUSED:
+            await self._room.settle(found)
             raise CredentialRefused(before.reason)
         elif before.state != PENDING:
             await self._room.add(found, before.version, version_id, secret)
+            await self._room.settle(found)
             return credential
         return await self._carry_on(found, version_id, secret, use)
 
@@ -119,7 +119,7 @@ class Rotation:
         except EtagMismatch:
             # Another process, which noticed as well.
             return await self._store.find(found.scope.tenant, found.account_id)
-        await self._room.use(written, previous.version_id)
+        await self._room.settle(written)
         await self._accesses.record(
             found.scope,
             found.account_id,
@@ -154,22 +154,14 @@ class Rotation:
         if problem:
             refuse(credential, number, problem, self._clock.now())
             written = await self._store.replace(found, credential)
-            stages = {str(Stage.PENDING): version_id, stage_of(number): version_id}
-            await self._room.take_away(written, stages)
+            await self._room.settle(written)
             await self._log(written, use, number, granted=False)
             raise CredentialRefused(problem)
-        dropped = self._promoted(credential, number)
+        promote(credential, number, self._clock.now(), watch=True)
         written = await self._store.replace(found, credential)
-        await self._room.use(written, version_id)
-        await self._room.take_away(written, {str(Stage.PENDING): version_id, **dropped})
+        await self._room.settle(written)
         await self._log(written, use, number)
         return written.stored()
-
-    def _promoted(self, credential: credential_pb2.Credential, number: int) -> dict[str, str]:
-        """Use a version; gives the stages of those that fall out, each with who has it."""
-        ids = {stage_of(each.version): each.version_id for each in credential.versions}
-        stages = promote(credential, number, self._clock.now(), watch=True)
-        return {stage: ids[stage] for stage in stages}
 
     async def _problem(
         self, account: account_pb2.Account, secret: SecretText, *, tries: int

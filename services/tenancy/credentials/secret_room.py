@@ -11,6 +11,7 @@ from services.tenancy.credentials.errors import secrets_refusal
 from services.tenancy.credentials.secret_text import SecretText
 from services.tenancy.credentials.secrets import (
     SecretExists,
+    SecretFacts,
     SecretMissing,
     SecretPendingDeletion,
     SecretRejected,
@@ -18,10 +19,18 @@ from services.tenancy.credentials.secrets import (
     SecretsError,
     Stage,
 )
-from services.tenancy.credentials.versions import stage_of
+from services.tenancy.credentials.versions import (
+    LIVE,
+    PENDING,
+    find,
+    in_state,
+    stage_of,
+)
 
 DELETION_DAYS = 30
 """As accounts are kept."""
+_OF_AWS = frozenset({str(Stage.CURRENT), str(Stage.PREVIOUS)})
+"""Stages that Secrets Manager itself never leaves without a version."""
 _TENANT_TAG, _ACCOUNT_TAG = "tenant_id", "account_id"
 
 
@@ -52,8 +61,9 @@ class SecretRoom:
                 # Of a call that broke off, or of an account whose credential was forgotten.
                 await self._require_own(name, found, tags)
                 await self._put(name, text, version_id, [Stage.CURRENT])
-            await self._point(name, stage_of(number), version_id)
-            await self._point(name, Stage.CURRENT, version_id)
+            facts = await self.secrets.describe(name)
+            await self._move(name, facts, stage_of(number), version_id)
+            await self._move(name, facts, Stage.CURRENT, version_id)
         except SecretsError as error:
             raise secrets_refusal(error, found.name) from error
 
@@ -84,20 +94,26 @@ class SecretRoom:
         except SecretsError as error:
             raise secrets_refusal(error, found.name) from error
 
-    async def use(self, found: Found, version_id: str) -> None:
-        """Have AWSCURRENT at this version."""
-        try:
-            await self._point(self._name(found.account_id), Stage.CURRENT, version_id)
-        except SecretsError as error:
-            raise secrets_refusal(error, found.name) from error
+    async def settle(self, found: Found) -> None:
+        """Have the stages follow the credential, wherever a call that broke off left them.
 
-    async def take_away(self, found: Found, stages: Mapping[str, str]) -> None:
-        """Take stages away from the versions that have them (by id), as far as they do."""
-        name = self._name(found.account_id)
+        AWSCURRENT is at the current version, AWSPENDING at none but a pending one, and only
+        versions that are listed and can be used, or are pending, have stages of their own.
+        """
+        name, credential = self._name(found.account_id), found.usable()
+        current = find(credential, credential.current_version)
+        kept = {stage_of(each.version) for each in credential.versions if each.state in LIVE}
+        if in_state(credential, PENDING):
+            kept.add(str(Stage.PENDING))
         try:
-            for stage, version_id in stages.items():
-                with suppress(SecretRejected, SecretMissing):
-                    await self.secrets.move(name, stage, away=version_id)
+            facts = await self.secrets.describe(name)
+            if current is not None:
+                await self._move(name, facts, Stage.CURRENT, current.version_id)
+            for version in facts.versions:
+                for stage in sorted(version.stages - kept - _OF_AWS):
+                    # Another process may have done it meanwhile.
+                    with suppress(SecretRejected, SecretMissing):
+                        await self.secrets.move(name, stage, away=version.version_id)
         except SecretsError as error:
             raise secrets_refusal(error, found.name) from error
 
@@ -130,9 +146,7 @@ class SecretRoom:
         except SecretExists:
             raise RequestIdReused from None
 
-    async def _point(self, name: str, stage: str, version_id: str) -> None:
-        """Move a stage to a version, from wherever a call that broke off left it."""
-        facts = await self.secrets.describe(name)
+    async def _move(self, name: str, facts: SecretFacts, stage: str, version_id: str) -> None:
         holder = next((each.version_id for each in facts.versions if stage in each.stages), "")
         if holder != version_id:
             await self.secrets.move(name, stage, to=version_id, away=holder)

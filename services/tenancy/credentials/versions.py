@@ -11,6 +11,7 @@ KEPT = pb.CREDENTIAL_VERSION_STATE_KEPT
 REFUSED = pb.CREDENTIAL_VERSION_STATE_REFUSED
 ROLLED_BACK = pb.CREDENTIAL_VERSION_STATE_ROLLED_BACK
 USABLE = frozenset({CURRENT, PREVIOUS, KEPT})
+LIVE = USABLE | {PENDING}
 
 MAX_USABLE = 10
 """Versions that can be used. Each has a stage of its own, of which a secret takes 20 at most."""
@@ -70,8 +71,8 @@ def add(
     return found
 
 
-def promote(credential: pb.Credential, number: int, now: int, *, watch: bool) -> list[str]:
-    """Use a version from now on; gives the stages of versions that no longer can be used."""
+def promote(credential: pb.Credential, number: int, now: int, *, watch: bool) -> None:
+    """Use a version from now on; the oldest that is more than can be used is forgotten."""
     _use(credential, number, PREVIOUS)
     credential.ClearField("rotation_end_time")
     if watch:
@@ -79,7 +80,7 @@ def promote(credential: pb.Credential, number: int, now: int, *, watch: bool) ->
     else:
         credential.ClearField("watch_end_time")
     credential.update_time.CopyFrom(timestamp(now))
-    return _drop_oldest(credential)
+    _drop_oldest(credential)
 
 
 def refuse(credential: pb.Credential, number: int, reason: str, now: int) -> None:
@@ -127,14 +128,13 @@ def _use(
     credential.current_version = number
 
 
-def _drop_oldest(credential: pb.Credential) -> list[str]:
+def _drop_oldest(credential: pb.Credential) -> None:
     usable = [each for each in credential.versions if each.state in USABLE]
     # The current and the previous one stay, however old a rollback made them.
     spare = [each for each in usable if each.state == KEPT]
     surplus = spare[MAX_USABLE - (len(usable) - len(spare)) :]
     numbers = {each.version for each in surplus}
     _replace(credential, [each for each in credential.versions if each.version not in numbers])
-    return [stage_of(number) for number in sorted(numbers)]
 
 
 def _replace(credential: pb.Credential, versions: list[pb.CredentialVersion]) -> None:

@@ -1,0 +1,1 @@
+"""What the service costs: units as tests hold the code to them, prices as AWS lists them."""

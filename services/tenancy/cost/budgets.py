@@ -1,0 +1,22 @@
+"""Units and calls that the code may need: tests on the exact store hold it to them.
+
+Read units are those of eventually consistent reads of up to 4 KB (half a unit each), write
+units those of items up to 1 KB; see ``services.tenancy.store.capacity``.
+"""
+
+POLL_UNITS_PER_SHARD = 0.5
+"""Read units of one look at a shard of the due index, however many schedules there are."""
+POLL_UNITS_PER_DUE = 0.024
+"""Read units that each schedule due adds to it."""
+CLAIM_WRITE_UNITS = 9
+"""Write units of a claim: the schedule moved on, an execution made, five entries of indexes."""
+CLAIM_READ_UNITS = 2
+"""Read units of a claim: the schedule, and the execution before it."""
+RUN_WRITE_UNITS = 22
+"""Write units of a run from its claim to its result, with three heartbeats."""
+RUN_READ_UNITS = 3
+"""Read units of a run."""
+BEATS = 3
+"""Heartbeats of the run that is budgeted: 90 seconds of work."""
+CALLS_PER_RPC = 2
+"""Calls of AWS of an ordinary RPC."""

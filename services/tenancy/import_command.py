@@ -1,0 +1,166 @@
+"""The command ``import-postgres``: the old system brought over, compared, written back."""
+
+import argparse
+import stat
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psycopg
+
+from mesh.server.program import Command, CommandFailed
+from services.tenancy.assembly import open_parts
+from services.tenancy.credentials.parts import CredentialParts
+from services.tenancy.migration.current import Current
+from services.tenancy.migration.importer import Importer
+from services.tenancy.migration.ledger import Ledger
+from services.tenancy.migration.old_database import OldDatabase
+from services.tenancy.migration.pace import Pace, PacedSecrets
+from services.tenancy.migration.shadow import Shadow
+from services.tenancy.migration.target import Target
+from services.tenancy.migration.vault import KeysInvalid, OldVault
+from services.tenancy.parts import Parts
+from services.tenancy.settings import TenancySettings
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--fernet-keys",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="file of its owner alone with the old system's keys, one in a line, the newest first",
+    )
+    parser.add_argument(
+        "--ledger",
+        type=Path,
+        default=Path("tenancy-migration.ledger"),
+        metavar="FILE",
+        help="how far each row is; keep it until the old system is gone (default: %(default)s)",
+    )
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument(
+        "--dry-run", action="store_true", help="read, decrypt and judge all rows; write none"
+    )
+    modes.add_argument(
+        "--shadow", action="store_true", help="compare both systems and count the differences"
+    )
+    modes.add_argument(
+        "--activate", action="store_true", help="have the imported schedules fire from now on"
+    )
+    modes.add_argument(
+        "--export",
+        action="store_true",
+        help="the way back: write what is here into the old tables, in place of rows of its ids",
+    )
+
+
+@dataclass(frozen=True)
+class _Migration:
+    old: OldDatabase
+    vault: OldVault
+    parts: Parts
+    credentials: CredentialParts
+    ledger: Ledger
+
+    @property
+    def current(self) -> Current:
+        return Current(self.parts, self.credentials, self.vault)
+
+    @property
+    def importer(self) -> Importer:
+        target = Target(self.parts, self.credentials)
+        return Importer(self.old, self.vault, target, self.current, self.ledger)
+
+    @property
+    def shadow(self) -> Shadow:
+        return Shadow(self.old, self.current, self.vault)
+
+
+async def _run(settings: TenancySettings, arguments: argparse.Namespace) -> None:
+    """Do what is asked, and say what came of it. CommandFailed for rows that did not come."""
+    async with _opened(settings, arguments) as migration:
+        if arguments.shadow:
+            differences = await migration.shadow.differences()
+            for (table, column), number in sorted(differences.items()):
+                sys.stdout.write(f"{table}.{column}: {number}\n")
+            if differences:
+                raise CommandFailed(f"the systems differ in {differences.total()} values")
+            sys.stdout.write("the systems say the same\n")
+        elif arguments.activate:
+            sys.stdout.write(f"activated: {await migration.importer.activate()} schedules\n")
+        elif arguments.export:
+            number = await migration.shadow.export(migration.old)
+            sys.stdout.write(f"exported: {number} rows\n")
+        else:
+            await migration.importer.run(dry=arguments.dry_run)
+            _report(migration.ledger)
+
+
+def _report(ledger: Ledger) -> None:
+    """Say how far all rows are; CommandFailed if some were refused."""
+    counts = sorted(ledger.counts().items(), key=lambda each: (each[0][0], each[0][1].value))
+    for (kind, state), number in counts:
+        sys.stdout.write(f"{kind}: {number} {state.value}\n")
+    problems = ledger.problems()
+    for kind, identity, problem in problems:
+        sys.stderr.write(f"{kind} {identity}: {problem}\n")
+    if problems:
+        raise CommandFailed(f"{len(problems)} rows were refused: mend them, and run this again")
+
+
+@asynccontextmanager
+async def _opened(
+    settings: TenancySettings, arguments: argparse.Namespace
+) -> AsyncIterator[_Migration]:
+    if not settings.old_database_url:
+        raise CommandFailed("OLD_DATABASE_URL is needed: the old system's database")
+    try:
+        vault = OldVault(_keys(arguments.fernet_keys))
+    except KeysInvalid as error:
+        raise CommandFailed(str(error)) from None
+    try:
+        old = await OldDatabase.open(settings.old_database_url)
+    except psycopg.Error:
+        raise CommandFailed("the old system's database does not answer") from None
+    ledger, parts = Ledger(arguments.ledger), open_parts(settings)
+    try:
+        paced = _paced(parts)
+        if paced.credentials is None:
+            raise CommandFailed("there is nothing to keep credentials in")
+        yield _Migration(old, vault, paced, paced.credentials, ledger)
+    except psycopg.Error as error:
+        raise CommandFailed(f"the old system's database failed: {type(error).__name__}") from None
+    finally:
+        ledger.close()
+        await parts.close()
+        await old.close()
+
+
+def _paced(parts: Parts) -> Parts:
+    """Give the parts with secrets that are written no faster than they may."""
+    if parts.custody is None:
+        return parts
+    secrets = PacedSecrets(parts.custody.secrets, Pace(parts.clock))
+    return replace(parts, custody=replace(parts.custody, secrets=secrets))
+
+
+def _keys(path: Path) -> list[str]:
+    """Read the file of keys; CommandFailed for one that others can read."""
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise CommandFailed(f"{path} can be read by others: chmod 600 {path}")
+    keys = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    if not keys:
+        raise CommandFailed(f"{path} holds no key")
+    return keys
+
+
+IMPORT_POSTGRES = Command(
+    "import-postgres",
+    "bring the old system's tenants, accounts, credentials and schedules over; run it as often "
+    "as it takes",
+    _add_arguments,
+    _run,
+)
