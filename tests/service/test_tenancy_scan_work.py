@@ -20,6 +20,7 @@ from secmesh.inventory.v1.filing_pb2 import FileAssessmentResponse
 from secmesh.inventory.v1.sync_pb2 import Sync
 from secmesh.tenancy.v1.account_pb2 import (
     ACCOUNT_STATUS_ACTIVE,
+    ACCOUNT_STATUS_DELETED,
     ACCOUNT_STATUS_SUSPENDED,
     Account,
     AccountStatus,
@@ -29,11 +30,11 @@ from secmesh_client.aio import connect
 from services.tenancy.gate import CLOSED, COUNTERS, Gate, opened
 from services.tenancy.scan_results import CODEC
 from services.tenancy.scheduling.scan_work import ScanWork
-from services.tenancy.scheduling.work import Assignment, WorkFailed
+from services.tenancy.scheduling.work import ACCOUNT_GONE, Assignment, WorkFailed
 from services.tenancy.store.items import ItemCodec
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.store.memory import MemoryStore
-from services.tenancy.store.port import Put, Set, Update
+from services.tenancy.store.port import Delete, Put, Set, Update
 from tests.service.tenancy_world import TurnedClock
 
 TENANT, ACCOUNT, CLOUD = "acme", "prod", "123456789012"
@@ -203,6 +204,18 @@ async def test_an_account_that_is_stopped_is_not_entered(site: Site) -> None:
     with pytest.raises(WorkFailed) as failed:
         await site.work.run(assignment())
     assert (failed.value.reason, failed.value.final) == ("ACCOUNT_STATUS_UNFIT", True)
+    assert site.inventory.calls == []
+
+
+async def test_an_account_that_is_deleted_or_purged_is_gone(site: Site) -> None:
+    await site.account(ACCOUNT_STATUS_DELETED)
+    with pytest.raises(WorkFailed) as failed:
+        await site.work.run(assignment())
+    assert (failed.value.reason, failed.value.final) == (ACCOUNT_GONE, True)
+    await site.store.write(Delete(TenantScope(TENANT).account(ACCOUNT)))
+    with pytest.raises(WorkFailed) as failed:
+        await site.work.run(assignment())
+    assert (failed.value.reason, failed.value.final) == (ACCOUNT_GONE, True)
     assert site.inventory.calls == []
 
 

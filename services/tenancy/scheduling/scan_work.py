@@ -31,11 +31,12 @@ from services.tenancy.errors import TenantInactive
 from services.tenancy.gate import Gate
 from services.tenancy.scan_results import published
 from services.tenancy.scheduling.executions import execution_name
-from services.tenancy.scheduling.work import Assignment, Published, WorkFailed
+from services.tenancy.scheduling.work import ACCOUNT_GONE, Assignment, Published, WorkFailed
 from services.tenancy.store.items import text
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.store.port import Store
 
+_DELETED = account_pb2.AccountStatus.Name(account_pb2.ACCOUNT_STATUS_DELETED)
 _READABLE = frozenset(
     account_pb2.AccountStatus.Name(each)
     for each in (account_pb2.ACCOUNT_STATUS_VERIFIED, account_pb2.ACCOUNT_STATUS_ACTIVE)
@@ -95,9 +96,11 @@ class ScanWork:
         except (TenantInactive, ResourceNotFound) as refusal:
             raise WorkFailed(refusal.reason.name, refusal.message, final=True) from refusal
         item = await self._store.get(scope.account(assignment.account_id))
-        status = text(item, "status") if item is not None else ""
-        if item is None or status not in _READABLE:
-            word = status.removeprefix("ACCOUNT_STATUS_").lower() or "not there"
+        if item is None or item.get("status") == _DELETED:
+            raise WorkFailed(ACCOUNT_GONE, "the account is deleted", final=True)
+        status = text(item, "status")
+        if status not in _READABLE:
+            word = status.removeprefix("ACCOUNT_STATUS_").lower()
             raise WorkFailed("ACCOUNT_STATUS_UNFIT", f"the account is {word}", final=True)
         return text(item, "cloud_account_id")
 
