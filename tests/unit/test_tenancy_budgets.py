@@ -138,7 +138,7 @@ class SlowWork:
         return Published(key.sk, [Put(key, result)])
 
     async def abort(self, assignment: Assignment) -> None:
-        raise AssertionError("nobody cancelled it")
+        raise AssertionError(f"nobody cancelled {assignment.execution_id}")
 
 
 async def test_a_run_from_claim_to_result() -> None:
