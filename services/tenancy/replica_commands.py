@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import orjson
 
+from mesh.server.operations import Operations
 from mesh.server.program import Command, CommandFailed, no_arguments
 from secmesh_client.aio import Tls, TokenFile, connect
 from services.tenancy.assembly import open_parts
@@ -21,6 +22,7 @@ from services.tenancy.scheduling.executor import Executor
 from services.tenancy.scheduling.scan_work import ScanWork
 from services.tenancy.scheduling.scheduler import Scheduler, SchedulerPace
 from services.tenancy.scheduling.shards import Replica
+from services.tenancy.scheduling.telemetry import measure
 from services.tenancy.scheduling.work import Work
 from services.tenancy.settings import PREFIX, TenancySettings
 
@@ -34,6 +36,7 @@ async def run_scheduler(settings: TenancySettings, _arguments: argparse.Namespac
     parts = open_parts(settings)
     pace = SchedulerPace(shards=settings.index_shards, max_attempts=settings.max_attempts)
     scheduler = Scheduler(parts.store, parts.clock, parts.chance, _replica(settings), pace)
+    measure("scheduler", scheduler.counts)
     await _until_signal(parts, scheduler.run)
     _LOG.info("the scheduler ends: %s", scheduler.counts)
 
@@ -54,7 +57,7 @@ async def _run_executor(settings: TenancySettings, _arguments: argparse.Namespac
         raise CommandFailed(f"{PREFIX}INVENTORY_ADDRESS: {problem}") from problem
     parts = open_parts(settings)
     try:
-        await run_executor(parts, ScanWork(parts.store, parts.clock, channel))
+        await run_executor(parts, ScanWork(parts.store, parts.clock, parts.gate, channel))
     finally:
         await channel.close()
 
@@ -74,6 +77,7 @@ async def run_executor(parts: Parts, work: Work) -> None:
     executor = Executor(
         parts.store, parts.clock, parts.chance, work, name, _replica(settings), pace
     )
+    measure("executor", executor.counts)
     await _until_signal(parts, executor.run)
     _LOG.info("the executor ends: %s", executor.counts)
 
@@ -83,11 +87,16 @@ async def _until_signal(parts: Parts, run: Callable[[asyncio.Event], Awaitable[N
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stopping.set)
-    sys.stdout.write(f"WORKING {orjson.dumps({'process': os.getpid()}).decode()}\n")
-    sys.stdout.flush()
+    operations = Operations(parts.settings)
     try:
+        await operations.start()
+        operations.show_ready(True)
+        told = {"process": os.getpid(), **operations.addresses}
+        sys.stdout.write(f"WORKING {orjson.dumps(told).decode()}\n")
+        sys.stdout.flush()
         await run(stopping)
     finally:
+        await operations.stop()
         await parts.close()
 
 

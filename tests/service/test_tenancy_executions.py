@@ -16,15 +16,15 @@ from secmesh.tenancy.v1 import scan_result_service_pb2 as results
 from secmesh.tenancy.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from secmesh.tenancy.v1.scan_result_pb2 import ScanResult
 from secmesh.tenancy.v1.scan_result_service_pb2_grpc import ScanResultServiceStub
-from secmesh.tenancy.v1.schedule_pb2 import Schedule
-from secmesh.tenancy.v1.schedule_service_pb2 import CreateScheduleRequest
+from secmesh.tenancy.v1.schedule_pb2 import SCHEDULE_STATE_PAUSED, Schedule
+from secmesh.tenancy.v1.schedule_service_pb2 import CreateScheduleRequest, GetScheduleRequest
 from secmesh.tenancy.v1.schedule_service_pb2_grpc import ScheduleServiceStub
 from secmesh_client.refusal import CallRefused
 from services.tenancy.scan_results import published
 from services.tenancy.scheduling.executions import Plan, created
 from services.tenancy.scheduling.executor import Executor
 from services.tenancy.scheduling.scheduler import Scheduler
-from services.tenancy.scheduling.work import Assignment, Published, WorkFailed
+from services.tenancy.scheduling.work import ACCOUNT_GONE, Assignment, Published, WorkFailed
 from services.tenancy.store.keys import TenantScope
 from tests.service.tenancy_world import World, tenancy_world
 
@@ -154,6 +154,8 @@ async def test_lists_are_of_a_schedule_an_account_or_a_month_and_paged(site: Sit
     middle = Timestamp(seconds=times[1])
     assert await site.listed(site.schedule, since_time=middle, until_time=middle) == [listed[1]]
     assert await site.listed(site.schedule, triggered=True) == []
+    assert await site.listed(every, status=SUCCEEDED) == listed
+    assert await site.listed(site.schedule, status=messages.EXECUTION_STATUS_DEAD) == []
     seen, token = [], ""
     while True:
         request = pb.ListExecutionsRequest(parent=every, page_size=2, page_token=token)
@@ -208,6 +210,17 @@ async def test_a_failure_for_good_is_told_and_its_retry_is_work_of_another_key(s
     assert (ended.status, ended.error_reason) == (SUCCEEDED, "")
     keys = [each.key for each in site.scan.done]
     assert len(set(keys)) == 2
+
+
+async def test_a_schedule_whose_account_is_gone_is_paused_though_it_asks_not(site: Site) -> None:
+    site.scan.failure = WorkFailed(ACCOUNT_GONE, "the account is deleted", final=True)
+    (made,) = await site.fire()
+    await site.execute()
+    assert (await site.get(made.name)).error_reason == ACCOUNT_GONE
+    stub: Any = ScheduleServiceStub(site.world.channel(site.tenant))
+    schedule = await stub.GetSchedule(GetScheduleRequest(name=site.schedule))
+    assert schedule.state == SCHEDULE_STATE_PAUSED
+    assert ACCOUNT_GONE in schedule.pause_reason
 
 
 async def test_a_retry_waits_its_turn(site: Site) -> None:

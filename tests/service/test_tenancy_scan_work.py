@@ -20,19 +20,21 @@ from secmesh.inventory.v1.filing_pb2 import FileAssessmentResponse
 from secmesh.inventory.v1.sync_pb2 import Sync
 from secmesh.tenancy.v1.account_pb2 import (
     ACCOUNT_STATUS_ACTIVE,
+    ACCOUNT_STATUS_DELETED,
     ACCOUNT_STATUS_SUSPENDED,
     Account,
     AccountStatus,
 )
 from secmesh.tenancy.v1.schedule_pb2 import Schedule
 from secmesh_client.aio import connect
+from services.tenancy.gate import CLOSED, COUNTERS, Gate, opened
 from services.tenancy.scan_results import CODEC
 from services.tenancy.scheduling.scan_work import ScanWork
-from services.tenancy.scheduling.work import Assignment, WorkFailed
+from services.tenancy.scheduling.work import ACCOUNT_GONE, Assignment, WorkFailed
 from services.tenancy.store.items import ItemCodec
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.store.memory import MemoryStore
-from services.tenancy.store.port import Put
+from services.tenancy.store.port import Delete, Put, Set, Update
 from tests.service.tenancy_world import TurnedClock
 
 TENANT, ACCOUNT, CLOUD = "acme", "prod", "123456789012"
@@ -112,7 +114,9 @@ async def site() -> AsyncIterator[Site]:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     channel = connect(f"127.0.0.1:{port}", token="t" * 20)
-    made = Site(inventory, store, ScanWork(store, TurnedClock(), channel))
+    gate = Gate(store, TurnedClock())
+    await store.write(opened(TenantScope(TENANT), dict.fromkeys(COUNTERS, 9)))
+    made = Site(inventory, store, ScanWork(store, TurnedClock(), gate, channel))
     await made.account(ACCOUNT_STATUS_ACTIVE)
     yield made
     await channel.close()
@@ -200,6 +204,27 @@ async def test_an_account_that_is_stopped_is_not_entered(site: Site) -> None:
     with pytest.raises(WorkFailed) as failed:
         await site.work.run(assignment())
     assert (failed.value.reason, failed.value.final) == ("ACCOUNT_STATUS_UNFIT", True)
+    assert site.inventory.calls == []
+
+
+async def test_an_account_that_is_deleted_or_purged_is_gone(site: Site) -> None:
+    await site.account(ACCOUNT_STATUS_DELETED)
+    with pytest.raises(WorkFailed) as failed:
+        await site.work.run(assignment())
+    assert (failed.value.reason, failed.value.final) == (ACCOUNT_GONE, True)
+    await site.store.write(Delete(TenantScope(TENANT).account(ACCOUNT)))
+    with pytest.raises(WorkFailed) as failed:
+        await site.work.run(assignment())
+    assert (failed.value.reason, failed.value.final) == (ACCOUNT_GONE, True)
+    assert site.inventory.calls == []
+
+
+async def test_accounts_of_a_tenant_that_is_closed_are_not_entered(site: Site) -> None:
+    closing = Update(TenantScope(TENANT).quota(), [Set(CLOSED, "deleted")])
+    await site.store.write(closing)
+    with pytest.raises(WorkFailed) as failed:
+        await site.work.run(assignment())
+    assert (failed.value.reason, failed.value.final) == ("TENANT_INACTIVE", True)
     assert site.inventory.calls == []
 
 

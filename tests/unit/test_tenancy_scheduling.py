@@ -2,11 +2,13 @@
 
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from secmesh.tenancy.v1.execution_pb2 import (
     EXECUTION_STATUS_CANCELLED,
@@ -23,8 +25,10 @@ from secmesh.tenancy.v1.schedule_pb2 import (
 )
 from services.tenancy.scheduling.backoff import Backoff
 from services.tenancy.scheduling.overlap import Unended, place
+from services.tenancy.scheduling.scheduler import SchedulerCounts
 from services.tenancy.scheduling.shards import Replica, Rounds
 from services.tenancy.scheduling.shares import Shares, by_turns
+from services.tenancy.scheduling.telemetry import measure
 
 Q, S, C = EXECUTION_STATUS_QUEUED, EXECUTION_STATUS_SKIPPED, EXECUTION_STATUS_CANCELLED
 NEW = [("a", 1), ("b", 2), ("c", 3)]
@@ -124,3 +128,21 @@ def test_backoff_is_spread() -> None:
     waits = [Backoff().microseconds(20, chance) for _ in range(200)]
     assert min(waits) < 90_000_000
     assert max(waits) > 810_000_000
+
+
+def test_counts_of_replicas_are_measured() -> None:
+    reader = InMemoryMetricReader()
+    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("test")
+    counts = SchedulerCounts()
+    measure("scheduler", counts, meter)
+    counts.claimed, counts.lag = 7, 1.5
+    data = reader.get_metrics_data()
+    assert data is not None
+    points = {
+        metric.name: next(iter(metric.data.data_points))
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+    }
+    values = {name: getattr(point, "value", None) for name, point in points.items()}
+    assert values["tenancy.scheduler.claimed"] == 7
+    assert values["tenancy.scheduler.lag"] == 1.5
+    assert len(values) == len(fields(SchedulerCounts))

@@ -99,6 +99,7 @@ def test_the_next_time_of_an_expression(expression: str, expected: str) -> None:
         ("cron(0 0 ? * MON/2 *)", "no day of week"),
         ("cron(0 0 32W * ? *)", "W stands after"),
         ("cron(0 0 1,15W * ? *)", "W stands after"),
+        ("cron(0 0 31W 2,4 ? *)", "has such a day"),
         ("cron(0 0 1 1 ? 1969)", "years are"),
         ("cron(0 0 1 1 ? 2030-2020)", "years are"),
         ("cron(0 0 1 1 ? 2030/0)", "years are"),
@@ -179,6 +180,23 @@ def test_nothing_is_computed_past_the_last_year() -> None:
     assert next_fire(timing("@daily"), at(2199, 12, 31)) is None
     assert next_fire(timing("cron(0 0 1 1 ? 2026)"), at(2026, 1, 1)) is None
     assert next_fire(timing("rate(366 days)"), LATEST) is None
+
+
+@pytest.mark.parametrize("name", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
+@pytest.mark.parametrize(
+    "expression", ["@daily", "rate(1 day)", "at(9999-12-31T23:59:59)", "at(0001-01-01T00:00:00)"]
+)
+def test_moments_at_the_ends_of_the_calendar_are_no_harm(expression: str, name: str) -> None:
+    first, last = -62_135_596_800, 253_402_300_799
+    assert next_fire(timing(expression, name), last) is None
+    found = next_fire(timing(expression, name), first)
+    assert found is None or 0 < found <= DAY
+    schedule = schedule_pb2.Schedule(expression=expression, time_zone=name)
+    schedule.start_time.seconds = last
+    assert next_fire(Timing.of(schedule), 0) is None
+    schedule.start_time.seconds = first
+    found = next_fire(Timing.of(schedule), 0)
+    assert found is None or 0 < found <= DAY
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from services.tenancy.scheduling import executions
 from services.tenancy.scheduling.backoff import Backoff
 from services.tenancy.scheduling.claims import paused
 from services.tenancy.scheduling.executions import Lease
-from services.tenancy.scheduling.work import Assignment, Published, Work, WorkFailed
+from services.tenancy.scheduling.work import ACCOUNT_GONE, Assignment, Published, Work, WorkFailed
 from services.tenancy.store.items import integer, text
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.store.port import (
@@ -269,11 +269,13 @@ class Attempt:
 async def pauses(
     store: Store, item: Item, status: executions.Status, reason: str, now: int
 ) -> list[Action]:
-    """Give what pauses the schedule of an execution that failed for good, where it asks for that.
+    """Give what pauses the schedule of an execution that failed for good.
 
-    It changes nothing of a schedule that is not active.
+    That is where the schedule asks for it, or its account is gone. It changes nothing of a
+    schedule that is not active.
     """
-    if status not in (executions.FAILED, executions.DEAD) or not item.get("pause_on_failure"):
+    failed = status in (executions.FAILED, executions.DEAD)
+    if not failed or not (item.get("pause_on_failure") or reason == ACCOUNT_GONE):
         return []
     scope = TenantScope(text(item, "tenant_id"))
     schedule = await store.get(scope.schedule(text(item, "schedule_id")))

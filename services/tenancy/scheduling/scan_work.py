@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import grpc
 
+from mesh.errors import ResourceNotFound
 from secmesh.inventory.v1 import compliance_service_pb2_grpc, sync_service_pb2_grpc
 from secmesh.inventory.v1.assessment_pb2 import VERDICT_CONTRADICTED, Assessment
 from secmesh.inventory.v1.compliance_service_pb2 import EvaluateRequest
@@ -26,13 +27,16 @@ from secmesh.tenancy.v1.scan_result_pb2 import ScanResult
 from secmesh_client import CallRefused, StreamCut
 from secmesh_client.aio import whole
 from services.tenancy.clock import Clock
+from services.tenancy.errors import TenantInactive
+from services.tenancy.gate import Gate
 from services.tenancy.scan_results import published
 from services.tenancy.scheduling.executions import execution_name
-from services.tenancy.scheduling.work import Assignment, Published, WorkFailed
+from services.tenancy.scheduling.work import ACCOUNT_GONE, Assignment, Published, WorkFailed
 from services.tenancy.store.items import text
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.store.port import Store
 
+_DELETED = account_pb2.AccountStatus.Name(account_pb2.ACCOUNT_STATUS_DELETED)
 _READABLE = frozenset(
     account_pb2.AccountStatus.Name(each)
     for each in (account_pb2.ACCOUNT_STATUS_VERIFIED, account_pb2.ACCOUNT_STATUS_ACTIVE)
@@ -56,10 +60,11 @@ LOOK_SECONDS = 2
 class ScanWork:
     """See ``Work``."""
 
-    def __init__(self, store: Store, clock: Clock, inventory: grpc.aio.Channel) -> None:
+    def __init__(self, store: Store, clock: Clock, gate: Gate, inventory: grpc.aio.Channel) -> None:
         """Take a channel whose token is good for all tenants whose schedules are run."""
         self._store = store
         self._clock = clock
+        self._gate = gate
         self._syncs = sync_service_pb2_grpc.SyncServiceStub(inventory)
         self._compliance = compliance_service_pb2_grpc.ComplianceServiceStub(inventory)
 
@@ -85,11 +90,17 @@ class ScanWork:
 
     async def _account(self, assignment: Assignment) -> str:
         """Give the id that AWS knows the account by; WorkFailed if it is not to be entered."""
-        key = TenantScope(assignment.tenant).account(assignment.account_id)
-        item = await self._store.get(key)
-        status = text(item, "status") if item is not None else ""
-        if item is None or status not in _READABLE:
-            word = status.removeprefix("ACCOUNT_STATUS_").lower() or "not there"
+        scope = TenantScope(assignment.tenant)
+        try:
+            await self._gate.require_open(scope)
+        except (TenantInactive, ResourceNotFound) as refusal:
+            raise WorkFailed(refusal.reason.name, refusal.message, final=True) from refusal
+        item = await self._store.get(scope.account(assignment.account_id))
+        if item is None or item.get("status") == _DELETED:
+            raise WorkFailed(ACCOUNT_GONE, "the account is deleted", final=True)
+        status = text(item, "status")
+        if status not in _READABLE:
+            word = status.removeprefix("ACCOUNT_STATUS_").lower()
             raise WorkFailed("ACCOUNT_STATUS_UNFIT", f"the account is {word}", final=True)
         return text(item, "cloud_account_id")
 

@@ -63,7 +63,7 @@ class SchedulerCounts:
     """Claims of which the store gave no answer, or none yet."""
     paused: int = 0
     """Schedules paused because nobody can tell when they fire."""
-    lag: float = 0
+    lag: float = 0.0
     """Seconds by which the oldest fire of the last tick was late."""
 
 
@@ -95,7 +95,7 @@ class Scheduler:
     async def tick(self) -> int:
         """Look at the shards that are to be looked at now; give how many claims happened."""
         before = self.counts.claimed
-        self.counts.lag = 0
+        self.counts.lag = 0.0
         shards = self._rounds.now(self._clock.now())
         await _all_of([self._poll(shard) for shard in shards])
         return self.counts.claimed - before

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from secmesh.tenancy.v1.schedule_pb2 import Schedule
 from services.tenancy.store.port import Action
+
+ACCOUNT_GONE: Final = "ACCOUNT_GONE"
+"""Reason of work whose account is deleted: no later run of its schedule can do better."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """AWS's six fields of cron, as EventBridge Scheduler documents them, brought to five."""
 
 import re
+from itertools import product
 
-from services.tenancy.timing.cron import FIELD, LAST_YEAR, Cron, checked
+from services.tenancy.timing.cron import FIELD, LAST_YEAR, Cron, checked, nearest_weekday
 from services.tenancy.timing.errors import TimingInvalid
 
 FIRST_YEAR = 1970
+_LEAP = 2028
 _FIELDS = 6
 _ANY = "?"
 _DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
@@ -28,7 +30,10 @@ def parse_aws_cron(text: str) -> Cron:
     # Of a plain field and one that begins with *, both must hold.
     days = "*" if near or day == _ANY else day
     week = "*" if weekday == _ANY else ",".join(map(_weekday, weekday.split(",")))
-    return Cron(checked(f"{minute} {hour} {days} {month} {week}"), near, _years(year))
+    cron = Cron(checked(f"{minute} {hour} {days} {month} {week}"), near, _years(year))
+    if near and not any(nearest_weekday(_LEAP, *each) for each in product(cron.months, near)):
+        raise TimingInvalid(FIELD, f"{day}: no month of {month} has such a day")
+    return cron
 
 
 def _near_weekdays(field: str) -> frozenset[int]:

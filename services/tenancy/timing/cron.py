@@ -44,6 +44,11 @@ class Cron:
         return minute.startswith("*") or hour.startswith("*")
 
     @property
+    def months(self) -> frozenset[int]:
+        """The months in which it may fire, from 1."""
+        return frozenset(CronSim(self.text, _EPOCH).months)
+
+    @property
     def minutes_of_day(self) -> tuple[int, ...]:
         """The times of a day on which it fires, in minutes from midnight, ascending."""
         cron = CronSim(self.text, _EPOCH)

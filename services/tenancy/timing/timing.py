@@ -23,8 +23,9 @@ from services.tenancy.timing.local_times import (
 )
 from services.tenancy.timing.zones import zone
 
+EARLIEST = 0
 LATEST = 7_258_118_400
-"""The end of the year 2199 in UTC: no moment beyond is computed."""
+"""The end of the year 2199 in UTC; no moments are computed but from 1970 to here."""
 _NEAR = 25 * 3600
 """Further away than this from a moment, no jump makes its times of day come twice."""
 _DEFAULT = Rules()
@@ -69,7 +70,9 @@ class Timing:
 
         Times of day that a jump moves to one moment are one there, the earliest.
         """
-        after = max(after, self.start - 1)
+        after = max(after, self.start - 1, EARLIEST)
+        if after >= LATEST:
+            return iter(())
         end = LATEST if self.end is None else min(self.end, LATEST)
         if isinstance(self.expression, Rate):
             found = _of_rate(self.expression, self.zone, self.start, after)
