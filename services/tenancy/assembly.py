@@ -62,7 +62,7 @@ def open_parts(settings: TenancySettings, others: Sequence[OtherStore] = ()) -> 
     clock = SystemClock()
     chance = random.Random()  # noqa: S311 - for jitter
     client = dynamodb_client(
-        settings.aws_region, settings.aws_endpoint_url, connections=settings.store_calls
+        settings.aws_region, settings.store_endpoint, connections=settings.store_calls
     )
     tables = DynamoDbStore(
         client, settings.table_names, threads=settings.store_calls, observe=measure

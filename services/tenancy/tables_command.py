@@ -35,12 +35,12 @@ async def _plan(settings: TenancySettings, _arguments: argparse.Namespace) -> No
 
 
 def _with_tables(settings: TenancySettings, work: Callable[[Tables], T]) -> T:
-    client = dynamodb_client(settings.aws_region, settings.aws_endpoint_url, connections=1)
+    client = dynamodb_client(settings.aws_region, settings.store_endpoint, connections=1)
     tables = Tables(
         client,
         settings.table_names,
         kms_key=settings.tables_kms_key,
-        lenient=bool(settings.aws_endpoint_url),
+        lenient=bool(settings.store_endpoint),
     )
     try:
         return work(tables)
