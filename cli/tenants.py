@@ -11,6 +11,7 @@ from cli.enum_words import enum_value, offered
 from cli.output import write_message, write_messages
 from secmesh.tenancy.v1 import tenant_pb2
 from secmesh.tenancy.v1 import tenant_service_pb2 as pb
+from secmesh.tenancy.v1.tenant_offboarding_pb2 import OffboardTenantRequest
 from secmesh.tenancy.v1.tenant_pb2 import Tenant, TenantQuotas
 from secmesh.tenancy.v1.tenant_service_pb2_grpc import TenantServiceStub
 from secmesh_client import items
@@ -20,6 +21,7 @@ Id = Annotated[str, typer.Argument(help="Id of the tenant; otherwise one's own."
 Etag = Annotated[str, typer.Option(help="The etag that it must still have.")]
 RequestId = Annotated[str, typer.Option(help="UUID: sent again, it is done once.")]
 _COLUMNS = ("name", "tenant_name", "status", "create_time", "purge_time")
+_STORE_COLUMNS = ("store", "state", "removed", "remaining", "remains_until", "note")
 _STATUS = tenant_pb2.TenantStatus.DESCRIPTOR
 _QUOTAS = ("max_providers", "max_accounts", "max_schedules")
 
@@ -114,6 +116,24 @@ def undelete(
     connection = connection_of(context)
     request = pb.UndeleteTenantRequest(name=_name(connection, tenant), etag=etag)
     _call(connection, "UndeleteTenant", request)
+
+
+@app.command()
+def offboard(
+    context: typer.Context,
+    tenant: Annotated[str, typer.Argument(help="Id of the tenant, which was deleted before.")],
+    confirm: Annotated[str, typer.Option(help="Its id once more.")],
+) -> None:
+    """Remove all that is kept for a tenant, here and elsewhere, for good; tell what remains.
+
+    The other services are asked in one's own name. Broken off, it is called again and goes on.
+    """
+    connection = connection_of(context)
+    name = _name(connection, tenant)
+    request = OffboardTenantRequest(name=name, confirm_tenant_id=confirm)
+    with connection.channel() as channel:
+        answer = TenantServiceStub(channel).OffboardTenant(request)
+        write_messages(answer.stores, connection.output, _STORE_COLUMNS)
 
 
 @app.command()

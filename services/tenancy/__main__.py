@@ -7,7 +7,7 @@ from mesh.identity.token import TokenVerifier
 from mesh.server.interceptors.idempotency import HandlersKeep
 from mesh.server.program import Program, end_process
 from mesh.server.serve import Server
-from services.tenancy.assembly import open_parts, servicers
+from services.tenancy.assembly import open_others, open_parts, servicers
 from services.tenancy.import_command import IMPORT_POSTGRES
 from services.tenancy.kms_command import SETUP_KMS
 from services.tenancy.replica_commands import EXECUTOR, SCHEDULER
@@ -25,7 +25,7 @@ async def build_server(settings: TenancySettings) -> Server:
     """Put the service together, ready to start."""
     catalogue = load_catalogue(PACKAGE)
     verifier = TokenVerifier(settings.key_set, settings.issuer, settings.audience)
-    parts = open_parts(settings)
+    parts = open_parts(settings, open_others(settings))
 
     def register(target: grpc.aio.Server) -> None:
         for add, servicer in servicers(parts):
@@ -47,9 +47,9 @@ TENANCY = Program(
     commands=[
         *TABLE_COMMANDS,
         SETUP_KMS,
+        RETIME_SCHEDULES,
         SCHEDULER,
         EXECUTOR,
-        RETIME_SCHEDULES,
         REVERIFY,
         IMPORT_POSTGRES,
     ],

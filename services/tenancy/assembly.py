@@ -3,8 +3,14 @@
 import random
 import secrets
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
+import grpc
+
+from mesh.client import open_channel
+from mesh.client.passing import callers_token
+from mesh.tls import client_credentials
 from secmesh.tenancy.v1.account_service_pb2_grpc import add_AccountServiceServicer_to_server
 from secmesh.tenancy.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_server
 from secmesh.tenancy.v1.credential_service_pb2_grpc import (
@@ -30,13 +36,18 @@ from services.tenancy.credentials.parts import Custody
 from services.tenancy.execution_servicer import ExecutionServicer
 from services.tenancy.onboarding.aws_probes import AwsProber
 from services.tenancy.onboarding_servicer import OnboardingServicer
+from services.tenancy.other_stores import CryptoStore, InventoryStore, OtherStore, Unasked
 from services.tenancy.parts import Parts
 from services.tenancy.provider_servicer import ProviderServicer
 from services.tenancy.scan_result_servicer import ScanResultServicer
 from services.tenancy.schedule_servicer import ScheduleServicer
 from services.tenancy.settings import TenancySettings
 from services.tenancy.store.dynamodb import DynamoDbStore
-from services.tenancy.store.dynamodb_client import dynamodb_client
+from services.tenancy.store.dynamodb_client import (
+    EMBEDDED_READ_SECONDS,
+    READ_SECONDS,
+    dynamodb_client,
+)
 from services.tenancy.store.retrying import RetryingStore
 from services.tenancy.store.telemetry import measure
 from services.tenancy.tenant_servicer import TenantServicer
@@ -44,14 +55,21 @@ from services.tenancy.tenant_servicer import TenantServicer
 Registration: TypeAlias = tuple[Any, Any]
 """A servicer, after the function that adds it to a server."""
 _KEY_BYTES = 32
+_NO_ADDRESS = "not asked: the settings name no address of it"
 
 
-def open_parts(settings: TenancySettings) -> Parts:
-    """Open what the settings name; ``parts.store.close`` lets go of it."""
+def open_parts(settings: TenancySettings, others: Sequence[OtherStore] = ()) -> Parts:
+    """Open what the settings name; ``parts.close`` lets go of it.
+
+    ``others`` are asked when a tenant leaves (``open_others``).
+    """
     clock = SystemClock()
     chance = random.Random()  # noqa: S311 - for jitter
     client = dynamodb_client(
-        settings.aws_region, settings.aws_endpoint_url, connections=settings.store_calls
+        settings.aws_region,
+        settings.aws_endpoint_url,
+        connections=settings.store_calls,
+        read_seconds=EMBEDDED_READ_SECONDS if settings.is_embedded else READ_SECONDS,
     )
     tables = DynamoDbStore(
         client, settings.table_names, threads=settings.store_calls, observe=measure
@@ -63,7 +81,26 @@ def open_parts(settings: TenancySettings) -> Parts:
         key=settings.page_key.encode() or secrets.token_bytes(_KEY_BYTES),
         chance=chance,
         custody=open_custody(settings),
+        others=others,
     )
+
+
+def open_others(settings: TenancySettings) -> Sequence[OtherStore]:
+    """Open what asks the other services, in the name of each caller, when a tenant leaves."""
+    inventory = _channel(settings.inventory_address, settings.inventory_ca, "secmesh.inventory.v1")
+    crypto = _channel(settings.crypto_address, settings.crypto_ca, "secmesh.crypto.v1")
+    return [
+        Unasked("inventory", _NO_ADDRESS) if inventory is None else InventoryStore(inventory),
+        Unasked("crypto", _NO_ADDRESS) if crypto is None else CryptoStore(crypto),
+        Unasked("security", "its records stay: no call removes those of a tenant"),
+    ]
+
+
+def _channel(address: str, authorities: Path | None, package: str) -> grpc.aio.Channel | None:
+    if not address:
+        return None
+    credentials = None if authorities is None else client_credentials(authorities)
+    return open_channel(address, package=package, token=callers_token, credentials=credentials)
 
 
 def open_custody(settings: TenancySettings) -> Custody:

@@ -65,6 +65,15 @@ class ResourceNotDeleted(Refusal):
         super().__init__(f"{name} is not deleted", metadata={"resource": name})
 
 
+class TenantNotDeleted(Refusal):
+    """A tenant that is served, and was to be off-boarded."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_TENANT_NOT_DELETED)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is served; delete it first", metadata={"resource": name})
+
+
 class TenantOffboarded(Refusal):
     """A tenant whose data was removed for good; its id names no other."""
 

@@ -1,6 +1,7 @@
 """What every part of the service is made of."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,7 +11,9 @@ from services.tenancy.accounts import Accounts, AccountSecrets, NoSecrets
 from services.tenancy.clock import Clock
 from services.tenancy.credentials.parts import CredentialParts, Custody
 from services.tenancy.gate import ACCOUNTS, PROVIDERS, SCHEDULES, Gate
+from services.tenancy.offboarding import Offboarding
 from services.tenancy.onboarding.verification import Verifier
+from services.tenancy.other_stores import OtherStore
 from services.tenancy.providers import Providers
 from services.tenancy.schedule_resources import Schedules
 from services.tenancy.settings import TenancySettings
@@ -35,6 +38,8 @@ class Parts:
     """Without it there are no credentials, and accounts have no secrets."""
     secrets: AccountSecrets | None = None
     """What follows an account that goes or comes; its credential unless another is given."""
+    others: Sequence[OtherStore] = ()
+    """Other services, which are asked when a tenant leaves."""
     chance: random.Random = field(default_factory=random.Random)
     """For jitter and the choice between equals; never for what must not be guessed."""
 
@@ -79,8 +84,18 @@ class Parts:
     @cached_property
     def accounts(self) -> Accounts:
         """What is done with accounts."""
+        return Accounts(self.store, self.clock, self.gate, self.providers, self.account_secrets)
+
+    @cached_property
+    def account_secrets(self) -> AccountSecrets:
+        """What follows accounts."""
         own = self.credentials.keeper if self.credentials else NoSecrets()
-        return Accounts(self.store, self.clock, self.gate, self.providers, self.secrets or own)
+        return self.secrets or own
+
+    @cached_property
+    def offboarding(self) -> Offboarding:
+        """What removes tenants."""
+        return Offboarding(self.store, self.clock, self.account_secrets, self.others)
 
     @cached_property
     def verifier(self) -> Verifier | None:
@@ -92,6 +107,8 @@ class Parts:
         """Write what is to be written, and let go of connections and threads."""
         if self.credentials is not None:
             await self.credentials.close()
+        for each in self.others:
+            await each.close()
         await self.store.close()
 
     @cached_property

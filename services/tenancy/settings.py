@@ -139,6 +139,16 @@ class TenancySettings(ProcessSettings):
         description="file with the token that executors call it by, good for all tenants they "
         "run schedules of; whoever renews the token writes the file anew",
     )
+    crypto_address: str = Field(
+        "",
+        pattern=r"^$|^.+:[0-9]+$",
+        description="host:port of the crypto service, which is asked when a tenant leaves, as the "
+        "inventory service is",
+    )
+    crypto_ca: Path | None = Field(
+        None,
+        description="PEM file with the authorities of its certificate; needed beyond loopback",
+    )
     max_providers: int = Field(
         100, ge=0, le=1_000_000, description="providers of a tenant that is created"
     )

@@ -1,5 +1,6 @@
 """TenantService: who is served, and how much each may have."""
 
+from secmesh.tenancy.v1 import tenant_offboarding_pb2 as offboarding_pb2
 from secmesh.tenancy.v1 import tenant_pb2
 from secmesh.tenancy.v1 import tenant_service_pb2 as pb
 from secmesh.tenancy.v1.tenant_service_pb2_grpc import TenantServiceServicer
@@ -81,6 +82,13 @@ class TenantServicer(TenantServiceServicer):
         return await named.once(
             lambda: self._tenants.undelete(tenant, request.etag, named), self._again
         )
+
+    async def OffboardTenant(
+        self, request: offboarding_pb2.OffboardTenantRequest, _context: object
+    ) -> offboarding_pb2.OffboardTenantResponse:
+        """Remove it for good; ResourceNotFound, TenantNotDeleted, FieldInvalid."""
+        tenant = tenant_in(request.name)
+        return await self._parts.offboarding.offboard(tenant, request.confirm_tenant_id)
 
     async def GetTenantQuotas(
         self, request: pb.GetTenantQuotasRequest, _context: object

@@ -63,7 +63,7 @@ class Tenants:
         made.status = ACTIVE
         made.create_time.CopyFrom(timestamp(now))
         made.update_time.CopyFrom(timestamp(now))
-        item = _item(made, 1)
+        item = tenant_item(made, 1)
         guard = claim(_PLATFORM.tenant_guard(made.tenant_name), tenant)
         write = request.remember(Write(self._store), name)
         write.add(Put(scope.tenant_key(), item, Missing()), lambda there: _taken(name, there))
@@ -181,7 +181,7 @@ class Tenants:
 
     def _change(self, write: Write, before: Item, made: pb.Tenant) -> Item:
         version = version_of(before)
-        after = _item(made, version + 1)
+        after = tenant_item(made, version + 1)
         action = Update(
             TenantScope(text(before, "tenant_id")).tenant_key(),
             changes(before, after),
@@ -191,7 +191,7 @@ class Tenants:
         return after
 
 
-def _item(made: pb.Tenant, version: int) -> Item:
+def tenant_item(made: pb.Tenant, version: int) -> Item:
     """Give the item of a tenant with its place among those of its status."""
     item = TENANT.item(made, version=version)
     key = _status_key(made.status)

@@ -1,7 +1,7 @@
 """``import-postgres`` as a person runs it, against the AWS endpoint of this machine."""
 
 import argparse
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -32,9 +32,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-async def settings(
-    aws: AwsEndpoint, faults: Faults, url: str, tmp_path: Path
-) -> AsyncIterator[TenancySettings]:
+async def settings(aws: AwsEndpoint, faults: Faults, url: str, tmp_path: Path) -> TenancySettings:
     names = {f"{table.name.lower()}_table": name for table, name in table_names().items()}
     given: dict[str, Any] = {
         "aws_region": REGION,
@@ -47,7 +45,7 @@ async def settings(
     }
     made = TenancySettings(**given)
     await CREATE_TABLES.run(made, argparse.Namespace())
-    yield made
+    return made
 
 
 async def command(settings: TenancySettings, folder: Path, *options: str) -> None:
@@ -93,7 +91,7 @@ async def test_refused_rows_are_named_and_fail_the_command(
 ) -> None:
     made = Made(OldVault([Fernet.generate_key().decode()]), accounts=1, tenants=1)
     await fill(url, made)
-    with pytest.raises(CommandFailed, match="^1 rows were refused"):
+    with pytest.raises(CommandFailed, match=r"^1 rows were refused"):
         await command(settings, tmp_path)
     told = capsys.readouterr()
     assert "none of the keys opens its credential" in told.err

@@ -105,7 +105,9 @@ def test_what_was_made_is_there_for_the_process_after_one_that_was_killed(
             assert list(listed.providers) == [provider]
 
 
-def test_without_tables_callers_are_told_that_the_store_does_not_answer(environment: dict[str, str]) -> None:
+def test_without_tables_callers_are_told_that_the_store_does_not_answer(
+    environment: dict[str, str],
+) -> None:
     tenant = sign_token(
         Path(environment["SECMESH_HOME"]) / "keys", subject="bob", tenant="acme", roles=["admin"]
     )

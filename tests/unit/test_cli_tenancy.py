@@ -10,6 +10,11 @@ from google.protobuf.message import Message
 from secmesh.tenancy.v1 import account_service_pb2, provider_service_pb2, tenant_service_pb2
 from secmesh.tenancy.v1.account_pb2 import ACCOUNT_STATUS_PENDING, Account
 from secmesh.tenancy.v1.provider_pb2 import PROVIDER_TYPE_AWS, Provider
+from secmesh.tenancy.v1.tenant_offboarding_pb2 import (
+    OFFBOARDED_STATE_REMAINS,
+    OffboardedStore,
+    OffboardTenantResponse,
+)
 from secmesh.tenancy.v1.tenant_pb2 import Tenant, TenantQuotas
 from tests.unit.cli_operator import SECONDS, TENANCY, Operator, operator
 
@@ -72,6 +77,18 @@ def test_tenants(
 ) -> None:
     found = asked(tenancy, ["tenants", *words], f"TenantService.{method}", Tenant(name=OWN))
     assert found == request_
+
+
+def test_a_tenant_leaves(tenancy: Operator) -> None:
+    done = tenancy.run("-o", "json", "tenants", "offboard", "beta", "--confirm", "beta")
+    left = OffboardedStore(store="inventory", state=OFFBOARDED_STATE_REMAINS, remaining=4)
+    request = tenancy.answer(
+        "TenantService", "OffboardTenant", OffboardTenantResponse(stores=[left])
+    )
+    result = done.result(SECONDS)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)[0]["state"] == "OFFBOARDED_STATE_REMAINS"
+    assert MessageToDict(request) == {"name": "tenants/beta", "confirmTenantId": "beta"}
 
 
 def test_quotas(tenancy: Operator) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from services.tenancy.credentials.versions import stage_of
 from services.tenancy.policy.calls import Account, Call, requests_of
 from services.tenancy.policy.document import Request
 from services.tenancy.policy.patterns import Context
@@ -115,6 +116,9 @@ RIGHTFUL = [
     Attempt("tenant", "makes its secret", MAKE_OWN, ACME),
     Attempt("tenant", "deletes its secret", DELETE_OWN, ACME),
     Attempt("serve", "reads a secret", READ_OWN),
+    # Versions are read by stages of their own (credentials/versions.py).
+    Attempt("serve", "reads a version", secret("GetSecretValue", VersionStage=stage_of(12))),
+    Attempt("tenant", "reads a version", secret("GetSecretValue", VersionStage=stage_of(12)), ACME),
     Attempt("serve", "makes a secret", MAKE_OWN),
     Attempt("serve", "deletes a secret", DELETE_OWN),
     Attempt("serve", "enters an account", assume(ROLE, ExternalId="e", Tags=tags("acme"))),

@@ -141,7 +141,9 @@ def _secretsmanager(operation: str, given: Parameters, account: Account) -> Iter
     else:
         arn = account.arn("secretsmanager", f"secret:{name}{_SECRET_SUFFIX}")
     asked = {each["Key"]: each["Value"] for each in given.get("Tags", ())}
-    context = _tag_keys("resourcetag", account.secret_tags.get(name, {}))
+    # What is made has no tags yet that a condition could look at.
+    has = {} if operation == "CreateSecret" else account.secret_tags.get(name, {})
+    context = _tag_keys("resourcetag", has)
     context |= _tag_keys("requesttag", asked)
     own = {
         "secretsmanager:versionstage": given.get("VersionStage"),

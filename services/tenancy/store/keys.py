@@ -262,6 +262,19 @@ class TenantScope:
         """Results of a month (``month_of``), newest first."""
         return Query(Table.SCAN_RESULTS, self._pk(month), "by-tenant", forward=False)
 
+    # All of it, for a tenant that leaves.
+
+    def partitions(self, table: Table) -> tuple[Query, ...]:
+        """Give the queries of what a tenant has in a table, whatever it is.
+
+        Of tenants those are the requests that were answered; executions and results stand in
+        partitions of schedules and accounts.
+        """
+        own = Query(table, self.tenant, consistent=True)
+        if table is Table.TENANTS:
+            return (self.requests(),)
+        return (own, self.credential_accesses()) if table is Table.ACCOUNTS else (own,)
+
     def _pk(self, part: str) -> str:
         return _join(self.tenant, part)
 

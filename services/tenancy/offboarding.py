@@ -1,0 +1,187 @@
+"""Tenants that leave: all that is kept for them removed, in an order that a second call goes on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+from mesh.errors import EtagMismatch, FieldInvalid, ResourceNotFound
+from secmesh.tenancy.v1 import tenant_offboarding_pb2 as pb
+from secmesh.tenancy.v1 import tenant_pb2
+from services.tenancy.accounts import AccountSecrets
+from services.tenancy.clock import Clock
+from services.tenancy.errors import TenantNotDeleted
+from services.tenancy.gate import CLOSED
+from services.tenancy.other_stores import OtherStore, all_leave
+from services.tenancy.retention import purge_time, timestamp
+from services.tenancy.store.conditions import Equals, Exists
+from services.tenancy.store.guards import owner_of
+from services.tenancy.store.items import VERSION, changes, integer, text, version_of
+from services.tenancy.store.keys import PlatformScope, TenantScope, key_of, month_of
+from services.tenancy.store.port import ConditionFailed, Delete, Key, Query, Set, Store, Update
+from services.tenancy.store.tables import Table
+from services.tenancy.store.values import Item
+from services.tenancy.tenants import DELETED, TENANT, name_of, tenant_item, word_of
+from services.tenancy.writing import Write
+
+OFFBOARDING = tenant_pb2.TENANT_STATUS_OFFBOARDING
+OFFBOARDED = tenant_pb2.TENANT_STATUS_OFFBOARDED
+_PAGE = 100
+_AT_ONCE = 16
+_MONTH = 28 * 24 * 3600 * 1_000_000
+"""Microseconds; no month is shorter."""
+
+
+class Offboarding:
+    """Removes tenants."""
+
+    def __init__(
+        self, store: Store, clock: Clock, secrets: AccountSecrets, others: Sequence[OtherStore]
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._secrets = secrets
+        self._others = others
+
+    async def offboard(self, tenant: str, confirmed: str) -> pb.OffboardTenantResponse:
+        """Remove a deleted tenant; ResourceNotFound, TenantNotDeleted, FieldInvalid."""
+        if confirmed != tenant:
+            raise FieldInvalid.of("confirm_tenant_id", "is not the tenant's id", "UNCONFIRMED")
+        scope, began = TenantScope(tenant), await self._begun(tenant)
+        others = await all_leave(self._others, tenant)
+        secrets = await self._remove_secrets(scope)
+        removed = {
+            Table.EXECUTIONS: await self._remove(self._executions(scope, began)),
+            Table.SCAN_RESULTS: await self._remove(self._results(scope, began)),
+        }
+        # Last those that lead to the others, so that a call that breaks off can be sent again.
+        for table in (Table.SCHEDULES, Table.ACCOUNTS, Table.PROVIDERS, Table.TENANTS):
+            removed[table] = await self._remove(self._keys(scope.partitions(table)))
+        await self._end(scope)
+        own = [_removed(table, removed[table]) for table in Table]
+        return pb.OffboardTenantResponse(stores=[*own, *secrets, *others])
+
+    async def _begun(self, tenant: str) -> int:
+        """Close the tenant for good; give when it was created (microseconds since 1970)."""
+        scope = TenantScope(tenant)
+        before = await self._store.get(scope.tenant_key())
+        if before is None:
+            raise ResourceNotFound(name_of(tenant))
+        made = TENANT.message(before)
+        if made.status not in (DELETED, OFFBOARDING, OFFBOARDED):
+            raise TenantNotDeleted(made.name)
+        if made.status == DELETED:
+            made.status = OFFBOARDING
+            made.ClearField("purge_time")
+            write = self._changing(before, made)
+            closing = Update(scope.quota(), [Set(CLOSED, word_of(OFFBOARDING))])
+            await write.add(closing, lambda _there: EtagMismatch(made.name)).carry_out()
+        return integer(before, "create_time")
+
+    async def _end(self, scope: TenantScope) -> None:
+        """Leave of the tenant that its id was used."""
+        before = await self._store.get(scope.tenant_key())
+        if before is None or text(before, "status") == tenant_pb2.TenantStatus.Name(OFFBOARDED):
+            return
+        made = TENANT.message(before)
+        made.status = OFFBOARDED
+        guard = PlatformScope().tenant_guard(made.tenant_name)
+        owner = owner_of(await self._store.get(guard))
+        made.ClearField("tenant_name")
+        made.ClearField("description")
+        made.update_time.CopyFrom(timestamp(self._clock.now()))
+        write = self._changing(before, made)
+        write.add(Delete(scope.quota()), lambda _there: EtagMismatch(made.name))
+        if owner == scope.tenant:
+            write.add(Delete(guard), lambda _there: EtagMismatch(made.name))
+        await write.carry_out()
+
+    def _changing(self, before: Item, made: tenant_pb2.Tenant) -> Write:
+        version = version_of(before)
+        action = Update(
+            TenantScope(text(before, "tenant_id")).tenant_key(),
+            changes(before, tenant_item(made, version + 1)),
+            Equals(VERSION, version),
+        )
+        return Write(self._store).add(action, lambda _there: EtagMismatch(made.name))
+
+    async def _remove_secrets(self, scope: TenantScope) -> list[pb.OffboardedStore]:
+        """Have the secrets of all accounts deleted; Secrets Manager keeps them for 30 days."""
+        number = 0
+        async for item in self._items(scope.accounts()):
+            await self._secrets.delete(scope.tenant, text(item, "account_id"))
+            number += 1
+        told = pb.OffboardedStore(store="secrets", state=pb.OFFBOARDED_STATE_REMOVED)
+        if number:
+            told.state = pb.OFFBOARDED_STATE_LEAVING
+            told.remaining = number
+            told.remains_until.CopyFrom(timestamp(purge_time(self._clock.now())))
+            told.note = "at most one for each account; those that are deleted can be restored"
+        return [told]
+
+    async def _executions(self, scope: TenantScope, began: int) -> AsyncIterator[Key]:
+        async for item in self._items(scope.schedules()):
+            identity = text(item, "schedule_id")
+            queries = (
+                scope.executions_of_schedule(identity),
+                scope.manual_executions_of_schedule(identity),
+            )
+            async for key in self._keys(queries):
+                yield key
+        # Those of schedules that are gone.
+        months = [scope.executions_of_month(each) for each in self._months(began)]
+        async for key in self._keys(months):
+            yield key
+
+    async def _results(self, scope: TenantScope, began: int) -> AsyncIterator[Key]:
+        async for item in self._items(scope.accounts()):
+            identity = text(item, "account_id")
+            yield scope.latest_scan_result(identity)
+            async for key in self._keys((scope.scan_results_of_account(identity),)):
+                yield key
+        months = [scope.scan_results_of_month(each) for each in self._months(began)]
+        async for key in self._keys(months):
+            yield key
+
+    def _months(self, began: int) -> list[str]:
+        """Give the months from one moment to now."""
+        now = self._clock.now()
+        moments = [*range(began, now, _MONTH), now]
+        return list(dict.fromkeys(map(month_of, moments)))
+
+    async def _items(self, query: Query) -> AsyncIterator[Item]:
+        """Give what a query finds, one page after the other."""
+        asked: Query | None = replace(query, limit=_PAGE)
+        while asked is not None:
+            page = await self._store.query(asked)
+            for item in page.items:
+                yield item
+            asked = replace(asked, start=page.next) if page.next is not None else None
+
+    async def _keys(self, queries: Sequence[Query]) -> AsyncIterator[Key]:
+        for query in queries:
+            async for item in self._items(query):
+                yield key_of(query.table, item)
+
+    async def _remove(self, keys: AsyncIterator[Key]) -> int:
+        """Remove items, some at a time; give the number of those that were there."""
+        waiting: list[Key] = []
+        number = 0
+        async for key in keys:
+            waiting.append(key)
+            if len(waiting) == _AT_ONCE:
+                number += sum(await asyncio.gather(*map(self._delete, waiting)))
+                waiting = []
+        return number + sum(await asyncio.gather(*map(self._delete, waiting)))
+
+    async def _delete(self, key: Key) -> int:
+        # An index may show what is gone.
+        try:
+            await self._store.write(Delete(key, Exists()))
+        except ConditionFailed:
+            return 0
+        return 1
+
+
+def _removed(table: Table, number: int) -> pb.OffboardedStore:
+    state = pb.OFFBOARDED_STATE_REMOVED
+    return pb.OffboardedStore(store=f"tenancy.{table.value}", state=state, removed=number)
