@@ -5,9 +5,11 @@ from typing import Annotated, Any
 import typer
 
 from cli.connection import Connection, UsageProblem, connection_of
+from cli.enum_words import enum_value, offered
 from cli.moments import parse_time
 from cli.output import write_message, write_messages
 from secmesh.tenancy.v1 import execution_service_pb2 as pb
+from secmesh.tenancy.v1.execution_pb2 import ExecutionStatus
 from secmesh.tenancy.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from secmesh.tenancy.v1.scan_result_service_pb2 import ListScanResultsRequest
 from secmesh.tenancy.v1.scan_result_service_pb2_grpc import ScanResultServiceStub
@@ -43,6 +45,13 @@ def list_(
     triggered: Annotated[
         bool, typer.Option("--triggered", help="Those that somebody triggered.")
     ] = False,
+    status: Annotated[
+        str,
+        typer.Option(
+            help="Only those that are queued, dead, ...",
+            autocompletion=offered(ExecutionStatus.DESCRIPTOR),
+        ),
+    ] = "",
 ) -> None:
     """List executions of a schedule, an account or a month, the newest first."""
     if (since or until) and not (schedule or account):
@@ -54,6 +63,9 @@ def list_(
         month=month,
         triggered=triggered,
     )
+    if status:
+        word = enum_value(ExecutionStatus.DESCRIPTOR, status, "status")
+        request.status = ExecutionStatus.Value(word)
     if since:
         request.since_time.CopyFrom(parse_time(since, "--since"))
     if until:

@@ -43,7 +43,11 @@ from services.tenancy.scan_result_servicer import ScanResultServicer
 from services.tenancy.schedule_servicer import ScheduleServicer
 from services.tenancy.settings import TenancySettings
 from services.tenancy.store.dynamodb import DynamoDbStore
-from services.tenancy.store.dynamodb_client import dynamodb_client
+from services.tenancy.store.dynamodb_client import (
+    EMBEDDED_READ_SECONDS,
+    READ_SECONDS,
+    dynamodb_client,
+)
 from services.tenancy.store.retrying import RetryingStore
 from services.tenancy.store.telemetry import measure
 from services.tenancy.tenant_servicer import TenantServicer
@@ -62,7 +66,10 @@ def open_parts(settings: TenancySettings, others: Sequence[OtherStore] = ()) -> 
     clock = SystemClock()
     chance = random.Random()  # noqa: S311 - for jitter
     client = dynamodb_client(
-        settings.aws_region, settings.store_endpoint, connections=settings.store_calls
+        settings.aws_region,
+        settings.store_endpoint,
+        connections=settings.store_calls,
+        read_seconds=EMBEDDED_READ_SECONDS if settings.is_embedded else READ_SECONDS,
     )
     tables = DynamoDbStore(
         client, settings.table_names, threads=settings.store_calls, observe=measure

@@ -47,7 +47,8 @@ class ExecutionServicer(ExecutionServiceServicer):
         size = request.page_size or DEFAULT_PAGE_SIZE
         query = replace(query, limit=min(size, MAX_KEYS) if query.index else size, forward=False)
         pages = self._parts.pages
-        page = await self._store.query(pages.started(tenant, query, request.page_token))
+        asked = str(request.status)
+        page = await self._store.query(pages.started(tenant, query, request.page_token, asked))
         items: list[Item | None] = list(page.items)
         if query.index and items:
             # The index holds keys alone.
@@ -55,8 +56,9 @@ class ExecutionServicer(ExecutionServiceServicer):
             items = await self._store.get_many(keys, consistent=False)
         now = self._clock.now()
         found = [CODEC.message(each) for each in items if each and not is_gone(each, now)]
-        token = pages.next(tenant, query, page)
-        return pb.ListExecutionsResponse(executions=found, next_page_token=token)
+        kept = [each for each in found if request.status in (0, each.status)]
+        token = pages.next(tenant, query, page, asked)
+        return pb.ListExecutionsResponse(executions=kept, next_page_token=token)
 
     async def CancelExecution(
         self, request: pb.CancelExecutionRequest, _context: object

@@ -9,7 +9,7 @@ from typing import TypeVar
 from mesh.server.program import Command, CommandFailed
 from services.tenancy.settings import TenancySettings
 from services.tenancy.store.create import Tables, TablesFailed
-from services.tenancy.store.dynamodb_client import dynamodb_client
+from services.tenancy.store.dynamodb_client import EMBEDDED_READ_SECONDS, dynamodb_client
 from services.tenancy.store.table_shapes import Step
 
 T = TypeVar("T")
@@ -35,7 +35,13 @@ async def _plan(settings: TenancySettings, _arguments: argparse.Namespace) -> No
 
 
 def _with_tables(settings: TenancySettings, work: Callable[[Tables], T]) -> T:
-    client = dynamodb_client(settings.aws_region, settings.store_endpoint, connections=1)
+    # Tables are made in seconds, which is long for a call.
+    client = dynamodb_client(
+        settings.aws_region,
+        settings.store_endpoint,
+        connections=1,
+        read_seconds=EMBEDDED_READ_SECONDS,
+    )
     tables = Tables(
         client,
         settings.table_names,

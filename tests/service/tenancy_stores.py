@@ -11,7 +11,7 @@ import pytest
 from mesh.embedded.aws import AwsEndpoint
 from services.tenancy.store.create import Tables
 from services.tenancy.store.dynamodb import DynamoDbStore
-from services.tenancy.store.dynamodb_client import dynamodb_client
+from services.tenancy.store.dynamodb_client import EMBEDDED_READ_SECONDS, dynamodb_client
 from services.tenancy.store.memory import MemoryStore
 from services.tenancy.store.port import Item, Key, Store
 from services.tenancy.store.recorder import Observer
@@ -38,7 +38,9 @@ def table_names() -> dict[Table, str]:
 def made_tables(endpoint: str) -> dict[Table, str]:
     """Make the tables under names of their own."""
     names = table_names()
-    client = dynamodb_client(REGION, endpoint, credentials=CREDENTIALS)
+    client = dynamodb_client(
+        REGION, endpoint, read_seconds=EMBEDDED_READ_SECONDS, credentials=CREDENTIALS
+    )
     Tables(client, names, lenient=True).create()
     client.close()
     return names
@@ -49,7 +51,13 @@ def embedded_store(
     endpoint: str, names: dict[Table, str], *, observe: Observer | None = None
 ) -> Iterator[DynamoDbStore]:
     """Give the store of an endpoint on this machine, for as long as it is used."""
-    client = dynamodb_client(REGION, endpoint, connections=8, credentials=CREDENTIALS)
+    client = dynamodb_client(
+        REGION,
+        endpoint,
+        connections=8,
+        read_seconds=EMBEDDED_READ_SECONDS,
+        credentials=CREDENTIALS,
+    )
     store = DynamoDbStore(client, names, threads=8, observe=observe)
     try:
         yield store

@@ -31,11 +31,13 @@ async def test_an_execution_is_seen_ended_and_repeated(world: World) -> None:
     assert made["status"] == "EXECUTION_STATUS_QUEUED"
     for asked in (
         ["--account", account],
+        ["--status", "queued"],
         [],
         ["schedules/nightly", "--since", made["fireTime"], "--until", made["fireTime"]],
     ):
         assert await secmesh.json("executions", "list", *asked) == [made]
     assert await secmesh.json("executions", "list", "schedules/nightly", "--triggered") == []
+    assert await secmesh.json("executions", "list", "--status", "dead") == []
     short = made["name"].removeprefix(f"tenants/{tenant}/")
     assert await secmesh.json("executions", "get", short) == made
     cancelled = await secmesh.json("executions", "cancel", short, "--etag", made["etag"])

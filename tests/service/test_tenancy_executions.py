@@ -154,6 +154,8 @@ async def test_lists_are_of_a_schedule_an_account_or_a_month_and_paged(site: Sit
     middle = Timestamp(seconds=times[1])
     assert await site.listed(site.schedule, since_time=middle, until_time=middle) == [listed[1]]
     assert await site.listed(site.schedule, triggered=True) == []
+    assert await site.listed(every, status=SUCCEEDED) == listed
+    assert await site.listed(site.schedule, status=messages.EXECUTION_STATUS_DEAD) == []
     seen, token = [], ""
     while True:
         request = pb.ListExecutionsRequest(parent=every, page_size=2, page_token=token)

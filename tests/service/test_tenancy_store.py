@@ -327,6 +327,7 @@ async def test_an_item_is_at_most_400_kilobytes(tenancy_store: Store, scope: Ten
     with pytest.raises(ItemTooLarge):
         await tenancy_store.write(Put(key, {"text": "x" * 410_000}), Put(scope.quota(), {}))
     assert await tenancy_store.get(scope.quota()) is None
+    await tenancy_store.write(Delete(key))
 
 
 async def test_a_text_is_not_counted_up(tenancy_store: Store, scope: TenantScope) -> None:

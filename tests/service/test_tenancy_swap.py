@@ -16,7 +16,15 @@ from mesh.contract.catalogue import Kind
 from mesh.contract.names import NamePattern
 from mesh.identity.keys import sign_token
 from secmesh.options.v1.kind_pb2 import Kind as KindOption
-from secmesh.tenancy.v1 import account_pb2, account_service_pb2, provider_pb2, provider_service_pb2
+from secmesh.tenancy.v1 import (
+    account_pb2,
+    account_service_pb2,
+    provider_pb2,
+    provider_service_pb2,
+    schedule_pb2,
+    schedule_service_pb2,
+)
+from secmesh.tenancy.v1.schedule_service_pb2_grpc import ScheduleServiceStub
 from secmesh.tenancy.v1.tenant_pb2 import Tenant
 from secmesh.tenancy.v1.tenant_service_pb2 import CreateTenantRequest
 from services.tenancy.store.memory import MemoryStore
@@ -40,6 +48,7 @@ UNIQUE = "7d6ed1a4-6a3c-4f0c-9a55-0c6f2f6f1b11"
 MESSAGES: dict[str, Any] = {
     "providers": provider_pb2.Provider,
     "accounts": account_pb2.Account,
+    "schedules": schedule_pb2.Schedule,
 }
 """What the other tenant has, by collection."""
 
@@ -78,7 +87,32 @@ async def plant(world: World) -> Planted:
         names["accounts"], etags["accounts"] = created.name, created.etag
     asked = account_service_pb2.ListAccountsRequest(parent=f"tenants/{OTHER}", page_size=1)
     tokens["accounts"] = (await world.accounts(OTHER).ListAccounts(asked)).next_page_token
+    await plant_schedules(world, created.name, names, etags, tokens)
     return Planted(names, tokens, etags, UNIQUE)
+
+
+async def plant_schedules(
+    world: World, account: str, names: dict[str, str], etags: dict[str, str], tokens: dict[str, str]
+) -> None:
+    """Give the other tenant schedules of its account, one of them with an execution."""
+    stub: Any = ScheduleServiceStub(world.channel(OTHER))
+    given = schedule_pb2.Schedule(
+        account_id=account.rpartition("/")[2],
+        schedule_name=MARK,
+        description=MARK,
+        expression="@daily",
+    )
+    for _ in range(2):
+        made = await stub.CreateSchedule(
+            schedule_service_pb2.CreateScheduleRequest(parent=f"tenants/{OTHER}", schedule=given)
+        )
+    await stub.TriggerSchedule(schedule_service_pb2.TriggerScheduleRequest(name=made.name))
+    names["schedules"] = made.name
+    etags["schedules"] = (
+        await stub.GetSchedule(schedule_service_pb2.GetScheduleRequest(name=made.name))
+    ).etag
+    asked = schedule_service_pb2.ListSchedulesRequest(parent=f"tenants/{OTHER}", page_size=1)
+    tokens["schedules"] = (await stub.ListSchedules(asked)).next_page_token
 
 
 def kept_of(world: World, tenant: str) -> list[Item]:

@@ -14,18 +14,9 @@ from services.tenancy.store.keys import TenantScope
 from services.tenancy.store.memory import MemoryStore
 from services.tenancy.store.memory_faults import Faults
 from services.tenancy.store.port import Store, StoreUnavailable
+from tests.unit.tenancy_clock import TurnedClock
 
 ACME = TenantScope("acme")
-
-
-class StillClock:
-    """Stands at one moment."""
-
-    def now(self) -> int:
-        return 1_800_000_000_000_000
-
-    async def sleep(self, seconds: float) -> None:
-        raise AssertionError(f"nobody waits {seconds} s")
 
 
 def use(number: int) -> CredentialAccess:
@@ -49,7 +40,7 @@ async def entries(store: Store, scope: TenantScope = ACME) -> list[CredentialAcc
 async def test_entries_that_come_at_once_go_together() -> None:
     calls: list[object] = []
     store = MemoryStore(observe=calls.append)
-    log = AccessLog(store, StillClock())
+    log = AccessLog(store, TurnedClock())
     await log.record(ACME, use(0))
     before = len(calls)
     await asyncio.gather(*(log.record(ACME, use(number)) for number in range(1, 51)))
@@ -62,7 +53,7 @@ async def test_entries_that_come_at_once_go_together() -> None:
 
 async def test_an_entry_alone_is_one_call_once_the_end_is_known() -> None:
     calls: list[object] = []
-    log = AccessLog(MemoryStore(observe=calls.append), StillClock())
+    log = AccessLog(MemoryStore(observe=calls.append), TurnedClock())
     await log.record(ACME, use(0))
     assert len(calls) == 2
     await log.record(ACME, use(1))
@@ -71,7 +62,7 @@ async def test_an_entry_alone_is_one_call_once_the_end_is_known() -> None:
 
 async def test_many_processes_write_one_chain() -> None:
     store = MemoryStore()
-    logs = [AccessLog(store, StillClock()) for _ in range(4)]
+    logs = [AccessLog(store, TurnedClock()) for _ in range(4)]
     await asyncio.gather(*(log.record(ACME, use(number)) for number in range(10) for log in logs))
     found = await entries(store)
     assert first_fault(found) is None
@@ -82,7 +73,7 @@ async def test_many_processes_write_one_chain() -> None:
 
 async def test_tenants_have_chains_of_their_own() -> None:
     store = MemoryStore()
-    log, other = AccessLog(store, StillClock()), TenantScope("rival")
+    log, other = AccessLog(store, TurnedClock()), TenantScope("rival")
     await asyncio.gather(log.record(ACME, use(0)), log.record(other, use(0)))
     assert [each.number for each in await entries(store)] == [1]
     assert [each.number for each in await entries(store, other)] == [1]
@@ -92,7 +83,7 @@ async def test_tenants_have_chains_of_their_own() -> None:
 async def test_answers_that_are_lost_neither_lose_nor_double_an_entry(seed: int) -> None:
     faults = Faults(Random(seed), unanswered=0.2, unsent=0.1, conflicting=0.1)
     store = MemoryStore(faults=faults)
-    logs = [AccessLog(store, StillClock()) for _ in range(2)]
+    logs = [AccessLog(store, TurnedClock()) for _ in range(2)]
 
     async def recorded(log: AccessLog, number: int) -> bool:
         try:
@@ -122,7 +113,7 @@ async def test_answers_that_are_lost_neither_lose_nor_double_an_entry(seed: int)
 
 async def test_who_is_cancelled_takes_no_others_entry_along() -> None:
     store = MemoryStore()
-    log = AccessLog(store, StillClock())
+    log = AccessLog(store, TurnedClock())
     first = asyncio.ensure_future(log.record(ACME, use(0)))
     second = asyncio.ensure_future(log.record(ACME, use(1)))
     await asyncio.sleep(0)

@@ -15,25 +15,10 @@ from services.tenancy.credentials.secrets import (
     SecretsThrottled,
 )
 from services.tenancy.credentials.sts import AwsKeys, Session
+from tests.unit.tenancy_clock import TurnedClock
 
 KEY = ("acme", "a1", "version")
 SECRET = SecretText("aws_access_key", {"access_key_id": "AKIA"})
-
-
-class TurnedClock:
-    """Turned by tests."""
-
-    def __init__(self) -> None:
-        self.moment = 0
-
-    def now(self) -> int:
-        return self.moment
-
-    async def sleep(self, seconds: float) -> None:
-        raise AssertionError(f"nobody waits {seconds} s")
-
-    def turn(self, seconds: float) -> None:
-        self.moment += round(seconds * 1_000_000)
 
 
 class Source:

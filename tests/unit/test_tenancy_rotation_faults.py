@@ -23,24 +23,12 @@ from services.tenancy.store.port import Put
 from tests.unit.fake_prober import FakeProber
 from tests.unit.fake_secrets import FakeSecrets
 from tests.unit.fake_sts import FakeSecurityTokens
+from tests.unit.tenancy_clock import TurnedClock
 
 TENANT, ACCOUNT_ID, CLOUD_ID = "acme", str(uuid.uuid4()), "111122223333"
 SCOPE = TenantScope(TENANT)
 PASSING = {"DEPENDENCY_UNAVAILABLE", "SECRET_STORE_THROTTLED"}
 TRIES = 200
-
-
-class TurnedClock:
-    """Turned by whoever sleeps."""
-
-    def __init__(self) -> None:
-        self.moment = 1_800_000_000_000_000
-
-    def now(self) -> int:
-        return self.moment
-
-    async def sleep(self, seconds: float) -> None:
-        self.moment += round(seconds * 1_000_000)
 
 
 class Failing:

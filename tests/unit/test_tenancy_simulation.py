@@ -8,7 +8,7 @@ import pytest
 from tests.unit.simulation.mutants import MUTANTS
 from tests.unit.simulation.world import Shape, lived, violations_of
 
-SEEDS = int(os.environ.get("SECMESH_SIMULATION_SEEDS", "24"))
+SEEDS = int(os.environ.get("SECMESH_SIMULATION_SEEDS", "20"))
 MUTANT_SEEDS = 100
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from mesh.server.call import find_current_call
 from secmesh.tenancy.v1 import credential_access_pb2 as pb
 from services.tenancy.credentials.access_log import AccessLog
+from services.tenancy.credentials.telemetry import used
 from services.tenancy.store.keys import TenantScope
 
 SERVICE = "secmesh-tenancy"
@@ -57,3 +58,4 @@ class Accesses:
             granted=granted,
         )
         await self.log.record(scope, entry)
+        used(action, granted=granted)

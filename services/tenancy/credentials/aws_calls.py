@@ -1,6 +1,7 @@
 """Calls of one AWS client in threads of its own, whose failures are told apart by their codes."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -8,6 +9,8 @@ from typing import Any
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+
+from services.tenancy.credentials.telemetry import called
 
 THREADS = 8
 
@@ -17,7 +20,7 @@ CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 3},
     max_pool_connections=THREADS,
 )
-"""Throttles and outages are tried again within a call: each write here can be repeated."""
+"""Throttles and outages are tried again within a call: a write that was done already is seen."""
 
 
 class AwsCalls:
@@ -32,6 +35,7 @@ class AwsCalls:
         unavailable: type[Exception],
     ) -> None:
         """Map error codes to exceptions; codes that are not listed mean ``unavailable``."""
+        self._name = name
         self._errors = errors
         self._rejected = rejected
         self._unavailable = unavailable
@@ -39,6 +43,21 @@ class AwsCalls:
 
     async def __call__(self, operation: Callable[..., Any], **arguments: Any) -> Any:
         """Make a call; its exception holds the code alone, for messages of AWS quote values."""
+        began, outcome = time.monotonic(), "ok"
+        try:
+            return await self._made(operation, arguments)
+        except Exception as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            name = getattr(operation, "__name__", "")
+            called(self._name, name, time.monotonic() - began, outcome)
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _made(self, operation: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._threads, partial(operation, **arguments))
@@ -48,10 +67,6 @@ class AwsCalls:
             raise self._rejected(type(error).__name__) from None
         except BotoCoreError as error:
             raise self._unavailable(type(error).__name__) from None
-
-    def close(self) -> None:
-        """Let go of the threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _told(self, error: ClientError) -> Exception:
         code = str(error.response.get("Error", {}).get("Code", ""))

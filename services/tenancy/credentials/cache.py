@@ -16,6 +16,7 @@ from services.tenancy.credentials.secrets import (
 )
 from services.tenancy.credentials.single_flight import SingleFlight
 from services.tenancy.credentials.sts import Session
+from services.tenancy.credentials.telemetry import asked
 
 SECONDS = 300
 """For which a secret is remembered, about: a fifth more or less, so that not all end together."""
@@ -52,7 +53,9 @@ class SecretCache:
     async def get(self, key: SecretKey, fetch: Callable[[], Awaitable[SecretText]]) -> SecretText:
         """Give a version, fetched by one of all who ask for it; raises what the fetch raises."""
         kept = self._kept.get(key)
-        if kept is None or kept.until <= self._clock.now():
+        known = kept is not None and kept.until > self._clock.now()
+        asked("secret", remembered=known)
+        if kept is None or not known:
             return await self._flights.do(key, lambda: self._fetch(key, fetch))
         self._kept.move_to_end(key)
         if isinstance(kept.found, SecretsError):
@@ -93,7 +96,10 @@ class SessionCache:
     async def get(self, key: SessionKey, make: Callable[[], Awaitable[Session]]) -> Session:
         """Give a session, made by one of all who ask for it; raises what the making raises."""
         kept = self._kept.get(key)
-        if kept is None or kept.expires_at - SPARE_SECONDS * MICROSECONDS <= self._clock.now():
+        spare = self._clock.now() + SPARE_SECONDS * MICROSECONDS
+        known = kept is not None and kept.expires_at > spare
+        asked("session", remembered=known)
+        if kept is None or not known:
             return await self._flights.do(key, lambda: self._make(key, make))
         self._kept.move_to_end(key)
         return kept

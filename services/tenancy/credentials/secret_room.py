@@ -147,11 +147,22 @@ class SecretRoom:
             raise RequestIdReused from None
 
     async def _move(self, name: str, facts: SecretFacts, stage: str, version_id: str) -> None:
-        holder = next((each.version_id for each in facts.versions if stage in each.stages), "")
-        if holder != version_id:
+        holder = _holder(facts, stage)
+        if holder == version_id:
+            return
+        try:
             await self.secrets.move(name, stage, to=version_id, away=holder)
+        except SecretRejected:
+            # It was moved meanwhile: by a try whose answer was lost, or by another process.
+            if _holder(await self.secrets.describe(name), stage) != version_id:
+                raise
 
     async def _require_own(self, name: str, found: Found, tags: Mapping[str, str]) -> None:
         facts = await self.secrets.describe(name)
         if any(facts.tags.get(key) != value for key, value in tags.items()):
             raise ResourceExists(found.name)
+
+
+def _holder(facts: SecretFacts, stage: str) -> str:
+    """Give the id of the version at a stage; "" for none."""
+    return next((each.version_id for each in facts.versions if stage in each.stages), "")

@@ -33,6 +33,7 @@ Trigger: TypeAlias = ExecutionTrigger.ValueType
 _ACTIVE = ScheduleState.Name(ScheduleState.SCHEDULE_STATE_ACTIVE)
 MOST_REASON = 512
 """Characters of the reason of a pause."""
+_ALLOW = OverlapPolicy.OVERLAP_POLICY_ALLOW
 _SCHEDULED = ExecutionTrigger.EXECUTION_TRIGGER_SCHEDULE
 
 
@@ -126,7 +127,8 @@ async def admit(
     schedule_id = text(item, "schedule_id")
     unended, its_item = await newest_unended(store, scope, schedule.last_execution_id)
     times = [(execution_id(key), time) for key, time in new]
-    placed = place(times, unended, policy or schedule.overlap_policy)
+    policy = policy or schedule.overlap_policy
+    placed = place(times, unended, policy)
     actions: list[Action] = []
     for (key, _), fire in zip(new, placed.fires, strict=True):
         plan = executions.Plan(
@@ -144,7 +146,9 @@ async def admit(
         actions.append(executions.created(key, plan, now, pace.shards))
     if placed.cancels_unended and its_item is not None:
         actions.append(executions.cancelled(its_item, now))
-    return Admission(actions, placed.newest)
+    beside = policy == _ALLOW != schedule.overlap_policy and unended is not None
+    # What runs beside by exception hides from the schedule's own fires what they wait for.
+    return Admission(actions, "" if beside else placed.newest)
 
 
 def paused(item: Item, reason: str, now: int) -> Update:

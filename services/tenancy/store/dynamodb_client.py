@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 DEFAULT_CONNECTIONS: Final = 32
 CONNECT_SECONDS: Final = 2
-READ_SECONDS: Final = 5
+READ_SECONDS: Final = 5.0
+EMBEDDED_READ_SECONDS: Final = 60.0
+"""The endpoint on this machine answers one call after the other."""
 _SERVICE = "dynamodb"
 _WHOLE_RATE = 1.0
 """Who watches no calls is not slowed down: ``retrying.py`` has its own pauses."""
@@ -29,9 +31,10 @@ def dynamodb_client(
     endpoint: str = "",
     *,
     connections: int = DEFAULT_CONNECTIONS,
+    read_seconds: float = READ_SECONDS,
     credentials: tuple[str, str] | None = None,
 ) -> "DynamoDBClient":
-    """Make a client, which tries nothing again by itself.
+    """Make a client, which tries nothing again by itself and waits so long for an answer.
 
     ``credentials`` are an access key's id and secret; without them those of the environment,
     as boto3 finds them.
@@ -41,7 +44,7 @@ def dynamodb_client(
         session.set_credentials(*credentials)
     config = Config(
         connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
+        read_timeout=read_seconds,
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=connections,
         # Parameters are made here alone, from types that are checked.
@@ -55,7 +58,7 @@ def dynamodb_client(
         transport = Transport(
             partial(trusted_by, session),
             connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
+            read_timeout=read_seconds,
             idle=connections,
         )
         pace = Paces(_WHOLE_RATE).of("", region, _SERVICE)

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
+from secmesh.tenancy.v1.account_pb2 import ACCOUNT_STATUS_ACTIVE, AccountStatus
 from secmesh.tenancy.v1.schedule_pb2 import MisfirePolicy, OverlapPolicy, Schedule
+from services.tenancy.gate import COUNTERS, opened
 from services.tenancy.schedules import item_of, settle
 from services.tenancy.scheduling.attempt import ExecutorPace
 from services.tenancy.scheduling.backoff import Backoff
@@ -23,6 +25,7 @@ from tests.unit.simulation.users import Users
 from tests.unit.simulation.watch import WatchedStore
 
 SHARDS = 2
+TENANTS = ["tenant-0", "tenant-1", "tenant-2"]
 _POLICIES = [
     OverlapPolicy.OVERLAP_POLICY_SKIP,
     OverlapPolicy.OVERLAP_POLICY_BUFFER_ONE,
@@ -109,6 +112,9 @@ class World:
 
     async def live(self) -> None:
         """Live through it, then let everything come to rest, and hold what is left."""
+        limits = dict.fromkeys(COUNTERS, 2 * self.shape.schedules)
+        for tenant in TENANTS:
+            await self.store.write(opened(TenantScope(tenant), limits))
         for number in range(self.shape.schedules):
             await self._schedule(number)
         self._makers = [
@@ -153,7 +159,7 @@ class World:
         self.store.hold_end()
 
     async def _schedule(self, number: int) -> None:
-        tenant, schedule_id = f"tenant-{number % 3}", f"schedule-{number}"
+        tenant, schedule_id = TENANTS[number % len(TENANTS)], f"schedule-{number}"
         schedule = Schedule(
             name=f"tenants/{tenant}/schedules/{schedule_id}",
             account_id=f"account-{number}",
@@ -166,8 +172,10 @@ class World:
         )
         schedule.create_time.seconds = BEGIN
         settle(schedule, self.clock.now())
-        key = TenantScope(tenant).schedule(schedule_id)
-        await self.store.write(Put(key, item_of(schedule, 1, SHARDS)))
+        scope = TenantScope(tenant)
+        await self.store.write(Put(scope.schedule(schedule_id), item_of(schedule, 1, SHARDS)))
+        account: Item = {"status": AccountStatus.Name(ACCOUNT_STATUS_ACTIVE)}
+        await self.store.write(Put(scope.account(schedule.account_id), account))
         self.schedules.append((tenant, schedule_id))
 
     def _process(self, kind: str) -> Process:
