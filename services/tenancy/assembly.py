@@ -67,7 +67,7 @@ def open_parts(settings: TenancySettings, others: Sequence[OtherStore] = ()) -> 
     chance = random.Random()  # noqa: S311 - for jitter
     client = dynamodb_client(
         settings.aws_region,
-        settings.aws_endpoint_url,
+        settings.store_endpoint,
         connections=settings.store_calls,
         read_seconds=EMBEDDED_READ_SECONDS if settings.is_embedded else READ_SECONDS,
     )

@@ -14,6 +14,8 @@ from services.tenancy.store.tables import Table
 
 PACKAGE = "secmesh.tenancy.v1"
 PREFIX = "SECMESH_TENANCY_"
+_PAGE_KEY = 16
+"""Least characters of the page key."""
 EMBEDDED_REGION = "us-east-1"
 _TABLE_NAME = r"^[A-Za-z0-9_.-]{3,255}$"
 
@@ -90,6 +92,14 @@ class TenancySettings(ProcessSettings):
         validation_alias="OLD_DATABASE_URL",
         repr=False,
         description="PostgreSQL of the system before this one, for import-postgres alone",
+    )
+    dynamodb_endpoint_url: str = Field(
+        "",
+        validation_alias="AWS_ENDPOINT_URL_DYNAMODB",
+        description="endpoint of DynamoDB alone, such as one of DynamoDB Local",
+    )
+    page_key_file: Path | None = Field(
+        None, description="file with page_key in it, in place of the variable"
     )
     store_calls: int = Field(
         32, ge=1, le=256, description="calls of DynamoDB that are under way at a time"
@@ -170,15 +180,24 @@ class TenancySettings(ProcessSettings):
 
     @model_validator(mode="after")
     def _shares_its_page_key(self) -> "TenancySettings":
+        if self.page_key_file is not None:
+            self.page_key = self.page_key_file.read_text().strip()
         # With keys of their own, replicas would take a request that is repeated for another one.
         if not (self.page_key or self.is_embedded):
             raise ValueError(f"{PREFIX}PAGE_KEY is needed: a secret that all replicas share")
+        if self.page_key and len(self.page_key) < _PAGE_KEY:
+            raise ValueError(f"{PREFIX}PAGE_KEY_FILE has fewer than {_PAGE_KEY} characters in it")
         return self
 
     @property
     def is_embedded(self) -> bool:
         """Whether AWS is a stand-in on this machine."""
         return _on_loopback(self.aws_endpoint_url)
+
+    @property
+    def store_endpoint(self) -> str:
+        """Where DynamoDB is; empty for that of the region."""
+        return self.dynamodb_endpoint_url or self.aws_endpoint_url
 
     @property
     def table_names(self) -> Mapping[Table, str]:

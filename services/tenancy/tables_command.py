@@ -38,7 +38,7 @@ def _with_tables(settings: TenancySettings, work: Callable[[Tables], T]) -> T:
     # Tables are made in seconds, which is long for a call.
     client = dynamodb_client(
         settings.aws_region,
-        settings.aws_endpoint_url,
+        settings.store_endpoint,
         connections=1,
         read_seconds=EMBEDDED_READ_SECONDS,
     )
@@ -46,7 +46,7 @@ def _with_tables(settings: TenancySettings, work: Callable[[Tables], T]) -> T:
         client,
         settings.table_names,
         kms_key=settings.tables_kms_key,
-        lenient=bool(settings.aws_endpoint_url),
+        lenient=bool(settings.store_endpoint),
     )
     try:
         return work(tables)

@@ -28,7 +28,7 @@ def account(aws: AwsEndpoint) -> boto3.Session:
 
 
 def made(aws: AwsEndpoint, account: boto3.Session, name: str, **given: str) -> None:
-    """Create a stack of a template and see it whole, but for what moto cannot: alarms, tags of keys."""
+    """Create a stack of a template and see it whole, but for alarms and tags of keys."""
     text = template(f"{name}.yaml")
     text["Resources"] = {
         name: each

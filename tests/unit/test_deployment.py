@@ -17,12 +17,13 @@ import yaml
 from gateway.__main__ import PREFIX as GATEWAY_PREFIX
 from gateway.__main__ import _parser as gateway_parser
 from mesh.embedded.postgres import APPLICATION, OWNER, PostgresServer
-from mesh.server.service_settings import ServiceSettings
+from mesh.server.process_settings import ProcessSettings
 from services.crypto.custody.sealer_settings import PREFIX as SEALER_PREFIX
 from services.crypto.custody.sealer_settings import SealerSettings
 from services.crypto.settings import CryptoSettings
 from services.inventory.settings import InventorySettings
 from services.security.settings import SecuritySettings
+from services.tenancy.settings import TenancySettings
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -32,11 +33,14 @@ DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
 DOCUMENT = (ROOT / "docs/DEPLOYMENT.md").read_text()
 OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
 LASTING = sorted(set(SERVICES) - {"render"})
-SETTINGS: dict[str, type[ServiceSettings]] = {
+SETTINGS: dict[str, type[ProcessSettings]] = {
     "crypto": CryptoSettings,
     "inventory": InventorySettings,
     "security": SecuritySettings,
+    "tenancy": TenancySettings,
 }
+WORKERS = {"tenancy-scheduler", "tenancy-executor"}
+"""Without a port: leases tell of their health, to whoever takes their work up."""
 AWS_CREDENTIALS_FILE = "AWS_SHARED_CREDENTIALS_FILE"
 """Read by the AWS SDK itself."""
 
@@ -67,6 +71,12 @@ def test_commands_exist(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(SETTINGS))
 def test_settings_of_services_exist(name: str) -> None:
     listed = set(re.findall(r"^  (\w+)", SETTINGS[name].describe(), re.MULTILINE))
+    assert set(SERVICES[name]["environment"]) - {AWS_CREDENTIALS_FILE} <= listed
+
+
+@pytest.mark.parametrize("name", sorted(WORKERS))
+def test_settings_of_workers_exist(name: str) -> None:
+    listed = set(re.findall(r"^  (\w+)", TenancySettings.describe(), re.MULTILINE))
     assert set(SERVICES[name]["environment"]) - {AWS_CREDENTIALS_FILE} <= listed
 
 
@@ -114,7 +124,7 @@ def test_networks_join_only_who_must_speak() -> None:
     }
     # Envoy asks the edge in the clear, so nobody else hears it.
     assert members["edge"] == {"edge", "gateway"}
-    assert members["aws"] == {"inventory", "crypto"}
+    assert members["aws"] == {"inventory", "crypto", "tenancy", *WORKERS}
     assert COMPOSE["networks"]["edge"]["internal"]
     assert COMPOSE["networks"]["mesh"]["internal"]
     for socket, wanted in (
@@ -189,7 +199,8 @@ def test_containers_are_confined(name: str) -> None:
 
 @pytest.mark.parametrize("name", LASTING)
 def test_what_lasts_tells_its_health(name: str) -> None:
-    assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
+    if name not in WORKERS:
+        assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
     assert SERVICES[name]["restart"] == "unless-stopped"
 
 
@@ -197,6 +208,8 @@ def test_what_lasts_tells_its_health(name: str) -> None:
 def test_a_stop_leaves_time_to_drain(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # As it is unless set: what tests start drains at once.
     monkeypatch.delenv(f"{SETTINGS[name].prefix()}DRAIN_SECONDS", raising=False)
+    monkeypatch.setenv("SECMESH_TENANCY_PAGE_KEY", "k" * 16)
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
     settings = SETTINGS[name]()
     assert settings.drain_seconds
     drain = timedelta(seconds=settings.drain_seconds + settings.grace_seconds)

@@ -104,7 +104,7 @@ def test_every_operation_says_who_may_and_how_it_fails() -> None:
         assert "{" not in operation["x-permission"]
         reference = operation["responses"]["default"]["$ref"].rpartition("/")[2]
         assert reference in DOCUMENT["components"]["responses"]
-        named = set(re.findall(r"\{([a-z_]+)\}", path))
+        named = set(re.findall(r"\{([A-Za-z_]+)\}", path))
         given = {each["name"] for each in operation.get("parameters", ()) if each["in"] == "path"}
         assert given == named
 

@@ -137,6 +137,9 @@ class SlowWork:
         result: Item = {"execution_id": assignment.execution_id, "fence": assignment.fence}
         return Published(key.sk, [Put(key, result)])
 
+    async def abort(self, assignment: Assignment) -> None:
+        raise AssertionError(f"nobody cancelled {assignment.execution_id}")
+
 
 async def test_a_run_from_claim_to_result() -> None:
     world, pace = World(), ExecutorPace(shards=SHARDS)

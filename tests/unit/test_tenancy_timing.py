@@ -273,14 +273,15 @@ def test_what_runs_of_late_fires(found: CatchUp, expected: CatchUp) -> None:
     assert found == expected
 
 
-def test_a_long_outage_is_caught_up_in_bounded_steps() -> None:
+@pytest.mark.parametrize("window", [DAY, 30 * DAY])
+def test_a_long_outage_is_caught_up_in_bounded_steps(window: int) -> None:
     due = at(2026, 1, 1)
     often = timing("*/5 * * * *")
     now = due + 10 * DAY
     steps, missed = [], 0
     following: int | None = due
     while following is not None and following <= now:
-        found = catch_up(often, Misfire(ONCE), following, now)
+        found = catch_up(often, Misfire(ONCE, window), following, now)
         steps.append(found.run)
         missed += found.missed
         following = found.next_fire

@@ -17,7 +17,7 @@ from secmesh.tenancy.v1 import schedule_pb2
 from services.tenancy.timing.expressions import parse_expression
 from services.tenancy.timing.local_times import BOTH, FIRST, LAST, SHIFT, SKIP, Rules
 from services.tenancy.timing.occurrences import occurrences
-from services.tenancy.timing.timing import Timing
+from services.tenancy.timing.timing import Timing, next_fire
 from services.tenancy.timing.zones import zone
 
 MINUTE = timedelta(minutes=1)
@@ -188,3 +188,17 @@ def test_times_that_a_jump_moves_to_one_moment_are_one_fire() -> None:
     end_of_jump = int(datetime(2026, 3, 29, 1, tzinfo=UTC).timestamp())
     assert found.count(end_of_jump) == 1
     assert fires("0 2,3 * * *", clocks, Rules()).count(end_of_jump) == 1
+
+
+@pytest.mark.parametrize("fold", [FIRST, LAST, BOTH])
+@pytest.mark.parametrize("expression", ["0,40 0-2 * * *", "*/20 * * * *"])
+@pytest.mark.parametrize("change", [each for each, found in CHANGES.items() if found[2] < 0])
+def test_a_stretch_that_comes_twice_is_the_same_from_any_moment_of_it(
+    change: str, expression: str, fold: schedule_pb2.DstFold.ValueType
+) -> None:
+    clocks = clocks_of(change)
+    timing = Timing(parse_expression(expression), zone(clocks.name), Rules(SHIFT, fold))
+    found = fires(expression, clocks, timing.rules)
+    middle = int((clocks.begin + AROUND).timestamp())
+    for start in range(middle - 4 * 3600, middle + 4 * 3600, 600):
+        assert next_fire(timing, start) == next(each for each in found if each > start)

@@ -27,7 +27,6 @@ from services.tenancy.store.port import (
 _LOG = logging.getLogger(__name__)
 _AGAIN = (Conflict, StoreUnavailable, Throttled)
 _DELETED = "SCHEDULE_STATE_DELETED"
-_GONE = WorkFailed("SCHEDULE_GONE", "the schedule does not exist any more", final=True)
 _STORE = WorkFailed("DEPENDENCY_UNAVAILABLE", "the store did not answer")
 _UNFORESEEN = WorkFailed("INTERNAL", "the executor failed; its log says how")
 
@@ -137,7 +136,7 @@ class Attempt:
         tenant, schedule_id = text(self.item, "tenant_id"), text(self.item, "schedule_id")
         item = await self.store.get(TenantScope(tenant).schedule(schedule_id))
         if item is None or item.get("state") == _DELETED:
-            raise _GONE
+            raise WorkFailed("SCHEDULE_GONE", "the schedule is not there any more", final=True)
         return Assignment(
             tenant=tenant,
             schedule_id=schedule_id,
