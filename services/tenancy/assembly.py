@@ -66,9 +66,8 @@ def open_parts(settings: TenancySettings, others: Sequence[OtherStore] = ()) -> 
     clock = SystemClock()
     chance = random.Random()  # noqa: S311 - for jitter
     client = dynamodb_client(
-        settings.aws_region, settings.store_endpoint, connections=settings.store_calls
         settings.aws_region,
-        settings.aws_endpoint_url,
+        settings.store_endpoint,
         connections=settings.store_calls,
         read_seconds=EMBEDDED_READ_SECONDS if settings.is_embedded else READ_SECONDS,
     )

@@ -35,11 +35,10 @@ async def _plan(settings: TenancySettings, _arguments: argparse.Namespace) -> No
 
 
 def _with_tables(settings: TenancySettings, work: Callable[[Tables], T]) -> T:
-    client = dynamodb_client(settings.aws_region, settings.store_endpoint, connections=1)
     # Tables are made in seconds, which is long for a call.
     client = dynamodb_client(
         settings.aws_region,
-        settings.aws_endpoint_url,
+        settings.store_endpoint,
         connections=1,
         read_seconds=EMBEDDED_READ_SECONDS,
     )
