@@ -137,7 +137,7 @@ class SlowWork:
         result: Item = {"execution_id": assignment.execution_id, "fence": assignment.fence}
         return Published(key.sk, [Put(key, result)])
 
-    async def abort(self, assignment: Assignment) -> None:
+    async def abort(self, _assignment: Assignment) -> None:
         raise AssertionError("nobody cancelled it")
 
 
