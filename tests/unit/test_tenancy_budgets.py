@@ -139,6 +139,8 @@ class SlowWork:
 
     async def abort(self, _assignment: Assignment) -> None:
         raise AssertionError("nobody cancelled it")
+    async def abort(self, assignment: Assignment) -> None:
+        raise AssertionError(f"nobody cancelled {assignment.execution_id}")
 
 
 async def test_a_run_from_claim_to_result() -> None:
