@@ -118,3 +118,14 @@ async def test_a_refusal_ends_the_command_with_its_code(
     faults.deny("kms:CreateKey")
     with pytest.raises(CommandFailed, match="AccessDenied"):
         await SETUP_KMS.run(settings_of(aws, named(), named()), argparse.Namespace())
+
+
+def test_an_alias_that_another_run_took_meanwhile_is_told(kms: KMSClient) -> None:
+    alias, key = named(), str(uuid4())
+    with Stubber(kms) as answers:
+        answers.add_client_error("describe_key", "NotFoundException")
+        answers.add_response("create_key", {"KeyMetadata": {"KeyId": key}})
+        answers.add_response("get_key_rotation_status", {"KeyRotationEnabled": True})
+        answers.add_client_error("create_alias", "AlreadyExistsException")
+        with pytest.raises(KeysFailed, match=f"key {key} has no use"):
+            KeySetup(kms).run([WantedKey(alias, "test")])
