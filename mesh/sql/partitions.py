@@ -13,13 +13,15 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mesh.contract.catalogue import CatalogueError, Kind, field_option
 from mesh.identifiers import first_of
-from mesh.sql.engine import POSTGRESQL, WRITE, lock_schema, translated
+from mesh.sql.engine import POSTGRESQL, WRITE, translated
+from mesh.sql.giving_way import giving_way
 from mesh.sql.references import ID
 from secmesh.options.v1 import kind_pb2
 
@@ -33,8 +35,6 @@ AHEAD = 2
 """Parts made beyond the present one."""
 BATCH = 1000
 """Rows deleted in one transaction."""
-_LOCK_SECONDS = 10
-"""Longest wait for those who use a table; writers would queue behind the change."""
 _PARTITIONS = sa.text(
     "SELECT relname FROM pg_class WHERE relispartition AND relkind IN ('r', 'p') "
     "AND relnamespace = current_schema()::regnamespace"
@@ -171,16 +171,16 @@ async def maintain_partitions(
     all tenants are removed alike.
     """
     moment = now or datetime.now(UTC)
-    created: tuple[str, ...] = ()
-    dropped: list[str] = []
+    created, dropped = list[str](), list[str]()
     with translated():
         async with engine.connect() as connection:
             await connection.execution_options(**{WRITE: True})
-            if connection.dialect.name == POSTGRESQL:
-                async with connection.begin():
-                    await connection.run_sync(_lock)
-                    created = await connection.run_sync(prepare_partitions, metadata, moment)
-                    dropped = await connection.run_sync(_drop_old, metadata, moment)
+            # Each log by itself: who holds the locks of one waits for none of another.
+            for table, split in _logs(metadata) if connection.dialect.name == POSTGRESQL else ():
+                prepare = partial(_prepare, table=table, split=split, now=moment)
+                created += await giving_way(connection, prepare)
+                drop = partial(_drop_old, table=table, split=split, now=moment)
+                dropped += await giving_way(connection, drop)
             deleted = 0
             for table, split in _logs(metadata):
                 while split.retention:
@@ -189,7 +189,7 @@ async def maintain_partitions(
                     deleted += count
                     if count < BATCH:
                         break
-    return Maintenance(created, tuple(dropped), deleted)
+    return Maintenance(tuple(created), tuple(dropped), deleted)
 
 
 async def _delete_batch(connection: AsyncConnection, table: sa.Table, oldest: datetime) -> int:
@@ -206,11 +206,6 @@ def _logs(metadata: sa.MetaData) -> list[tuple[sa.Table, Partition]]:
     return [(table, split) for table, split in found if split is not None]
 
 
-def _lock(connection: sa.Connection) -> None:
-    lock_schema(connection)
-    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
-
-
 def _parts(connection: sa.Connection, table: sa.Table) -> dict[str, tuple[str, str] | None]:
     """Give the parts of a log with their bounds, the default one without."""
     quoted = connection.dialect.identifier_preparer.quote(table.name)
@@ -222,6 +217,12 @@ def _parts(connection: sa.Connection, table: sa.Table) -> dict[str, tuple[str, s
 
 
 def _prepare(
+    connection: sa.Connection, table: sa.Table, split: Partition, now: datetime
+) -> list[str]:
+    return list(_prepared(connection, table, split, now))
+
+
+def _prepared(
     connection: sa.Connection, table: sa.Table, split: Partition, now: datetime
 ) -> Iterator[str]:
     quote = connection.dialect.identifier_preparer.quote
@@ -291,17 +292,18 @@ def _is_referred_to(table: sa.Table) -> bool:
     )
 
 
-def _drop_old(connection: sa.Connection, metadata: sa.MetaData, now: datetime) -> list[str]:
+def _drop_old(
+    connection: sa.Connection, table: sa.Table, split: Partition, now: datetime
+) -> list[str]:
     """Drop the parts all of whose rows are too old; those that must stay are left."""
-    dropped = []
-    for table, split in _logs(metadata):
-        if split.retention is None:
-            continue
-        oldest = first_of(now - split.retention)
-        for name, bounds in _parts(connection, table).items():
-            if bounds and bounds[1] <= oldest and _drop(connection, table, name):
-                dropped.append(name)
-    return dropped
+    if split.retention is None:
+        return []
+    oldest = first_of(now - split.retention)
+    return [
+        name
+        for name, bounds in _parts(connection, table).items()
+        if bounds and bounds[1] <= oldest and _drop(connection, table, name)
+    ]
 
 
 def _drop(connection: sa.Connection, table: sa.Table, name: str) -> bool:

@@ -20,6 +20,8 @@ OLDEST = 15
 TENANT_SETTING = "secmesh.tenant"
 """What the policies of tables ask: the tenant that a transaction works for."""
 CANCELED = "57014"
+LOCKED = "55P03"
+DEADLOCK = "40P01"
 """SQLSTATE of a statement that took longer than it may."""
 DENIED = "42501"
 """SQLSTATE of what a role may not do, rows of another tenant included."""

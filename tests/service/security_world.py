@@ -202,14 +202,17 @@ def copy_of(record: Any) -> Any:
 
 
 @contextmanager
-def served(access: Access, home: Path) -> Iterator[World]:
-    """Serve a database by a process, as operators do."""
+def served(access: Access, home: Path, *, upkeep: bool = True) -> Iterator[World]:
+    """Serve a database by a process, as operators do.
+
+    Without ``upkeep`` by one that does nothing by itself, as one beside another does.
+    """
     create_signing_key(home / "keys")
     create_keys(home / "sealing.keys")
     environment = {
         **os.environ,
         "DATABASE_URL": access.application,
-        "DATABASE_MIGRATE_URL": access.owner,
+        "DATABASE_MIGRATE_URL": access.owner if upkeep else "",
         "SECMESH_HOME": str(home),
         "SECMESH_SECURITY_SEALING_KEYS": str(home / "sealing.keys"),
     }

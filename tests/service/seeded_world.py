@@ -135,9 +135,9 @@ async def seed(settings: SecuritySettings, tenant: str, records: int) -> None:
 
 
 @contextmanager
-def seeded(home: Path, *tenants: str, records: int) -> Iterator[SeededWorld]:
-    """Serve a database in which these tenants have records of every kind."""
-    with security_database() as access, served(access, home) as world:
+def seeded(home: Path, *tenants: str, records: int, upkeep: bool = True) -> Iterator[SeededWorld]:
+    """Serve a database in which these tenants have records of every kind; see ``served``."""
+    with security_database() as access, served(access, home, upkeep=upkeep) as world:
         for tenant in tenants:
             asyncio.run(seed(settings_of(access, home), tenant, records))
         yield SeededWorld(world, access, home)

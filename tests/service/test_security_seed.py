@@ -26,7 +26,8 @@ END = int(UNTIL.timestamp())
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeededWorld]:
-    with seeded(tmp_path_factory.mktemp("seeded"), "acme", records=RECORDS) as made:
+    # Incidents that wait too long would be escalated after a while.
+    with seeded(tmp_path_factory.mktemp("seeded"), "acme", records=RECORDS, upkeep=False) as made:
         yield made
 
 

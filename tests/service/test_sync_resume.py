@@ -97,7 +97,7 @@ async def test_a_killed_process_loses_only_the_units_in_flight(
 
 async def renewed(made: World, sync: str, times: int) -> None:
     """Wait until the process that executes a run of one unit has renewed its lease so often."""
-    seen = set()
+    seen = set[int]()
     async with asyncio.timeout(60):
         while len(seen) <= times:
             (unit,) = await made.runner.units(sync)
