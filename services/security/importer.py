@@ -41,7 +41,7 @@ from services.security.importing.rows import SHARED, Context, Row, in_order
 from services.security.importing.rows import time as report_time
 from services.security.importing.spool import Spool
 
-_BATCH, _BATCH_BYTES = 2000, 4 * MIB
+_BATCH, _BATCH_BYTES = 3000, 4 * MIB
 """Items of a report that are read and written at once, and bytes of it that they come from."""
 DEFAULT_BRANCH = "main"
 
