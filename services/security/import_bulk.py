@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -47,9 +48,12 @@ class _Group:
     dated: dict[tuple[object, ...], str] = field(default_factory=dict)
     """When findings are to be closed, by what that follows from; empty if never."""
 
-    def order(self, row: Sequence[Any]) -> list[tuple[bool, Any]]:
-        """Give by what rows are sorted: all writers take theirs in one order."""
-        return [(row[place] is None, row[place]) for place in self.plain.key_places]
+    def in_order(self, rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+        """Sort rows as all writers do: by what they are known by; what is absent comes last."""
+        places = self.plain.key_places
+        if len(places) == 1 and all(row[places[0]] is not None for row in rows):
+            return sorted(rows, key=itemgetter(places[0]))
+        return sorted(rows, key=lambda row: [(row[place] is None, row[place]) for place in places])
 
 
 @dataclass
@@ -194,7 +198,7 @@ class BulkFindings:
         if seen is not None:
             await seen.open(connection)
         groups = seen.groups if seen is not None else []
-        await sets.staging.fill(connection, sorted(staged, key=group.order))
+        await sets.staging.fill(connection, group.in_order(staged))
         known = _Known({})
         if not group.are_first:
             known = _Known(await sets.seen_in(connection, groups))

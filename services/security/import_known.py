@@ -5,6 +5,7 @@ counted among equal ones, and which finding it is. A result with the digest of a
 same place among its equals, would be read, mapped and compared to no other end.
 """
 
+import re
 import struct
 from collections.abc import Sequence
 
@@ -20,7 +21,8 @@ _SEVERITIES = tuple(Severity)
 _NUMBERS = {severity: number for number, severity in enumerate(_SEVERITIES)}
 _PRINTED = 0x80
 """Mark of results with fingerprints of their tool, beside the number of the severity."""
-_UUID_BYTES, _KEY = 16, slice(0, 16)
+_KEY = slice(0, 16)
+_UUID = re.compile("[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 def trace(finding: Finding, ours: str) -> bytes:
@@ -33,12 +35,9 @@ def trace(finding: Finding, ours: str) -> bytes:
 
 def entry(traced: bytes, finding: str) -> bytes:
     """Give the entry of a result and the record of its finding; empty if it can have none."""
-    try:
-        named = bytes.fromhex(finding.replace("-", ""))
-    except ValueError:
+    if not traced or _UUID.fullmatch(finding) is None:
         return b""
-    fits = traced and len(named) == _UUID_BYTES and _uuid(named) == finding
-    return traced + named if fits else b""
+    return traced + bytes.fromhex(finding.replace("-", ""))
 
 
 def _uuid(named: bytes) -> str:

@@ -35,12 +35,13 @@ class Projects:
             await self.records.learn_days(connection, self._found[collection])
         return self._found[collection]
 
+    async def is_known(self, connection: AsyncConnection, collection: str) -> bool:
+        """Tell whether the project is there already. Raises as ``name`` does."""
+        record = await self._record(connection, collection)
+        return bool(await self.records.known(connection, collection, record))
+
     async def _name(self, connection: AsyncConnection, collection: str) -> str:
-        if not self.wanted:
-            raise FieldInvalid.of("project", "is needed for the findings of this format")
-        key = await self.key(connection)
-        record = Record()
-        fill(self.records.store.target(collection).kind, record, self._values(collection, key))
+        record = await self._record(connection, collection)
         name = await self.records.known(connection, collection, record)
         if name:
             return name
@@ -49,6 +50,14 @@ class Projects:
         if draft.error is not None:
             raise FieldInvalid.of("project", draft.error.message) from draft.error
         return draft.name
+
+    async def _record(self, connection: AsyncConnection, collection: str) -> Any:
+        if not self.wanted:
+            raise FieldInvalid.of("project", "is needed for the findings of this format")
+        key = await self.key(connection)
+        record = Record()
+        fill(self.records.store.target(collection).kind, record, self._values(collection, key))
+        return record
 
     async def key(self, connection: AsyncConnection) -> str:
         """Give by what the wanted project is known. Raises FieldInvalid, ResourceNotFound."""

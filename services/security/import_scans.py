@@ -77,13 +77,18 @@ class Scans:
                 scan.fates[fate] += number
                 scan.severities[severity] += number
 
+    async def have_project(self, connection: AsyncConnection, collection: str) -> bool:
+        """Tell whether the project of scans of a collection is there already."""
+        kind = self.records.store.target(collection).kind
+        return await self.projects.is_known(connection, _project_of(kind))
+
     async def begin(
         self, connection: AsyncConnection, run: int, collection: str, values: dict[str, object]
     ) -> bool:
         """Store a scan; tell whether it was not there before this report."""
         kind = self.records.store.target(collection).kind
-        project = kind.references["project_id"].text.split("/")[2]
-        values = {"project_id": await self.projects.name(connection, project), **values}
+        project = await self.projects.name(connection, _project_of(kind))
+        values = {"project_id": project, **values}
         record = _record(kind, values)
         same = await self.records.known(connection, collection, record)
         earlier = next((each for each in self._by_run.values() if each.name == same), None)
@@ -226,6 +231,10 @@ def _record(kind: Kind, values: dict[str, object]) -> Any:
     known = kind.descriptor.fields_by_name
     fill(kind, record, {name: value for name, value in values.items() if name in known})
     return record
+
+
+def _project_of(kind: Kind) -> str:
+    return kind.references["project_id"].text.split("/")[2]
 
 
 def _tool(record: Any, kind: Kind) -> str:

@@ -101,7 +101,9 @@ class FindingSets:
         ``staged`` are the ids of all that are staged, in the order of their keys: all writers
         take their rows in it, and they are read as they were copied.
         """
-        added = await connection.execute(self._insert, {_WITHOUT: without})
+        added = await connection.execute(
+            self._insert, {_WITHOUT: without}, execution_options={"preserve_rowcount": True}
+        )
         wanted = set(staged).difference(without)
         if added.rowcount == len(wanted):
             return wanted

@@ -41,7 +41,7 @@ from services.security.importing.rows import SHARED, Context, Row, in_order
 from services.security.importing.rows import time as report_time
 from services.security.importing.spool import Spool
 
-_BATCH, _BATCH_BYTES = 2000, 4 * MIB
+_BATCH, _BATCH_BYTES = 3000, 4 * MIB
 """Items of a report that are read and written at once, and bytes of it that they come from."""
 DEFAULT_BRANCH = "main"
 
@@ -136,8 +136,12 @@ class _Report:
     async def know(self, connection: AsyncConnection) -> None:
         """Begin the scans; if one was there, this report was imported before. Raises _Undone.
 
-        Otherwise read what is known of results, so that these need not be read.
+        Otherwise read what is known of results, so that these need not be read. Of a project that
+        is not there nothing is.
         """
+        scans = DESTINATIONS[self.seen.format_name].scans
+        if scans and not await self._scans.have_project(connection, scans):
+            raise _Undone
         if not await self._begin_scans(connection):
             self.result.unchanged = True
             self.result.problem = await self._scans.problem(connection)
