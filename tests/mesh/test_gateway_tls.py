@@ -51,11 +51,13 @@ def service(folder: Path, pair: KeyPair, authority: Authority) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def gateway(folder: Path, server: KeyPair, tls: Tls, authority: Authority) -> Iterator[Gateway]:
+def gateway(
+    folder: Path, server: KeyPair, tls: Tls, authority: Authority, *, trusted: bool = True
+) -> Iterator[Gateway]:
     create_signing_key(folder / "keys")
     with (
         service(folder, server, authority) as address,
-        running_gateway({"inventory": address}, folder, tls=tls) as started,
+        running_gateway({"inventory": address}, folder, tls=tls, services_serve=trusted) as started,
     ):
         yield started
 
@@ -86,7 +88,7 @@ def test_without_trust_nothing_passes(tmp_path: Path, wrong: str) -> None:
     own = (others if wrong == "stranger's certificate" else ca).issue("gateway")
     server = ca.issue("service", host="10.1.2.3" if wrong == "another service" else "127.0.0.1")
     shown = ("", "") if wrong == "no certificate" else (str(own.certificate), str(own.key))
-    with gateway(tmp_path, server, Tls("", "", str(ca.file), *shown), ca) as started:
+    with gateway(tmp_path, server, Tls("", "", str(ca.file), *shown), ca, trusted=False) as started:
         refusal = started.get(RECORD)
         assert_refused(refusal, grpc.StatusCode.UNAVAILABLE, "DEPENDENCY_UNAVAILABLE")
         assert started.client.get("/healthz").status_code == 503
