@@ -45,7 +45,7 @@ def run(
     """Run a command in this process and give its exit code, stdout and stderr."""
     monkeypatch.setenv("DATABASE_URL", url)
     monkeypatch.setenv("SECMESH_HOME", str(tmp_path))
-    monkeypatch.setattr("mesh.server.deployable.configure_logging", lambda _: None)
+    monkeypatch.setattr("mesh.server.program.configure_logging", lambda _: None)
 
     def call(*arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
