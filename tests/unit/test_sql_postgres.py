@@ -1,10 +1,13 @@
 """A PostgreSQL server: deadlines of calls, lost servers, and what it is trusted with."""
 
 import asyncio
+import ctypes
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -119,6 +122,29 @@ def test_data_of_another_version_does_not_start(tmp_path: Path) -> None:
         pass
     with pytest.raises(PostgresFailed, match="initialized by PostgreSQL version 16"):
         PostgresServer(tmp_path / "data", version=18, durable=False).start()
+
+
+def test_a_server_waits_for_what_a_killed_one_left(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    host = PostgresServer(data, durable=False)
+    host.start()
+    identity = int((data / "postmaster.pid").read_text().splitlines()[6].split()[1])
+    memory = ctypes.CDLL(None, use_errno=True)
+    memory.shmat.restype = ctypes.c_void_p
+    memory.shmat.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
+    memory.shmdt.argtypes = (ctypes.c_void_p,)
+    # A session that has not ended yet is attached like this.
+    held = memory.shmat(identity, None, 0)
+    host.kill()
+    with ThreadPoolExecutor(1) as thread:
+        starting = thread.submit(host.start)
+        while "still in use" not in (tmp_path / "data.log").read_text():
+            assert not starting.done()
+            time.sleep(0.01)
+        memory.shmdt(held)
+        starting.result()
+    psycopg.connect(host.url()).close()
+    host.stop()
 
 
 def test_the_socket_is_its_owners_alone(tmp_path: Path) -> None:
