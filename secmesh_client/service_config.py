@@ -7,7 +7,10 @@ from typing import Any
 from secmesh_client.contract import Rule, rules
 
 MIB = 1 << 20
-MAX_ATTEMPTS = 4
+MAX_ATTEMPTS = 5
+"""The pauses between them add up to more than the longest before a new connection is tried."""
+LONGEST_RECONNECT_MS = 800
+_FIRST_RECONNECT_MS = 200
 _RETRY_POLICY = {
     "maxAttempts": MAX_ATTEMPTS,
     "initialBackoff": "0.1s",
@@ -44,6 +47,9 @@ def channel_options(package: str, max_message_bytes: int) -> list[tuple[str, str
         # 4 MiB by default for what is received, no limit for what is sent.
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", max_message_bytes),
+        # gRPC waits up to 2 minutes, and meanwhile refuses calls to a server that is back.
+        ("grpc.initial_reconnect_backoff_ms", _FIRST_RECONNECT_MS),
+        ("grpc.max_reconnect_backoff_ms", LONGEST_RECONNECT_MS),
         # Servers bear a ping each 30 s; without calls none is sent (GOAWAY too_many_pings).
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),

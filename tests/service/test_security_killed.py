@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from tests.service.security_world import KINDS
 KIND = KINDS["users"]
 PARENT = f"tenants/acme/{KIND.collection}"
 TOTAL = 3000
+PART = 1000
 STREAM = "01a201ab-6d72-72c3-b342-5607cc9c856d"
 
 
@@ -86,10 +87,15 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
-def users() -> Iterator[Record]:
-    """Give records that have no name yet: their ids are made of the stream."""
+async def users(parts: list[asyncio.Event]) -> AsyncIterator[Record]:
+    """Give records that have no name yet: their ids are made of the stream.
+
+    Each part but the first comes as something ends, so that none was answered before.
+    """
     body = body_of(KIND, Tag("killed"), {}, whole=False)
     for number in range(TOTAL):
+        for event in parts[: number // PART]:
+            await event.wait()
         record = Record()
         record.user.CopyFrom(body)  # type: ignore[arg-type]  # a body of this kind
         record.user.username, record.user.email = f"user{number}", f"user{number}@example.com"
@@ -127,6 +133,7 @@ async def test_whatever_is_killed_all_is_there_once_and_was_told_once(
         assert service.process.poll() is None
 
     ends = {600: restart_service, 1600: restart_postgres}
+    parts = [asyncio.Event() for _ in ends]
     seen: list[tuple[Revision, str]] = []
     results: list[Any] = []
     await asyncio.to_thread(service.start)
@@ -138,9 +145,10 @@ async def test_whatever_is_killed_all_is_there_once_and_was_told_once(
         async with service.connect() as channel:
             stub = RecordServiceStub(channel)
             opening = IngestRecordsRequest(parent=PARENT, stream_id=STREAM)
-            async for result in aio.ingest(stub.IngestRecords, opening, users()):
+            async for result in aio.ingest(stub.IngestRecords, opening, users([*parts])):
                 results.append(result)
                 if end := ends.pop(len(results), None):
+                    parts.pop(0).set()
                     await asyncio.to_thread(end)
             [group] = (await stub.AggregateRecords(AggregateRecordsRequest(parent=PARENT))).groups
         await asyncio.wait_for(follower, 90)

@@ -22,6 +22,7 @@ from secmesh.inventory.v1 import (
 )
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest, ListRecordsRequest
 from secmesh_client import connect
+from tests.ports import free_port
 from tests.service.server_fixtures import PACKAGE, RECORD, SYNC, Running, running
 
 GET = GetRecordRequest(name=RECORD)
@@ -57,18 +58,33 @@ class Flaky:
         return self.answer
 
 
-async def test_a_reading_call_is_tried_four_times(
+async def test_a_reading_call_is_tried_five_times(
     server: Running, channel: grpc.aio.Channel
 ) -> None:
     stub = record_service_pb2_grpc.RecordServiceStub(channel)
-    server.records.get = recovers = Flaky(3, record_pb2.Record(name=RECORD))
+    server.records.get = recovers = Flaky(4, record_pb2.Record(name=RECORD))
     assert (await stub.GetRecord(GET)).name == RECORD
-    assert recovers.calls == 4
+    assert recovers.calls == 5
     server.records.get = broken = Flaky(99, None)
     with pytest.raises(CallRefused) as caught:
         await stub.GetRecord(GET)
     assert caught.value.reason == "DEPENDENCY_UNAVAILABLE"
-    assert broken.calls == 4
+    assert broken.calls == 5
+
+
+async def test_a_server_that_is_back_is_found_by_the_next_call(tmp_path: Path) -> None:
+    listen = f"127.0.0.1:{free_port()}"
+    async with running(tmp_path, listen=listen) as server:
+        token = server.token()
+    async with open_channel(listen, package=PACKAGE, token=token) as channel:
+        stub = record_service_pb2_grpc.RecordServiceStub(channel)
+        # By itself gRPC would wait longer after each of these.
+        for _ in range(3):
+            with pytest.raises(CallRefused) as caught:
+                await stub.GetRecord(GET)
+            assert caught.value.code is grpc.StatusCode.UNAVAILABLE
+        async with running(tmp_path, listen=listen):
+            assert (await stub.GetRecord(GET)).name == RECORD
 
 
 async def test_a_call_that_is_not_safe_to_repeat_is_sent_once(

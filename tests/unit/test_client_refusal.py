@@ -93,7 +93,7 @@ def test_only_what_is_safe_to_send_again_is_retried() -> None:
     assert f"/{PACKAGE}.SyncService/StartSync" not in named
     assert f"/{PACKAGE}.RecordService/GetRecord" in named
     assert entry["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
-    assert entry["retryPolicy"]["maxAttempts"] == 4
+    assert entry["retryPolicy"]["maxAttempts"] == 5
     assert service_config(rules(PACKAGE))["retryThrottling"]["maxTokens"] > 0
 
 
