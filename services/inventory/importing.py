@@ -14,9 +14,9 @@ from mesh.contract.catalogue import Kind
 from mesh.server.interceptors.validation import violations_of
 from secmesh.inventory.v1.record_pb2 import READ_OUTCOME_FAILED, READ_OUTCOME_UNSUPPORTED, Record
 from secmesh.inventory.v1.sqlite_import_pb2 import ImportedColumn, ImportedTable
-from services.inventory.collect.derive import GLOBAL
+from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import timestamp
-from services.inventory.collect.registry import Collector, Scope
+from services.inventory.collect.source import GLOBAL
 from services.inventory.collect.versions import ID_DIGITS
 from services.inventory.loading import Target
 from services.inventory.old_database import OldTable

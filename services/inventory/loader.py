@@ -16,10 +16,10 @@ from secmesh.inventory.v1.sqlite_import_pb2 import (
 from secmesh.inventory.v1.store_service_pb2 import LoadRecordsRequest, LoadRecordsResponse
 from secmesh.inventory.v1.sync_pb2 import Sync
 from services.inventory.account_grants import AccountGrants
-from services.inventory.collect.derive import GLOBAL
 from services.inventory.collect.draft import timestamp
 from services.inventory.collect.registry import REGISTRY
 from services.inventory.collect.runner import new_sync_id
+from services.inventory.collect.source import GLOBAL
 from services.inventory.errors import AccountNotGranted
 from services.inventory.importing import TableImport
 from services.inventory.load_store import LoadStore

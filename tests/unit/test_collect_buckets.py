@@ -10,7 +10,7 @@ from mesh.aws.outcomes import Outcome
 from mesh.aws.reader import Absent, Answer, Unread
 from secmesh.inventory.v1.cloudtrail_pb2 import CloudtrailTrail
 from secmesh.inventory.v1.s3_pb2 import S3AccountSettings, S3Bucket
-from services.inventory.collect.derive import Source, data_events_logged
+from services.inventory.collect.derive import data_events_logged
 from services.inventory.collect.draft import Draft, Truth, all_of, any_of, negate
 from services.inventory.collect.s3_account_settings import account_draft
 from services.inventory.collect.s3_buckets import (
@@ -22,6 +22,7 @@ from services.inventory.collect.s3_buckets import (
     bucket_draft,
     implied_answer,
 )
+from services.inventory.collect.source import Source
 
 LISTED = {"Name": "vault", "CreationDate": datetime(2026, 1, 1, tzinfo=UTC)}
 ANYONE = {"URI": "http://acs.amazonaws.com/groups/global/AllUsers", "Type": "Group"}

@@ -9,9 +9,10 @@ from mesh.aws.reader import Absent, Unread
 from secmesh.inventory.v1.ec2_pb2 import PortRange, SecurityGroup
 from secmesh.inventory.v1.rds_pb2 import RdsInstance, RdsSnapshot
 from services.inventory.collect import rds_instances, rds_reach, rds_snapshots
-from services.inventory.collect.derive import NOT_COLLECTED, NOT_IN_ACCOUNT, Source
+from services.inventory.collect.derive import NOT_IN_ACCOUNT
 from services.inventory.collect.draft import Draft
 from services.inventory.collect.rds_parameters import Group, TlsRule, group_of, rule_of
+from services.inventory.collect.source import NOT_COLLECTED, Source
 
 REGION = "eu-west-1"
 ARN = f"arn:aws:rds:{REGION}:111111111111:db:one"

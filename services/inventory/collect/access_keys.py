@@ -2,6 +2,7 @@
 
 from mesh.aws.reader import Reader, Unread
 from secmesh.inventory.v1.iam_pb2 import IamAccessKey
+from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.credential_report import (
     GENERATE,
     GET,
@@ -37,3 +38,14 @@ def key_draft(line: UserLine, key: KeyLine) -> Draft[IamAccessKey]:
         body.last_used_service = key.last_used_service
     # Keys have no ARN; their user's tells where to look.
     return Draft(native_id=f"{line.arn} {key.slot}", arn=line.arn, body=body)
+
+
+COLLECTOR = Collector(
+    "access_keys",
+    Scope.GLOBAL,
+    collect,
+    FIELDS,
+    OPERATIONS,
+    listings=LISTINGS,
+    heartbeats=frozenset({"last_used"}),
+)

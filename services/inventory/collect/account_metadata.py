@@ -3,6 +3,7 @@
 from mesh.aws.outcomes import Outcome
 from mesh.aws.reader import Absent, Answer, Reader, Response, Unread
 from secmesh.inventory.v1.account_pb2 import AccountMetadata
+from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft
 from services.inventory.collect.iam_password_policy import ALIASES
 
@@ -90,3 +91,12 @@ def _fill_policies(reader: Reader, draft: Draft[AccountMetadata], organization: 
 def fill_contact(draft: Draft[AccountMetadata], name: str, answer: Answer) -> None:
     """Fill whether a contact is named; whom it names is not kept."""
     draft.decide(name, answer if isinstance(answer, Unread) else not isinstance(answer, Absent))
+
+
+COLLECTOR = Collector(
+    "account_metadata",
+    Scope.GLOBAL,
+    collect,
+    FIELDS,
+    OPERATIONS,
+)

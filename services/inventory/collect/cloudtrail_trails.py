@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from mesh.aws.outcomes import Outcome
 from mesh.aws.reader import Absent, Answer, Reader, Response, Unread
 from secmesh.inventory.v1.cloudtrail_pb2 import CloudtrailTrail
+from secmesh.inventory.v1.record_pb2 import Record
+from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft, tag_map, timestamp
 from services.inventory.collect.event_selectors import LAMBDA, S3, data_events, management_events
 
@@ -147,3 +149,20 @@ def fill_tags(drafts: Iterable[Draft[CloudtrailTrail]], answer: Answer) -> None:
     tags = {each["ResourceId"]: each.get("TagsList", ()) for each in answer["ResourceTagList"]}
     for draft in drafts:
         draft.body.tags.update(tag_map(tags.get(draft.arn, ())))
+
+
+def _shadows(record: Record, region: str, run_regions: tuple[str, ...]) -> bool:
+    """A trail whose home is not read is seen as the shadow of a multi-region trail only."""
+    return record.cloudtrail_trail.is_multi_region and is_owned(record.region, region, run_regions)
+
+
+COLLECTOR = Collector(
+    "cloudtrail_trails",
+    Scope.REGIONAL,
+    collect,
+    FIELDS,
+    OPERATIONS,
+    listings=LISTINGS,
+    heartbeats=frozenset(DELIVERY_FIELDS),
+    shadows=_shadows,
+)

@@ -1,9 +1,5 @@
 """Facts that no single read shows: trails that watch buckets, buckets that keep logs."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
 from mesh.aws.outcomes import Outcome
 from mesh.aws.reader import Unread
 from secmesh.inventory.v1.cloudtrail_pb2 import CloudtrailTrail
@@ -11,35 +7,12 @@ from secmesh.inventory.v1.s3_pb2 import S3Bucket
 from services.inventory.collect.cloudtrail_trails import DESCRIBE
 from services.inventory.collect.draft import Draft, Truth, all_of, any_of
 from services.inventory.collect.s3_buckets import LIST
+from services.inventory.collect.source import GLOBAL, Source, Sources
 
 TRAILS = "cloudtrail_trails"
 BUCKETS = "s3_buckets"
-GLOBAL = "global"
-NOT_COLLECTED = "NotCollected"
-"""Code of facts that rest on a region or collection nobody has read yet."""
 NOT_IN_ACCOUNT = "NotInAccount"
 """Code of facts about a bucket that another account owns."""
-
-
-@dataclass
-class Source:
-    """What is known of one collection: its resources, and which regions were listed."""
-
-    drafts: list[Draft[Any]] = field(default_factory=list)
-    listed: set[str] = field(default_factory=set)
-    gaps: dict[str, Unread] = field(default_factory=dict)
-    """By region: why it was not listed."""
-
-    def gap(self, region: str, operation: str) -> Unread | None:
-        """Give why a region is not known whole; None if it is."""
-        if region in self.gaps:
-            return self.gaps[region]
-        if region in self.listed:
-            return None
-        return Unread.of(operation, Outcome.FAILED, NOT_COLLECTED)
-
-
-Sources = Mapping[str, Source]
 
 
 def fill_data_events(drafts: list[Draft[S3Bucket]], sources: Sources) -> None:

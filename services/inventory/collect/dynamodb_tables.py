@@ -7,6 +7,7 @@ from typing import Any
 from mesh.aws.reader import Absent, Reader, Response, Unread
 from secmesh.inventory.v1.dynamodb_pb2 import DynamodbTable
 from services.inventory.collect.access_policy import admits_everyone
+from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft, Truth, any_of, tag_map, timestamp
 
 LIST = "dynamodb:ListTables"
@@ -154,3 +155,13 @@ def follows_load(draft: Draft[DynamodbTable], scaled: frozenset[str] | Unread) -
     on_demand: Truth = draft.unread.get("billing_mode") or body.billing_mode == ON_DEMAND
     target: Truth = scaled if isinstance(scaled, Unread) else body.table_name in scaled
     return any_of((on_demand, target))
+
+
+COLLECTOR = Collector(
+    "dynamodb_tables",
+    Scope.REGIONAL,
+    collect,
+    FIELDS,
+    OPERATIONS,
+    listings=LISTINGS,
+)

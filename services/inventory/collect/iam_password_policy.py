@@ -2,6 +2,7 @@
 
 from mesh.aws.reader import Answer, Reader, Response
 from secmesh.inventory.v1.iam_pb2 import IamPasswordPolicy
+from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft
 
 POLICY = "iam:GetAccountPasswordPolicy"
@@ -80,3 +81,12 @@ def _fill_summary(body: IamPasswordPolicy, response: Response | None) -> None:
 def _fill_alias(body: IamPasswordPolicy, response: Response | None) -> None:
     if aliases := (response or {}).get("AccountAliases"):
         body.account_alias = aliases[0]
+
+
+COLLECTOR = Collector(
+    "iam_password_policy",
+    Scope.GLOBAL,
+    collect,
+    FIELDS,
+    OPERATIONS,
+)

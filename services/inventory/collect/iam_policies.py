@@ -3,6 +3,7 @@
 from mesh.aws.reader import Reader, Response, Unread
 from secmesh.inventory.v1.iam_pb2 import IamPolicy
 from services.inventory.collect.access_policy import permits_everything, policy_text
+from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft, timestamp
 from services.inventory.collect.iam_users import DETAILS, PAGE
 
@@ -43,3 +44,13 @@ def policy_draft(policy: Response) -> Draft[IamPolicy]:
         permits_everything=permits_everything(document),
     )
     return Draft(native_id=policy["Arn"], arn=policy["Arn"], body=body)
+
+
+COLLECTOR = Collector(
+    "iam_policies",
+    Scope.GLOBAL,
+    collect,
+    FIELDS,
+    OPERATIONS,
+    listings=LISTINGS,
+)

@@ -9,6 +9,7 @@ from services.inventory.collect.access_policy import (
     policy_text,
     trusted,
 )
+from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft, tag_map, timestamp
 from services.inventory.collect.iam_users import DETAILS, PAGE
 
@@ -73,3 +74,14 @@ def _fill_trust(body: IamRole, policy: object, cloud_account_id: str) -> None:
     body.trusts_other_accounts = bool(foreign_accounts(policy, cloud_account_id))
     if body.trusts_other_accounts:
         body.external_id_required = demands_external_id(policy, cloud_account_id)
+
+
+COLLECTOR = Collector(
+    "iam_roles",
+    Scope.GLOBAL,
+    collect,
+    FIELDS,
+    OPERATIONS,
+    listings=LISTINGS,
+    heartbeats=frozenset({"last_used"}),
+)

@@ -7,6 +7,7 @@ from typing import Any
 from mesh.aws.outcomes import Outcome
 from mesh.aws.reader import Absent, Reader, Response, Unread
 from secmesh.inventory.v1.iam_pb2 import AccessKey, IamUser
+from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.credential_report import (
     GENERATE,
     GET,
@@ -233,3 +234,13 @@ def device_type(serial: str) -> str:
     if resource.startswith("u2f/"):
         return "u2f"
     return "virtual" if resource.startswith("mfa/") else "hardware"
+
+
+COLLECTOR = Collector(
+    "iam_users",
+    Scope.GLOBAL,
+    collect,
+    FIELDS,
+    OPERATIONS,
+    listings=LISTINGS,
+)

@@ -5,6 +5,7 @@ from typing import Any
 from mesh.aws.reader import Absent, Answer, Reader, Response, Unread
 from secmesh.inventory.v1.kms_pb2 import KmsKey
 from services.inventory.collect.access_policy import admits_everyone, foreign_accounts
+from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft, tag_map, timestamp
 
 LIST = "kms:ListKeys"
@@ -160,3 +161,13 @@ def _fill_lists(reader: Reader, draft: Draft[KmsKey]) -> None:
 
 def _tag(tag: Response) -> Response:
     return {"Key": tag["TagKey"], "Value": tag["TagValue"]}
+
+
+COLLECTOR = Collector(
+    "kms_keys",
+    Scope.REGIONAL,
+    collect,
+    FIELDS,
+    OPERATIONS,
+    listings=LISTINGS,
+)

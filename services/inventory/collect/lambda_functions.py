@@ -11,6 +11,7 @@ from typing import Any
 from mesh.aws.reader import Answer, Reader, Response, Unread
 from secmesh.inventory.v1.lambda_pb2 import LambdaFunction
 from services.inventory.collect.access_policy import admits_everyone
+from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft, Truth, any_of, timestamp
 from services.inventory.collect.lambda_runtimes import deprecation_of
 
@@ -141,3 +142,13 @@ def _listed(function: Any) -> LambdaFunction:
     if deprecated := deprecation_of(body.runtime):
         body.runtime_deprecation_date.CopyFrom(timestamp(deprecated))
     return body
+
+
+COLLECTOR = Collector(
+    "lambda",
+    Scope.REGIONAL,
+    collect,
+    FIELDS,
+    OPERATIONS,
+    listings=LISTINGS,
+)

@@ -7,7 +7,7 @@ from mesh.aws.operations import action
 from secmesh.inventory.v1.policy_pb2 import CollectionPolicy, SuggestPolicyResponse
 from secmesh.inventory.v1.record_pb2 import READ_OUTCOME_DENIED
 from secmesh.inventory.v1.sync_pb2 import ManifestEntry
-from services.inventory.collect.registry import Collector
+from services.inventory.collect.collector import Collector
 
 MAX_CHARACTERS = 6144
 """Characters of a managed policy. Source: AWS IAM User Guide, "IAM and AWS STS quotas"."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from mesh.aws.reader import Reader, Response, Unread
 from secmesh.inventory.v1.rds_pb2 import RdsInstance
+from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft, tag_map, timestamp
 from services.inventory.collect.rds_parameters import (
     CLUSTER_PARAMETERS,
@@ -188,3 +189,13 @@ def fill_tls(draft: Draft[RdsInstance], rule: TlsRule, answer: bool | Unread | N
     elif answer is not None:
         draft.body.tls_parameter = rule.parameter
         draft.body.tls_required = answer
+
+
+COLLECTOR = Collector(
+    "rds_instances",
+    Scope.REGIONAL,
+    collect,
+    FIELDS,
+    OPERATIONS,
+    listings=LISTINGS,
+)

@@ -7,8 +7,9 @@ from mesh.aws.reader import Unread
 from secmesh.inventory.v1.ec2_pb2 import PortRange
 from secmesh.inventory.v1.rds_pb2 import RdsInstance
 from services.inventory.collect import security_groups
-from services.inventory.collect.derive import NOT_IN_ACCOUNT, Source, Sources
+from services.inventory.collect.derive import NOT_IN_ACCOUNT
 from services.inventory.collect.draft import Draft, Truth, all_of, any_of
+from services.inventory.collect.source import Source, Sources
 
 GROUPS = "security_groups"
 _TCP = ("tcp", security_groups.ALL)

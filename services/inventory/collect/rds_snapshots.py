@@ -6,6 +6,7 @@ from typing import Any
 
 from mesh.aws.reader import Absent, Answer, Reader, Response, Unread
 from secmesh.inventory.v1.rds_pb2 import RdsSnapshot
+from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft, tag_map, timestamp
 
 MANUAL = "manual"
@@ -102,3 +103,13 @@ def fill_shares(draft: Draft[RdsSnapshot], sort: Sort, answer: Answer) -> None:
     }
     draft.body.public = EVERYONE in shared
     draft.body.shared_with.extend(sorted(shared - {EVERYONE}))
+
+
+COLLECTOR = Collector(
+    "rds_snapshots",
+    Scope.REGIONAL,
+    collect,
+    FIELDS,
+    OPERATIONS,
+    listings=LISTINGS,
+)

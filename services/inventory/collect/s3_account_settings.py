@@ -4,6 +4,7 @@ from typing import Protocol
 
 from mesh.aws.reader import Answer, Reader, Response
 from secmesh.inventory.v1.s3_pb2 import S3AccountSettings
+from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft
 
 ACCOUNT_BLOCK = "s3control:GetPublicAccessBlock"
@@ -56,3 +57,12 @@ def fill_block(body: _Blocks, response: Response | None) -> None:
         and body.block_public_policy
         and body.restrict_public_buckets
     )
+
+
+COLLECTOR = Collector(
+    "s3_account_settings",
+    Scope.GLOBAL,
+    collect,
+    FIELDS,
+    OPERATIONS,
+)

@@ -7,6 +7,7 @@ from mesh.aws.operations import BUCKET_GONE
 from mesh.aws.reader import Absent, Answer, Reader, Response, Unread
 from secmesh.inventory.v1.s3_pb2 import S3AccountSettings, S3Bucket
 from services.inventory.collect.bucket_policy import demands_tls
+from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import (
     Collected,
     Draft,
@@ -289,3 +290,13 @@ def _https_only(draft: Draft[S3Bucket], partition: str) -> Truth:
     if "policy" in draft.unread:
         return draft.unread["policy"]
     return demands_tls(draft.body.policy, draft.body.bucket_name, partition)
+
+
+COLLECTOR = Collector(
+    "s3_buckets",
+    Scope.GLOBAL,
+    collect,
+    FIELDS,
+    OPERATIONS,
+    listings=LISTINGS,
+)

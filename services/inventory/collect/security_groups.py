@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from mesh.aws.outcomes import Outcome
 from mesh.aws.reader import Reader, Response, Unread
 from secmesh.inventory.v1.ec2_pb2 import PortRange, SecurityGroup, TrafficRule
+from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft, Truth, any_of, tag_map
 
 GROUPS = "ec2:DescribeSecurityGroups"
@@ -197,3 +198,13 @@ def merged(spans: Iterable[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
         else:
             joined.append((protocol, first, last))
     return joined
+
+
+COLLECTOR = Collector(
+    "security_groups",
+    Scope.REGIONAL,
+    collect,
+    FIELDS,
+    OPERATIONS,
+    listings=LISTINGS,
+)

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterable
 
 from mesh.aws.reader import ReadingCancelled, Unread
-from services.inventory.collect.derive import Source
 from services.inventory.collect.draft import Collected
+from services.inventory.collect.source import Source
 from services.inventory.collect.versions import Unit, draft_of
 from services.inventory.store import InventoryStore
 

@@ -2,6 +2,7 @@
 
 from mesh.aws.reader import Reader, Response, Unread
 from secmesh.inventory.v1.vpc_pb2 import Subnet
+from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft, tag_map
 
 SUBNETS = "ec2:DescribeSubnets"
@@ -31,3 +32,13 @@ def subnet_draft(subnet: Response) -> Draft[Subnet]:
         tags=tag_map(subnet.get("Tags", ())),
     )
     return Draft(native_id=body.subnet_id, arn=subnet.get("SubnetArn", ""), body=body)
+
+
+COLLECTOR = Collector(
+    "subnets",
+    Scope.REGIONAL,
+    collect,
+    FIELDS,
+    OPERATIONS,
+    listings=LISTINGS,
+)

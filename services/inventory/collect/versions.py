@@ -14,9 +14,9 @@ from mesh.aws.reader import Unread
 from mesh.contract.catalogue import Kind
 from secmesh.inventory.v1 import record_pb2
 from secmesh.inventory.v1.record_pb2 import Record
-from services.inventory.collect.derive import GLOBAL
+from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft, timestamp
-from services.inventory.collect.registry import Collector, Scope
+from services.inventory.collect.source import GLOBAL
 
 ID_DIGITS = 32
 HEARTBEAT = timedelta(hours=1)

@@ -6,6 +6,7 @@ from typing import Any
 
 from mesh.aws.reader import Absent, Answer, Reader, Response, Unread
 from secmesh.inventory.v1.vpc_pb2 import FlowLog, Vpc
+from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft, tag_map
 from services.inventory.collect.network_acls import admits_admin_ports
 from services.inventory.collect.security_groups import GROUPS
@@ -213,3 +214,13 @@ def fill_attribute(draft: Draft[Vpc], name: str, attribute: str, answer: Answer)
         draft.miss(answer, name)
     else:
         draft.decide(name, bool(answer.get(attribute, {}).get("Value", False)))
+
+
+COLLECTOR = Collector(
+    "vpc",
+    Scope.REGIONAL,
+    collect,
+    FIELDS,
+    OPERATIONS,
+    listings=LISTINGS,
+)
