@@ -37,6 +37,8 @@ def of_tenant(scope: TenantScope) -> Iterator[str]:
         scope.quota(),
         scope.idempotency("r#1"),
         scope.requests(),
+        scope.service_credential("c"),
+        scope.service_credentials(),
         scope.provider("p"),
         scope.provider_guard("aws", "name"),
         scope.providers(),

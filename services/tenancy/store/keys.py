@@ -82,6 +82,16 @@ class TenantScope:
         """The requests that were answered lately."""
         return Query(Table.TENANTS, self._pk("idem"))
 
+    # Service credentials
+
+    def service_credential(self, credential: str) -> Key:
+        """What a service shows to get tokens."""
+        return Key(Table.TENANTS, self._pk("service"), _part(credential))
+
+    def service_credentials(self) -> Query:
+        """All service credentials by id, as they are at this moment."""
+        return Query(Table.TENANTS, self._pk("service"), consistent=True)
+
     # Providers
 
     def provider(self, provider: str) -> Key:
@@ -267,12 +277,12 @@ class TenantScope:
     def partitions(self, table: Table) -> tuple[Query, ...]:
         """Give the queries of what a tenant has in a table, whatever it is.
 
-        Of tenants those are the requests that were answered; executions and results stand in
-        partitions of schedules and accounts.
+        Of tenants those are the requests that were answered and the service credentials;
+        executions and results stand in partitions of schedules and accounts.
         """
         own = Query(table, self.tenant, consistent=True)
         if table is Table.TENANTS:
-            return (self.requests(),)
+            return (self.requests(), self.service_credentials())
         return (own, self.credential_accesses()) if table is Table.ACCOUNTS else (own,)
 
     def _pk(self, part: str) -> str:
@@ -285,6 +295,10 @@ class PlatformScope:
     def tenant_guard(self, tenant_name: str) -> Key:
         """What keeps two tenants from having one name; leads to the tenant."""
         return Key(Table.TENANTS, f"#name#{folded(tenant_name)}", META)
+
+    def signing_keys(self) -> Key:
+        """The ring of the issuer's keys."""
+        return Key(Table.TENANTS, "#issuer", META)
 
     def by_status(self, status: str, created: int, tenant: str) -> IndexKeys:
         """The place of a tenant in the index by-status; ``created`` in microseconds."""
