@@ -92,6 +92,16 @@ class TenantScope:
         """All service credentials by id, as they are at this moment."""
         return Query(Table.TENANTS, self._pk("service"), consistent=True)
 
+    # API keys
+
+    def api_key(self, api_key: str) -> Key:
+        """What is known of an API key."""
+        return Key(Table.TENANTS, self._pk("keys"), _last(api_key))
+
+    def api_keys(self) -> Query:
+        """All API keys by id, as they are at this moment."""
+        return Query(Table.TENANTS, self._pk("keys"), consistent=True)
+
     # Providers
 
     def provider(self, provider: str) -> Key:
@@ -277,12 +287,12 @@ class TenantScope:
     def partitions(self, table: Table) -> tuple[Query, ...]:
         """Give the queries of what a tenant has in a table, whatever it is.
 
-        Of tenants those are the requests that were answered and the service credentials;
-        executions and results stand in partitions of schedules and accounts.
+        Of tenants those are the requests that were answered, the service credentials and the
+        API keys; executions and results stand in partitions of schedules and accounts.
         """
         own = Query(table, self.tenant, consistent=True)
         if table is Table.TENANTS:
-            return (self.requests(), self.service_credentials())
+            return (self.requests(), self.service_credentials(), self.api_keys())
         return (own, self.credential_accesses()) if table is Table.ACCOUNTS else (own,)
 
     def _pk(self, part: str) -> str:
@@ -299,6 +309,10 @@ class PlatformScope:
     def signing_keys(self) -> Key:
         """The ring of the issuer's keys."""
         return Key(Table.TENANTS, "#issuer", META)
+
+    def api_key_lookup(self, hashed: str) -> Key:
+        """What leads from the hash of an API key to whose it is."""
+        return Key(Table.TENANTS, f"#key#{_part(hashed)}", META)
 
     def by_status(self, status: str, created: int, tenant: str) -> IndexKeys:
         """The place of a tenant in the index by-status; ``created`` in microseconds."""
