@@ -44,7 +44,8 @@ async def planted(world: World, there: Key, here: Key, **said: str) -> None:
     found = await world.parts.store.get(there)
     assert found is not None
     attributes: Item = {name: value for name, value in found.items() if name not in (PK, SK)}
-    await world.parts.store.write(Put(here, {**attributes, **said}))
+    attributes.update(said)
+    await world.parts.store.write(Put(here, attributes))
 
 
 def kept(world: World, tenant: str) -> list[Item]:
