@@ -26,6 +26,8 @@ from tests.service.credential_story import Story, key_story
 from tests.service.tenancy_stores import new_tenant
 from tests.service.tenancy_world import World, tenancy_world
 
+MARK = "planted-and-not-to-be-seen"
+
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
@@ -58,7 +60,7 @@ async def test_an_item_that_names_another_tenant_is_as_absent(
     tenancy_store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     beta, acme = TenantScope(new_tenant()), TenantScope(new_tenant())
-    told = {"description": "planted-and-not-to-be-seen", VERSION: 1, "tenant_id": acme.tenant}
+    told: Item = {"tenant_id": acme.tenant, "description": MARK, VERSION: 1}
     key = beta.account("a1")
     await tenancy_store.write(Put(key, told | beta.by_provider("aws", "ACTIVE", "a1")))
     own: Item = {"tenant_id": beta.tenant, VERSION: 1}
@@ -72,7 +74,7 @@ async def test_an_item_that_names_another_tenant_is_as_absent(
     assert [item["sk"] for item in page.items] == ["A#a2"]
     assert not (await tenancy_store.query(beta.accounts_of_provider("aws"))).items
     assert any(beta.tenant in each.getMessage() for each in caplog.records)
-    assert "planted-and-not-to-be-seen" not in repr([vars(each) for each in caplog.records])
+    assert MARK not in repr([vars(each) for each in caplog.records])
 
 
 async def test_no_call_goes_by_an_account_that_names_another_tenant(world: World) -> None:
