@@ -5,11 +5,13 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
 
 from mesh.embedded.aws import AwsEndpoint
+from mesh.identity.keys import create_signing_key
 from mesh.server.program import CommandFailed
 from secmesh.tenancy.v1.schedule_pb2 import Schedule
 from services.tenancy import replica_commands
@@ -189,9 +191,13 @@ async def test_two_runs_to_different_numbers_do_not_both_end() -> None:
 
 
 @pytest.fixture
-def deployment(aws: AwsEndpoint, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def deployment(
+    aws: AwsEndpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> pytest.MonkeyPatch:
     """An environment with tables of its own."""
+    create_signing_key(tmp_path / "keys")
     given = {
+        "SECMESH_HOME": str(tmp_path),
         "AWS_ENDPOINT_URL": aws.url,
         "AWS_REGION": REGION,
         "AWS_ACCESS_KEY_ID": "test",
