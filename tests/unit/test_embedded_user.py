@@ -9,7 +9,9 @@ import sys
 
 import pytest
 
-ASK = "import sys; from mesh.embedded.postgres import system_user as u; print(u(sys.argv[1]).pw_uid)"
+ASK = (
+    "import sys; from mesh.embedded.postgres import system_user as u; print(u(sys.argv[1]).pw_uid)"
+)
 
 
 @pytest.mark.skipif(
