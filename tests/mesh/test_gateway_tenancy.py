@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,7 @@ NOT_FOUND = grpc.StatusCode.NOT_FOUND
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 DENIED = grpc.StatusCode.PERMISSION_DENIED
 COMMAND = [sys.executable, "-m", "services.tenancy", "serve"]
+PATIENCE_SECONDS = 60
 SERVICES = (
     "AccountService",
     "CostService",
@@ -78,7 +80,13 @@ class Site:
         """Call a method over REST that is to be answered; give the answer."""
         content = None if body is None else json.dumps(body)
         headers = self.platform(tenant)
-        answer = self.gateway.call(verb, f"{ROOT}/{path}", content=content, headers=headers)
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            answer = self.gateway.call(verb, f"{ROOT}/{path}", content=content, headers=headers)
+            # A machine with other work may answer Envoy's probes too late: then nothing is sent.
+            if answer.status_code != 503 or time.monotonic() > until:
+                break
+            time.sleep(0.2)
         assert answer.status_code == 200, f"{method}: {answer.text}"
         self.called.add(method)
         return answer.json()
