@@ -82,6 +82,7 @@ def _show_verdicts(assessment: assessment_pb2.Assessment) -> None:
         table.add_row(word, str(claims.get(number, 0)), str(controls.get(number, 0)))
     table.add_section()
     table.add_row("all", str(assessment.claims), str(assessment.controls))
+    talk.print()
     talk.print(table)
 
 

@@ -261,7 +261,11 @@ def credentials(site: Site) -> None:
 
 def schedules(site: Site, account: str) -> str:
     """Walk through a schedule's life; give the name of an execution that waits."""
+    begun, first, last = (
+        f"{datetime.now(UTC) - timedelta(days=back):%Y-%m-%dT%H:%M:%SZ}" for back in (4, 3, 1)
+    )
     body = {
+        "startTime": begun,
         "accountId": account.rpartition("/")[2],
         "scheduleName": "Nightly",
         "expression": "30 2 * * *",
@@ -285,8 +289,7 @@ def schedules(site: Site, account: str) -> str:
     site.do("DeleteSchedule", "DELETE", name)
     site.do("UndeleteSchedule", "POST", f"{name}:undelete", {})
     site.do("ListDueSchedules", "GET", "schedules:due")
-    days = [f"{datetime.now(UTC) - timedelta(days=back):%Y-%m-%dT%H:%M:%SZ}" for back in (3, 1)]
-    period = {"startTime": days[0], "endTime": days[1]}
+    period = {"startTime": first, "endTime": last}
     assert site.do("BackfillSchedule", "POST", f"{name}:backfill", period)["executions"]
     body = {"overlapPolicy": "OVERLAP_POLICY_ALLOW"}
     execution: str = site.do("TriggerSchedule", "POST", f"{name}:trigger", body)["name"]
@@ -296,7 +299,7 @@ def schedules(site: Site, account: str) -> str:
 def executions(site: Site, name: str) -> None:
     schedule = name.partition("/executions/")[0]
     site.do("GetExecution", "GET", name)
-    listed = site.do("ListExecutions", "GET", f"{schedule}/executions")["executions"]
+    listed = site.do("ListExecutions", "GET", f"{schedule}/executions?triggered=true")["executions"]
     assert name in {each["name"] for each in listed}
     ended = site.do("CancelExecution", "POST", f"{name}:cancel", {})
     assert ended["status"] == "EXECUTION_STATUS_CANCELLED"
