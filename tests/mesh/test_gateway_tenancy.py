@@ -266,6 +266,7 @@ def schedules(site: Site, account: str) -> str:
     )
     body = {
         "startTime": begun,
+        "overlapPolicy": "OVERLAP_POLICY_ALLOW",
         "accountId": account.rpartition("/")[2],
         "scheduleName": "Nightly",
         "expression": "30 2 * * *",
