@@ -159,7 +159,7 @@ def test_each_method_is_reached_over_rest(site: Site) -> None:
     executions(site, execution)
     offboarding(site)
     # There is no result without an executor; that none is there is the service's own word.
-    missing = site.gateway.get(f"{ROOT}/tenants/acme/scanResults/none")
+    missing = site.gateway.get(f"{ROOT}/tenants/acme/scanResults/prod.1795396582579.YQ")
     assert_refused(missing, NOT_FOUND, "RESOURCE_NOT_FOUND")
     assert {each.descriptor.name for each in METHODS} - site.called == {"GetScanResult"}
 
