@@ -7,10 +7,10 @@ import grpc
 
 from mesh.contract.catalogue import load_catalogue
 from mesh.errors import DependencyUnavailable
-from mesh.identity.token import TokenVerifier
 from mesh.server.interceptors.idempotency import HandlersKeep
 from mesh.server.program import CommandFailed, Program, end_process
 from mesh.server.serve import Server
+from mesh.server.trust import verifier_of
 from services.tenancy.assembly import open_others, open_parts, servicers
 from services.tenancy.import_command import IMPORT_POSTGRES
 from services.tenancy.kms_command import SETUP_KMS
@@ -30,7 +30,7 @@ _PATIENCE = 10
 async def build_server(settings: TenancySettings) -> Server:
     """Put the service together, ready to start."""
     catalogue = load_catalogue(PACKAGE)
-    verifier = TokenVerifier(settings.key_set, settings.issuer, settings.audience)
+    verifier = verifier_of(settings)
     parts = open_parts(settings, open_others(settings))
 
     def register(target: grpc.aio.Server) -> None:
