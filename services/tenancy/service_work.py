@@ -91,7 +91,11 @@ def open_tokens(settings: TenancySettings) -> WorkTokens | None:
     if any(named):
         if settings.client_secret_file is None or not all(named):
             raise CommandFailed(f"{TOKEN_SETTINGS} are needed together")
-        tls = None if settings.tokens_ca is None else Tls(settings.tokens_ca)
+        tls = (
+            None
+            if settings.tokens_ca is None
+            else Tls(settings.tokens_ca, settings.tls_certificate, settings.tls_key)
+        )
         try:
             channel = connect(settings.tokens_address, tls=tls)
         except ValueError as problem:

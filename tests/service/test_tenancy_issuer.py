@@ -1,4 +1,4 @@
-"""Other services believe the mesh's issuer beside their own, and services get tokens by themselves."""
+"""Services believe the mesh's issuer beside another, and get tokens for their credentials."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ import pytest
 
 from mesh.errors import TokenInvalid
 from mesh.identity.jwks import JwksInvalid
-from mesh.identity.keys import create_signing_key, sign_token
+from mesh.identity.keys import KEY_FILE, create_signing_key, public_key_id, sign_token
 from mesh.server.trust import verifier_of
 from secmesh.tenancy.v1 import token_service_pb2 as pb
 from secmesh.tenancy.v1.service_credential_pb2 import ServiceCredential as Credential
@@ -69,7 +69,6 @@ async def test_a_service_believes_both_issuers_each_by_its_own_keys(
     verifier = await asyncio.to_thread(verifier_of, settings)
     shown = await credential(world, methods=["secmesh.inventory.v1.SyncService/StartSync"])
     token = await token_of(world, shown)
-    # The key set was empty when the service began: it is asked again for the key of the token.
     caller = await verifier.authenticate(token)
     assert caller.subject == f"service:{shown.client_id}"
     assert caller.permits("inventory.syncs.create")
@@ -80,10 +79,11 @@ async def test_a_service_believes_both_issuers_each_by_its_own_keys(
     assert (await verifier.authenticate(own)).subject == "ann"
     # Neither issuer speaks for the other, and no third one for itself.
     create_signing_key(tmp_path / "other")
+    home, other, claims = tmp_path / "home" / "keys", tmp_path / "other", _claims(token)
     for forged in (
-        jwt.encode({**_claims(token), "iss": "secmesh-local"}, _key(tmp_path / "home" / "keys")),
-        jwt.encode(_claims(token), _key(tmp_path / "home" / "keys"), "ES256", {"kid": "k"}),
-        jwt.encode({**_claims(token), "iss": "evil"}, _key(tmp_path / "other"), "ES256"),
+        _signed(other, {**claims, "iss": "secmesh-local"}),
+        _signed(home, claims),
+        _signed(other, {**claims, "iss": "https://evil.example"}),
         "no.token.atall",
     ):
         with pytest.raises(TokenInvalid):
@@ -95,8 +95,9 @@ def _claims(token: str) -> dict[str, Any]:
     return claims
 
 
-def _key(folder: Path) -> bytes:
-    return (folder / "signing_key.pem").read_bytes()
+def _signed(folder: Path, claims: dict[str, Any]) -> str:
+    key = (folder / KEY_FILE).read_bytes()
+    return jwt.encode(claims, key, "ES256", {"kid": public_key_id(folder)})
 
 
 async def test_a_token_for_one_service_is_refused_by_the_others(
