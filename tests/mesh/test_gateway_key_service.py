@@ -158,13 +158,14 @@ def test_keys_stop_with_their_tenant_and_come_back_with_it(site: Site) -> None:
     tenant = site.tenant()
     text = site.make(tenant)["keyText"]
     assert site.ask(text).status_code == 200
-    platform, name = site.tenancy.world.platform(tenant), f"tenants/{tenant}"
+    world, name = site.tenancy.world, f"tenants/{tenant}"
 
     async def close() -> None:
-        await platform.DeleteTenant(tenants.DeleteTenantRequest(name=name))
+        await world.platform(tenant).DeleteTenant(tenants.DeleteTenantRequest(name=name))
 
     async def open_again() -> None:
-        await platform.UndeleteTenant(tenants.UndeleteTenantRequest(name=name))
+        request = tenants.UndeleteTenantRequest(name=name)
+        await world.platform(tenant).UndeleteTenant(request)
 
     site.tenancy.run(close())
     assert_refused(site.until_refused(text), UNAUTHENTICATED, "API_KEY_INVALID")
