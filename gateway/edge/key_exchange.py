@@ -10,11 +10,11 @@ from pathlib import Path
 
 import orjson
 
-from gateway.edge.attempts import Attempts
 from gateway.edge.key_grants import Grant, KeySource
 from gateway.edge.key_refusals import ApiKeyInvalid, AttemptsExceeded, CredentialsAmbiguous
 from mesh.errors import Refusal
 from mesh.identity.api_key import PREFIX, ApiKey, ApiKeyMalformed
+from mesh.identity.attempts import Attempts
 from mesh.identity.keys import public_key_id, sign_token
 
 HEADER = "x-api-key"

@@ -119,7 +119,7 @@ class TenancySettings(ProcessSettings):
         ge=1,
         le=64,
         description="parts of the indexes of schedules that are due and executions that wait; "
-        "the same in all processes, and never changed while there are any",
+        "the same in all processes; the command reshard changes it where there are any",
     )
     replica: int = Field(
         0, ge=0, le=999, description="number of this scheduler or executor among its replicas"
@@ -168,6 +168,15 @@ class TenancySettings(ProcessSettings):
     crypto_ca: Path | None = Field(
         None,
         description="PEM file with the authorities of its certificate; needed beyond loopback",
+    )
+    token_issuer: str = Field(
+        "secmesh-tenancy",
+        min_length=1,
+        max_length=256,
+        description="what tokens that this service issues name as their issuer",
+    )
+    token_key_days: int = Field(
+        30, ge=1, le=365, description="days for which a key signs tokens before the next one does"
     )
     max_providers: int = Field(
         100, ge=0, le=1_000_000, description="providers of a tenant that is created"

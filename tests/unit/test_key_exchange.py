@@ -8,12 +8,12 @@ import jwt
 import pytest
 
 from gateway.edge import key_exchange
-from gateway.edge.attempts import MOST, Attempts
 from gateway.edge.key_exchange import KeyExchange, SigningKeyUnknown, key_of, require_known
 from gateway.edge.key_file import FileKeys
 from gateway.edge.key_refusals import ApiKeyExpired, ApiKeyInvalid, CredentialsAmbiguous
 from mesh.errors import DependencyUnavailable
 from mesh.identity.api_key_file import ApiKeyFile
+from mesh.identity.attempts import MOST, Attempts
 from mesh.identity.keys import create_signing_key
 
 KEY = "smk_a"

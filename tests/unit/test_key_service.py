@@ -11,13 +11,13 @@ import pytest
 from google.rpc import status_pb2
 
 from gateway.edge import key_service
-from gateway.edge.attempts import MOST, Attempts
 from gateway.edge.key_exchange import KeyExchange
 from gateway.edge.key_refusals import ApiKeyExpired, ApiKeyInvalid, AttemptsExceeded
 from gateway.edge.key_service import BAD_SECONDS, MOST_SECONDS, ServiceKeys
 from gateway.edge.own_token import PERMISSION, RENEWED_SECONDS, OwnToken
 from mesh.errors import DependencyUnavailable
 from mesh.identity.api_key import ApiKey
+from mesh.identity.attempts import MOST, Attempts
 from mesh.identity.keys import create_signing_key
 from secmesh.tenancy.v1 import api_key_pb2
 from secmesh.tenancy.v1 import api_key_service_pb2 as pb
