@@ -98,6 +98,11 @@ class TenancySettings(ProcessSettings):
         validation_alias="AWS_ENDPOINT_URL_DYNAMODB",
         description="endpoint of DynamoDB alone, such as one of DynamoDB Local",
     )
+    set_up: bool = Field(
+        False,
+        description="before it serves, make keys and tables that are missing, as setup-kms and "
+        "create-tables do; its principal must be allowed to",
+    )
     page_key_file: Path | None = Field(
         None, description="file with page_key in it, in place of the variable"
     )
