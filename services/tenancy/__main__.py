@@ -7,10 +7,10 @@ import grpc
 
 from mesh.contract.catalogue import load_catalogue
 from mesh.errors import DependencyUnavailable
-from mesh.identity.token import TokenVerifier
 from mesh.server.interceptors.idempotency import HandlersKeep
 from mesh.server.program import CommandFailed, Program, end_process
 from mesh.server.serve import Server
+from mesh.server.trust import verifier_of
 from services.tenancy.assembly import open_others, open_parts, servicers
 from services.tenancy.import_command import IMPORT_POSTGRES
 from services.tenancy.kms_command import SETUP_KMS, keys_set_up
@@ -33,7 +33,7 @@ async def build_server(settings: TenancySettings) -> Server:
         await asyncio.to_thread(keys_set_up, settings)
         await asyncio.to_thread(created_tables, settings)
     catalogue = load_catalogue(PACKAGE)
-    verifier = TokenVerifier(settings.key_set, settings.issuer, settings.audience)
+    verifier = verifier_of(settings)
     parts = open_parts(settings, open_others(settings))
 
     def register(target: grpc.aio.Server) -> None:
