@@ -159,6 +159,16 @@ class TenancySettings(ProcessSettings):
         None,
         description="PEM file with the authorities of its certificate; needed beyond loopback",
     )
+    security_address: str = Field(
+        "",
+        pattern=r"^$|^.+:[0-9]+$",
+        description="host:port of the security service, which is asked when a tenant leaves, as "
+        "the inventory service is",
+    )
+    security_ca: Path | None = Field(
+        None,
+        description="PEM file with the authorities of its certificate; needed beyond loopback",
+    )
     max_providers: int = Field(
         100, ge=0, le=1_000_000, description="providers of a tenant that is created"
     )
