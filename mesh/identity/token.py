@@ -17,7 +17,7 @@ from mesh.identity.jwks import ALGORITHMS, KeySource
 from mesh.identity.permissions import is_pattern
 from mesh.identity.roles import ROLES
 
-LEEWAY_SECONDS = 10
+LEEWAY_SECONDS = 30
 """How far the issuer's clock may differ from ours."""
 MAX_TOKEN_CHARS = 8192
 MAX_LISTED = 256
@@ -25,6 +25,11 @@ MAX_LISTED = 256
 _CACHE_SIZE = 1024
 _REQUIRED = ["exp", "iss", "aud", "sub"]
 _TENANT = re.compile(r"[a-z][a-z0-9-]{2,62}")
+
+
+def service_audience(audience: str, service: str) -> str:
+    """Give the audience of tokens for one service of a mesh, as ``secmesh/inventory``."""
+    return f"{audience}/{service}" if service else audience
 
 
 class TokenVerifier:
@@ -144,12 +149,14 @@ class TokenVerifier:
         tenants = _listed(claims, "tenants")
         if not all(_TENANT.fullmatch(each) for each in tenants):
             raise TokenInvalid("the token's claim tenants holds what is no tenant's slug")
+        methods = _listed(claims, "methods")
         return Caller(
             subject=subject,
             tenant=tenant,
             permissions=patterns.union(*(self._roles[role] for role in roles)),
             tenants=tenants,
             expires_at=float(claims["exp"]),
+            methods=methods,
         )
 
 

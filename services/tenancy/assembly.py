@@ -21,6 +21,7 @@ from secmesh.security.v1.tenant_removal_service_pb2_grpc import (
     TenantRemovalServiceStub as SecurityRemovalStub,
 )
 from secmesh.tenancy.v1.account_service_pb2_grpc import add_AccountServiceServicer_to_server
+from secmesh.tenancy.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
 from secmesh.tenancy.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_server
 from secmesh.tenancy.v1.credential_service_pb2_grpc import (
     add_CredentialServiceServicer_to_server,
@@ -35,7 +36,9 @@ from secmesh.tenancy.v1.scan_result_service_pb2_grpc import (
 )
 from secmesh.tenancy.v1.schedule_service_pb2_grpc import add_ScheduleServiceServicer_to_server
 from secmesh.tenancy.v1.tenant_service_pb2_grpc import add_TenantServiceServicer_to_server
+from secmesh.tenancy.v1.token_service_pb2_grpc import add_TokenServiceServicer_to_server
 from services.tenancy.account_servicer import AccountServicer
+from services.tenancy.api_key_servicer import ApiKeyServicer
 from services.tenancy.clock import SystemClock
 from services.tenancy.cost_servicer import CostServicer
 from services.tenancy.credential_servicer import CredentialServicer
@@ -60,6 +63,7 @@ from services.tenancy.store.dynamodb_client import (
 from services.tenancy.store.retrying import RetryingStore
 from services.tenancy.store.telemetry import measure
 from services.tenancy.tenant_servicer import TenantServicer
+from services.tenancy.token_servicer import TokenServicer
 
 Registration: TypeAlias = tuple[Any, Any]
 """A servicer, after the function that adds it to a server."""
@@ -149,7 +153,14 @@ def _credential_servicers(parts: Parts) -> Sequence[Registration]:
             CredentialServicer(parts.credentials, parts.pages),
         ),
         (add_OnboardingServiceServicer_to_server, onboarding),
+        *_issuer(parts),
     ]
+
+
+def _issuer(parts: Parts) -> Sequence[Registration]:
+    if parts.issuing is None:
+        return []
+    return [(add_TokenServiceServicer_to_server, TokenServicer(parts.issuing, parts.pages))]
 
 
 def _servicers(parts: Parts) -> Sequence[Registration]:
@@ -157,6 +168,7 @@ def _servicers(parts: Parts) -> Sequence[Registration]:
         (add_TenantServiceServicer_to_server, TenantServicer(parts)),
         (add_ProviderServiceServicer_to_server, ProviderServicer(parts)),
         (add_AccountServiceServicer_to_server, AccountServicer(parts)),
+        (add_ApiKeyServiceServicer_to_server, ApiKeyServicer(parts)),
         (add_CostServiceServicer_to_server, CostServicer(parts.tenants)),
         (add_ScheduleServiceServicer_to_server, ScheduleServicer(parts)),
         (add_ExecutionServiceServicer_to_server, ExecutionServicer(parts)),

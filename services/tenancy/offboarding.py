@@ -8,6 +8,7 @@ from mesh.errors import EtagMismatch, FieldInvalid, ResourceNotFound
 from secmesh.tenancy.v1 import tenant_offboarding_pb2 as pb
 from secmesh.tenancy.v1 import tenant_pb2
 from services.tenancy.accounts import AccountSecrets
+from services.tenancy.api_keys import KEY_HASH
 from services.tenancy.clock import Clock
 from services.tenancy.closing import Closing
 from services.tenancy.closing import name_of as closing_name
@@ -98,8 +99,15 @@ class Offboarding:
         yield Table.EXECUTIONS, self._executions(scope, began)
         yield Table.SCAN_RESULTS, self._results(scope, began)
         # Last those that lead to the others, so that a call that breaks off can be sent again.
-        for table in (Table.SCHEDULES, Table.ACCOUNTS, Table.PROVIDERS, Table.TENANTS):
+        for table in (Table.SCHEDULES, Table.ACCOUNTS, Table.PROVIDERS):
             yield table, self._keys(scope.partitions(table))
+        yield Table.TENANTS, self._of_tenants(scope)
+
+    async def _of_tenants(self, scope: TenantScope) -> AsyncIterator[Key]:
+        async for key in self._api_key_lookups(scope):
+            yield key
+        async for key in self._keys(scope.partitions(Table.TENANTS)):
+            yield key
 
     async def _begun(self, tenant: str, *, shred: bool) -> int:
         """Close the tenant for good; give when it was created (microseconds since 1970)."""
@@ -192,6 +200,10 @@ class Offboarding:
         months = [scope.scan_results_of_month(each) for each in self._months(began)]
         async for key in self._keys(months):
             yield key
+
+    async def _api_key_lookups(self, scope: TenantScope) -> AsyncIterator[Key]:
+        async for item in self._items(scope.api_keys()):
+            yield PlatformScope().api_key_lookup(text(item, KEY_HASH))
 
     def _months(self, began: int) -> list[str]:
         """Give the months from one moment to now."""

@@ -101,6 +101,16 @@ class TenancySettings(ProcessSettings):
     page_key_file: Path | None = Field(
         None, description="file with page_key in it, in place of the variable"
     )
+    api_key_hash_key: str = Field(
+        "",
+        repr=False,
+        pattern="^$|^.{16,}$",
+        description="secret of 16 characters or more by which API keys are hashed, the same in "
+        "every replica: another one ends all keys; otherwise that of page tokens",
+    )
+    api_key_hash_key_file: Path | None = Field(
+        None, description="file with api_key_hash_key in it, in place of the variable"
+    )
     store_calls: int = Field(
         32, ge=1, le=256, description="calls of DynamoDB that are under way at a time"
     )
@@ -109,7 +119,7 @@ class TenancySettings(ProcessSettings):
         ge=1,
         le=64,
         description="parts of the indexes of schedules that are due and executions that wait; "
-        "the same in all processes, and never changed while there are any",
+        "the same in all processes; the command reshard changes it where there are any",
     )
     replica: int = Field(
         0, ge=0, le=999, description="number of this scheduler or executor among its replicas"
@@ -169,6 +179,15 @@ class TenancySettings(ProcessSettings):
         None,
         description="PEM file with the authorities of its certificate; needed beyond loopback",
     )
+    token_issuer: str = Field(
+        "secmesh-tenancy",
+        min_length=1,
+        max_length=256,
+        description="what tokens that this service issues name as their issuer",
+    )
+    token_key_days: int = Field(
+        30, ge=1, le=365, description="days for which a key signs tokens before the next one does"
+    )
     max_providers: int = Field(
         100, ge=0, le=1_000_000, description="providers of a tenant that is created"
     )
@@ -177,6 +196,9 @@ class TenancySettings(ProcessSettings):
     )
     max_schedules: int = Field(
         10_000, ge=0, le=10_000_000, description="schedules of a tenant that is created"
+    )
+    max_api_keys: int = Field(
+        100, ge=0, le=100_000, description="API keys of a tenant that is created"
     )
 
     @field_validator("aws_region")
@@ -197,6 +219,16 @@ class TenancySettings(ProcessSettings):
             raise ValueError(f"{PREFIX}PAGE_KEY is needed: a secret that all replicas share")
         if self.page_key and len(self.page_key) < _PAGE_KEY:
             raise ValueError(f"{PREFIX}PAGE_KEY_FILE has fewer than {_PAGE_KEY} characters in it")
+        return self
+
+    @model_validator(mode="after")
+    def _reads_its_hash_key(self) -> "TenancySettings":
+        if self.api_key_hash_key_file is not None:
+            self.api_key_hash_key = self.api_key_hash_key_file.read_text().strip()
+            if len(self.api_key_hash_key) < _PAGE_KEY:
+                raise ValueError(
+                    f"{PREFIX}API_KEY_HASH_KEY_FILE has fewer than {_PAGE_KEY} characters in it"
+                )
         return self
 
     @property
