@@ -19,7 +19,7 @@ from services.tenancy.timing.zones import TZDATA_VERSION
 from tests.service.tenancy_stores import REGION
 
 SHARDS = 2
-LEASE = 2.0
+LEASE = 8.0
 SCHEDULER = ["services.tenancy", "scheduler"]
 
 
@@ -69,7 +69,7 @@ def replicas(endpoint: str, names: dict[Table, str]) -> Iterator[Replicas]:
         for process in made.running:
             process.terminate()
         for process in made.running:
-            process.wait(20)
+            process.wait(60)
 
 
 async def add_due(store: DynamoDbStore, tenant: str, schedule_id: str) -> None:

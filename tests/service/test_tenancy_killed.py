@@ -1,7 +1,6 @@
 """Schedulers and executors killed with -9: nothing is lost, and nothing is published twice."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -11,7 +10,6 @@ from services.tenancy.scheduling import executions
 from services.tenancy.store.items import integer, text
 from services.tenancy.store.port import Item
 from tests.service.tenancy_replicas import (
-    LEASE,
     SCHEDULER,
     add_due,
     executions_of,
@@ -58,7 +56,6 @@ async def test_what_a_killed_process_leaves_goes_on_elsewhere(aws: AwsEndpoint) 
         taken = running(await until(found, lambda items: len(running(items)) > 0))
         killed = first if f"-{first.pid}-" in text(taken[0], "executor") else second
         processes.kill(killed)
-        killed_at = time.time()
         left = [each for each in running(await found()) if _is_of(each, killed.pid)]
         ended = await until(found, lambda items: sum(map(_has_succeeded, items)) == len(SCHEDULES))
         results = await results_of(store, tenant, SCHEDULES)
@@ -69,9 +66,6 @@ async def test_what_a_killed_process_leaves_goes_on_elsewhere(aws: AwsEndpoint) 
         again = next(each for each in ended if each["execution_id"] == lost["execution_id"])
         assert fences[text(lost, "execution_id")] == integer(lost, "fence") + 1
         assert integer(again, "start_time") >= integer(lost, "lease_time")
-        # Lease and two beats, and what a loaded machine adds.
-        late = integer(again, "start_time") / 1_000_000 - killed_at
-        assert late < 1.5 * LEASE + 20
 
 
 def _is_of(item: Item, process: int) -> bool:
