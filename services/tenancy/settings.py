@@ -187,6 +187,21 @@ class TenancySettings(ProcessSettings):
         None,
         description="PEM file with the authorities of its certificate; needed beyond loopback",
     )
+    security_address: str = Field(
+        "",
+        pattern=r"^$|^.+:[0-9]+$",
+        description="host:port of the security service, which is asked when a tenant leaves, as "
+        "the inventory service is",
+    )
+    security_ca: Path | None = Field(
+        None,
+        description="PEM file with the authorities of its certificate; needed beyond loopback",
+    )
+    removal_token_file: Path | None = Field(
+        None,
+        description="file with the token that the other services are called by when a tenant "
+        "leaves, with platform.tenants.remove there; otherwise it is the caller's own",
+    )
     token_issuer: str = Field(
         "secmesh-tenancy",
         min_length=1,
