@@ -242,7 +242,9 @@ async def test_keys_stop_with_their_tenant_and_come_back_with_it(world: World) -
     await platform.UndeleteTenant(tenants.UndeleteTenantRequest(name=name))
     assert await verdict(world, answer.key_text) == GOOD
     await platform.DeleteTenant(tenants.DeleteTenantRequest(name=name))
-    await platform.OffboardTenant(OffboardTenantRequest(name=name, confirm_tenant_id=tenant))
+    await platform.OffboardTenant(
+        OffboardTenantRequest(name=name, confirm_tenant_id=tenant, shred=True)
+    )
     assert await verdict(world, answer.key_text) == UNKNOWN
     key = KeyText.parse(answer.key_text)
     hashed = world.parts.api_keys._hash.of(key.id, key.digest())
