@@ -37,11 +37,13 @@ from secmesh.tenancy.v1.scan_result_service_pb2_grpc import (
 from secmesh.tenancy.v1.schedule_service_pb2_grpc import add_ScheduleServiceServicer_to_server
 from secmesh.tenancy.v1.tenant_service_pb2_grpc import add_TenantServiceServicer_to_server
 from secmesh.tenancy.v1.token_service_pb2_grpc import add_TokenServiceServicer_to_server
+from secmesh_client.aio import TokenFile
 from services.tenancy.account_servicer import AccountServicer
 from services.tenancy.api_key_servicer import ApiKeyServicer
 from services.tenancy.clock import SystemClock
 from services.tenancy.cost_servicer import CostServicer
 from services.tenancy.credential_servicer import CredentialServicer
+from services.tenancy.credentials.aws_access_keys import AwsAccessKeys
 from services.tenancy.credentials.aws_secrets import AwsSecrets
 from services.tenancy.credentials.aws_sts import AwsSecurityTokens
 from services.tenancy.credentials.parts import Custody
@@ -99,31 +101,39 @@ def open_parts(settings: TenancySettings, others: Sequence[OtherStore] = ()) -> 
 
 
 def open_others(settings: TenancySettings) -> Sequence[OtherStore]:
-    """Open what asks the other services, in the name of each caller, when a tenant leaves."""
+    """Open what asks the other services when a tenant leaves: as oneself, or as each caller."""
+    file = settings.removal_token_file
+    token = callers_token if file is None else TokenFile(file)
     inventory, security, crypto = (
         settings.inventory_address,
         settings.security_address,
         settings.crypto_address,
     )
     return [
-        _other("inventory", inventory, settings.inventory_ca, InventoryRemovalStub),
-        _other("security", security, settings.security_ca, SecurityRemovalStub),
-        _other("crypto", crypto, settings.crypto_ca, CryptoRemovalStub),
+        _other("inventory", inventory, settings.inventory_ca, token, InventoryRemovalStub),
+        _other("security", security, settings.security_ca, token, SecurityRemovalStub),
+        _other("crypto", crypto, settings.crypto_ca, token, CryptoRemovalStub),
     ]
 
 
 def _other(
-    name: str, address: str, authorities: Path | None, stub: Callable[[grpc.aio.Channel], Any]
+    name: str,
+    address: str,
+    authorities: Path | None,
+    token: Callable[[], str],
+    stub: Callable[[grpc.aio.Channel], Any],
 ) -> OtherStore:
-    channel = _channel(address, authorities, f"secmesh.{name}.v1")
+    channel = _channel(address, authorities, token, f"secmesh.{name}.v1")
     return Unasked(name, _NO_ADDRESS) if channel is None else RemovingStore(name, channel, stub)
 
 
-def _channel(address: str, authorities: Path | None, package: str) -> grpc.aio.Channel | None:
+def _channel(
+    address: str, authorities: Path | None, token: Callable[[], str], package: str
+) -> grpc.aio.Channel | None:
     if not address:
         return None
     credentials = None if authorities is None else client_credentials(authorities)
-    return open_channel(address, package=package, token=callers_token, credentials=credentials)
+    return open_channel(address, package=package, token=token, credentials=credentials)
 
 
 def open_custody(settings: TenancySettings) -> Custody:
@@ -133,6 +143,7 @@ def open_custody(settings: TenancySettings) -> Custody:
         AwsSecrets(region, settings.secrets_kms_key, endpoint),
         AwsSecurityTokens(region, endpoint),
         AwsProber(region, endpoint),
+        AwsAccessKeys(region, endpoint),
     )
 
 
