@@ -318,8 +318,8 @@ def offboarding(site: Site) -> None:
     site.do("DeleteTenant", "DELETE", gone, None, "leaving")
     site.do("UndeleteTenant", "POST", f"{gone}:undelete", {}, "leaving")
     site.do("DeleteTenant", "DELETE", gone, None, "leaving")
-    body = {"confirmTenantId": "leaving", "shred": True}
-    told = site.do("OffboardTenant", "POST", f"{gone}:offboard", body, "leaving")
+    confirmed = {"confirmTenantId": "leaving", "shred": True}
+    told = site.do("OffboardTenant", "POST", f"{gone}:offboard", confirmed, "leaving")
     assert "tenancy.tenants" in {each["store"] for each in told["stores"]}
     kept = site.do("GetTenantOffboarding", "GET", f"{gone}/offboarding", None, "leaving")
     assert kept["name"] == told["name"]
