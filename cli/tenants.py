@@ -23,7 +23,7 @@ RequestId = Annotated[str, typer.Option(help="UUID: sent again, it is done once.
 _COLUMNS = ("name", "tenant_name", "status", "create_time", "purge_time")
 _STORE_COLUMNS = ("store", "state", "removed", "remaining", "remains_until", "note")
 _STATUS = tenant_pb2.TenantStatus.DESCRIPTOR
-_QUOTAS = ("max_providers", "max_accounts", "max_schedules")
+_QUOTAS = ("max_providers", "max_accounts", "max_schedules", "max_api_keys")
 
 
 @app.command("list")
@@ -151,11 +151,12 @@ def set_quotas(
     providers: Annotated[int | None, typer.Option(min=0, help="Most providers.")] = None,
     accounts: Annotated[int | None, typer.Option(min=0, help="Most accounts.")] = None,
     schedules: Annotated[int | None, typer.Option(min=0, help="Most schedules.")] = None,
+    api_keys: Annotated[int | None, typer.Option(min=0, help="Most API keys.")] = None,
 ) -> None:
     """Change how much a tenant may have."""
     connection = connection_of(context)
     changed = TenantQuotas(name=f"{_name(connection, tenant)}/quotas")
-    values = dict(zip(_QUOTAS, (providers, accounts, schedules), strict=True))
+    values = dict(zip(_QUOTAS, (providers, accounts, schedules, api_keys), strict=True))
     mask = FieldMask(paths=given(changed, **values))
     request = pb.UpdateTenantQuotasRequest(quotas=changed, update_mask=mask)
     _call(connection, "UpdateTenantQuotas", request)

@@ -18,6 +18,7 @@ with uncollected():
     from mesh.contract.digest import contract_digest
     from mesh.identity.token import TokenVerifier
     from mesh.records.servicer import RecordServicer
+    from mesh.records.tenant_removal import RowsRemoval
     from mesh.records.watch_servicer import WatchServicer
     from mesh.server.deployable import Deployable, Probe, end_process, open_store
     from mesh.server.serve import Server
@@ -28,6 +29,7 @@ with uncollected():
     from mesh.sql.changes import ChangeFeed
     from mesh.sql.forgetting import Forgetting
     from mesh.sql.store import Store
+    from mesh.sql.tenant_removal import TenantRemoval
     from secmesh.inventory.v1.backup_service_pb2_grpc import add_BackupServiceServicer_to_server
     from secmesh.inventory.v1.compliance_service_pb2_grpc import (
         add_ComplianceServiceServicer_to_server,
@@ -35,6 +37,9 @@ with uncollected():
     from secmesh.inventory.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
     from secmesh.inventory.v1.store_service_pb2_grpc import add_StoreServiceServicer_to_server
     from secmesh.inventory.v1.sync_service_pb2_grpc import add_SyncServiceServicer_to_server
+    from secmesh.inventory.v1.tenant_removal_service_pb2_grpc import (
+        add_TenantRemovalServiceServicer_to_server,
+    )
     from secmesh_client import TokenFile, connect
     from services.inventory.access.account_access import AccountAccess
     from services.inventory.account_store import AccountStore
@@ -52,6 +57,7 @@ with uncollected():
     from services.inventory.store_servicer import StoreServicer
     from services.inventory.sync_servicer import SyncServicer
     from services.inventory.sync_store import SyncStore
+    from services.inventory.tenant_removal_servicer import TenantRemovalServicer
     from services.inventory.unit_store import UnitStore
 
 if TYPE_CHECKING:
@@ -143,6 +149,9 @@ async def build_server(settings: InventorySettings) -> Server:
         upkeep = StoreServicer(catalogue, accounts, runner, schedule, loader)
         add_StoreServiceServicer_to_server(upkeep, target)
         add_BackupServiceServicer_to_server(BackupServicer(backups, SyncStore(store)), target)
+        rows = RowsRemoval(TenantRemoval(store), folder)
+        leaving = TenantRemovalServicer(rows, runner, SyncStore(store))
+        add_TenantRemovalServiceServicer_to_server(leaving, target)
 
     probe = Probe(settings)
 

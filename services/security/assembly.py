@@ -9,6 +9,7 @@ import grpc
 
 from mesh.contract.catalogue import Catalogue
 from mesh.contract.digest import contract_digest
+from mesh.records.tenant_removal import RowsRemoval
 from mesh.sql.backup.backups import Backups
 from mesh.sql.backup.folder import BackupFolder
 from mesh.sql.backup.schedule import BackupSchedule
@@ -17,6 +18,7 @@ from mesh.sql.forgetting import Forgetting
 from mesh.sql.growth import Growth
 from mesh.sql.partition_schedule import PartitionSchedule
 from mesh.sql.store import Store
+from mesh.sql.tenant_removal import TenantRemoval
 from secmesh.security.v1 import (
     analytics_service_pb2_grpc,
     finding_service_pb2_grpc,
@@ -26,6 +28,7 @@ from secmesh.security.v1 import (
     phishing_service_pb2_grpc,
     posture_service_pb2_grpc,
     quality_gate_service_pb2_grpc,
+    tenant_removal_service_pb2_grpc,
     workflow_service_pb2_grpc,
 )
 from services.security.analytics.dashboards import Dashboards
@@ -67,6 +70,7 @@ from services.security.posture.frameworks import Frameworks
 from services.security.posture_servicer import PostureServicer
 from services.security.quality_gate_servicer import QualityGateServicer
 from services.security.settings import SecuritySettings
+from services.security.tenant_removal_servicer import TenantRemovalServicer
 from services.security.upkeep import Work
 from services.security.workflow_servicer import WorkflowServicer
 from services.security.workflows.engine import Workflows
@@ -95,6 +99,7 @@ class Parts:
     reports: Reports
     report_runs: ReportRunStore
     metrics: Metrics
+    backups: BackupFolder
 
 
 def assemble(settings: SecuritySettings, store: Store, catalogue: Catalogue) -> Parts:
@@ -128,6 +133,7 @@ def assemble(settings: SecuritySettings, store: Store, catalogue: Catalogue) -> 
         reports=Reports(store, catalogue, widgets),
         report_runs=ReportRunStore(store, editor.clock),
         metrics=Metrics(store, catalogue, dashboards),
+        backups=BackupFolder(settings.backups),
     )
 
 
@@ -186,6 +192,10 @@ def servicers(parts: Parts) -> Iterator[Servicer]:
         QualityGateServicer(Gates(store, catalogue)),
     )
     yield (
+        tenant_removal_service_pb2_grpc.add_TenantRemovalServiceServicer_to_server,
+        TenantRemovalServicer(RowsRemoval(TenantRemoval(store), parts.backups)),
+    )
+    yield (
         workflow_service_pb2_grpc.add_WorkflowServiceServicer_to_server,
         WorkflowServicer(catalogue, store, parts.editor, parts.workflows),
     )
@@ -209,7 +219,7 @@ def works(settings: SecuritySettings, parts: Parts) -> Iterator[Work]:
     yield PlaybookTriggers(
         store, parts.editor, parts.arming, parts.playbooks, parts.workflows.starter
     )
-    folder, digest = BackupFolder(settings.backups), contract_digest(parts.catalogue)
-    backups = Backups(store, folder, digest, settings.pg_programs)
+    digest = contract_digest(parts.catalogue)
+    backups = Backups(store, parts.backups, digest, settings.pg_programs)
     yield BackupSchedule(backups, timedelta(hours=settings.backup_hours), settings.backup_keep)
     yield Growth(store)

@@ -7,8 +7,9 @@ from secmesh.tenancy.v1.account_service_pb2_grpc import AccountServiceServicer
 from services.tenancy.account_status import DELETED
 from services.tenancy.accounts import ACCOUNT, COLLECTION
 from services.tenancy.listing import Listing
-from services.tenancy.names import ids_in, last_of
+from services.tenancy.names import id_within, ids_in
 from services.tenancy.parts import Parts
+from services.tenancy.providers import COLLECTION as PROVIDERS
 
 _PARENT = "tenants/"
 
@@ -42,11 +43,14 @@ class AccountServicer(AccountServiceServicer):
     async def ListAccounts(
         self, request: pb.ListAccountsRequest, _context: object
     ) -> pb.ListAccountsResponse:
-        """Give a page of a tenant's, or of a provider's; PageTokenInvalid, FieldInvalid."""
+        """Give a page of a tenant's, or of a provider's.
+
+        Raises PageTokenInvalid, FieldInvalid, ResourceNotFound for another tenant's provider.
+        """
         tenant = request.parent.removeprefix(_PARENT)
         if request.status and not request.provider:
             raise FieldInvalid.of("status", "is for accounts of a provider alone", "NEEDS_PROVIDER")
-        provider = last_of(request.provider)
+        provider = id_within(tenant, request.provider, PROVIDERS) if request.provider else ""
         deleted = request.show_deleted or request.status == DELETED
         found, token = await self._listing.page(
             tenant,

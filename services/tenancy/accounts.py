@@ -27,7 +27,7 @@ from services.tenancy.errors import (
     ValueTaken,
 )
 from services.tenancy.gate import ACCOUNTS, Gate
-from services.tenancy.names import ids_in, last_of
+from services.tenancy.names import id_within, ids_in, last_of
 from services.tenancy.providers import ACTIVE, Providers, csp_of
 from services.tenancy.providers import COLLECTION as PROVIDERS
 from services.tenancy.resources import created, updated
@@ -71,20 +71,20 @@ class AccountSecrets(Protocol):
     Both may be asked for again, and do nothing where there is no secret.
     """
 
-    async def delete(self, tenant: str, account: str) -> None:
-        """Have them deleted in 30 days."""
+    async def follow(self, tenant: str, account: str) -> None:
+        """Have them deleted for 30 days if the account is, and there if it is there."""
 
-    async def restore(self, tenant: str, account: str) -> None:
-        """Bring back what waits to be deleted."""
+    async def delete(self, tenant: str, account: str) -> None:
+        """Have them deleted in 30 days, whatever the account is."""
 
 
 class NoSecrets:
     """See ``AccountSecrets``: there are none."""
 
-    async def delete(self, tenant: str, account: str) -> None:
+    async def follow(self, tenant: str, account: str) -> None:
         """Do nothing."""
 
-    async def restore(self, tenant: str, account: str) -> None:
+    async def delete(self, tenant: str, account: str) -> None:
         """Do nothing."""
 
 
@@ -230,10 +230,9 @@ class Accounts:
             )
         except ResourceDeleted:
             # A process may have ended between the two.
-            await self._secrets.delete(tenant, account)
+            await self._secrets.follow(tenant, account)
             raise
-        if made.status == DELETED:
-            await self._secrets.delete(tenant, account)
+        await self._secrets.follow(tenant, account)
         return made
 
     async def undelete(
@@ -246,10 +245,9 @@ class Accounts:
                 lambda _name: self.get(tenant, account),
             )
         except ResourceNotDeleted:
-            await self._secrets.restore(tenant, account)
+            await self._secrets.follow(tenant, account)
             raise
-        if made.status != DELETED:
-            await self._secrets.restore(tenant, account)
+        await self._secrets.follow(tenant, account)
         return made
 
     async def _gone(
@@ -297,10 +295,7 @@ class Accounts:
         return ACCOUNT.message(after)
 
     async def _provider(self, tenant: str, name: str) -> provider_pb2.Provider:
-        owner, provider = ids_in(name, PROVIDERS)
-        if owner != tenant:
-            raise ResourceNotFound(name)
-        found = await self._providers.get(tenant, provider)
+        found = await self._providers.get(tenant, id_within(tenant, name, PROVIDERS))
         if found.status != ACTIVE:
             raise ResourceDeleted(name)
         return found

@@ -12,6 +12,7 @@ from mesh.client import open_channel
 from mesh.client.passing import callers_token
 from mesh.tls import client_credentials
 from secmesh.tenancy.v1.account_service_pb2_grpc import add_AccountServiceServicer_to_server
+from secmesh.tenancy.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
 from secmesh.tenancy.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_server
 from secmesh.tenancy.v1.credential_service_pb2_grpc import (
     add_CredentialServiceServicer_to_server,
@@ -27,6 +28,7 @@ from secmesh.tenancy.v1.scan_result_service_pb2_grpc import (
 from secmesh.tenancy.v1.schedule_service_pb2_grpc import add_ScheduleServiceServicer_to_server
 from secmesh.tenancy.v1.tenant_service_pb2_grpc import add_TenantServiceServicer_to_server
 from services.tenancy.account_servicer import AccountServicer
+from services.tenancy.api_key_servicer import ApiKeyServicer
 from services.tenancy.clock import SystemClock
 from services.tenancy.cost_servicer import CostServicer
 from services.tenancy.credential_servicer import CredentialServicer
@@ -138,6 +140,7 @@ def _servicers(parts: Parts) -> Sequence[Registration]:
         (add_TenantServiceServicer_to_server, TenantServicer(parts)),
         (add_ProviderServiceServicer_to_server, ProviderServicer(parts)),
         (add_AccountServiceServicer_to_server, AccountServicer(parts)),
+        (add_ApiKeyServiceServicer_to_server, ApiKeyServicer(parts)),
         (add_CostServiceServicer_to_server, CostServicer(parts.tenants)),
         (add_ScheduleServiceServicer_to_server, ScheduleServicer(parts)),
         (add_ExecutionServiceServicer_to_server, ExecutionServicer(parts)),

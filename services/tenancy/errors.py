@@ -65,6 +65,15 @@ class ResourceNotDeleted(Refusal):
         super().__init__(f"{name} is not deleted", metadata={"resource": name})
 
 
+class ApiKeyRevoked(Refusal):
+    """An API key that was ended for good, and was to be changed."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_API_KEY_REVOKED)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} was revoked", metadata={"resource": name})
+
+
 class TenantNotDeleted(Refusal):
     """A tenant that is served, and was to be off-boarded."""
 

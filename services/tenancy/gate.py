@@ -21,7 +21,10 @@ from services.tenancy.store.values import Item, Value
 PROVIDERS: Final = "providers"
 ACCOUNTS: Final = "accounts"
 SCHEDULES: Final = "schedules"
-COUNTERS: Final = (PROVIDERS, ACCOUNTS, SCHEDULES)
+API_KEYS: Final = "api_keys"
+COUNTERS: Final = (PROVIDERS, ACCOUNTS, SCHEDULES, API_KEYS)
+_ADDED: Final = {"max_api_keys": 100}
+"""Limits of tenants that are older than the limits themselves."""
 CLOSED: Final = "closed"
 """Attribute that says in a word why nothing changes in the tenant; absent while it is open."""
 REMEMBERED_SECONDS: Final = 5
@@ -29,6 +32,11 @@ REMEMBERED_SECONDS: Final = 5
 _MOST_REMEMBERED = 10_000
 """Tenants whose limits are remembered."""
 CODEC = ItemCodec(TenantQuotas)
+
+
+def with_limits(item: Item) -> Item:
+    """Give the item of a tenant's quotas with every limit there is."""
+    return _ADDED | item
 
 
 def limit_of(counter: str) -> str:
@@ -70,7 +78,7 @@ class Gate:
             return ResourceNotFound(name)
         if CLOSED in item:
             return TenantInactive(name, text(item, CLOSED))
-        return QuotaExceeded(counter, integer(item, limit_of(counter)))
+        return QuotaExceeded(counter, integer(with_limits(item), limit_of(counter)))
 
     async def require_open(self, scope: TenantScope) -> None:
         """Refuse a tenant that is closed: TenantInactive, ResourceNotFound."""
@@ -90,7 +98,8 @@ class Gate:
         item = await self._store.get(scope.quota())
         if item is None or CLOSED in item:
             raise self.refusal(scope, item)
-        limits = {each: integer(item, limit_of(each)) for each in COUNTERS}
+        limited = with_limits(item)
+        limits = {each: integer(limited, limit_of(each)) for each in COUNTERS}
         if len(self._known) >= _MOST_REMEMBERED:
             self._known.clear()
         self._known[scope.tenant] = (now, limits)

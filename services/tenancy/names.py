@@ -29,6 +29,14 @@ def ids_in(name: str, collection: str) -> tuple[str, str]:
     return tenant, identity
 
 
+def id_within(tenant: str, name: str, collection: str) -> str:
+    """Give the id in the name of a tenant's own; ResourceNotFound for another tenant's."""
+    owner, identity = ids_in(name, collection)
+    if owner != tenant:
+        raise ResourceNotFound(name)
+    return identity
+
+
 def last_of(name: str) -> str:
     """Give the last id of a name."""
     return name.rpartition("/")[2]

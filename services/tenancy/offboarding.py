@@ -8,6 +8,7 @@ from mesh.errors import EtagMismatch, FieldInvalid, ResourceNotFound
 from secmesh.tenancy.v1 import tenant_offboarding_pb2 as pb
 from secmesh.tenancy.v1 import tenant_pb2
 from services.tenancy.accounts import AccountSecrets
+from services.tenancy.api_keys import KEY_HASH
 from services.tenancy.clock import Clock
 from services.tenancy.errors import TenantNotDeleted
 from services.tenancy.gate import CLOSED
@@ -53,9 +54,11 @@ class Offboarding:
             Table.EXECUTIONS: await self._remove(self._executions(scope, began)),
             Table.SCAN_RESULTS: await self._remove(self._results(scope, began)),
         }
+        lookups = await self._remove(self._api_key_lookups(scope))
         # Last those that lead to the others, so that a call that breaks off can be sent again.
         for table in (Table.SCHEDULES, Table.ACCOUNTS, Table.PROVIDERS, Table.TENANTS):
             removed[table] = await self._remove(self._keys(scope.partitions(table)))
+        removed[Table.TENANTS] += lookups
         await self._end(scope)
         own = [_removed(table, removed[table]) for table in Table]
         return pb.OffboardTenantResponse(stores=[*own, *secrets, *others])
@@ -141,6 +144,10 @@ class Offboarding:
         months = [scope.scan_results_of_month(each) for each in self._months(began)]
         async for key in self._keys(months):
             yield key
+
+    async def _api_key_lookups(self, scope: TenantScope) -> AsyncIterator[Key]:
+        async for item in self._items(scope.api_keys()):
+            yield PlatformScope().api_key_lookup(text(item, KEY_HASH))
 
     def _months(self, began: int) -> list[str]:
         """Give the months from one moment to now."""

@@ -8,9 +8,11 @@ from functools import cached_property
 from google.protobuf.message import Message
 
 from services.tenancy.accounts import Accounts, AccountSecrets, NoSecrets
+from services.tenancy.api_key_hash import ApiKeyHash
+from services.tenancy.api_keys import ApiKeys
 from services.tenancy.clock import Clock
 from services.tenancy.credentials.parts import CredentialParts, Custody
-from services.tenancy.gate import ACCOUNTS, PROVIDERS, SCHEDULES, Gate
+from services.tenancy.gate import ACCOUNTS, API_KEYS, PROVIDERS, SCHEDULES, Gate
 from services.tenancy.offboarding import Offboarding
 from services.tenancy.onboarding.verification import Verifier
 from services.tenancy.other_stores import OtherStore
@@ -65,6 +67,7 @@ class Parts:
             PROVIDERS: self.settings.max_providers,
             ACCOUNTS: self.settings.max_accounts,
             SCHEDULES: self.settings.max_schedules,
+            API_KEYS: self.settings.max_api_keys,
         }
         return Tenants(self.store, self.clock, self.gate, limits)
 
@@ -72,6 +75,12 @@ class Parts:
     def providers(self) -> Providers:
         """What is done with providers."""
         return Providers(self.store, self.clock, self.gate)
+
+    @cached_property
+    def api_keys(self) -> ApiKeys:
+        """What is done with API keys."""
+        secret = self.settings.api_key_hash_key.encode() or self.key
+        return ApiKeys(self.store, self.clock, self.gate, ApiKeyHash(secret))
 
     @cached_property
     def credentials(self) -> CredentialParts | None:

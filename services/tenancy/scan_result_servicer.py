@@ -15,6 +15,7 @@ from services.tenancy.store.keys import TenantScope, month_of
 from services.tenancy.store.port import Query
 
 _PATTERN = NamePattern("tenants/{tenant}/scanResults/{scan_result}")
+_EXECUTION = NamePattern("tenants/{tenant}/schedules/{schedule}/executions/{execution}")
 _PARENT = "tenants/"
 
 
@@ -40,7 +41,7 @@ class ScanResultServicer(ScanResultServiceServicer):
     async def ListScanResults(
         self, request: pb.ListScanResultsRequest, _context: object
     ) -> pb.ListScanResultsResponse:
-        """Give a page; PageTokenInvalid."""
+        """Give a page; PageTokenInvalid, ResourceNotFound for another tenant's execution."""
         tenant = request.parent.removeprefix(_PARENT)
         found, token = await self._listing.page(
             tenant,
@@ -56,7 +57,11 @@ class ScanResultServicer(ScanResultServiceServicer):
     def _query(self, tenant: str, request: pb.ListScanResultsRequest) -> Query:
         scope = TenantScope(tenant)
         if request.execution:
-            execution_id = request.execution.rsplit("/", 1)[-1]
+            ids = _EXECUTION.parse(request.execution)
+            # As if absent: whether another tenant has it is nobody's business.
+            if ids is None or ids[0] != tenant:
+                raise ResourceNotFound(request.execution)
+            execution_id = ids[2]
             return replace(scope.scan_results_of_execution(execution_id), forward=False)
         if request.account_id:
             return scope.scan_results_of_account(request.account_id)

@@ -101,6 +101,16 @@ class TenancySettings(ProcessSettings):
     page_key_file: Path | None = Field(
         None, description="file with page_key in it, in place of the variable"
     )
+    api_key_hash_key: str = Field(
+        "",
+        repr=False,
+        pattern="^$|^.{16,}$",
+        description="secret of 16 characters or more by which API keys are hashed, the same in "
+        "every replica: another one ends all keys; otherwise that of page tokens",
+    )
+    api_key_hash_key_file: Path | None = Field(
+        None, description="file with api_key_hash_key in it, in place of the variable"
+    )
     store_calls: int = Field(
         32, ge=1, le=256, description="calls of DynamoDB that are under way at a time"
     )
@@ -168,6 +178,9 @@ class TenancySettings(ProcessSettings):
     max_schedules: int = Field(
         10_000, ge=0, le=10_000_000, description="schedules of a tenant that is created"
     )
+    max_api_keys: int = Field(
+        100, ge=0, le=100_000, description="API keys of a tenant that is created"
+    )
 
     @field_validator("aws_region")
     @classmethod
@@ -187,6 +200,16 @@ class TenancySettings(ProcessSettings):
             raise ValueError(f"{PREFIX}PAGE_KEY is needed: a secret that all replicas share")
         if self.page_key and len(self.page_key) < _PAGE_KEY:
             raise ValueError(f"{PREFIX}PAGE_KEY_FILE has fewer than {_PAGE_KEY} characters in it")
+        return self
+
+    @model_validator(mode="after")
+    def _reads_its_hash_key(self) -> "TenancySettings":
+        if self.api_key_hash_key_file is not None:
+            self.api_key_hash_key = self.api_key_hash_key_file.read_text().strip()
+            if len(self.api_key_hash_key) < _PAGE_KEY:
+                raise ValueError(
+                    f"{PREFIX}API_KEY_HASH_KEY_FILE has fewer than {_PAGE_KEY} characters in it"
+                )
         return self
 
     @property

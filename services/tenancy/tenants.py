@@ -11,7 +11,7 @@ from services.tenancy.errors import (
     TenantOffboarded,
     ValueTaken,
 )
-from services.tenancy.gate import CLOSED, CODEC, Gate, limit_of, opened
+from services.tenancy.gate import CLOSED, CODEC, Gate, limit_of, opened, with_limits
 from services.tenancy.names import quotas_tenant_in, tenant_in
 from services.tenancy.resources import created, updated
 from services.tenancy.retention import purge_time, timestamp
@@ -151,7 +151,7 @@ class Tenants:
         item = await self._store.get(TenantScope(tenant).quota())
         if item is None:
             raise ResourceNotFound(f"{name_of(tenant)}/quotas")
-        return CODEC.message(item)
+        return CODEC.message(with_limits(item))
 
     async def update_quotas(
         self, given: pb.TenantQuotas, paths: Sequence[str], request: NamedRequest

@@ -16,6 +16,7 @@ from mesh.server.interceptors.idempotency import HandlersKeep
 from mesh.server.serve import Server
 from secmesh.tenancy.v1 import (
     account_service_pb2_grpc,
+    api_key_service_pb2_grpc,
     credential_service_pb2_grpc,
     onboarding_service_pb2_grpc,
     provider_service_pb2_grpc,
@@ -81,13 +82,23 @@ class World:
     _channels: dict[tuple[object, ...], grpc.aio.Channel] = field(default_factory=dict)
 
     def channel(
-        self, tenant: str, *, roles: Sequence[str] = ("admin",), tenants: Sequence[str] = ()
+        self,
+        tenant: str,
+        *,
+        roles: Sequence[str] = ("admin",),
+        tenants: Sequence[str] = (),
+        permissions: Sequence[str] = (),
     ) -> grpc.aio.Channel:
         """Give a channel of somebody of a tenant, who may act for others, too."""
-        key = (tenant, *roles, "for", *tenants)
+        key = (tenant, *roles, "for", *tenants, "may", *permissions)
         if key not in self._channels:
             token = sign_token(
-                self.home, subject="ann", tenant=tenant, roles=roles, tenants=tenants
+                self.home,
+                subject="ann",
+                tenant=tenant,
+                roles=roles,
+                tenants=tenants,
+                permissions=permissions,
             )
             self._channels[key] = connect(self.address, token=token)
         return self._channels[key]
@@ -108,6 +119,14 @@ class World:
     def accounts(self, tenant: str, **who: Any) -> Any:
         """Give AccountService."""
         return account_service_pb2_grpc.AccountServiceStub(self.channel(tenant, **who))
+
+    def api_keys(self, tenant: str, **who: Any) -> Any:
+        """Give ApiKeyService."""
+        return api_key_service_pb2_grpc.ApiKeyServiceStub(self.channel(tenant, **who))
+
+    def edge(self) -> Any:
+        """Give ApiKeyService as gateways call it."""
+        return self.api_keys("gateway", permissions=["platform.api_keys.resolve"], roles=[])
 
     def credentials(self, tenant: str, **who: Any) -> Any:
         """Give CredentialService."""

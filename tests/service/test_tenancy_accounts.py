@@ -36,8 +36,8 @@ class RememberedSecrets:
     async def delete(self, tenant: str, account: str) -> None:
         self._ask(f"delete {tenant} {account}")
 
-    async def restore(self, tenant: str, account: str) -> None:
-        self._ask(f"restore {tenant} {account}")
+    async def follow(self, tenant: str, account: str) -> None:
+        self._ask(f"follow {tenant} {account}")
 
     def _ask(self, what: str) -> None:
         if self.broken:
@@ -280,7 +280,7 @@ async def test_a_deleted_account_comes_back_unproved_and_with_its_secrets(
     deleted = await setting.stub.DeleteAccount(pb.DeleteAccountRequest(name=made.name))
     assert deleted.status == DELETED
     assert deleted.purge_time.seconds - deleted.delete_time.seconds == 30 * DAYS
-    assert secrets.asked == [f"delete {tenant} {account}"]
+    assert secrets.asked == [f"follow {tenant} {account}"]
     assert await setting.counts() == (0, 0)
     with pytest.raises(CallRefused) as refused:
         await setting.world.account(tenant)
@@ -295,7 +295,7 @@ async def test_a_deleted_account_comes_back_unproved_and_with_its_secrets(
         assert refused.value.reason == "RESOURCE_DELETED"
     restored = await setting.stub.UndeleteAccount(pb.UndeleteAccountRequest(name=made.name))
     assert (restored.status, restored.external_id) == (PENDING, made.external_id)
-    assert secrets.asked[-1] == f"restore {tenant} {account}"
+    assert secrets.asked[-1] == f"follow {tenant} {account}"
     assert await setting.counts() == (1, 1)
 
 
@@ -309,10 +309,10 @@ async def test_secrets_follow_an_account_when_the_call_is_repeated(setting: Sett
         await parts.accounts.delete(tenant, account, "", parts.named(tenant, gone.request_id, gone))
     secrets.broken = False
     assert (await setting.stub.DeleteAccount(gone)).status == DELETED
-    assert secrets.asked == [f"delete {tenant} {account}"]
+    assert secrets.asked == [f"follow {tenant} {account}"]
     with pytest.raises(CallRefused):
         await setting.stub.DeleteAccount(pb.DeleteAccountRequest(name=made.name))
-    assert secrets.asked == [f"delete {tenant} {account}"] * 2
+    assert secrets.asked == [f"follow {tenant} {account}"] * 2
     back = pb.UndeleteAccountRequest(name=made.name, request_id=str(uuid.uuid4()))
     named = parts.named(tenant, back.request_id, back)
     secrets.broken = True
@@ -320,7 +320,7 @@ async def test_secrets_follow_an_account_when_the_call_is_repeated(setting: Sett
         await parts.accounts.undelete(tenant, account, "", named)
     secrets.broken = False
     assert (await setting.stub.UndeleteAccount(back)).status == PENDING
-    assert secrets.asked[2:] == [f"restore {tenant} {account}"]
+    assert secrets.asked[2:] == [f"follow {tenant} {account}"]
 
 
 async def test_an_account_does_not_come_back_to_a_provider_that_is_gone(setting: Setting) -> None:

@@ -47,8 +47,8 @@ class RememberedSecrets:
             raise DependencyUnavailable("secrets")
         self.deleted.append((tenant, account))
 
-    async def restore(self, tenant: str, account: str) -> None:
-        raise AssertionError(f"{tenant} {account} comes back")
+    async def follow(self, tenant: str, account: str) -> None:
+        raise AssertionError(f"{tenant} {account} comes or goes by itself")
 
 
 @pytest.fixture

@@ -139,6 +139,13 @@ class FakeSecrets:
         staged.sort(key=lambda version: version.created_at, reverse=True)
         return SecretFacts(dict(secret.tags), staged, False)
 
+    async def tags(self, name: str) -> Mapping[str, str]:
+        self._begin("tags")
+        secret = self._found(name)
+        if secret is None:
+            raise SecretMissing("ResourceNotFoundException")
+        return dict(secret.tags)
+
     async def delete(self, name: str, *, days: int) -> None:
         self._begin("delete", write=True)
         if not MIN_DELETION_DAYS <= days <= MAX_DELETION_DAYS:

@@ -20,3 +20,7 @@ BEATS = 3
 """Heartbeats of the run that is budgeted: 90 seconds of work."""
 CALLS_PER_RPC = 2
 """Calls of AWS of an ordinary RPC."""
+KEY_WRITE_UNITS = 8
+"""Write units of an API key that is made: three items, and what repeats the request."""
+KEY_READ_UNITS = 3
+"""Read units of an API key that a gateway asks about, at most each 20 seconds of its use."""

@@ -26,6 +26,7 @@ from services.tenancy.credentials.secrets import (
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_secretsmanager.type_defs import TagTypeDef
 
 _ERRORS: Mapping[str, type[SecretsError]] = {
     "ResourceNotFoundException": SecretMissing,
@@ -134,8 +135,12 @@ class AwsSecrets:
             if each.get("VersionStages")
         ]
         versions.sort(key=lambda version: version.created_at, reverse=True)
-        tags = {each["Key"]: each["Value"] for each in facts.get("Tags", [])}
-        return SecretFacts(tags, versions, deleted)
+        return SecretFacts(_tags(facts.get("Tags", [])), versions, deleted)
+
+    async def tags(self, name: str) -> Mapping[str, str]:
+        """See ``Secrets``."""
+        facts = await self._call(self._client.describe_secret, SecretId=name)
+        return _tags(facts.get("Tags", []))
 
     async def delete(self, name: str, *, days: int) -> None:
         """See ``Secrets``."""
@@ -155,6 +160,10 @@ class AwsSecrets:
             found = await self.get(name, "AWSCURRENT")
             return (found.version_id, found.value) == (version_id, value)
         return False
+
+
+def _tags(written: Sequence["TagTypeDef"]) -> Mapping[str, str]:
+    return {each["Key"]: each["Value"] for each in written}
 
 
 def _require_small(value: str) -> None:

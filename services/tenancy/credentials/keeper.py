@@ -1,9 +1,10 @@
 """Credentials: stored, retrieved, deleted for a time, put back to an older version."""
 
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 
-from mesh.errors import Refusal, ResourceExists, ResourceNotFound
+from mesh.errors import EtagMismatch, Refusal, ResourceExists, ResourceNotFound
 from secmesh.tenancy.v1 import account_pb2, credential_access_pb2, credential_pb2
 from services.tenancy.account_status import DELETED
 from services.tenancy.clock import Clock
@@ -23,7 +24,7 @@ from services.tenancy.credentials.versions import (
     promote,
     roll_back,
 )
-from services.tenancy.errors import ResourceDeleted, ResourceNotDeleted
+from services.tenancy.errors import ResourceDeleted, ResourceNotDeleted, WritesCollided
 from services.tenancy.retention import purge_time, timestamp
 
 STORE = credential_access_pb2.CREDENTIAL_ACTION_STORE
@@ -31,6 +32,8 @@ RETRIEVE = credential_access_pb2.CREDENTIAL_ACTION_RETRIEVE
 ROLL_BACK = credential_access_pb2.CREDENTIAL_ACTION_ROLL_BACK
 DELETE = credential_access_pb2.CREDENTIAL_ACTION_DELETE
 UNDELETE = credential_access_pb2.CREDENTIAL_ACTION_UNDELETE
+_TRIES = 5
+"""Against others that delete and undelete the same account at the same time."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ class CredentialKeeper:
         await self._room.create(found, number, version_id, secret)
         written = await self._store.replace(found, made)
         await self._accesses.record(found.scope, account_id, STORE, use, version=number)
+        # The account may have been deleted meanwhile, when it had nothing to take along.
+        await self.follow(tenant, account_id)
         return written.stored()
 
     async def describe(self, tenant: str, account_id: str) -> credential_pb2.Credential:
@@ -166,6 +171,13 @@ class CredentialKeeper:
         self, tenant: str, account_id: str, etag: str, use: Use
     ) -> credential_pb2.Credential:
         """Bring a credential back; ResourceNotDeleted, ResourceDeleted for that of an account."""
+        made = await self._brought_back(tenant, account_id, etag, use)
+        await self.follow(tenant, account_id)
+        return made
+
+    async def _brought_back(
+        self, tenant: str, account_id: str, etag: str, use: Use
+    ) -> credential_pb2.Credential:
         found = await self._store.find(tenant, account_id)
         credential = found.stored(etag)
         if not is_deleted(credential):
@@ -182,17 +194,31 @@ class CredentialKeeper:
         return written.stored()
 
     async def delete(self, tenant: str, account: str) -> None:
-        """Delete the credential of an account that goes, if it has one: see ``AccountSecrets``."""
+        """Delete the credential of an account, if it has one: see ``AccountSecrets``."""
         found = await self._store.find(tenant, account)
         if found.credential is not None:
             await self.delete_credential(tenant, account, "", Use(purpose="account deleted"))
 
-    async def restore(self, tenant: str, account: str) -> None:
-        """Bring the credential of an account back, if it has one: see ``AccountSecrets``."""
-        found = await self._store.find(tenant, account)
-        if found.credential is not None and is_deleted(found.credential):
-            use = Use(purpose="account undeleted")
-            await self.undelete_credential(tenant, account, "", use)
+    async def follow(self, tenant: str, account: str) -> None:
+        """Delete the credential of an account that is deleted, or bring it back with it.
+
+        Looks again after what it did: another call may have led the account elsewhere
+        meanwhile. See ``AccountSecrets``. Raises WritesCollided.
+        """
+        done: bool | None = None
+        for _ in range(_TRIES):
+            found = await self._store.find(tenant, account)
+            deleted = found.account.status == DELETED
+            if found.credential is None or done == deleted:
+                return
+            with suppress(EtagMismatch, ResourceDeleted, ResourceNotDeleted):
+                if deleted:
+                    await self.delete(tenant, account)
+                elif is_deleted(found.credential):
+                    use = Use(purpose="account undeleted")
+                    await self._brought_back(tenant, account, "", use)
+                done = deleted
+        raise WritesCollided
 
     async def _stored_before(
         self, found: Found, version_id: str, secret: SecretText

@@ -1,5 +1,6 @@
 """The secrets of accounts in Secrets Manager: their names, stages and values."""
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ DELETION_DAYS = 30
 """As accounts are kept."""
 _OF_AWS = frozenset({str(Stage.CURRENT), str(Stage.PREVIOUS)})
 """Stages that Secrets Manager itself never leaves without a version."""
+_LOG = logging.getLogger(__name__)
 _TENANT_TAG, _ACCOUNT_TAG = "tenant_id", "account_id"
 
 
@@ -40,7 +42,8 @@ class SecretRoom:
 
     Every version has a stage of its own (``v7``) by which it is read: which of them is current
     is said by the credential's item alone. AWSCURRENT follows it, for whoever else reads.
-    Failures are told as refusals.
+    Nothing is done with a secret whose tags name another account or tenant, whatever items
+    say: it is as one that there is none of. Failures are told as refusals.
     """
 
     secrets: Secrets
@@ -53,13 +56,13 @@ class SecretRoom:
         Raises RequestIdReused if the version's id stands for another secret.
         """
         name, text = self._name(found.account_id), secret.text()
-        tags = {_TENANT_TAG: found.scope.tenant, _ACCOUNT_TAG: found.account_id}
+        tags = _tags(found.scope.tenant, found.account_id)
         try:
             try:
                 await self.secrets.create(name, text, version_id=version_id, tags=tags)
             except SecretExists:
                 # Of a call that broke off, or of an account whose credential was forgotten.
-                await self._require_own(name, found, tags)
+                await self._require_free(name, found)
                 await self._put(name, text, version_id, [Stage.CURRENT])
             facts = await self.secrets.describe(name)
             await self._move(name, facts, stage_of(number), version_id)
@@ -71,6 +74,7 @@ class SecretRoom:
         """Store a further version as pending; the same again does nothing. RequestIdReused."""
         name = self._name(found.account_id)
         try:
+            await self._require_own(found.scope.tenant, found.account_id)
             await self._put(name, secret.text(), version_id, [Stage.PENDING, stage_of(number)])
         except SecretsError as error:
             raise secrets_refusal(error, found.name) from error
@@ -80,6 +84,7 @@ class SecretRoom:
         name = self._name(found.account_id)
 
         async def fetch() -> SecretText:
+            await self._require_own(found.scope.tenant, found.account_id)
             value = await self.secrets.get(name, stage_of(number))
             if value.version_id != version_id:
                 raise SecretMissing("another version has the stage")
@@ -107,6 +112,8 @@ class SecretRoom:
             kept.add(str(Stage.PENDING))
         try:
             facts = await self.secrets.describe(name)
+            if not _is_own(facts.tags, found.scope.tenant, found.account_id):
+                raise SecretMissing
             if current is not None:
                 await self._move(name, facts, Stage.CURRENT, current.version_id)
             for version in facts.versions:
@@ -122,6 +129,7 @@ class SecretRoom:
         self.cache.drop(tenant, account_id)
         try:
             with suppress(SecretMissing, SecretPendingDeletion):
+                await self._require_own(tenant, account_id)
                 await self.secrets.delete(self._name(account_id), days=DELETION_DAYS)
         except SecretsError as error:
             raise secrets_refusal(error, name_of(tenant, account_id)) from error
@@ -130,6 +138,7 @@ class SecretRoom:
         """Take a deletion back; tells whether there is a secret."""
         self.cache.drop(tenant, account_id)
         try:
+            await self._require_own(tenant, account_id)
             await self.secrets.restore(self._name(account_id))
         except SecretMissing:
             return False
@@ -157,10 +166,24 @@ class SecretRoom:
             if _holder(await self.secrets.describe(name), stage) != version_id:
                 raise
 
-    async def _require_own(self, name: str, found: Found, tags: Mapping[str, str]) -> None:
-        facts = await self.secrets.describe(name)
-        if any(facts.tags.get(key) != value for key, value in tags.items()):
+    async def _require_free(self, name: str, found: Found) -> None:
+        tags = await self.secrets.tags(name)
+        if not _is_own(tags, found.scope.tenant, found.account_id):
             raise ResourceExists(found.name)
+
+    async def _require_own(self, tenant: str, account_id: str) -> None:
+        tags = await self.secrets.tags(self._name(account_id))
+        if not _is_own(tags, tenant, account_id):
+            _LOG.error("the secret of tenants/%s/accounts/%s is another's", tenant, account_id)
+            raise SecretMissing
+
+
+def _tags(tenant: str, account_id: str) -> Mapping[str, str]:
+    return {_TENANT_TAG: tenant, _ACCOUNT_TAG: account_id}
+
+
+def _is_own(tags: Mapping[str, str], tenant: str, account_id: str) -> bool:
+    return _tags(tenant, account_id).items() <= tags.items()
 
 
 def _holder(facts: SecretFacts, stage: str) -> str:

@@ -92,7 +92,8 @@ class Secrets(Protocol):
     """Keeps secrets under names, in versions that carry stages; each stage is at one version.
 
     Every method raises SecretMissing, SecretRejected, SecretsDenied, SecretsThrottled or
-    SecretsUnavailable, all but ``create``, ``restore`` and ``describe`` SecretPendingDeletion.
+    SecretsUnavailable, all but ``create``, ``restore``, ``describe`` and ``tags``
+    SecretPendingDeletion.
     A version id is chosen by the caller (32 to 64 characters): the same id with the same value
     again does nothing, with another value raises SecretExists. No call blocks the event loop.
     """
@@ -122,6 +123,9 @@ class Secrets(Protocol):
 
     async def describe(self, name: str) -> SecretFacts:
         """Say what is known of a secret, one that is pending deletion too."""
+
+    async def tags(self, name: str) -> Mapping[str, str]:
+        """Say whose a secret is, one that is pending deletion too."""
 
     async def delete(self, name: str, *, days: int) -> None:
         """Delete after so many days, 7 to 30; until then nothing of it can be read."""

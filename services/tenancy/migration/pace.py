@@ -59,6 +59,10 @@ class PacedSecrets:
         """See ``Secrets``."""
         return await self._secrets.describe(name)
 
+    async def tags(self, name: str) -> Mapping[str, str]:
+        """See ``Secrets``."""
+        return await self._secrets.tags(name)
+
     async def delete(self, name: str, *, days: int) -> None:
         """See ``Secrets``."""
         await self._pace.take()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from services.tenancy.store.belonging import all_own, own
 from services.tenancy.store.conditions import All, Condition, Exists
 from services.tenancy.store.dynamodb_client import DEFAULT_CONNECTIONS
 from services.tenancy.store.dynamodb_errors import store_error
@@ -17,6 +18,7 @@ from services.tenancy.store.expressions import (
     key_expression,
     update_expression,
 )
+from services.tenancy.store.keys import key_of
 from services.tenancy.store.port import (
     Action,
     Between,
@@ -92,7 +94,7 @@ class DynamoDbStore:
             ConsistentRead=consistent,
         )
         item = answer.get("Item")
-        return item_from_wire(item) if item else None
+        return own(item_from_wire(item)) if item else None
 
     async def get_many(self, keys: Sequence[Key], *, consistent: bool = True) -> list[Item | None]:
         """Give items in the order of their keys."""
@@ -107,7 +109,8 @@ class DynamoDbStore:
             for name, items in answer["Responses"].items():
                 for wire in items:
                     item = item_from_wire(wire)
-                    found[Key(tables[name], str(item[PK]), str(item[SK]))] = item
+                    if own(item) is not None:
+                        found[key_of(tables[name], item)] = item
             left = answer.get("UnprocessedKeys", {})
         if left:
             raise Throttled("UnprocessedKeys")
@@ -135,7 +138,7 @@ class DynamoDbStore:
         answer = await self._call("Query", (query_access(query),), self._client.query, **arguments)
         last = answer.get("LastEvaluatedKey")
         following = {name: str(value["S"]) for name, value in last.items()} if last else None
-        return Page([item_from_wire(each) for each in answer["Items"]], following)
+        return Page(all_own([item_from_wire(each) for each in answer["Items"]]), following)
 
     async def write(self, *actions: Action, token: str = "") -> None:
         """Do all actions or none."""

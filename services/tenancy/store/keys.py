@@ -82,6 +82,16 @@ class TenantScope:
         """The requests that were answered lately."""
         return Query(Table.TENANTS, self._pk("idem"))
 
+    # API keys
+
+    def api_key(self, api_key: str) -> Key:
+        """What is known of an API key."""
+        return Key(Table.TENANTS, self._pk("keys"), _last(api_key))
+
+    def api_keys(self) -> Query:
+        """All API keys by id, as they are at this moment."""
+        return Query(Table.TENANTS, self._pk("keys"), consistent=True)
+
     # Providers
 
     def provider(self, provider: str) -> Key:
@@ -267,12 +277,12 @@ class TenantScope:
     def partitions(self, table: Table) -> tuple[Query, ...]:
         """Give the queries of what a tenant has in a table, whatever it is.
 
-        Of tenants those are the requests that were answered; executions and results stand in
-        partitions of schedules and accounts.
+        Of tenants those are the requests that were answered and the API keys; executions and
+        results stand in partitions of schedules and accounts.
         """
         own = Query(table, self.tenant, consistent=True)
         if table is Table.TENANTS:
-            return (self.requests(),)
+            return (self.requests(), self.api_keys())
         return (own, self.credential_accesses()) if table is Table.ACCOUNTS else (own,)
 
     def _pk(self, part: str) -> str:
@@ -285,6 +295,10 @@ class PlatformScope:
     def tenant_guard(self, tenant_name: str) -> Key:
         """What keeps two tenants from having one name; leads to the tenant."""
         return Key(Table.TENANTS, f"#name#{folded(tenant_name)}", META)
+
+    def api_key_lookup(self, hashed: str) -> Key:
+        """What leads from the hash of an API key to whose it is."""
+        return Key(Table.TENANTS, f"#key#{_part(hashed)}", META)
 
     def by_status(self, status: str, created: int, tenant: str) -> IndexKeys:
         """The place of a tenant in the index by-status; ``created`` in microseconds."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from services.tenancy.clock import MICROSECONDS, Clock, SystemClock
+from services.tenancy.store.belonging import all_own, own
 from services.tenancy.store.capacity import (
     index_units,
     read_units,
@@ -103,7 +104,7 @@ class MemoryStore:
             start = source.start_key(items[-1]) if cut else None
         units = read_units(sum(map(size_of, items)), consistent=query.consistent)
         await self._end(StoreCall("Query", accesses, read_units=units))
-        return Page(items, start)
+        return Page(all_own(items), start)
 
     async def write(self, *actions: Action, token: str = "") -> None:
         """Do all actions or none."""
@@ -138,7 +139,7 @@ class MemoryStore:
             items = [None if each is None else copied_item(each) for each in found]
         units = read_units_of(items, consistent=consistent)
         await self._end(StoreCall(operation, accesses, read_units=units))
-        return items
+        return [None if each is None else own(each) for each in items]
 
     def _source(self, query: Query) -> MemoryTable | MemoryIndex:
         table = self._tables[query.table]

@@ -224,7 +224,10 @@ class StoreUnavailable(_Unavailable):
 
 
 class Store(Protocol):
-    """Reads and writes items. All methods raise Throttled and StoreUnavailable."""
+    """Reads and writes items. All methods raise Throttled and StoreUnavailable.
+
+    An item that names another tenant than its partition's is read as if there were none.
+    """
 
     async def get(self, key: Key, *, consistent: bool = True) -> Item | None:
         """Give an item with its keys; None if there is none."""
