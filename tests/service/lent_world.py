@@ -31,12 +31,13 @@ from services.inventory.__main__ import build_server
 from services.tenancy.credentials.aws_secrets import AwsSecrets
 from services.tenancy.credentials.aws_sts import AwsSecurityTokens
 from services.tenancy.credentials.parts import Custody
+from services.tenancy.credentials.sts import AwsKeys
 from services.tenancy.onboarding.aws_probes import AwsProber
 from tests.databases import inventory_file
 from tests.service.collect_world import CATALOGUE, REGION, client, settings
 from tests.service.credential_story import Story, as_key
 from tests.service.tenancy_world import OPERATOR, World, role_account, tenancy_world
-from tests.unit.fake_sts import PLATFORM, AwsKeys
+from tests.unit.fake_sts import PLATFORM
 
 VEND = "tenancy.credentials.vend"
 TOKEN_FILE = "inventory.token"
