@@ -13,6 +13,8 @@ DETAILS_KEY = "grpc-status-details-bin"
 _M = TypeVar("_M", bound=Message)
 
 
+_BROKEN_WRITE = "Internal error from Core"
+"""What gRPC's asyncio says, as INTERNAL, when a request cannot be sent: the call is over."""
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -86,18 +88,31 @@ class StreamCut(CallRefused):
 
 def refusal_in(status: status_pb2.Status) -> CallRefused:
     """Read the error that a stream ended with in band."""
-    return CallRefused(status, _CODES.get(status.code, grpc.StatusCode.UNKNOWN))
+    return CallRefused(status, code_of(status.code))
 
 
 def refusal_of(error: grpc.RpcError) -> CallRefused:
     """Read the typed error of a failed call, sync or aio, whoever wrote it."""
     code = error.code()
     text = error.details() or ""
+    if is_broken_write(code, text):
+        # Made here, by no server: the connection or the server went away (grpc#36066).
+        code, text = grpc.StatusCode.UNAVAILABLE, "the call ended while a request was sent"
     status = _status_in(error)
     # Details that contradict the status line are not to be trusted.
     if status is None or status.code != code.value[0]:
         status = status_pb2.Status(code=code.value[0], message=text)
     return CallRefused(status, code, _request_id_in(error))
+
+
+def is_broken_write(code: grpc.StatusCode, text: str | None) -> bool:
+    """Tell whether gRPC itself made a status because it could not send a request."""
+    return code is grpc.StatusCode.INTERNAL and text == _BROKEN_WRITE
+
+
+def code_of(number: int) -> grpc.StatusCode:
+    """Give the code with a number of the wire; UNKNOWN for others."""
+    return _CODES.get(number, grpc.StatusCode.UNKNOWN)
 
 
 def _request_id_in(error: grpc.RpcError) -> str:

@@ -17,7 +17,7 @@ from mesh.identity.jwks import ALGORITHMS, KeySource
 from mesh.identity.permissions import is_pattern
 from mesh.identity.roles import ROLES
 
-LEEWAY_SECONDS = 10
+LEEWAY_SECONDS = 30
 """How far the issuer's clock may differ from ours."""
 MAX_TOKEN_CHARS = 8192
 MAX_LISTED = 256

@@ -67,7 +67,7 @@ class Program(Generic[Settings]):
     commands: Sequence[Command[Settings]] = ()
 
     def main(self, argv: Sequence[str] | None = None) -> int:
-        """Run a command and give its exit code: 0 done, 1 failed, 2 wrong usage."""
+        """Run a command; give its exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
         arguments = self._parser().parse_args(argv)
         commands = {each.name: each for each in (*self._shared(), *self.commands)}
         try:
@@ -85,6 +85,8 @@ class Program(Generic[Settings]):
         except self.failures as error:
             sys.stderr.write(f"{error}\n")
             return 1
+        except KeyboardInterrupt:  # before it served, or in a command
+            return 130
         return 0
 
     def _shared(self) -> Sequence[Command[Settings]]:

@@ -5,6 +5,7 @@ import json
 import logging
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -28,6 +29,8 @@ _CONNECTION_AGE_MS = 5 * 60 * 1000
 _MIN_PING_INTERVAL_MS = 30_000
 _CANCELLED_SECONDS = 20
 """How long a cancelled call may take to roll back."""
+_HURRY_SECONDS = 5
+"""How long what is left may take after a second signal."""
 _METADATA_BYTES = 192 * 1024
 """Takes all that the gateway lets in: 60 KiB, a long query of it twice, escaped once more."""
 
@@ -62,6 +65,7 @@ class Server:
         open_paths = (HEALTH, REFLECTION) if settings.serves_reflection else (HEALTH,)
         self._chain = interceptor_chain(catalogue, verifier, open_paths, answers)
         self._stopped = False
+        self._hurried = asyncio.Event()
         self.draining = asyncio.Event()
         """Set when the server begins to drain: long streams end themselves, in band."""
         self.port = 0
@@ -116,7 +120,7 @@ class Server:
     async def run_until_signal(self) -> None:
         """Start unless started, announce the address on standard output, serve until a signal.
 
-        The first SIGTERM or SIGINT drains, a second one stops at once.
+        The first SIGTERM or SIGINT drains, a second one stops at once; more change nothing.
         """
         if self._server is None:
             await self.start()
@@ -124,21 +128,29 @@ class Server:
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, signals.put_nowait, each)
+        again: asyncio.Task[None] | None = None
         try:
             print("LISTENING " + json.dumps(self.addresses), flush=True)  # noqa: T201 - the start-up protocol
             received = await signals.get()
             _LOG.info("draining", extra={"fields": {"signal": received.name}})
-            drain = asyncio.create_task(self.stop(self._settings.grace_seconds))
-            again = asyncio.create_task(signals.get())
-            await asyncio.wait({drain, again}, return_when=asyncio.FIRST_COMPLETED)
-            if not drain.done() and self._server is not None:
-                # A smaller grace overrides the one that is running.
-                await self._server.stop(None)
-            again.cancel()
-            await drain
+            again = asyncio.create_task(self._hurry_after(signals))
+            await self.stop(self._settings.grace_seconds)
         finally:
+            if again is not None:
+                again.cancel()
             for each in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(each)
+                # The process is at its end: one signal more would only make a failure of it.
+                signal.signal(each, signal.SIG_IGN)
+
+    async def _hurry_after(self, signals: "asyncio.Queue[signal.Signals]") -> None:
+        """End the drain at the next signal."""
+        received = await signals.get()
+        _LOG.warning("stopping at once", extra={"fields": {"signal": received.name}})
+        self._hurried.set()
+        if self._server is not None:
+            # A smaller grace overrides the one that is running.
+            await self._server.stop(None)
 
     async def stop(self, grace: float | None = None) -> None:
         """Drain: NOT_SERVING, wait until that is seen, let calls end within ``grace``, dispose.
@@ -152,15 +164,30 @@ class Server:
         await self._readiness.stop()
         if grace:
             # Load balancers need a probe to notice; calls that come meanwhile are served.
-            await asyncio.sleep(self._settings.drain_seconds)
-        await self._server.stop(grace)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurried.wait(), self._settings.drain_seconds)
+        await self._server.stop(None if self._hurried.is_set() else grace)
+        ended = asyncio.create_task(self._end())
+        hurried = asyncio.create_task(self._hurried.wait())
+        await asyncio.wait({ended, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        if not ended.done():
+            await asyncio.wait({ended}, timeout=_HURRY_SECONDS)
+        if not ended.done():
+            _LOG.error("what was left did not end in time")
+            ended.cancel()
+            return
+        ended.result()
+        _LOG.info("stopped")
+
+    async def _end(self) -> None:
+        """Close what calls used, after the last of them."""
         # gRPC does not wait for the handlers of calls that it cancelled: they roll back by now.
         if not await self._chain.ended(_CANCELLED_SECONDS):
             _LOG.error("handlers of cancelled calls did not end")
         if self._dispose is not None:
             await self._dispose()
         await self._operations.stop()
-        _LOG.info("stopped")
 
 
 def options_of(settings: ServerSettings, catalogue: Catalogue) -> list[tuple[str, int]]:

@@ -1,14 +1,15 @@
 """Channels for asyncio."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
 
+from secmesh_client.aio.ending import Ending
 from secmesh_client.outgoing import Outgoing, Token
-from secmesh_client.refusal import refusal_of
+from secmesh_client.refusal import CallRefused, refusal_of
 from secmesh_client.service_config import MIB, channel_options
 from secmesh_client.target import Tls, require_safe_target, resolve
 
@@ -45,60 +46,66 @@ def over(channel: grpc.aio.Channel, outgoing: Outgoing) -> grpc.aio.Channel:
 class _Call:
     """A call in flight: awaiting or iterating it raises CallRefused, all else is gRPC's."""
 
-    def __init__(self, call: Any) -> None:
+    def __init__(self, call: Any, *, sends: bool) -> None:
         self._call = call
+        self._ending = Ending(call) if sends else None
 
     def __await__(self) -> Generator[Any, None, Any]:
+        return self._answer().__await__()
+
+    async def _answer(self) -> Any:
         try:
-            return (yield from self._call.__await__())
+            return await self._call
         except grpc.RpcError as error:
-            raise refusal_of(error) from None
+            raise await self._refusal(error) from None
+
+    async def _refusal(self, error: grpc.RpcError) -> CallRefused:
+        return refusal_of(error if self._ending is None else await self._ending.of(error))
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         try:
             async for message in self._call:
                 yield message
         except grpc.RpcError as error:
-            raise refusal_of(error) from None
+            raise await self._refusal(error) from None
         finally:
             # Leaving the loop early ends the call; gRPC would keep it until garbage is collected.
             self._call.cancel()
 
     async def read(self) -> Any:
-        return await _translated(self._call.read())
+        try:
+            return await self._call.read()
+        except grpc.RpcError as error:
+            raise await self._refusal(error) from None
 
     async def write(self, message: Any) -> None:
         try:
             await self._call.write(message)
         except (grpc.RpcError, asyncio.InvalidStateError):
             # The call is over; why stands in its status, not in the failed write.
-            await _raise_status(self._call)
+            await self._raise_status()
             raise
+
+    async def _raise_status(self) -> None:
+        code = await self._call.code()
+        if code is not grpc.StatusCode.OK:
+            trailers, details = await self._call.trailing_metadata(), await self._call.details()
+            error = grpc.aio.AioRpcError(code, None, trailers, details)
+            raise await self._refusal(error) from None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._call, name)
 
 
-async def _translated(pending: Awaitable[Any]) -> Any:
-    try:
-        return await pending
-    except grpc.RpcError as error:
-        raise refusal_of(error) from None
-
-
-async def _raise_status(call: Any) -> None:
-    code = await call.code()
-    if code is not grpc.StatusCode.OK:
-        trailers, details = await call.trailing_metadata(), await call.details()
-        raise refusal_of(grpc.aio.AioRpcError(code, None, trailers, details)) from None
-
-
 class _MultiCallable:
     """Starts calls of one method with the channel's token, request id and time limit."""
 
-    def __init__(self, start: Callable[..., Any], outgoing: Outgoing, path: str) -> None:
+    def __init__(
+        self, start: Callable[..., Any], outgoing: Outgoing, path: str, *, sends: bool
+    ) -> None:
         self._start = start
         self._outgoing = outgoing
+        self._sends = sends
         self._default_timeout = outgoing.default_timeout(path)
 
     def __call__(
@@ -116,7 +123,7 @@ class _MultiCallable:
             metadata=outgoing.metadata(metadata),
             **rest,
         )
-        return _Call(call)
+        return _Call(call, sends=self._sends)
 
 
 class _Channel(grpc.aio.Channel):
@@ -126,8 +133,8 @@ class _Channel(grpc.aio.Channel):
         self._channel = channel
         self._outgoing = outgoing
 
-    def _multi(self, start: Callable[..., Any], path: str) -> Any:
-        return _MultiCallable(start, self._outgoing, path)
+    def _multi(self, start: Callable[..., Any], path: str, *, sends: bool = False) -> Any:
+        return _MultiCallable(start, self._outgoing, path, sends=sends)
 
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
         return self._multi(self._channel.unary_unary(method, *args, **kwargs), method)
@@ -136,10 +143,12 @@ class _Channel(grpc.aio.Channel):
         return self._multi(self._channel.unary_stream(method, *args, **kwargs), method)
 
     def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return self._multi(self._channel.stream_unary(method, *args, **kwargs), method)
+        start = self._channel.stream_unary(method, *args, **kwargs)
+        return self._multi(start, method, sends=True)
 
     def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return self._multi(self._channel.stream_stream(method, *args, **kwargs), method)
+        start = self._channel.stream_stream(method, *args, **kwargs)
+        return self._multi(start, method, sends=True)
 
     async def close(self, grace: float | None = None) -> None:
         await self._channel.close(grace)

@@ -1,24 +1,30 @@
 """The tenancy service: ``python -m services.tenancy serve|...``."""
 
+import asyncio
+import logging
+
 import grpc
 
 from mesh.contract.catalogue import load_catalogue
+from mesh.errors import DependencyUnavailable
 from mesh.identity.token import TokenVerifier
 from mesh.server.interceptors.idempotency import HandlersKeep
-from mesh.server.program import Program, end_process
+from mesh.server.program import CommandFailed, Program, end_process
 from mesh.server.serve import Server
 from services.tenancy.assembly import open_others, open_parts, servicers
 from services.tenancy.import_command import IMPORT_POSTGRES
 from services.tenancy.kms_command import SETUP_KMS
 from services.tenancy.replica_commands import EXECUTOR, SCHEDULER
+from services.tenancy.reshard_command import RESHARD
 from services.tenancy.retime_command import RETIME_SCHEDULES
 from services.tenancy.reverify_command import REVERIFY
+from services.tenancy.scheduling.sharding import Sharding, ShardsDiffer
 from services.tenancy.settings import PACKAGE, TenancySettings
-from services.tenancy.store.keys import TenantScope
 from services.tenancy.tables_command import TABLE_COMMANDS
 
-_PROBE = TenantScope("readiness").tenant_key()
-"""An item that is asked for to see whether the store answers; there need be none."""
+_LOG = logging.getLogger(__name__)
+_PATIENCE = 10
+"""Seconds for which the start waits for the store; it is asked again as long as it serves."""
 
 
 async def build_server(settings: TenancySettings) -> Server:
@@ -31,8 +37,23 @@ async def build_server(settings: TenancySettings) -> Server:
         for add, servicer in servicers(parts):
             add(servicer, target)
 
+    sharding = Sharding(parts.store, settings.index_shards)
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await sharding.agree()
+    except ShardsDiffer as problem:
+        await parts.close()
+        raise CommandFailed(str(problem)) from problem
+    except (DependencyUnavailable, TimeoutError):
+        _LOG.warning("the store does not answer yet")
+
     async def ready() -> bool:
-        await parts.store.get(_PROBE, consistent=False)
+        # Also while it serves: what it wrote by another number would be found by nobody.
+        try:
+            await sharding.agree()
+        except ShardsDiffer as problem:
+            _LOG.error("not ready: %s", problem)
+            return False
         return True
 
     return Server(settings, catalogue, verifier, register, ready, parts.close, HandlersKeep())
@@ -48,6 +69,7 @@ TENANCY = Program(
         *TABLE_COMMANDS,
         SETUP_KMS,
         RETIME_SCHEDULES,
+        RESHARD,
         SCHEDULER,
         EXECUTOR,
         REVERIFY,

@@ -21,10 +21,12 @@ from services.tenancy.scheduling.attempt import ExecutorPace
 from services.tenancy.scheduling.executor import Executor
 from services.tenancy.scheduling.scan_work import ScanWork
 from services.tenancy.scheduling.scheduler import Scheduler, SchedulerPace
+from services.tenancy.scheduling.sharding import WATCH_SECONDS, Sharding, ShardsDiffer
 from services.tenancy.scheduling.shards import Replica
 from services.tenancy.scheduling.telemetry import measure
 from services.tenancy.scheduling.work import Work
 from services.tenancy.settings import PREFIX, TenancySettings
+from services.tenancy.store.port import StoreUnavailable, Throttled
 
 _LOG = logging.getLogger(__name__)
 _BEATS = 4
@@ -88,16 +90,49 @@ async def _until_signal(parts: Parts, run: Callable[[asyncio.Event], Awaitable[N
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stopping.set)
     operations = Operations(parts.settings)
+    sharding = Sharding(parts.store, parts.settings.index_shards)
     try:
         await operations.start()
+        # Before the store has said so, nothing is claimed and nothing run.
+        while not (await _agreed(sharding) or stopping.is_set()):
+            await parts.clock.sleep(1)
         operations.show_ready(True)
         told = {"process": os.getpid(), **operations.addresses}
         sys.stdout.write(f"WORKING {orjson.dumps(told).decode()}\n")
         sys.stdout.flush()
-        await run(stopping)
+        watch = asyncio.create_task(_watch(sharding, stopping))
+        try:
+            await run(stopping)
+        finally:
+            watch.cancel()
+        # It has ended by itself if it stopped the work.
+        if watch.done():
+            await watch
     finally:
         await operations.stop()
         await parts.close()
+
+
+async def _agreed(sharding: Sharding) -> bool:
+    """Compare the number of shards; tells whether the store answered. CommandFailed."""
+    try:
+        await sharding.agree()
+    except ShardsDiffer as problem:
+        raise CommandFailed(str(problem)) from problem
+    except (StoreUnavailable, Throttled):
+        return False
+    return True
+
+
+async def _watch(sharding: Sharding, stopping: asyncio.Event) -> None:
+    """Stop the work once the number of shards is another one, and say so."""
+    try:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            await _agreed(sharding)
+    except CommandFailed:
+        stopping.set()
+        raise
 
 
 def _replica(settings: TenancySettings) -> Replica:

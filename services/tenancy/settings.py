@@ -119,7 +119,7 @@ class TenancySettings(ProcessSettings):
         ge=1,
         le=64,
         description="parts of the indexes of schedules that are due and executions that wait; "
-        "the same in all processes, and never changed while there are any",
+        "the same in all processes; the command reshard changes it where there are any",
     )
     replica: int = Field(
         0, ge=0, le=999, description="number of this scheduler or executor among its replicas"

@@ -208,6 +208,24 @@ async def test_leaving_a_stream_early_ends_it(server: Running, channel: grpc.aio
     await asyncio.wait_for(ended.wait(), 20)
 
 
+async def test_a_stream_that_is_refused_while_it_is_sent_says_why(
+    server: Running, channel: grpc.aio.Channel
+) -> None:
+    async def messages() -> AsyncIterator[Any]:
+        while True:
+            yield GetRecordRequest(name="x" * 9999)
+            await asyncio.sleep(0)
+
+    for _ in range(20):
+        with pytest.raises(CallRefused) as caught:
+            async for _ in channel.stream_stream(
+                f"/{PACKAGE}.RecordService/NoSuchMethod",
+                request_serializer=GetRecordRequest.SerializeToString,
+            )(messages()):
+                pass
+        assert caught.value.code is grpc.StatusCode.UNIMPLEMENTED
+
+
 async def test_a_message_of_our_size_passes_both_ways(
     server: Running, channel: grpc.aio.Channel
 ) -> None:

@@ -156,6 +156,22 @@ async def test_a_second_signal_stops_at_once(start: Start) -> None:
     assert time.monotonic() - began < 40
 
 
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_does_not_wait_for_load_balancers(
+    start: Start, sent: signal.Signals
+) -> None:
+    process = await start(grace=100, drain=290)
+    async with process.channel() as channel, until_it_drains(channel):
+        process.process.send_signal(sent)
+    for _ in range(3):  # a third and fourth change nothing
+        if process.process.returncode is None:
+            process.process.send_signal(sent)
+    code, out, events = await process.ended()
+    assert (code, out) == (0, "DISPOSED\n")
+    messages = [event["message"] for event in events if event["message"] != "call"]
+    assert messages == ["ready", "listening", "draining", "stopping at once", "stopped"]
+
+
 async def test_a_taken_port_is_named(start: Start) -> None:
     """SO_REUSEPORT is gRPC's default and would let the second server in."""
     first = await start()

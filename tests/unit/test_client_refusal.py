@@ -1,7 +1,9 @@
 """The typed error of a call, and what a channel takes from the contract."""
 
+import asyncio
 import time
 from contextvars import copy_context
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -23,6 +25,8 @@ from secmesh.inventory.v1 import (
 )
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest
 from secmesh_client import Tls, connect, over
+from secmesh_client.aio import ending
+from secmesh_client.aio.ending import Ending
 from secmesh_client.contract import rules
 from secmesh_client.refusal import DETAILS_KEY
 from secmesh_client.service_config import channel_options, service_config
@@ -68,6 +72,64 @@ def test_an_error_that_no_service_of_ours_wrote(details: bytes | None) -> None:
     assert (error.code, error.reason, error.metadata) == (grpc.StatusCode.UNAVAILABLE, "", {})
     assert error.message == "connection refused"
     assert error.status.code == 14
+
+
+BROKEN = "Internal error from Core"
+
+
+def test_what_no_server_said_is_unavailable() -> None:
+    error = refusal_of(failed(grpc.StatusCode.INTERNAL, BROKEN))
+    assert (error.code, error.status.code) == (grpc.StatusCode.UNAVAILABLE, 14)
+    said = refusal_of(failed(grpc.StatusCode.INTERNAL, "the service failed"))
+    assert said.code is grpc.StatusCode.INTERNAL
+
+
+class Ended:
+    """A call as gRPC's asyncio has it: each status that is set hides the one before."""
+
+    def __init__(self) -> None:
+        self._cython_call: Any = SimpleNamespace(_status=None)
+        self._callbacks: list[Any] = []
+
+    def add_done_callback(self, callback: Any) -> None:
+        self._callbacks.append(callback)
+
+    def end(self, code: grpc.StatusCode, text: str) -> None:
+        self._cython_call._status = SimpleNamespace(
+            code=lambda: code.value[0],
+            details=lambda: text,
+            trailing_metadata=lambda: (("x-request-id", "r-3"),),
+        )
+        for callback in self._callbacks:
+            callback(self)
+
+
+@pytest.mark.parametrize("first", ["status", "write", "status after a while"])
+async def test_a_write_that_breaks_does_not_hide_why_the_call_ended(first: str) -> None:
+    call = Ended()
+    kept = Ending(call)
+    raised = failed(grpc.StatusCode.INTERNAL, BROKEN)
+    refused = (grpc.StatusCode.PERMISSION_DENIED, "no")
+    if first == "status":
+        call.end(*refused)
+    call.end(grpc.StatusCode.INTERNAL, BROKEN)
+    if first == "write":
+        call.end(*refused)
+    if first == "status after a while":
+        asyncio.get_running_loop().call_soon(call.end, *refused)
+    found = refusal_of(await kept.of(raised))
+    assert (found.code, found.message, found.request_id) == (*refused, "r-3")
+
+
+async def test_a_connection_that_broke_has_no_other_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "_PATIENCE_SECONDS", 0.01)
+    call = Ended()
+    kept = Ending(call)
+    call.end(grpc.StatusCode.INTERNAL, BROKEN)
+    error = refusal_of(await kept.of(failed(grpc.StatusCode.INTERNAL, BROKEN)))
+    assert error.code is grpc.StatusCode.UNAVAILABLE
+    other = failed(grpc.StatusCode.NOT_FOUND, "gone")
+    assert await kept.of(other) is other
 
 
 @pytest.mark.parametrize("where", ["headers", "trailers"])
@@ -121,7 +183,9 @@ async def test_loopback_needs_no_tls(target: str) -> None:
     await open_channel(target, package=PACKAGE).close()
 
 
-def test_an_outgoing_call_never_outlives_the_call_that_makes_it() -> None:
+def test_an_outgoing_call_never_outlives_the_call_that_makes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     outgoing = Outgoing(PACKAGE, None)
     path = f"/{PACKAGE}.RecordService/GetRecord"
     assert outgoing.default_timeout(path) == 30
@@ -130,13 +194,16 @@ def test_an_outgoing_call_never_outlives_the_call_that_makes_it() -> None:
     assert outgoing.timeout(2, 30) == 2
     assert outgoing.timeout(None, None) is None
 
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+
     def serving(seconds: float) -> tuple[float | None, ...]:
-        enter_call(Call("/x/Y", request_id="r-1", deadline=time.monotonic() + seconds))
+        enter_call(Call("/x/Y", request_id="r-1", deadline=now + seconds))
         asked = ((None, 30), (2, 30), (None, None), (0.5, 30))
         return tuple(outgoing.timeout(*each) for each in asked)
 
     left = copy_context().run(serving, 1.0)
-    assert left[:3] == pytest.approx([1 - MARGIN_SECONDS] * 3, abs=0.02)
+    assert left[:3] == pytest.approx([1 - MARGIN_SECONDS] * 3)
     assert left[3] == 0.5
     # Too late to ask: the call fails at once instead of having no limit.
     assert copy_context().run(serving, 0.01) == (0.0, 0.0, 0.0, 0.0)

@@ -79,6 +79,7 @@ def test_no_partition_of_the_platform_could_be_a_tenants() -> None:
     places = [
         PLATFORM.tenant_guard("name").pk,
         PLATFORM.tenants("ACTIVE").pk,
+        PLATFORM.sharding().pk,
         PLATFORM.due(0, 1).pk,
         PLATFORM.visible(0, 1).pk,
         *(str(value) for value in PLATFORM.by_status("ACTIVE", 1, "acme").values()),

@@ -317,6 +317,10 @@ class PlatformScope:
         """The account of this id, whosever it is."""
         return Query(Table.ACCOUNTS, _part(account), "by-id", limit=1)
 
+    def sharding(self) -> Key:
+        """How many shards the indexes due and lease have (``sharding.py``)."""
+        return Key(Table.SCHEDULES, "#sharding", META)
+
     def due_place(self, shard: int, fire: int, schedule: str) -> IndexKeys:
         """The place of a schedule in the index due, at ``fire`` (seconds since 1970)."""
         index = Table.SCHEDULES.indexes["due"]
