@@ -10,7 +10,7 @@ import grpc
 
 from mesh.client import open_channel
 from mesh.client.passing import callers_token
-from mesh.tls import client_credentials
+from mesh.tls import KeyPair, client_credentials
 from secmesh.tenancy.v1.account_service_pb2_grpc import add_AccountServiceServicer_to_server
 from secmesh.tenancy.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
 from secmesh.tenancy.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_server
@@ -89,8 +89,13 @@ def open_parts(settings: TenancySettings, others: Sequence[OtherStore] = ()) -> 
 
 def open_others(settings: TenancySettings) -> Sequence[OtherStore]:
     """Open what asks the other services, in the name of each caller, when a tenant leaves."""
-    inventory = _channel(settings.inventory_address, settings.inventory_ca, "secmesh.inventory.v1")
-    crypto = _channel(settings.crypto_address, settings.crypto_ca, "secmesh.crypto.v1")
+    own = None
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        own = KeyPair(settings.tls_certificate, settings.tls_key)
+    inventory = _channel(
+        settings.inventory_address, settings.inventory_ca, own, "secmesh.inventory.v1"
+    )
+    crypto = _channel(settings.crypto_address, settings.crypto_ca, own, "secmesh.crypto.v1")
     return [
         Unasked("inventory", _NO_ADDRESS) if inventory is None else InventoryStore(inventory),
         Unasked("crypto", _NO_ADDRESS) if crypto is None else CryptoStore(crypto),
@@ -98,10 +103,12 @@ def open_others(settings: TenancySettings) -> Sequence[OtherStore]:
     ]
 
 
-def _channel(address: str, authorities: Path | None, package: str) -> grpc.aio.Channel | None:
+def _channel(
+    address: str, authorities: Path | None, own: KeyPair | None, package: str
+) -> grpc.aio.Channel | None:
     if not address:
         return None
-    credentials = None if authorities is None else client_credentials(authorities)
+    credentials = None if authorities is None else client_credentials(authorities, own)
     return open_channel(address, package=package, token=callers_token, credentials=credentials)
 
 

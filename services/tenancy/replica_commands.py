@@ -50,8 +50,8 @@ async def _run_executor(settings: TenancySettings, _arguments: argparse.Namespac
             f"{PREFIX}INVENTORY_ADDRESS and {PREFIX}INVENTORY_TOKEN_FILE are needed: executors "
             "have the inventory service read accounts"
         )
-    tls = Tls(settings.inventory_ca) if settings.inventory_ca is not None else None
     try:
+        tls = _tls(settings)
         channel = connect(
             settings.inventory_address, token=TokenFile(settings.inventory_token_file), tls=tls
         )
@@ -133,6 +133,13 @@ async def _watch(sharding: Sharding, stopping: asyncio.Event) -> None:
     except CommandFailed:
         stopping.set()
         raise
+
+
+def _tls(settings: TenancySettings) -> Tls | None:
+    """Give how the inventory service is met; a certificate is shown if there is one."""
+    if settings.inventory_ca is None:
+        return None
+    return Tls(settings.inventory_ca, settings.tls_certificate, settings.tls_key)
 
 
 def _replica(settings: TenancySettings) -> Replica:
