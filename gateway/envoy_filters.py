@@ -51,7 +51,7 @@ def _strip_identity() -> Json:
     )
 
 
-def _verify_token(policy: Policy) -> Json:
+def _verify_token(services: tuple[Deployable, ...], policy: Policy) -> Json:
     provider = {
         "issuer": policy.issuer,
         "audiences": [policy.audience],
@@ -69,8 +69,19 @@ def _verify_token(policy: Policy) -> Json:
     }
     rule = {"match": {"prefix": "/"}, "requires": {"provider_name": "issuer"}}
     return _filter(
-        JWT_AUTHN, "jwt_authn.v3.JwtAuthentication", providers={"issuer": provider}, rules=[rule]
+        JWT_AUTHN,
+        "jwt_authn.v3.JwtAuthentication",
+        providers={"issuer": provider},
+        rules=[*_without_token(services), rule],
     )
+
+
+def _without_token(services: tuple[Deployable, ...]) -> Iterator[Json]:
+    """Let calls of methods that need no token pass; a rule without requirement asks nothing."""
+    for method in (each for service in services for each in service.methods):
+        if method.without_token:
+            for path in (method.path, *(route.template for route in method.routes)):
+                yield {"match": {"path": path}}
 
 
 def _ask_edge() -> Json:
@@ -118,7 +129,7 @@ def _http_filters(services: tuple[Deployable, ...], image: str, policy: Policy) 
     yield _filter(CORS, "cors.v3.Cors")  # answers preflights, which carry no token
     yield _filter("envoy.filters.http.grpc_web", "grpc_web.v3.GrpcWeb")
     yield api_keys()
-    yield _verify_token(policy)
+    yield _verify_token(services, policy)
     if policy.requests_per_second:
         settings = rate_limit(policy, (JWT_AUTHN, CLAIMS))
         yield _filter(RATE_LIMIT, "local_ratelimit.v3.LocalRateLimit", **settings)

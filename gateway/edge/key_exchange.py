@@ -12,10 +12,10 @@ import orjson
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 
-from gateway.edge.attempts import Attempts
 from mesh.errors import DependencyUnavailable, Refusal, common
 from mesh.identity.api_key import PREFIX, ApiKey, ApiKeyMalformed
 from mesh.identity.api_key_file import ApiKeyFile, KeyFileInvalid, KeyRecord, Stamp
+from mesh.identity.attempts import Attempts
 from mesh.identity.keys import public_key_id, sign_token
 from secmesh.rpc.v1 import error_reason_pb2 as reasons
 

@@ -17,7 +17,6 @@ from envoy.service.auth.v3 import external_auth_pb2_grpc
 from starlette.applications import Starlette
 
 from gateway.contracts import body_bytes, select
-from gateway.edge.attempts import Attempts
 from gateway.edge.authorization import AuthorizationServicer
 from gateway.edge.documents import application
 from gateway.edge.health import HealthProbe
@@ -30,6 +29,7 @@ from gateway.envoy_tls import Tls
 from gateway.openapi.document import document_bytes
 from gateway.routes import RouteTable
 from mesh.identity.api_key_file import ApiKeyFile
+from mesh.identity.attempts import Attempts
 from mesh.tls import KeyPair, client_credentials
 
 _LOG = logging.getLogger(__name__)

@@ -49,7 +49,7 @@ def _operation(
         "operationId": _operation_id(method, place.kind),
         "tags": [holder.full_name],
         **_words(method, place.kind),
-        "x-permission": _permission(method, place.kind),
+        **_rights(method, place.kind),
         "x-timeout-seconds": method.timeout.total_seconds(),
         "x-idempotent": method.idempotent,
     }
@@ -80,6 +80,12 @@ def _words(method: Method, kind: Kind | None) -> Json:
     text = "\n\n".join(part for part in (rest, about) if part)
     words = {"summary": f"{summary}: {kind.collection}" if kind is not None else summary}
     return {**words, "description": text} if text else words
+
+
+def _rights(method: Method, kind: Kind | None) -> Json:
+    if method.without_token:
+        return {"security": []}  # OpenAPI 3.1: an empty list takes the document's away
+    return {"x-permission": _permission(method, kind)}
 
 
 def _permission(method: Method, kind: Kind | None) -> str:

@@ -154,6 +154,8 @@ class Method:
     """None for a method that takes no file."""
     any_kind: bool = False
     """Asked of all collections, the permission for one kind is enough."""
+    without_token: bool = False
+    """Open to callers without a token; has no permission."""
 
     @property
     def per_kind(self) -> bool:
@@ -316,7 +318,9 @@ def _service_methods(service: ServiceDescriptor) -> Iterator[Method]:
         if not options.HasExtension(method_pb2.method):
             raise CatalogueError(culprit, "has no (secmesh.options.v1.method) permission")
         rule = options.Extensions[method_pb2.method]
-        if not _PERMISSION.match(rule.permission):
+        if rule.without_token and rule.permission:
+            raise CatalogueError(culprit, "needs a permission and takes callers without a token")
+        if not (rule.without_token or _PERMISSION.match(rule.permission)):
             raise CatalogueError(culprit, f"permission {rule.permission!r} is ill-formed")
         routes = tuple(_routes(method))
         if not routes:
@@ -331,6 +335,7 @@ def _service_methods(service: ServiceDescriptor) -> Iterator[Method]:
             names=(*_name_fields(method.input_type), *_names_within(routes)),
             upload=_upload(method, rule.upload_bytes, routes),
             any_kind=rule.any_kind,
+            without_token=rule.without_token,
         )
 
 

@@ -39,7 +39,7 @@ def create_signing_key(folder: Path) -> Path:
         )
         _write_once(folder / KEY_FILE, pem)
     jwks = folder / JWKS_FILE
-    content = orjson.dumps({"keys": [_public_jwk(_signing_key(folder))]})
+    content = orjson.dumps({"keys": [public_jwk(_signing_key(folder))]})
     if not jwks.exists() or jwks.read_bytes() != content:
         _replace(jwks, content)
     return jwks
@@ -72,12 +72,12 @@ def sign_token(
     if acting_for := sorted(tenants):
         claims["tenants"] = acting_for
     key = _signing_key(folder)
-    return jwt.encode(claims, key, _ALGORITHM, headers={"kid": _public_jwk(key)["kid"]})
+    return jwt.encode(claims, key, _ALGORITHM, headers={"kid": public_jwk(key)["kid"]})
 
 
 def public_key_id(folder: Path) -> str:
     """Give the ``kid`` of a folder's key. Raises OSError or ValueError if there is none."""
-    return _public_jwk(_signing_key(folder))["kid"]
+    return public_jwk(_signing_key(folder))["kid"]
 
 
 def _signing_key(folder: Path) -> ec.EllipticCurvePrivateKey:
@@ -88,7 +88,8 @@ def _signing_key(folder: Path) -> ec.EllipticCurvePrivateKey:
     raise ValueError(f"{KEY_FILE} holds no P-256 key")
 
 
-def _public_jwk(key: ec.EllipticCurvePrivateKey) -> dict[str, str]:
+def public_jwk(key: ec.EllipticCurvePrivateKey) -> dict[str, str]:
+    """Give the public half as RFC 7517 has it; its ``kid`` is the thumbprint of RFC 7638."""
     numbers = key.public_key().public_numbers()
     members = {
         "crv": "P-256",

@@ -27,6 +27,11 @@ _REQUIRED = ["exp", "iss", "aud", "sub"]
 _TENANT = re.compile(r"[a-z][a-z0-9-]{2,62}")
 
 
+def service_audience(audience: str, service: str) -> str:
+    """Give the audience of tokens for one service of a mesh, as ``secmesh/inventory``."""
+    return f"{audience}/{service}" if service else audience
+
+
 class TokenVerifier:
     """Verifies tokens of one issuer for one audience.
 
@@ -144,12 +149,14 @@ class TokenVerifier:
         tenants = _listed(claims, "tenants")
         if not all(_TENANT.fullmatch(each) for each in tenants):
             raise TokenInvalid("the token's claim tenants holds what is no tenant's slug")
+        methods = _listed(claims, "methods")
         return Caller(
             subject=subject,
             tenant=tenant,
             permissions=patterns.union(*(self._roles[role] for role in roles)),
             tenants=tenants,
             expires_at=float(claims["exp"]),
+            methods=methods,
         )
 
 

@@ -27,6 +27,7 @@ from secmesh.tenancy.v1.scan_result_service_pb2_grpc import (
 )
 from secmesh.tenancy.v1.schedule_service_pb2_grpc import add_ScheduleServiceServicer_to_server
 from secmesh.tenancy.v1.tenant_service_pb2_grpc import add_TenantServiceServicer_to_server
+from secmesh.tenancy.v1.token_service_pb2_grpc import add_TokenServiceServicer_to_server
 from services.tenancy.account_servicer import AccountServicer
 from services.tenancy.api_key_servicer import ApiKeyServicer
 from services.tenancy.clock import SystemClock
@@ -53,6 +54,7 @@ from services.tenancy.store.dynamodb_client import (
 from services.tenancy.store.retrying import RetryingStore
 from services.tenancy.store.telemetry import measure
 from services.tenancy.tenant_servicer import TenantServicer
+from services.tenancy.token_servicer import TokenServicer
 
 Registration: TypeAlias = tuple[Any, Any]
 """A servicer, after the function that adds it to a server."""
@@ -139,7 +141,14 @@ def _credential_servicers(parts: Parts) -> Sequence[Registration]:
             CredentialServicer(parts.credentials, parts.pages),
         ),
         (add_OnboardingServiceServicer_to_server, onboarding),
+        *_issuer(parts),
     ]
+
+
+def _issuer(parts: Parts) -> Sequence[Registration]:
+    if parts.issuing is None:
+        return []
+    return [(add_TokenServiceServicer_to_server, TokenServicer(parts.issuing, parts.pages))]
 
 
 def _servicers(parts: Parts) -> Sequence[Registration]:

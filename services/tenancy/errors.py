@@ -1,5 +1,8 @@
 """What the tenancy service refuses, beside the refusals every service shares."""
 
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2
+
 from mesh.errors import Reason, Refusal
 from secmesh.tenancy.v1 import error_reason_pb2
 
@@ -149,3 +152,67 @@ class ScheduleCompleted(Refusal):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} has no time left to fire at", metadata={"resource": name})
+
+
+class ClientCredentialsInvalid(Refusal):
+    """The same words whether the credential is unknown, revoked or its secret another."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_CLIENT_CREDENTIALS_INVALID)
+
+    def __init__(self) -> None:
+        super().__init__("client_id and client_secret are no valid credential")
+
+
+class ClientCredentialsExpired(Refusal):
+    """The right secret of a credential whose time is over."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_CLIENT_CREDENTIALS_EXPIRED)
+
+    def __init__(self) -> None:
+        super().__init__("the service credential has expired")
+
+
+class ClientAttemptsExceeded(Refusal):
+    """Too many wrong secrets came for one credential of late."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_CLIENT_ATTEMPTS_EXCEEDED)
+
+    def __init__(self, retry_seconds: int) -> None:
+        delay = error_details_pb2.RetryInfo(retry_delay=Duration(seconds=retry_seconds))
+        super().__init__("too many wrong secrets came for this client", details=[delay])
+
+
+class ScopeExceeded(Refusal):
+    """More is asked for than is held: a permission, or ``tenants/NAME``."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_SCOPE_EXCEEDED)
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"{scope} is more than may be given", metadata={"scope": scope})
+
+
+class ServiceCredentialRevoked(Refusal):
+    """A credential that was revoked and was to get another secret."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_SERVICE_CREDENTIAL_REVOKED)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is revoked", metadata={"resource": name})
+
+
+class AudienceUnknown(Refusal):
+    """A token was asked for a service there is none of."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_AUDIENCE_UNKNOWN)
+
+    def __init__(self, audience: str) -> None:
+        super().__init__(f"no service {audience!r} takes tokens", metadata={"audience": audience})
+
+
+class SigningKeyUnknown(Refusal):
+    """The issuer has no key of this kid."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_SIGNING_KEY_UNKNOWN)
+
+    def __init__(self, kid: str) -> None:
+        super().__init__("the issuer has no such key", metadata={"kid": kid})

@@ -13,6 +13,7 @@ from services.tenancy.api_keys import ApiKeys
 from services.tenancy.clock import Clock
 from services.tenancy.credentials.parts import CredentialParts, Custody
 from services.tenancy.gate import ACCOUNTS, API_KEYS, PROVIDERS, SCHEDULES, Gate
+from services.tenancy.issuing.parts import IssuingParts
 from services.tenancy.offboarding import Offboarding
 from services.tenancy.onboarding.verification import Verifier
 from services.tenancy.other_stores import OtherStore
@@ -89,6 +90,23 @@ class Parts:
             return None
         prefix = self.settings.secrets_prefix
         return CredentialParts(self.custody, self.store, self.clock, self.gate, self.chance, prefix)
+
+    @cached_property
+    def issuing(self) -> IssuingParts | None:
+        """What the issuer is made of."""
+        if self.custody is None:
+            return None
+        settings = self.settings
+        return IssuingParts(
+            self.store,
+            self.clock,
+            self.gate,
+            self.custody.secrets,
+            prefix=settings.secrets_prefix,
+            issuer=settings.token_issuer,
+            audience=settings.audience,
+            period=settings.token_key_days * 86_400,
+        )
 
     @cached_property
     def accounts(self) -> Accounts:

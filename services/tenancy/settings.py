@@ -169,6 +169,15 @@ class TenancySettings(ProcessSettings):
         None,
         description="PEM file with the authorities of its certificate; needed beyond loopback",
     )
+    token_issuer: str = Field(
+        "secmesh-tenancy",
+        min_length=1,
+        max_length=256,
+        description="what tokens that this service issues name as their issuer",
+    )
+    token_key_days: int = Field(
+        30, ge=1, le=365, description="days for which a key signs tokens before the next one does"
+    )
     max_providers: int = Field(
         100, ge=0, le=1_000_000, description="providers of a tenant that is created"
     )

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway.edge.attempts import FORGIVEN_SECONDS, MOST, Attempts
 from mesh.identity.api_key import ApiKey, ApiKeyMalformed
 from mesh.identity.api_key_file import ApiKeyFile, KeyFileInvalid, KeyUnknown
+from mesh.identity.attempts import FORGIVEN_SECONDS, MOST, Attempts
 
 LATER = datetime.now(UTC) + timedelta(days=1)
 

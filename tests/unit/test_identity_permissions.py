@@ -56,7 +56,7 @@ def needed_by(package: str) -> set[str]:
         if method.per_kind:
             verb = method.permission.rpartition(".")[2]
             needed |= {kind.permission(verb) for kind in catalogue.record_kinds.values()}
-        else:
+        elif not method.without_token:
             needed.add(method.permission)
     return needed
 

@@ -7,7 +7,6 @@ import jwt
 import pytest
 
 from gateway.edge import key_exchange
-from gateway.edge.attempts import MOST, Attempts
 from gateway.edge.key_exchange import (
     ApiKeyExpired,
     ApiKeyInvalid,
@@ -19,6 +18,7 @@ from gateway.edge.key_exchange import (
 )
 from mesh.errors import DependencyUnavailable
 from mesh.identity.api_key_file import ApiKeyFile
+from mesh.identity.attempts import MOST, Attempts
 from mesh.identity.keys import create_signing_key
 
 KEY = "smk_a"

@@ -37,6 +37,8 @@ def of_tenant(scope: TenantScope) -> Iterator[str]:
         scope.quota(),
         scope.idempotency("r#1"),
         scope.requests(),
+        scope.service_credential("c"),
+        scope.service_credentials(),
         scope.provider("p"),
         scope.provider_guard("aws", "name"),
         scope.providers(),
@@ -79,6 +81,7 @@ def test_no_partition_of_the_platform_could_be_a_tenants() -> None:
     places = [
         PLATFORM.tenant_guard("name").pk,
         PLATFORM.tenants("ACTIVE").pk,
+        PLATFORM.signing_keys().pk,
         PLATFORM.sharding().pk,
         PLATFORM.due(0, 1).pk,
         PLATFORM.visible(0, 1).pk,

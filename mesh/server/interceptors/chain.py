@@ -45,7 +45,9 @@ class Interceptor:
     """One step around every call."""
 
     open_methods: ClassVar[bool] = False
-    """Whether the step also runs for methods that need no token."""
+    """Whether the step also runs for health and reflection, which no contract describes."""
+    of_callers: ClassVar[bool] = False
+    """Whether the step is about who calls: methods without_token do not pass it."""
 
 
 class CallInterceptor(Interceptor):
@@ -116,7 +118,12 @@ class Chain(grpc.aio.ServerInterceptor):
         streams_requests, streams_responses = handler.request_streaming, handler.response_streaming
         streams = streams_requests or streams_responses
         proceed = _endpoint(path, handler)
-        steps = [step for step in self._steps if step.open_methods or not is_open]
+        anybody = method is not None and method.without_token
+        steps = [
+            step
+            for step in self._steps
+            if (step.open_methods or not is_open) and not (anybody and step.of_callers)
+        ]
         on_requests = [each for each in steps if isinstance(each, RequestInterceptor)]
         for request_step in reversed(on_requests):
             if not streams and request_step.concerns(method):

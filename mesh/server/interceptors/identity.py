@@ -27,6 +27,8 @@ def bearer_token(metadata: Metadata) -> str:
 class Identity(CallInterceptor):
     """Verifies the bearer token and names the caller."""
 
+    of_callers = True
+
     def __init__(self, verifier: TokenVerifier) -> None:
         self._verifier = verifier
 

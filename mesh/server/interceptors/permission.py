@@ -32,6 +32,8 @@ class Permission(MessageInterceptor):
     Requests within a request, as those of a batch, are judged as if they came alone.
     """
 
+    of_callers = True
+
     def __init__(self, catalogue: Catalogue) -> None:
         self._kinds = catalogue.record_kinds
         methods = catalogue.methods.values()
@@ -56,6 +58,8 @@ class Permission(MessageInterceptor):
 
     def _check(self, call: Call, method: Method, message: Message, path: str) -> None:
         caller = call.caller
+        if not caller.may_call(method.path):
+            raise PermissionMissing(method.permission)
         if not method.per_kind and not caller.permits(method.permission):
             raise PermissionMissing(method.permission)
         reader = self._readers.get(method.path)

@@ -7,15 +7,26 @@ tenant begin with what no tenant's id can begin with: a capital or ``#``.
 
 import base64
 import binascii
-import hashlib
 import re
-import unicodedata
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
 from zlib import crc32
 
-from services.tenancy.clock import MICROSECONDS
+from services.tenancy.store.key_parts import (
+    LAST,
+    MILLISECONDS_DIGITS,
+    SEPARATOR,
+    KeyInvalid,
+    folded,
+    month_of,
+)
+from services.tenancy.store.key_parts import digits as _digits
+from services.tenancy.store.key_parts import join as _join
+from services.tenancy.store.key_parts import last as _last
+from services.tenancy.store.key_parts import milliseconds as _milliseconds
+from services.tenancy.store.key_parts import part as _part
+from services.tenancy.store.key_parts import seconds as _seconds
+from services.tenancy.store.key_parts import status as _status
 from services.tenancy.store.port import Between, Key, Prefix, Query, UpTo
 from services.tenancy.store.tables import PK, SK, Table
 from services.tenancy.store.values import Item, Value
@@ -23,21 +34,11 @@ from services.tenancy.store.values import Item, Value
 META: Final = "META"
 LATEST: Final = "LATEST"
 _TENANT = re.compile(r"[a-z][a-z0-9-]{2,62}")
-_SEPARATOR = "#"
-_LAST = "~"
-"""Sorts after all that a key holds otherwise."""
-_SECONDS_DIGITS = 10
-_MILLISECONDS_DIGITS = 13
-_MAX_PART = 512
 _FIRED, _MANUAL = "F", "M"
 _OF_EXECUTIONS = re.compile(r"F#\d{10}|M#[^#~]+")
 
 IndexKeys = dict[str, Value]
 """Key attributes of an index, to be put into an item beside its own."""
-
-
-class KeyInvalid(ValueError):
-    """A part that no key can hold; contracts bound ids so that callers cannot cause it."""
 
 
 def shard_of(identifier: str, shards: int) -> int:
@@ -52,7 +53,7 @@ def key_of(table: Table, item: Item) -> Key:
 
 def tenant_of_item(item: Mapping[str, Value]) -> str:
     """Give the tenant whose partition an item stands in."""
-    return str(item[PK]).partition(_SEPARATOR)[0]
+    return str(item[PK]).partition(SEPARATOR)[0]
 
 
 class TenantScope:
@@ -82,6 +83,16 @@ class TenantScope:
         """The requests that were answered lately."""
         return Query(Table.TENANTS, self._pk("idem"))
 
+    # Service credentials
+
+    def service_credential(self, credential: str) -> Key:
+        """What a service shows to get tokens."""
+        return Key(Table.TENANTS, self._pk("service"), _part(credential))
+
+    def service_credentials(self) -> Query:
+        """All service credentials by id, as they are at this moment."""
+        return Query(Table.TENANTS, self._pk("service"), consistent=True)
+
     # API keys
 
     def api_key(self, api_key: str) -> Key:
@@ -101,7 +112,7 @@ class TenantScope:
     def provider_guard(self, csp: str, provider_name: str) -> Key:
         """What keeps two providers of one cloud from having one name."""
         return Key(
-            Table.PROVIDERS, self.tenant, _join("U", csp) + _SEPARATOR + folded(provider_name)
+            Table.PROVIDERS, self.tenant, _join("U", csp) + SEPARATOR + folded(provider_name)
         )
 
     def providers(self) -> Query:
@@ -116,7 +127,7 @@ class TenantScope:
 
     def account_guard(self, csp: str, native_id: str) -> Key:
         """What keeps an account of a cloud from being registered twice; leads to the account."""
-        return Key(Table.ACCOUNTS, self.tenant, _join("U", csp) + _SEPARATOR + folded(native_id))
+        return Key(Table.ACCOUNTS, self.tenant, _join("U", csp) + SEPARATOR + folded(native_id))
 
     def accounts(self) -> Query:
         """All accounts by id, as they are at this moment."""
@@ -129,7 +140,7 @@ class TenantScope:
 
     def accounts_of_provider(self, provider: str, status: str = "") -> Query:
         """Accounts of a provider by status and id; those of one status if it is given."""
-        sk = Prefix(_part(status) + _SEPARATOR) if status else None
+        sk = Prefix(_part(status) + SEPARATOR) if status else None
         return Query(Table.ACCOUNTS, self._pk(provider), "by-provider", sk)
 
     # Credentials
@@ -140,7 +151,7 @@ class TenantScope:
 
     def credential_access(self, number: int) -> Key:
         """An entry of the log of what was done with credentials, counted from 1."""
-        return Key(Table.ACCOUNTS, self._pk("access"), _digits(number, _MILLISECONDS_DIGITS))
+        return Key(Table.ACCOUNTS, self._pk("access"), _digits(number, MILLISECONDS_DIGITS))
 
     def credential_accesses(self) -> Query:
         """The entries of that log, the newest first."""
@@ -199,7 +210,7 @@ class TenantScope:
     def executions_of_schedule(self, schedule: str, since: int = 0, until: int = 0) -> Query:
         """Executions of a schedule's own occurrences, from ``since`` to ``until`` in seconds."""
         low = _join(_FIRED, _seconds(since))
-        high = f"{_FIRED}{_SEPARATOR}{_seconds(until) if until else ''}{_LAST}"
+        high = f"{_FIRED}{SEPARATOR}{_seconds(until) if until else ''}{LAST}"
         return Query(Table.EXECUTIONS, self._pk(schedule), sk=Between(low, high), consistent=True)
 
     def manual_executions_of_schedule(self, schedule: str) -> Query:
@@ -225,7 +236,7 @@ class TenantScope:
     def executions_of_account(self, account: str, since: int = 0, until: int = 0) -> Query:
         """Executions of an account by fire time, from ``since`` to ``until`` in seconds."""
         high = _seconds(until) if until else ""
-        sk = Between(_seconds(since), high + _LAST)
+        sk = Between(_seconds(since), high + LAST)
         return Query(Table.EXECUTIONS, self._pk(account), "by-account", sk, forward=False)
 
     def executions_of_month(self, month: str) -> Query:
@@ -277,12 +288,12 @@ class TenantScope:
     def partitions(self, table: Table) -> tuple[Query, ...]:
         """Give the queries of what a tenant has in a table, whatever it is.
 
-        Of tenants those are the requests that were answered and the API keys; executions and
-        results stand in partitions of schedules and accounts.
+        Of tenants those are the requests that were answered, the service credentials and the
+        API keys; executions and results stand in partitions of schedules and accounts.
         """
         own = Query(table, self.tenant, consistent=True)
         if table is Table.TENANTS:
-            return (self.requests(), self.api_keys())
+            return (self.requests(), self.service_credentials(), self.api_keys())
         return (own, self.credential_accesses()) if table is Table.ACCOUNTS else (own,)
 
     def _pk(self, part: str) -> str:
@@ -295,6 +306,10 @@ class PlatformScope:
     def tenant_guard(self, tenant_name: str) -> Key:
         """What keeps two tenants from having one name; leads to the tenant."""
         return Key(Table.TENANTS, f"#name#{folded(tenant_name)}", META)
+
+    def signing_keys(self) -> Key:
+        """The ring of the issuer's keys."""
+        return Key(Table.TENANTS, "#issuer", META)
 
     def api_key_lookup(self, hashed: str) -> Key:
         """What leads from the hash of an API key to whose it is."""
@@ -328,12 +343,12 @@ class PlatformScope:
 
     def due(self, shard: int, now: int) -> Query:
         """Schedules of a shard that are due at ``now`` (seconds), the oldest first."""
-        return Query(Table.SCHEDULES, f"D#{shard:02d}", "due", UpTo(_seconds(now) + _LAST))
+        return Query(Table.SCHEDULES, f"D#{shard:02d}", "due", UpTo(_seconds(now) + LAST))
 
     def due_after(self, shard: int, place: str, now: int) -> Query:
         """Those of ``due`` whose place (``due_place``, its sort key) comes after another."""
         # What follows a place begins with it and more, or is greater: no id holds a space.
-        sk = Between(f"{place} ", _seconds(now) + _LAST)
+        sk = Between(f"{place} ", _seconds(now) + LAST)
         return Query(Table.SCHEDULES, f"D#{shard:02d}", "due", sk)
 
     def lease_place(self, shard: int, visible: int, execution: str) -> IndexKeys:
@@ -343,68 +358,27 @@ class PlatformScope:
 
     def visible(self, shard: int, now: int) -> Query:
         """Executions of a shard that wait for a worker at ``now`` (seconds), the oldest first."""
-        return Query(Table.EXECUTIONS, f"L#{shard:02d}", "lease", UpTo(_seconds(now) + _LAST))
+        return Query(Table.EXECUTIONS, f"L#{shard:02d}", "lease", UpTo(_seconds(now) + LAST))
 
 
 def execution_id(key: Key) -> str:
     """Give the id of an execution, which holds its key: base64url of tenant, schedule, sk."""
-    tenant, _, schedule = key.pk.partition(_SEPARATOR)
+    tenant, _, schedule = key.pk.partition(SEPARATOR)
     raw = f"{tenant}\n{schedule}\n{key.sk}"
     return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
 
 
-def month_of(moment: int) -> str:
-    """Give the month in UTC of microseconds since 1970, as ``202611``."""
-    return datetime.fromtimestamp(moment // MICROSECONDS, UTC).strftime("%Y%m")
-
-
-def folded(text: str) -> str:
-    """Give the form in which names are compared: compatible forms, cases and spaces are one.
-
-    Of long names it is a digest, since a sort key holds 1,024 bytes.
-    """
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    form = " ".join(unicodedata.normalize("NFKC", plain).split())
-    if len(form.encode()) > _MAX_PART:
-        return f"sha256:{hashlib.sha256(form.encode()).hexdigest()}"
-    return _last(form)
-
-
-def _part(value: str) -> str:
-    """Give a part of a key that others may follow."""
-    if _SEPARATOR in value or _LAST in value or not value.isprintable():
-        raise KeyInvalid("a part of a key holds #, ~ or a control character")
-    return _last(value)
-
-
-def _last(value: str) -> str:
-    """Give the last part of a key."""
-    if not 0 < len(value.encode()) <= _MAX_PART:
-        raise KeyInvalid("a part of a key is empty or too long")
-    return value
-
-
-def _join(first: str, *parts: str) -> str:
-    return _SEPARATOR.join((_part(first), *(_part(each) for each in parts)))
-
-
-def _status(status: str) -> str:
-    # In capitals, so that no tenant's id is the name of a partition.
-    if not status.isupper():
-        raise KeyInvalid("a status is written in capitals")
-    return _part(status)
-
-
-def _seconds(value: int) -> str:
-    return _digits(value, _SECONDS_DIGITS)
-
-
-def _milliseconds(microseconds: int) -> str:
-    return _digits(microseconds // 1000, _MILLISECONDS_DIGITS)
-
-
-def _digits(value: int, number: int) -> str:
-    text = f"{value:0{number}d}"
-    if value < 0 or len(text) > number:
-        raise KeyInvalid("a moment outside what keys hold")
-    return text
+__all__ = [
+    "LATEST",
+    "META",
+    "IndexKeys",
+    "KeyInvalid",
+    "PlatformScope",
+    "TenantScope",
+    "execution_id",
+    "folded",
+    "key_of",
+    "month_of",
+    "shard_of",
+    "tenant_of_item",
+]
