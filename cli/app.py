@@ -7,6 +7,7 @@ import typer
 
 from cli import (
     accounts,
+    api_keys,
     backups,
     compliance,
     credentials,
@@ -48,6 +49,7 @@ app.add_typer(accounts.app, name="accounts")
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(executions.app, name="executions")
+app.add_typer(api_keys.app, name="api-keys")
 app.add_typer(keys.app, name="keys")
 app.command()(token)
 app.command()(up)

@@ -1,5 +1,7 @@
 """`secmesh executions`: what came of schedules."""
 
+import heapq
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -9,7 +11,7 @@ from cli.enum_words import enum_value, offered
 from cli.moments import parse_time
 from cli.output import write_message, write_messages
 from secmesh.tenancy.v1 import execution_service_pb2 as pb
-from secmesh.tenancy.v1.execution_pb2 import ExecutionStatus
+from secmesh.tenancy.v1.execution_pb2 import Execution, ExecutionStatus
 from secmesh.tenancy.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from secmesh.tenancy.v1.scan_result_service_pb2 import ListScanResultsRequest
 from secmesh.tenancy.v1.scan_result_service_pb2_grpc import ScanResultServiceStub
@@ -43,7 +45,7 @@ def list_(
     since: Annotated[str, typer.Option(help="First occurrence: a time or date.")] = "",
     until: Annotated[str, typer.Option(help="Last occurrence.")] = "",
     triggered: Annotated[
-        bool, typer.Option("--triggered", help="Those that somebody triggered.")
+        bool, typer.Option("--triggered", help="Only those that somebody triggered.")
     ] = False,
     status: Annotated[
         str,
@@ -73,6 +75,8 @@ def list_(
     with connection.channel() as channel:
         listed = ExecutionServiceStub(channel).ListExecutions
         found = items(listed, request, lambda page: page.executions)
+        if schedule and not triggered:
+            found = _with_triggered(listed, request, found)
         write_messages(found, connection.output, _COLUMNS)
 
 
@@ -125,6 +129,29 @@ def results(
         listed = ScanResultServiceStub(channel).ListScanResults
         found = items(listed, request, lambda page: page.scan_results)
         write_messages(found, connection.output, _RESULT_COLUMNS)
+
+
+def _with_triggered(
+    listed: Any, request: pb.ListExecutionsRequest, own: Iterable[Execution]
+) -> Iterator[Execution]:
+    """Put those that somebody triggered, which the service lists apart, in their places."""
+    others = pb.ListExecutionsRequest()
+    others.CopyFrom(request)
+    others.triggered = True
+    others.ClearField("since_time")
+    others.ClearField("until_time")
+    since, until = request.since_time.ToNanoseconds(), request.until_time.ToNanoseconds()
+    made = [
+        each
+        for each in items(listed, others, lambda page: page.executions)
+        if since <= _moment(each) and (not until or _moment(each) <= until)
+    ]
+    made.sort(key=_moment, reverse=True)
+    return heapq.merge(own, made, key=_moment, reverse=True)
+
+
+def _moment(execution: Execution) -> int:
+    return execution.fire_time.ToNanoseconds()
 
 
 def _call(connection: Connection, method: str, request: Any) -> None:

@@ -1,9 +1,11 @@
-"""`secmesh keys`: API keys in the file that the gateway's edge reads."""
+"""`secmesh keys`: API keys in the file that the gateway's edge reads.
 
-import re
+Those that the tenancy service keeps are `secmesh api-keys`.
+"""
+
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,15 +14,13 @@ from pydantic import ValidationError
 
 from cli.connection import UsageProblem, connection_of, home
 from cli.exit_codes import ExitCode
+from cli.moments import parse_expiry
 from cli.output import talk, visible, write_rows
 from mesh.identity.api_key_file import ApiKeyFile, KeyFileInvalid, KeyRecord, KeyUnknown
 
 app = typer.Typer(
     help="Make, list and revoke API keys, where the gateway's edge runs.", no_args_is_help=True
 )
-_EXPIRY = re.compile(r"([0-9]{1,5})([hd])")
-_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1)}
-LONGEST = timedelta(days=366)
 KeyFile = Annotated[
     Path | None,
     typer.Option(
@@ -104,11 +104,3 @@ def _problems() -> Iterator[None]:
     except (KeyFileInvalid, KeyUnknown, OSError) as error:
         talk.print(visible(str(error.args[-1])), markup=False)
         raise typer.Exit(ExitCode.REFUSED) from None
-
-
-def parse_expiry(text: str) -> timedelta:
-    match = _EXPIRY.fullmatch(text)
-    found = int(match[1]) * _UNITS[match[2]] if match else timedelta(0)
-    if not timedelta(0) < found <= LONGEST:
-        raise UsageProblem("--expires is hours or days up to 366d, such as 90d")
-    return found

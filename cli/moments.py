@@ -1,10 +1,17 @@
 """Moments as people write them on the command line."""
 
+import re
+from datetime import timedelta
+
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cli.connection import UsageProblem
 
 DAY = len("2026-01-31")
+LONGEST = timedelta(days=366)
+"""From now to the expiry of an API key."""
+_EXPIRY = re.compile(r"([0-9]{1,5})([hd])")
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
 def parse_time(text: str, option: str) -> Timestamp:
@@ -15,3 +22,12 @@ def parse_time(text: str, option: str) -> Timestamp:
     except ValueError:
         raise UsageProblem(f"{option} is a time such as 2026-01-31T12:00:00Z, or a date") from None
     return made
+
+
+def parse_expiry(text: str) -> timedelta:
+    """Read how long an API key is good, such as ``90d``."""
+    match = _EXPIRY.fullmatch(text)
+    found = int(match[1]) * _UNITS[match[2]] if match else timedelta(0)
+    if not timedelta(0) < found <= LONGEST:
+        raise UsageProblem("--expires is hours or days up to 366d, such as 90d")
+    return found

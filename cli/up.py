@@ -15,8 +15,8 @@ def up(
     """Start the mesh here, show the main job, and serve until Ctrl-C.
 
     Ports come from SECMESH_GATEWAY_PORT, SECMESH_INVENTORY_PORT,
-    SECMESH_SECURITY_PORT and SECMESH_CRYPTO_PORT (0 = any free one), the
-    state's folder from SECMESH_HOME (default `.secmesh`).
+    SECMESH_SECURITY_PORT, SECMESH_CRYPTO_PORT and SECMESH_TENANCY_PORT (0 = any
+    free one), the state's folder from SECMESH_HOME (default `.secmesh`).
     """
     try:
         # Here, so that the other commands start fast and run without the extra.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gateway.contracts import ServiceUnknown
 from gateway.edge.key_exchange import SigningKeyUnknown
+from gateway.edge.key_service import MOST_SECONDS, SECONDS
 from gateway.edge.key_set import KeySetInvalid
 from gateway.edge.serve import EdgeSettings, serve
 from gateway.envoy_clusters import REQUESTS, AddressInvalid
@@ -135,6 +136,24 @@ def _parser() -> argparse.ArgumentParser:
         "",
         "folder of the issuer's own signing key; without it no API key is taken",
     )
+    _option(
+        serving,
+        "api-key-service",
+        "",
+        "host:port of the tenancy service, asked for API keys that the file lacks; empty for none",
+    )
+    _option(
+        serving,
+        "api-key-seconds",
+        f"{SECONDS:g}",
+        f"how long its answers are used, at most {MOST_SECONDS:g}: a revoked key stops after that",
+    )
+    _option(
+        serving,
+        "api-key-token",
+        "",
+        "file with the token it is asked by; otherwise one of the signing key",
+    )
     openapi = commands.add_parser("openapi", help="print the OpenAPI document of all contracts")
     action = openapi.add_mutually_exclusive_group()
     action.add_argument("--write", action="store_true", help="write it to gateway/openapi.json")
@@ -179,6 +198,16 @@ def _path(text: str) -> Path | None:
     return Path(text) if text else None
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= MOST_SECONDS:
+        raise PolicyInvalid(f"answers about API keys are used for 0 to {MOST_SECONDS:g} seconds")
+    return seconds
+
+
 def _openapi(arguments: argparse.Namespace) -> int:
     wanted = committed_bytes()
     if arguments.write:
@@ -209,6 +238,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 _tls(arguments),
                 api_keys=_path(arguments.api_keys),
                 signing_keys=_path(arguments.signing_keys),
+                api_key_service=arguments.api_key_service,
+                api_key_seconds=_seconds(arguments.api_key_seconds),
+                api_key_token=_path(arguments.api_key_token),
             )
             asyncio.run(serve(settings))
     except (

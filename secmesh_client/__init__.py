@@ -10,12 +10,15 @@ from secmesh_client.ingest import ingest
 from secmesh_client.outgoing import Token
 from secmesh_client.paging import items, pages
 from secmesh_client.refusal import CallRefused, StreamCut, Violation, refusal_in, refusal_of
+from secmesh_client.service_token import ServiceCredential, ServiceTokens
 from secmesh_client.streams import watch, whole
 from secmesh_client.target import Tls
 from secmesh_client.token_file import TokenFile
 
 __all__ = [
     "CallRefused",
+    "ServiceCredential",
+    "ServiceTokens",
     "StreamCut",
     "Tls",
     "Token",

@@ -10,8 +10,11 @@ from typing import Any
 import orjson
 
 from cli.connection import home
-from cli.embedded.mesh import EmbeddedMesh, HomeTaken, Ports, PortTaken
-from cli.embedded.story import StoryFailed, tell
+from cli.embedded.errors import StoryFailed
+from cli.embedded.folder import HomeTaken
+from cli.embedded.mesh import EmbeddedMesh
+from cli.embedded.ports import Ports, PortTaken
+from cli.embedded.story import tell
 from cli.exit_codes import ExitCode
 from cli.output import talk
 from mesh.embedded.process import ChildFailed

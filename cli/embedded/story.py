@@ -1,6 +1,5 @@
-"""The main job, shown: an account collected, a plan checked, wrong claims filed, a person kept."""
+"""The main job, shown: an account entered, scanned, held against its plan; a person kept."""
 
-import shlex
 from importlib.resources import files
 
 import grpc
@@ -8,32 +7,24 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.compliance import Stub as ComplianceStub
-from cli.compliance import list_verdicts, run_evaluation
-from cli.embedded.mesh import ACCOUNT, REGION, TENANT, EmbeddedMesh
-from cli.embedded.story_people import PURPOSE, keep_person
-from cli.embedded.story_security import PROJECT, REPORT, file_claims, import_report, set_gate
-from cli.inventory import follow
+from cli.compliance import list_verdicts
+from cli.embedded.errors import StoryFailed
+from cli.embedded.folder import TENANT
+from cli.embedded.mesh import EmbeddedMesh
+from cli.embedded.platform import REGION
+from cli.embedded.story_commands import SSP_ID, TEAM_ID, show_commands
+from cli.embedded.story_people import keep_person
+from cli.embedded.story_security import file_claims, import_report, set_gate
+from cli.embedded.story_tenancy import enter_accounts, scan
 from cli.output import enum_word, talk, visible
 from cli.sample.account import populate
-from secmesh.inventory.v1 import (
-    assessment_pb2,
-    compliance_service_pb2,
-    sync_pb2,
-    sync_service_pb2,
-    sync_service_pb2_grpc,
-)
+from secmesh.inventory.v1 import assessment_pb2, compliance_service_pb2
 from secmesh.security.v1 import record_pb2, record_service_pb2_grpc, record_write_pb2, team_pb2
 from secmesh_client import CallRefused, connect
 
 PARENT = f"tenants/{TENANT}"
-SSP_ID = "sample"
-TEAM_ID = "cloud"
 CONTRADICTIONS_SHOWN = 3
 EVIDENCE_SHOWN = 3
-
-
-class StoryFailed(Exception):
-    """A step of the main job was refused; the message says which and why."""
 
 
 def tell(mesh: EmbeddedMesh) -> None:
@@ -53,8 +44,10 @@ def _tell(mesh: EmbeddedMesh) -> None:
     populate(mesh.aws_endpoint, REGION)
     token = mesh.token_file.read_text()
     with connect(mesh.gateway, token=token) as channel:
-        _collect(channel)
-        assessment = _check(channel)
+        account = enter_accounts(channel, mesh.aws_endpoint)
+        _import_plan(channel)
+        scanned = scan(channel, account, SSP_ID)
+        assessment = _assessment(channel, scanned.assessment)
         _show_verdicts(assessment)
         _show_contradictions(ComplianceStub(channel), assessment)
         file_claims(channel, assessment)
@@ -62,31 +55,22 @@ def _tell(mesh: EmbeddedMesh) -> None:
         import_report(channel, mesh.home)
         _keep_team(channel)
         person = keep_person(channel, mesh)
-    _show_commands(mesh, assessment, person)
+    show_commands(mesh, assessment, person, account)
 
 
-def _collect(channel: grpc.Channel) -> None:
-    stub = sync_service_pb2_grpc.SyncServiceStub(channel)
-    wanted = sync_pb2.Sync(cloud_account_id=ACCOUNT, regions=[REGION])
-    request = sync_service_pb2.StartSyncRequest(parent=PARENT, sync=wanted)
-    run = follow(stub, stub.StartSync(request))
-    if run.state == sync_pb2.Sync.STATE_FAILED:
-        raise StoryFailed(f"the sample account could not be collected: {run.error.message}")
-    counters = run.progress
-    talk.print(
-        f"Collected account {ACCOUNT}: {counters.resources} resources in {counters.calls} calls, "
-        f"{counters.rows_written} rows written, {counters.rows_unchanged} unchanged."
-    )
-
-
-def _check(channel: grpc.Channel) -> assessment_pb2.Assessment:
-    stub = ComplianceStub(channel)
+def _import_plan(channel: grpc.Channel) -> None:
     document = (files("cli.sample") / "ssp.json").read_bytes()
-    ssp = stub.ImportSsp(
+    ssp = ComplianceStub(channel).ImportSsp(
         compliance_service_pb2.ImportSspRequest(parent=PARENT, ssp_id=SSP_ID, document=document)
     )
-    talk.print(f"Imported the plan {ssp.title!r}: {ssp.claims} claims on {ssp.controls} controls.")
-    return run_evaluation(stub, compliance_service_pb2.EvaluateRequest(ssp=ssp.name))
+    talk.print(
+        f"\nImported the plan {ssp.title!r}: {ssp.claims} claims on {ssp.controls} controls."
+    )
+
+
+def _assessment(channel: grpc.Channel, name: str) -> assessment_pb2.Assessment:
+    request = compliance_service_pb2.GetAssessmentRequest(name=name)
+    return ComplianceStub(channel).GetAssessment(request)
 
 
 def _show_verdicts(assessment: assessment_pb2.Assessment) -> None:
@@ -98,6 +82,7 @@ def _show_verdicts(assessment: assessment_pb2.Assessment) -> None:
         table.add_row(word, str(claims.get(number, 0)), str(controls.get(number, 0)))
     table.add_section()
     table.add_row("all", str(assessment.claims), str(assessment.controls))
+    talk.print()
     talk.print(table)
 
 
@@ -125,46 +110,3 @@ def _keep_team(channel: grpc.Channel) -> None:
     request = record_write_pb2.UpdateRecordRequest(record=wanted, allow_missing=True)
     kept = stub.UpdateRecord(request)
     talk.print(f"\nThe security service keeps {kept.name} {kept.team.name!r}.")
-
-
-def _show_commands(mesh: EmbeddedMesh, assessment: assessment_pb2.Assessment, person: str) -> None:
-    """Print commands that work as they stand, in the folder where the mesh was started."""
-    url = f"http://{mesh.gateway}"
-    token = f'"Authorization: Bearer $(cat {shlex.quote(str(mesh.token_file))})"'
-    filter_ = "verdict == VERDICT_CONTRADICTED"
-    lines = [
-        f"curl -s -H {token} '{url}/inventory/v1/{PARENT}/s3_buckets?pageSize=3'",
-        f"curl -s -G -H {token} --data-urlencode {shlex.quote(f'filter={filter_}')} "
-        f"{url}/inventory/v1/{assessment.name}/verdicts",
-        f"buf curl --http2-prior-knowledge --protocol grpc --schema {mesh.home}/image.binpb "
-        f'-H {token} -d \'{{"parent":"{PARENT}/iam_users"}}\' '
-        f"{url}/secmesh.inventory.v1.RecordService/ListRecords",
-        f"grpcurl -plaintext -protoset {mesh.home}/image.binpb -H {token} "
-        f'-d \'{{"parent":"{PARENT}/iam_users"}}\' '
-        f"{mesh.gateway} secmesh.inventory.v1.RecordService/ListRecords",
-        "secmesh inventory ls security_groups --filter 'open_to_world_all'",
-        f"secmesh inventory sync --account {ACCOUNT} --region {REGION}",
-        f"secmesh compliance evaluate --ssp {SSP_ID} --fail-on contradicted",
-        "secmesh compliance report --format md",
-        f"curl -s -H {token} '{url}/security/v1/{PARENT}/teams/{TEAM_ID}'",
-        f"curl -s -H {token} {url}/security/v1/{PARENT}/teams "
-        '-d \'{"team":{"name":"Network","teamType":"TEAM_TYPE_SECURITY"}}\'',
-        "secmesh security ls compliance_assessments",
-        "secmesh security ls misconfigurations "
-        "--filter 'severity >= SEVERITY_HIGH && check_status == CHECK_STATUS_FAIL'",
-        f"curl -s -H {token} --data-binary @{shlex.quote(str(mesh.home / REPORT))} "
-        f"'{url}/security/v1/{PARENT}/reports:import?project={PROJECT}&branch=feature'",
-        "secmesh security ls sast_issues --order-by 'severity desc'",
-        f"secmesh security gate {PROJECT}; echo $?",
-        "secmesh security watch misconfigurations --existing",
-        "secmesh security kinds",
-        "secmesh security ls teams --filter 'team_type == TEAM_TYPE_SECURITY'",
-        f"secmesh crypto get {person} --unmask ssn --purpose {PURPOSE}",
-        "secmesh crypto put --field email=bob@example.com --field ssn=-    # asks for the number",
-        "secmesh crypto find email=bob@example.com",
-        "secmesh crypto stats",
-        f"curl -s {url}/openapi.json",
-    ]
-    talk.print("\nTry (programs of this project are in .venv/bin):", style="bold")
-    for line in lines:
-        talk.print(Text(f"  {line}"), soft_wrap=True)

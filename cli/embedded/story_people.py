@@ -7,7 +7,8 @@ import grpc
 from rich.text import Text
 
 from cli.crypto_rotation import ended
-from cli.embedded.mesh import TENANT, EmbeddedMesh
+from cli.embedded.folder import TENANT
+from cli.embedded.mesh import EmbeddedMesh
 from cli.embedded.stored_row import stored_row
 from cli.output import talk, visible
 from secmesh.crypto.v1 import config_service_pb2 as config

@@ -6,7 +6,7 @@ from pathlib import Path
 import grpc
 from google.api.httpbody_pb2 import HttpBody
 
-from cli.embedded.mesh import TENANT
+from cli.embedded.folder import TENANT
 from cli.output import talk
 from secmesh.inventory.v1 import assessment_pb2, filing_pb2
 from secmesh.inventory.v1.compliance_service_pb2_grpc import ComplianceServiceStub
@@ -25,10 +25,10 @@ REPORT = "report.sarif"
 
 
 def file_claims(channel: grpc.Channel, assessment: assessment_pb2.Assessment) -> None:
-    """File what the assessment found, and say what that made of it."""
+    """File what was filed already, and say what is there."""
     request = filing_pb2.FileAssessmentRequest(name=assessment.name)
     answer = ComplianceServiceStub(channel).FileAssessment(request)
-    talk.print("\nFiled in the security service:", style="bold")
+    talk.print("\nIn the security service; filed once more, nothing changes:", style="bold")
     for each in answer.counts:
         told = [
             f"{value} {field.name}"

@@ -4,11 +4,12 @@ from envoy.service.auth.v3 import external_auth_pb2
 from google.rpc import code_pb2, status_pb2
 
 from gateway.edge.denial import denied
-from gateway.edge.key_exchange import HEADER, ApiKeysUnsupported, KeyExchange, key_of
+from gateway.edge.key_exchange import HEADER, KeyExchange, key_of
+from gateway.edge.key_refusals import ApiKeysUnsupported
 from mesh.errors import Refusal
 
 
-def authenticate(
+async def authenticate(
     exchange: KeyExchange | None, request: external_auth_pb2.CheckRequest
 ) -> external_auth_pb2.CheckResponse:
     """Answer with the token, or with the refusal in the caller's own form.
@@ -25,7 +26,7 @@ def authenticate(
             return external_auth_pb2.CheckResponse(status=status_pb2.Status(code=code_pb2.OK))
         if exchange is None:
             raise ApiKeysUnsupported
-        token = exchange.exchange(key, address)
+        token = await exchange.exchange(key, address)
     except Refusal as refusal:
         return denied(refusal, http.headers)
     response = external_auth_pb2.CheckResponse(status=status_pb2.Status(code=code_pb2.OK))

@@ -42,7 +42,7 @@ class AuthorizationServicer(external_auth_pb2_grpc.AuthorizationServicer):  # ty
         ],
     ) -> external_auth_pb2.CheckResponse:
         if (PURPOSE, API_KEY) in tuple(context.invocation_metadata() or ()):
-            return authenticate(self._exchange, request)
+            return await authenticate(self._exchange, request)
         http = request.attributes.request.http
         body = http.raw_body
         try:

@@ -22,8 +22,12 @@ from gateway.edge.documents import application
 from gateway.edge.health import HealthProbe
 from gateway.edge.introspection import add_introspection
 from gateway.edge.key_exchange import KeyExchange, require_known
+from gateway.edge.key_file import FileKeys
+from gateway.edge.key_grants import KeySource
+from gateway.edge.key_service import SECONDS, ServiceKeys
 from gateway.edge.key_set import KeySetFile
-from gateway.envoy_clusters import split_address
+from gateway.edge.own_token import OwnToken
+from gateway.envoy_clusters import AddressInvalid, split_address
 from gateway.envoy_config import PLAINTEXT
 from gateway.envoy_tls import Tls
 from gateway.openapi.document import document_bytes
@@ -31,6 +35,10 @@ from gateway.routes import RouteTable
 from mesh.identity.api_key_file import ApiKeyFile
 from mesh.identity.attempts import Attempts
 from mesh.tls import KeyPair, client_credentials
+from secmesh.tenancy.v1.api_key_service_pb2_grpc import ApiKeyServiceStub
+from secmesh_client import Tls as ClientTls
+from secmesh_client import TokenFile
+from secmesh_client.aio import connect
 
 _LOG = logging.getLogger(__name__)
 GRACE_SECONDS = 5.0
@@ -51,9 +59,22 @@ class EdgeSettings:
     tls: Tls = PLAINTEXT
     """Towards the services; callers are Envoy's affair."""
     api_keys: Path | None = None
-    """File of API keys; without it, or without a signing key, none are taken."""
+    """File of API keys; of these and of the service's none is good without a signing key."""
+    api_key_service: str = ""
+    """The tenancy service, ``host:port``, which is asked for keys that the file lacks."""
+    api_key_seconds: float = SECONDS
+    """How long its answers are used: after so long a key that is revoked stops."""
+    api_key_token: Path | None = None
+    """File with the token it is asked by; without it the signing key makes one."""
     signing_keys: Path | None = None
     """Folder of the key that signs the tokens for which API keys are exchanged."""
+
+    def client_tls(self) -> ClientTls | None:
+        """Give how the tenancy service is asked, None for plaintext."""
+        if not self.tls.upstream_ca:
+            return None
+        certificate, key = _path(self.tls.upstream_certificate), _path(self.tls.upstream_key)
+        return ClientTls(Path(self.tls.upstream_ca), certificate, key)
 
     def credentials(self) -> grpc.ChannelCredentials | None:
         """Give how services are asked, None for plaintext. Raises TlsInvalid."""
@@ -83,14 +104,14 @@ async def running(settings: EdgeSettings) -> AsyncIterator[dict[str, str]]:
         ]
     )
     key_set = KeySetFile(settings.jwks)
-    servicer = AuthorizationServicer(RouteTable(methods), _exchange(settings, key_set))
-    external_auth_pb2_grpc.add_AuthorizationServicer_to_server(servicer, server)
     probe = HealthProbe(settings.services, settings.credentials())
     add_introspection(server, services, probe)
     host, _ = split_address(settings.authz, any_port=True)
     port = server.add_insecure_port(settings.authz)
     pages = application(document_bytes(services), probe, key_set)
-    async with _http(settings.http, pages) as http:
+    async with _exchange(settings, key_set) as exchange, _http(settings.http, pages) as http:
+        servicer = AuthorizationServicer(RouteTable(methods), exchange)
+        external_auth_pb2_grpc.add_AuthorizationServicer_to_server(servicer, server)
         await server.start()
         try:
             yield {"authz": f"{host}:{port}", "http": http}
@@ -99,13 +120,41 @@ async def running(settings: EdgeSettings) -> AsyncIterator[dict[str, str]]:
             await probe.close()
 
 
-def _exchange(settings: EdgeSettings, key_set: KeySetFile) -> KeyExchange | None:
-    if settings.api_keys is None or settings.signing_keys is None:
-        if settings.api_keys or settings.signing_keys:
-            _LOG.warning("API keys are refused: they need a file of keys and a signing key")
-        return None
-    require_known(settings.signing_keys, key_set.content())
-    return KeyExchange(ApiKeyFile(settings.api_keys), settings.signing_keys, Attempts())
+@contextlib.asynccontextmanager
+async def _exchange(
+    settings: EdgeSettings, key_set: KeySetFile
+) -> AsyncIterator[KeyExchange | None]:
+    kept, signing = settings.api_keys or settings.api_key_service, settings.signing_keys
+    if not kept or signing is None:
+        if kept or signing:
+            _LOG.warning(
+                "API keys are refused: they need a signing key, and a file of keys or the service "
+                "that keeps them"
+            )
+        yield None
+        return
+    require_known(signing, key_set.content())
+    sources: list[KeySource] = []
+    if settings.api_keys is not None:
+        sources.append(FileKeys(ApiKeyFile(settings.api_keys)))
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.api_key_service:
+            channel = await stack.enter_async_context(_key_service(settings, signing))
+            sources.append(ServiceKeys(ApiKeyServiceStub(channel), settings.api_key_seconds))
+        yield KeyExchange(sources, signing, Attempts())
+
+
+def _key_service(settings: EdgeSettings, signing: Path) -> grpc.aio.Channel:
+    file = settings.api_key_token
+    token = OwnToken(signing) if file is None else TokenFile(file)
+    try:
+        return connect(settings.api_key_service, token=token, tls=settings.client_tls())
+    except ValueError as error:
+        raise AddressInvalid(str(error)) from None
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
 
 
 @contextlib.asynccontextmanager

@@ -7,9 +7,7 @@ everything when it ends. Where moto differs from AWS in what is collected:
   user's tags named ``embedded:`` and a column of the report take that column's place;
 - it lists no region of a bucket, as S3 does: it is added to the list here;
 - its DynamoDB is not atomic: calls of it are let in one at a time (``aws_dynamodb.py``).
-- it lets anyone assume any role: the external id of a trust policy is asked for (aws_trust.py).
-- it lets anyone assume any role: the external id of a trust policy is asked for (aws_trust.py).
-- its DynamoDB is not atomic: calls of it are let in one at a time (``aws_dynamodb.py``).
+- it lets anyone assume any role: the external id of a trust policy is asked for (``aws_trust.py``).
 """
 
 import argparse

@@ -3,6 +3,9 @@
 Moto lets anyone assume any role. A role that was made there is assumed only by who sends the
 external id of its policy; what else a policy may ask is not looked at. One that was not made is
 assumed as before: that is how tests reach accounts which nobody set up.
+
+Sessions of federated users are of the account of whose keys they are asked with; moto gives the
+same made-up key to all, which is of none.
 """
 
 import json
@@ -34,6 +37,23 @@ def teach_trust() -> None:
         return written(backend, **arguments)
 
     setattr(STSBackend, written.__name__, assume_role)
+    _teach_federation()
+
+
+def _teach_federation() -> None:
+    from moto.iam.models import iam_backends
+    from moto.sts.responses import TokenResponse
+
+    written = TokenResponse.get_federation_token
+
+    def get_federation_token(response: Any) -> Any:
+        answer: Any = written(response)
+        key = iam_backends[response.current_account][response.partition].create_temp_access_key()
+        given = {"AccessKeyId": key.access_key_id, "SecretAccessKey": key.secret_access_key}
+        answer.result["Credentials"].update(given)
+        return answer
+
+    setattr(TokenResponse, written.__name__, get_federation_token)
 
 
 def is_trusted(policy: Mapping[str, Any], external_id: str | None) -> bool:

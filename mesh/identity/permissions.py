@@ -18,12 +18,6 @@ def permits(patterns: frozenset[str], needed: str) -> bool:
     return any(_grants(pattern.split("."), wanted) for pattern in patterns)
 
 
-def covers(patterns: frozenset[str], pattern: str) -> bool:
-    """Tell whether whatever a pattern grants, one of these grants as well."""
-    # As a permission that is asked for, `*` is a word which only `*` matches.
-    return permits(patterns, pattern)
-
-
 def _grants(pattern: list[str], wanted: list[str]) -> bool:
     return len(pattern) == len(wanted) and all(
         given in ("*", asked) for given, asked in zip(pattern, wanted, strict=True)

@@ -5,9 +5,9 @@ import hashlib
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jwt
 
@@ -32,8 +32,18 @@ def service_audience(audience: str, service: str) -> str:
     return f"{audience}/{service}" if service else audience
 
 
+class Verifier(Protocol):
+    """Finds out whom a token names."""
+
+    def known(self, token: str) -> Caller | None:
+        """Give the caller of a token that was verified before and still holds, without waiting."""
+
+    async def authenticate(self, token: str) -> Caller:
+        """Give the caller a token names; TokenMissing, TokenInvalid or TokenExpired."""
+
+
 class TokenVerifier:
-    """Verifies tokens of one issuer for one audience.
+    """Verifies tokens of one issuer for one audience, or any of several.
 
     Verified tokens are remembered by their hash until they expire or the key set changes: an
     ES256 check costs about as much as the rest of a call.
@@ -43,7 +53,7 @@ class TokenVerifier:
         self,
         jwks: str | Path | KeySource,
         issuer: str,
-        audience: str,
+        audience: str | Sequence[str],
         roles: Mapping[str, frozenset[str]] = ROLES,
     ) -> None:
         self._source = jwks if isinstance(jwks, KeySource) else KeySource(jwks)

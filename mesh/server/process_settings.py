@@ -1,5 +1,6 @@
 """Settings of every server that judges its callers by their tokens."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,22 @@ class ProcessSettings(ServerSettings):
         "", description="key set of the token issuer, a file or an https URL; empty for the home's"
     )
     issuer: str = Field(ISSUER, description="issuer that tokens must name")
-    audience: str = Field(AUDIENCE, description="audience that tokens must name")
+    audience: str = Field(
+        AUDIENCE,
+        description="audience that tokens must name, alone or with the service behind it as in "
+        "secmesh/inventory",
+    )
+    issuers: str = Field(
+        "",
+        pattern=r"^$|^[^=,\s]+=[^=,\s]+(,[^=,\s]+=[^=,\s]+)*$",
+        description="further issuers, as ISSUER=KEYS,...: keys are a file, an https URL, or the "
+        "tenancy service as grpcs://HOST:PORT (grpc:// on loopback)",
+    )
+    issuers_ca: Path | None = Field(
+        None,
+        description="PEM file with the authorities of those servers; without it the system's for "
+        "https and those that gRPC brings",
+    )
     page_key: str = Field(
         "",
         repr=False,
@@ -29,6 +45,12 @@ class ProcessSettings(ServerSettings):
         description="secret of 16 characters or more that signs page tokens, the same in every "
         "replica; empty for one of this process",
     )
+
+    @property
+    def further_issuers(self) -> Mapping[str, str]:
+        """Where the keys of further issuers are, by issuer."""
+        entries = (each.partition("=") for each in self.issuers.split(",") if each)
+        return {issuer: where for issuer, _, where in entries}
 
     @property
     def key_set(self) -> str:

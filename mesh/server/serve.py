@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from mesh.contract.catalogue import Catalogue
-from mesh.identity.token import TokenVerifier
+from mesh.identity.token import Verifier
 from mesh.server.interceptors import HEALTH, REFLECTION, interceptor_chain
 from mesh.server.interceptors.idempotency import KeptAnswers
 from mesh.server.log import report_loop_failure
@@ -47,7 +47,7 @@ class Server:
         self,
         settings: ServerSettings,
         catalogue: Catalogue,
-        verifier: TokenVerifier,
+        verifier: Verifier,
         register: Callable[[grpc.aio.Server], None],
         ready: Ready,
         dispose: Callable[[], Awaitable[None]] | None = None,

@@ -7,7 +7,6 @@ import grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mesh.contract.catalogue import load_catalogue
-from mesh.identity.token import TokenVerifier
 from mesh.server.deployable import (
     Deployable,
     Probe,
@@ -17,6 +16,7 @@ from mesh.server.deployable import (
     open_owner,
 )
 from mesh.server.serve import Server
+from mesh.server.trust import verifier_of
 from mesh.sql.paging import PageTokens
 from mesh.sql.transactions import Transactions
 from services.crypto.assembly import audit_servicer, open_custody, open_keys, servicers
@@ -40,7 +40,7 @@ _SCHEMA = VersionedSchema()
 async def build_server(settings: CryptoSettings) -> Server:
     """Put the service together, ready to start."""
     catalogue = load_catalogue(PACKAGE)
-    verifier = TokenVerifier(settings.key_set, settings.issuer, settings.audience)
+    verifier = verifier_of(settings)
     custody = await open_custody(settings)
     application, owner = open_database(settings), open_owner(settings)
     try:

@@ -16,12 +16,12 @@ with uncollected():
     from mesh.client.passing import callers_token
     from mesh.contract.catalogue import Catalogue, load_catalogue
     from mesh.contract.digest import contract_digest
-    from mesh.identity.token import TokenVerifier
     from mesh.records.servicer import RecordServicer
     from mesh.records.tenant_removal import RowsRemoval
     from mesh.records.watch_servicer import WatchServicer
     from mesh.server.deployable import Deployable, Probe, end_process, open_store
     from mesh.server.serve import Server
+    from mesh.server.trust import verifier_of
     from mesh.sql.answers import Answers
     from mesh.sql.backup.backups import Backups
     from mesh.sql.backup.folder import BackupFolder
@@ -122,7 +122,7 @@ def build_runner(settings: InventorySettings, catalogue: Catalogue, store: Store
 async def build_server(settings: InventorySettings) -> Server:
     """Put the service together, ready to start."""
     catalogue = load_catalogue(PACKAGE)
-    verifier = TokenVerifier(settings.key_set, settings.issuer, settings.audience)
+    verifier = verifier_of(settings)
     store = await open_store(settings, catalogue)
     runner = build_runner(settings, catalogue, store)
     checks = load_checks(catalogue)

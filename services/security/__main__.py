@@ -7,7 +7,6 @@ with uncollected():
     import grpc
 
     from mesh.contract.catalogue import load_catalogue
-    from mesh.identity.token import TokenVerifier
     from mesh.records.servicer import RecordServicer
     from mesh.records.watch_servicer import WatchServicer
     from mesh.server.deployable import (
@@ -19,6 +18,7 @@ with uncollected():
         open_store,
     )
     from mesh.server.serve import Server
+    from mesh.server.trust import verifier_of
     from mesh.sql.answers import Answers
     from services.security.assembly import assemble, servicers, works
     from services.security.audit.command import VERIFY_AUDIT
@@ -32,7 +32,7 @@ with uncollected():
 async def build_server(settings: SecuritySettings) -> Server:
     """Put the service together, ready to start."""
     catalogue = load_catalogue(PACKAGE)
-    verifier = TokenVerifier(settings.key_set, settings.issuer, settings.audience)
+    verifier = verifier_of(settings)
     store = await open_store(settings, catalogue, isolated=True)
     parts = assemble(settings, store, catalogue)
     upkeep = Upkeep(store, tuple(works(settings, parts)))

@@ -7,20 +7,20 @@ import grpc
 
 from mesh.contract.catalogue import load_catalogue
 from mesh.errors import DependencyUnavailable
-from mesh.identity.token import TokenVerifier
 from mesh.server.interceptors.idempotency import HandlersKeep
 from mesh.server.program import CommandFailed, Program, end_process
 from mesh.server.serve import Server
+from mesh.server.trust import verifier_of
 from services.tenancy.assembly import open_others, open_parts, servicers
 from services.tenancy.import_command import IMPORT_POSTGRES
-from services.tenancy.kms_command import SETUP_KMS
+from services.tenancy.kms_command import SETUP_KMS, keys_set_up
 from services.tenancy.replica_commands import EXECUTOR, SCHEDULER
 from services.tenancy.reshard_command import RESHARD
 from services.tenancy.retime_command import RETIME_SCHEDULES
 from services.tenancy.reverify_command import REVERIFY
 from services.tenancy.scheduling.sharding import Sharding, ShardsDiffer
 from services.tenancy.settings import PACKAGE, TenancySettings
-from services.tenancy.tables_command import TABLE_COMMANDS
+from services.tenancy.tables_command import TABLE_COMMANDS, created_tables
 
 _LOG = logging.getLogger(__name__)
 _PATIENCE = 10
@@ -29,8 +29,11 @@ _PATIENCE = 10
 
 async def build_server(settings: TenancySettings) -> Server:
     """Put the service together, ready to start."""
+    if settings.set_up:
+        await asyncio.to_thread(keys_set_up, settings)
+        await asyncio.to_thread(created_tables, settings)
     catalogue = load_catalogue(PACKAGE)
-    verifier = TokenVerifier(settings.key_set, settings.issuer, settings.audience)
+    verifier = verifier_of(settings)
     parts = open_parts(settings, open_others(settings))
 
     def register(target: grpc.aio.Server) -> None:

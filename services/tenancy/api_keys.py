@@ -15,7 +15,6 @@ from mesh.errors import (
 )
 from mesh.identity.api_key import ApiKey
 from mesh.identity.caller import Caller
-from mesh.identity.permissions import covers
 from mesh.identity.roles import ROLES
 from secmesh.tenancy.v1 import api_key_pb2 as pb
 from secmesh.tenancy.v1 import api_key_service_pb2 as service_pb
@@ -23,10 +22,12 @@ from services.tenancy.api_key_hash import ApiKeyHash
 from services.tenancy.clock import MICROSECONDS, Clock
 from services.tenancy.errors import ApiKeyRevoked
 from services.tenancy.gate import API_KEYS, CLOSED, Gate
+from services.tenancy.issuing.scopes import exceeding, patterns_of
 from services.tenancy.names import ids_in
 from services.tenancy.resources import created, updated
 from services.tenancy.retention import expiry, is_gone, purge_time, timestamp
 from services.tenancy.store.conditions import Any, AtMost, Equals, Missing
+from services.tenancy.store.guards import OWNER, owner_of
 from services.tenancy.store.items import (
     VERSION,
     ItemCodec,
@@ -94,7 +95,7 @@ class ApiKeys:
         made.update_time.CopyFrom(timestamp(now))
         hashed = self._hash.of(key.id, key.digest())
         item = API_KEY.item(made) | {KEY_HASH: hashed}
-        leading: Item = {_TENANT_ID: tenant, _API_KEY_ID: key.id}
+        leading: Item = {OWNER: tenant, _API_KEY_ID: key.id}
         taking = await self._gate.take(scope, API_KEYS)
         write = request.remember(Write(self._store), name)
         write.add(taking, lambda there: self._gate.refusal(scope, there, API_KEYS))
@@ -164,7 +165,7 @@ class ApiKeys:
         leading = await self._store.get(lookup)
         if leading is None or is_gone(leading, now):
             return _verdict(service_pb.API_KEY_VERDICT_UNKNOWN)
-        scope = TenantScope(text(leading, _TENANT_ID))
+        scope = TenantScope(owner_of(leading))
         place = scope.api_key(text(leading, _API_KEY_ID))
         item, gate = await self._store.get_many([place, scope.quota()])
         if item is None or is_gone(item, now):
@@ -240,13 +241,11 @@ def _require_held(made: pb.ApiKey, caller: Caller) -> None:
     """Refuse a key that may do nothing, or more than who makes it."""
     if not (made.roles or made.permissions):
         raise FieldInvalid.of("api_key.roles", "a key needs roles or permissions", "REQUIRED")
-    for role in made.roles:
-        if role not in ROLES:
-            raise FieldInvalid.of("api_key.roles", f"{role!r} is no role")
-    patterns = {each for role in made.roles for each in ROLES[role]} | set(made.permissions)
-    for pattern in sorted(patterns):
-        if not covers(caller.permissions, pattern):
-            raise PermissionMissing(pattern)
+    if unknown := [role for role in made.roles if role not in ROLES]:
+        raise FieldInvalid.of("api_key.roles", f"{unknown[0]!r} is no role")
+    wanted = patterns_of(made.roles, made.permissions, ROLES)
+    if missing := exceeding(wanted, caller.permissions):
+        raise PermissionMissing(missing)
 
 
 def _require_etag(item: Item, etag: str, name: str) -> None:

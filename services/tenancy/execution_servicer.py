@@ -85,7 +85,9 @@ class ExecutionServicer(ExecutionServiceServicer):
         return await named.once(do, self._again)
 
     def _query(self, scope: TenantScope, schedule: str, request: pb.ListExecutionsRequest) -> Query:
-        since, until = request.since_time.seconds, request.until_time.seconds
+        # Occurrences are whole seconds: those between the moments that were named.
+        since = request.since_time.seconds + bool(request.since_time.nanos)
+        until = request.until_time.seconds
         if schedule != EVERY:
             if request.triggered:
                 return scope.manual_executions_of_schedule(schedule)

@@ -16,11 +16,12 @@ def _no_arguments(_parser: argparse.ArgumentParser) -> None:
 
 
 async def _run(settings: TenancySettings, _arguments: argparse.Namespace) -> None:
-    for done in await asyncio.to_thread(_set_up, settings):
+    for done in await asyncio.to_thread(keys_set_up, settings):
         sys.stdout.write(f"{done}\n")
 
 
-def _set_up(settings: TenancySettings) -> list[KeyDone]:
+def keys_set_up(settings: TenancySettings) -> list[KeyDone]:
+    """Make what is missing of the keys; blocks. Raises CommandFailed."""
     wanted = [WantedKey(settings.secrets_kms_key, "Credentials of tenants in Secrets Manager")]
     if settings.tables_kms_key:
         wanted.append(WantedKey(settings.tables_kms_key, "Tables of the tenancy service"))

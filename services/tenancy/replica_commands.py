@@ -14,7 +14,7 @@ import orjson
 
 from mesh.server.operations import Operations
 from mesh.server.program import Command, CommandFailed, no_arguments
-from secmesh_client.aio import Tls, TokenFile, connect
+from secmesh_client.aio import Tls, connect
 from services.tenancy.assembly import open_parts
 from services.tenancy.parts import Parts
 from services.tenancy.scheduling.attempt import ExecutorPace
@@ -25,6 +25,7 @@ from services.tenancy.scheduling.sharding import WATCH_SECONDS, Sharding, Shards
 from services.tenancy.scheduling.shards import Replica
 from services.tenancy.scheduling.telemetry import measure
 from services.tenancy.scheduling.work import Work
+from services.tenancy.service_work import TOKEN_SETTINGS, open_tokens
 from services.tenancy.settings import PREFIX, TenancySettings
 from services.tenancy.store.port import StoreUnavailable, Throttled
 
@@ -45,22 +46,22 @@ async def run_scheduler(settings: TenancySettings, _arguments: argparse.Namespac
 
 async def _run_executor(settings: TenancySettings, _arguments: argparse.Namespace) -> None:
     """Run executions until SIGTERM or SIGINT; what runs then goes back to the queue."""
-    if not settings.inventory_address or settings.inventory_token_file is None:
+    tokens = open_tokens(settings)
+    if not settings.inventory_address or tokens is None:
         raise CommandFailed(
-            f"{PREFIX}INVENTORY_ADDRESS and {PREFIX}INVENTORY_TOKEN_FILE are needed: executors "
-            "have the inventory service read accounts"
+            f"{PREFIX}INVENTORY_ADDRESS and {PREFIX}INVENTORY_TOKEN_FILE, or {TOKEN_SETTINGS} in "
+            "place of the file, are needed: executors have the inventory service read accounts"
         )
     try:
-        tls = _tls(settings)
-        channel = connect(
-            settings.inventory_address, token=TokenFile(settings.inventory_token_file), tls=tls
-        )
+        channel = connect(settings.inventory_address, token=tokens.token, tls=_tls(settings))
     except ValueError as problem:
         raise CommandFailed(f"{PREFIX}INVENTORY_ADDRESS: {problem}") from problem
     parts = open_parts(settings)
     try:
-        await run_executor(parts, ScanWork(parts.store, parts.clock, parts.gate, channel))
+        scans = ScanWork(parts.store, parts.clock, parts.gate, channel)
+        await run_executor(parts, tokens.over(scans))
     finally:
+        await tokens.close()
         await channel.close()
 
 

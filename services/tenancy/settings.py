@@ -98,6 +98,11 @@ class TenancySettings(ProcessSettings):
         validation_alias="AWS_ENDPOINT_URL_DYNAMODB",
         description="endpoint of DynamoDB alone, such as one of DynamoDB Local",
     )
+    set_up: bool = Field(
+        False,
+        description="before it serves, make keys and tables that are missing, as setup-kms and "
+        "create-tables do; its principal must be allowed to",
+    )
     page_key_file: Path | None = Field(
         None, description="file with page_key in it, in place of the variable"
     )
@@ -158,6 +163,19 @@ class TenancySettings(ProcessSettings):
         None,
         description="file with the token that executors call it by, good for all tenants they "
         "run schedules of; whoever renews the token writes the file anew",
+    )
+    tokens_address: str = Field(
+        "",
+        description="host:port of the tenancy service, of which executors get their tokens, in "
+        "place of inventory_token_file",
+    )
+    tokens_ca: Path | None = Field(
+        None,
+        description="PEM file with the authorities of its certificate; needed beyond loopback",
+    )
+    client_id: str = Field("", description="what executors call themselves when they ask for them")
+    client_secret_file: Path | None = Field(
+        None, description="file with the secret of that service credential; read for each token"
     )
     crypto_address: str = Field(
         "",

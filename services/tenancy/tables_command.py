@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from mesh.server.program import Command, CommandFailed
 from services.tenancy.settings import TenancySettings
-from services.tenancy.store.create import Tables, TablesFailed
+from services.tenancy.store.create import Made, Tables, TablesFailed
 from services.tenancy.store.dynamodb_client import EMBEDDED_READ_SECONDS, dynamodb_client
 from services.tenancy.store.table_shapes import Step
 
@@ -20,11 +20,16 @@ def _no_arguments(_parser: argparse.ArgumentParser) -> None:
 
 
 async def _create(settings: TenancySettings, _arguments: argparse.Namespace) -> None:
-    made = await asyncio.to_thread(_with_tables, settings, Tables.create)
+    made = await asyncio.to_thread(created_tables, settings)
     _tell("done", made.done)
     _tell("not on this endpoint", made.refused)
     if not made.done:
         sys.stdout.write("the tables are as they are to be\n")
+
+
+def created_tables(settings: TenancySettings) -> Made:
+    """Make what is missing of the tables and wait; blocks. Raises CommandFailed."""
+    return _with_tables(settings, Tables.create)
 
 
 async def _plan(settings: TenancySettings, _arguments: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from importlib.resources import files
@@ -121,7 +121,7 @@ def command(*arguments: str) -> list[str]:
 
 @contextlib.contextmanager
 def edge(
-    services: Mapping[str, str], folder: Path, tls: Tls = PLAINTEXT
+    services: Mapping[str, str], folder: Path, tls: Tls = PLAINTEXT, options: Sequence[str] = ()
 ) -> Iterator[dict[str, str]]:
     """Run the edge and give its addresses; the keys lie in the folder's ``keys``."""
     named = [
@@ -133,7 +133,9 @@ def edge(
     keys = folder / "keys"
     files = ("--jwks", str(keys / JWKS_FILE), "--api-keys", str(keys / API_KEYS_FILE))
     signing = ("--signing-keys", str(keys)) if (keys / KEY_FILE).exists() else ()
-    with process(command("serve", *named, *files, *signing), folder / "edge.log") as child:
+    with process(
+        command("serve", *named, *files, *signing, *options), folder / "edge.log"
+    ) as child:
         assert child.stdout is not None
         line = child.stdout.readline()
         assert line.startswith("LISTENING "), (folder / "edge.log").read_text()

@@ -233,7 +233,7 @@ def test_gateway_without_a_signing_key_takes_no_keys(upstream: Upstream, tmp_pat
         key = new_key(ours).text()
         assert_refused(ask(ours, key), UNAUTHENTICATED, "API_KEYS_UNSUPPORTED")
         assert ours.get(KINDS).status_code == 200
-        assert "need a file of keys and a signing key" in (tmp_path / "edge.log").read_text()
+        assert "need a signing key, and a file of keys" in (tmp_path / "edge.log").read_text()
 
 
 def test_signing_key_outside_the_key_set_stops_the_edge(gateway: Gateway, tmp_path: Path) -> None:

@@ -37,6 +37,13 @@ async def test_an_execution_is_seen_ended_and_repeated(world: World) -> None:
     ):
         assert await secmesh.json("executions", "list", *asked) == [made]
     assert await secmesh.json("executions", "list", "schedules/nightly", "--triggered") == []
+    now = await secmesh.json("schedules", "trigger", "schedules/nightly", "--overlap", "allow")
+    listed = await secmesh.json("executions", "list", "schedules/nightly")
+    assert [each["name"] for each in listed] == [now["name"], made["name"]]
+    listed = await secmesh.json(
+        "executions", "list", "schedules/nightly", "--until", made["fireTime"]
+    )
+    assert [each["name"] for each in listed] == [made["name"]]
     assert await secmesh.json("executions", "list", "--status", "dead") == []
     short = made["name"].removeprefix(f"tenants/{tenant}/")
     assert await secmesh.json("executions", "get", short) == made

@@ -105,6 +105,7 @@ async def test_keys_of_a_user_are_stored_and_rotated(
             given = iam.create_access_key(UserName=user)["AccessKey"]
             keys.append(as_key(AwsKeys(given["AccessKeyId"], given["SecretAccessKey"])))
     await story.store(keys[0])
+    assert (await story.verify()).entered
     made = await story.calls.RotateCredential(
         RotateCredentialRequest(name=story.name, aws_access_key=keys[1])
     )

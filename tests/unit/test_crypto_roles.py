@@ -1,6 +1,6 @@
 """The roles of the crypto service's database, where they are named outside of it."""
 
-from cli.embedded.mesh import PII_ROLES, PII_SERVICE_ROLES
+from cli.embedded.settings import PII_ROLES, PII_SERVICE_ROLES
 from services.crypto.migrations.roles import ROLES, SERVICE
 
 

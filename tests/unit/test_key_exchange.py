@@ -1,5 +1,6 @@
 """The exchange of API keys for tokens, by a clock of the test's own."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -7,15 +8,9 @@ import jwt
 import pytest
 
 from gateway.edge import key_exchange
-from gateway.edge.key_exchange import (
-    ApiKeyExpired,
-    ApiKeyInvalid,
-    CredentialsAmbiguous,
-    KeyExchange,
-    SigningKeyUnknown,
-    key_of,
-    require_known,
-)
+from gateway.edge.key_exchange import KeyExchange, SigningKeyUnknown, key_of, require_known
+from gateway.edge.key_file import FileKeys
+from gateway.edge.key_refusals import ApiKeyExpired, ApiKeyInvalid, CredentialsAmbiguous
 from mesh.errors import DependencyUnavailable
 from mesh.identity.api_key_file import ApiKeyFile
 from mesh.identity.attempts import MOST, Attempts
@@ -33,7 +28,7 @@ class Desk:
         self.file = ApiKeyFile(self.path)
         self.key_set = create_signing_key(folder)
         attempts = Attempts(lambda: self.now)
-        self.exchange = KeyExchange(self.file, folder, attempts, lambda: self.now)
+        self.exchange = KeyExchange([FileKeys(self.file)], folder, attempts, lambda: self.now)
 
     def new_key(self) -> tuple[str, str]:
         """Give a key's text and id."""
@@ -42,7 +37,7 @@ class Desk:
         return key.text(), key.id
 
     def ask(self, key: str) -> str:
-        return self.exchange.exchange(key, "192.0.2.1")
+        return asyncio.run(self.exchange.exchange(key, "192.0.2.1"))
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mesh.contract.catalogue import Catalogue
-from mesh.identity.token import TokenVerifier
+from mesh.identity.token import Verifier
 from mesh.server.interceptors.chain import Chain, Interceptor
 from mesh.server.interceptors.deadline import Deadline
 from mesh.server.interceptors.errors import Errors
@@ -34,7 +34,7 @@ REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/"
 
 def interceptor_chain(
     catalogue: Catalogue,
-    verifier: TokenVerifier,
+    verifier: Verifier,
     open_paths: Sequence[str] = (HEALTH,),
     answers: KeptAnswers | None = None,
 ) -> Chain:

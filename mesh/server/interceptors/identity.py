@@ -3,7 +3,7 @@
 from typing import Any
 
 from mesh.errors import TokenInvalid, TokenMissing
-from mesh.identity.token import TokenVerifier
+from mesh.identity.token import Verifier
 from mesh.server.call import Call, Metadata
 from mesh.server.interceptors.chain import CallInterceptor, Context, Proceed
 
@@ -29,7 +29,7 @@ class Identity(CallInterceptor):
 
     of_callers = True
 
-    def __init__(self, verifier: TokenVerifier) -> None:
+    def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
 
     async def around(self, proceed: Proceed, call: Call, request: Any, context: Context) -> Any:

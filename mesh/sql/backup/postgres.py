@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from mesh.sql.backup.errors import BackupBroken, BackupProblem
+from mesh.sql.backup.giving_way import lock_tables
 from mesh.sql.backup.leases import release_leases
 from mesh.sql.backup.progress import Phase, Progress
 from mesh.sql.change_table import (
@@ -35,8 +36,6 @@ _STEP_ROWS = 1000
 _HEADER = re.compile(rb'COPY [\w.]+\.("?)(\w+)\1 \((.*)\) FROM stdin;\n')
 _LISTED = re.compile(rb"^[0-9]+; [0-9]+ [0-9]+ TABLE DATA \S+ (\S+) .*\n", re.MULTILINE)
 _END = b"\\.\n"
-LOCK_WAIT = "15s"
-"""Longest wait for writers to end."""
 
 
 class PostgresDump:
@@ -101,11 +100,9 @@ class PostgresDump:
         progress.enter(Phase.RESTORING, sum(rows.values()))
         with translated(), connect(self._url) as connection:
             names = sql.SQL(", ").join(map(sql.Identifier, self._tables))
-            connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_WAIT))
             # Those who watch records are told to list them again.
             connection.execute("SELECT set_config(%s, 'on', true)", [SILENT])
-            # Writers wait, readers do not.
-            connection.execute(sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(names))
+            lock_tables(connection, names)
             tenants = self._watched(connection)
             for name in reversed(self._tables):
                 connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(name)))

@@ -6,6 +6,7 @@ stays sealed, and is bound to the tenant, so a backup is restored under its own 
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -15,8 +16,9 @@ from psycopg.errors import ForeignKeyViolation, UniqueViolation
 
 from mesh.sql.backup.errors import BackupBroken, BackupProblem, BackupUnfit
 from mesh.sql.backup.folder import now_micros
+from mesh.sql.backup.giving_way import IN_THE_WAY, LOCK_WAIT, Gap, wait_shortly
 from mesh.sql.backup.leases import release_leases
-from mesh.sql.backup.postgres import LOCK_WAIT, connect, forget_changes, translated
+from mesh.sql.backup.postgres import connect, forget_changes, translated
 from mesh.sql.backup.progress import Phase, Progress
 from mesh.sql.backup.tenant_archive import Archive, TableEntry, TenantManifest, opened, written
 from mesh.sql.members import MEMBER_OF
@@ -33,6 +35,10 @@ _BLOCK = 1 << 16
 
 class _WrittenMeanwhile(BackupProblem):
     """Rows came beside those that were put back."""
+
+
+class _InUse(BackupProblem):
+    """Writers hold rows that are to be replaced."""
 
 
 class TenantBackup:
@@ -88,20 +94,30 @@ class TenantBackup:
                 raise BackupUnfit("it is of a store with another contract, older or newer")
             progress.enter(Phase.CHECKING, manifest.rows)
             archive.check(self._tables, lambda done: progress.move(done, manifest.rows))
-            for attempt in reversed(range(_ATTEMPTS)):
-                progress.enter(Phase.RESTORING, manifest.rows)
-                try:
-                    self._replace(archive, tenant, progress, replace=replace)
-                    break
-                except _WrittenMeanwhile:
-                    # The service adds entries of its audit log by itself.
-                    if not attempt:
-                        raise
+            self._replace_in_a_gap(archive, tenant, progress, replace=replace)
         return manifest
+
+    def _replace_in_a_gap(
+        self, archive: Archive, tenant: str, progress: Progress, *, replace: bool
+    ) -> None:
+        """Put the rows of an archive in the place of a tenant's when no writer is in the way."""
+        attempts, gap = _ATTEMPTS, Gap()
+        while True:
+            progress.enter(Phase.RESTORING, archive.manifest.rows)
+            try:
+                return self._replace(archive, tenant, progress, replace=replace)
+            except _InUse:
+                if not gap.wait():
+                    raise
+            except _WrittenMeanwhile:
+                # The service adds entries of its audit log by itself.
+                attempts -= 1
+                if not attempts:
+                    raise
 
     def _replace(self, archive: Archive, tenant: str, progress: Progress, *, replace: bool) -> None:
         """Put the rows of an archive in the place of a tenant's, in one transaction."""
-        with translated(), connect(self._url) as connection:
+        with translated(), _giving_way(), connect(self._url) as connection:
             self._prepare(connection, tenant, replace=replace)
             try:
                 for each in archive.manifest.tables:
@@ -119,6 +135,7 @@ class TenantBackup:
         """Make room for a tenant's rows."""
         connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_WAIT))
         connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_RESTORING, tenant])
+        wait_shortly(connection)
         # Those who watch are told to list again instead.
         connection.execute("SELECT set_config(%s, 'on', true)", [SILENT])
         if not replace and any(self._has_rows(connection, name, tenant) for name in self._tables):
@@ -176,6 +193,14 @@ class TenantBackup:
     def _has_rows(connection: psycopg.Connection, name: str, tenant: str) -> bool:
         statement = sql.SQL("SELECT 1 FROM {} WHERE {} = %s LIMIT 1")
         return connection.execute(_about(statement, name), [tenant]).fetchone() is not None
+
+
+@contextmanager
+def _giving_way() -> Iterator[None]:
+    try:
+        yield
+    except IN_THE_WAY as error:
+        raise _InUse(_MEANWHILE) from error
 
 
 def _about(statement: sql.SQL, name: str) -> sql.Composed:

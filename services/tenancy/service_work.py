@@ -1,0 +1,107 @@
+"""Work that is done with tokens of the mesh's own issuer: of each tenant, for its work alone."""
+
+from typing import Protocol
+
+import grpc
+
+from mesh.server.program import CommandFailed
+from secmesh_client import CallRefused, Token
+from secmesh_client.aio import ServiceCredential, ServiceTokens, Tls, TokenFile, connect
+from services.tenancy.scheduling.work import Assignment, Published, Work, WorkFailed
+from services.tenancy.settings import PREFIX, TenancySettings
+
+TOKEN_SETTINGS = f"{PREFIX}TOKENS_ADDRESS, {PREFIX}CLIENT_ID and {PREFIX}CLIENT_SECRET_FILE"
+
+
+class WorkTokens(Protocol):
+    """Where executors have their tokens from."""
+
+    @property
+    def token(self) -> Token:
+        """Gives the token of each call."""
+
+    def over(self, work: Work) -> Work:
+        """Give work that has a token while it is done."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+class FileTokens:
+    """See ``WorkTokens``: one token, which somebody else renews in a file."""
+
+    def __init__(self, token: TokenFile) -> None:
+        self.token: Token = token
+
+    def over(self, work: Work) -> Work:
+        """Give the work as it is."""
+        return work
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+class IssuedTokens:
+    """See ``WorkTokens``: tokens of the mesh's issuer."""
+
+    def __init__(self, channel: grpc.aio.Channel, credential: ServiceCredential) -> None:
+        self._channel = channel
+        self._tokens = ServiceTokens(channel, credential)
+        self.token: Token = self._tokens
+
+    def over(self, work: Work) -> Work:
+        """Give work that is done in the name of its tenant alone."""
+        return TenantWork(work, self._tokens)
+
+    async def close(self) -> None:
+        """End what is under way, and close the channel."""
+        await self._tokens.close()
+        await self._channel.close()
+
+
+class TenantWork:
+    """See ``Work``: done with tokens that act for the tenant of an assignment."""
+
+    def __init__(self, work: Work, tokens: ServiceTokens) -> None:
+        self._work = work
+        self._tokens = tokens
+
+    async def run(self, assignment: Assignment) -> Published:
+        """Get a token first; WorkFailed if there is none."""
+        with self._tokens.acting_for(assignment.tenant):
+            try:
+                await self._tokens.ready()
+            except CallRefused as refused:
+                reason = refused.reason or refused.code.name
+                raise WorkFailed(reason, refused.message) from refused
+            except OSError as error:
+                problem = "the secret of the service credential cannot be read"
+                raise WorkFailed("DEPENDENCY_UNAVAILABLE", problem) from error
+            return await self._work.run(assignment)
+
+    async def abort(self, assignment: Assignment) -> None:
+        """End the work; a token that there was is used as long as it lasts."""
+        with self._tokens.acting_for(assignment.tenant):
+            await self._work.abort(assignment)
+
+
+def open_tokens(settings: TenancySettings) -> WorkTokens | None:
+    """Open what the settings name; None if they name none. CommandFailed for half of it."""
+    named = (settings.tokens_address, settings.client_id, settings.client_secret_file)
+    if any(named):
+        if settings.client_secret_file is None or not all(named):
+            raise CommandFailed(f"{TOKEN_SETTINGS} are needed together")
+        tls = (
+            None
+            if settings.tokens_ca is None
+            else Tls(settings.tokens_ca, settings.tls_certificate, settings.tls_key)
+        )
+        try:
+            channel = connect(settings.tokens_address, tls=tls)
+        except ValueError as problem:
+            raise CommandFailed(f"{PREFIX}TOKENS_ADDRESS: {problem}") from problem
+        credential = ServiceCredential(settings.client_id, settings.client_secret_file)
+        return IssuedTokens(channel, credential)
+    if settings.inventory_token_file is None:
+        return None
+    return FileTokens(TokenFile(settings.inventory_token_file))
