@@ -33,6 +33,12 @@ def create(
         list[str] | None,
         typer.Option(help="Permission such as inventory.*.list, any number of times."),
     ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only for this method, such as secmesh.inventory.v1.SyncService/*, repeatable."
+        ),
+    ] = None,
     name: Annotated[str, typer.Option(help="What it is for, as `ci pipeline`.")] = "",
     expires: Annotated[str, typer.Option(help="Such as 12h or 90d; at most 366d.")] = "90d",
     request_id: RequestId = "",
@@ -44,7 +50,7 @@ def create(
     if not role and not permission:
         raise UsageProblem("a key without --role or --permission may do nothing")
     connection = connection_of(context)
-    given = ApiKey(roles=role or (), permissions=permission or ())
+    given = ApiKey(roles=role or (), permissions=permission or (), methods=method or ())
     if name:
         given.display_name = name
     given.expire_time.FromDatetime(datetime.now(UTC) + parse_expiry(expires))

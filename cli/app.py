@@ -21,6 +21,7 @@ from cli import (
     security,
     store,
     tenants,
+    tokens,
 )
 from cli.connection import Connection
 from cli.ending import Root
@@ -49,6 +50,7 @@ app.add_typer(accounts.app, name="accounts")
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(executions.app, name="executions")
+app.add_typer(tokens.app, name="tokens")
 app.add_typer(api_keys.app, name="api-keys")
 app.add_typer(keys.app, name="keys")
 app.command()(token)

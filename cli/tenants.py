@@ -1,5 +1,6 @@
 """`secmesh tenants`: who is served, and how much each may have."""
 
+import time
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +12,11 @@ from cli.enum_words import enum_value, offered
 from cli.output import write_message, write_messages
 from secmesh.tenancy.v1 import tenant_pb2
 from secmesh.tenancy.v1 import tenant_service_pb2 as pb
-from secmesh.tenancy.v1.tenant_offboarding_pb2 import OffboardTenantRequest
+from secmesh.tenancy.v1.tenant_offboarding_pb2 import (
+    GetTenantOffboardingRequest,
+    OffboardTenantRequest,
+    TenantOffboarding,
+)
 from secmesh.tenancy.v1.tenant_pb2 import Tenant, TenantQuotas
 from secmesh.tenancy.v1.tenant_service_pb2_grpc import TenantServiceStub
 from secmesh_client import items
@@ -22,6 +27,8 @@ Etag = Annotated[str, typer.Option(help="The etag that it must still have.")]
 RequestId = Annotated[str, typer.Option(help="UUID: sent again, it is done once.")]
 _COLUMNS = ("name", "tenant_name", "status", "create_time", "purge_time")
 _STORE_COLUMNS = ("store", "state", "removed", "remaining", "remains_until", "note")
+_WATCH_SECONDS = 2.0
+"""Between two calls that remove what is left."""
 _STATUS = tenant_pb2.TenantStatus.DESCRIPTOR
 _QUOTAS = ("max_providers", "max_accounts", "max_schedules", "max_api_keys")
 
@@ -122,17 +129,37 @@ def undelete(
 def offboard(
     context: typer.Context,
     tenant: Annotated[str, typer.Argument(help="Id of the tenant, which was deleted before.")],
-    confirm: Annotated[str, typer.Option(help="Its id once more.")],
+    confirm: Annotated[str, typer.Option(help="Its id once more, to remove it.")] = "",
+    plan: Annotated[bool, typer.Option("--plan", help="Only count what there is.")] = False,
+    shred: Annotated[
+        bool, typer.Option("--shred", help="Even if it could still be undeleted.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on until nothing is left to remove.")
+    ] = False,
 ) -> None:
     """Remove all that is kept for a tenant, here and elsewhere, for good; tell what remains.
 
     The other services are asked in one's own name. Broken off, it is called again and goes on.
+    Without --confirm and --plan it tells how an earlier call left the tenant.
     """
+    if plan and (confirm or shred or watch):
+        raise UsageProblem("--plan changes nothing: leave --confirm, --shred and --watch out")
     connection = connection_of(context)
     name = _name(connection, tenant)
-    request = OffboardTenantRequest(name=name, confirm_tenant_id=confirm)
+    request = OffboardTenantRequest(
+        name=name, confirm_tenant_id=confirm, shred=shred, validate_only=plan
+    )
     with connection.channel() as channel:
-        answer = TenantServiceStub(channel).OffboardTenant(request)
+        stub = TenantServiceStub(channel)
+        if not (plan or confirm):
+            asked = GetTenantOffboardingRequest(name=f"{name}/offboarding")
+            answer: TenantOffboarding = stub.GetTenantOffboarding(asked)
+        else:
+            answer = stub.OffboardTenant(request)
+            while watch and not answer.HasField("complete_time"):
+                time.sleep(_WATCH_SECONDS)
+                answer = stub.OffboardTenant(request)
         write_messages(answer.stores, connection.output, _STORE_COLUMNS)
 
 

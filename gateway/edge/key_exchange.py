@@ -118,6 +118,7 @@ class KeyExchange:
             tenant=grant.tenant,
             roles=grant.roles,
             permissions=grant.permissions,
+            methods=grant.methods,
             lifetime=lifetime,
         )
         renew_at = self._clock() + REUSED_FOR.total_seconds()

@@ -18,6 +18,8 @@ class Grant:
     roles: tuple[str, ...]
     permissions: tuple[str, ...]
     expire_time: datetime
+    methods: tuple[str, ...] = ()
+    """The only ones it is good for; all if there are none."""
 
 
 class KeySource(Protocol):

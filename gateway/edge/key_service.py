@@ -132,6 +132,7 @@ def _grant(place: _Place, response: pb.ResolveApiKeyResponse) -> Grant:
         tuple(told.roles),
         tuple(told.permissions),
         told.expire_time.ToDatetime(UTC),
+        tuple(told.methods),
     )
 
 

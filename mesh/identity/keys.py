@@ -53,9 +53,13 @@ def sign_token(
     roles: Iterable[str] = (),
     permissions: Iterable[str] = (),
     tenants: Iterable[str] = (),
+    methods: Iterable[str] = (),
     lifetime: timedelta = timedelta(minutes=5),
 ) -> str:
-    """Sign a token with a folder's key; ``tenants`` are those a platform principal acts for."""
+    """Sign a token with a folder's key; ``tenants`` are those a platform principal acts for.
+
+    ``methods`` are the only ones it is good for; all if there are none.
+    """
     now = int(time.time())
     claims: dict[str, Any] = {
         "iss": ISSUER,
@@ -71,6 +75,8 @@ def sign_token(
     }
     if acting_for := sorted(tenants):
         claims["tenants"] = acting_for
+    if limited_to := sorted(methods):
+        claims["methods"] = limited_to
     key = _signing_key(folder)
     return jwt.encode(claims, key, _ALGORITHM, headers={"kid": public_jwk(key)["kid"]})
 

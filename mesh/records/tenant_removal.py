@@ -4,27 +4,14 @@ from collections.abc import Mapping
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from mesh.contract.names import tenant_of
-from mesh.errors import FieldInvalid
+from mesh.server.tenant_removal import REMOVAL_SECONDS, confirmed_tenant, tenant_rows
 from mesh.sql.backup.folder import BackupFolder
 from mesh.sql.tenant_removal import TenantRemoval
 from secmesh.rpc.v1.tenant_removal_pb2 import (
     RemoveTenantRequest,
     RemoveTenantResponse,
     TenantRemainder,
-    TenantRows,
 )
-
-REMOVAL_SECONDS = 30.0
-"""Longest work of one call, as the contracts say; the rest is for the next."""
-
-
-def confirmed_tenant(request: RemoveTenantRequest) -> str:
-    """Give the tenant of a request; FieldInvalid if it is to be removed and not named twice."""
-    tenant = tenant_of(request.name) or ""
-    if not request.validate_only and request.confirm_tenant_id != tenant:
-        raise FieldInvalid.of("confirm_tenant_id", "is not the tenant's id", "UNCONFIRMED")
-    return tenant
 
 
 class RowsRemoval:
@@ -62,8 +49,3 @@ class RowsRemoval:
             "remove the tenant once more"
         )
         return TenantRemainder(place="backups", number=len(found), note=note)
-
-
-def tenant_rows(rows: Mapping[str, int]) -> list[TenantRows]:
-    """Write numbers of rows by collection, in the order of their names."""
-    return [TenantRows(collection=name, rows=rows[name]) for name in sorted(rows)]

@@ -14,6 +14,7 @@ from secmesh.crypto.v1 import (
     audit_service_pb2_grpc,
     config_service_pb2_grpc,
     field_crypto_service_pb2_grpc,
+    tenant_removal_service_pb2_grpc,
     user_service_pb2_grpc,
 )
 from services.crypto.audit.entry import Audit
@@ -30,6 +31,7 @@ from services.crypto.custody.remote_app_keys import RemoteAppKeys
 from services.crypto.custody.standing import KmsStanding
 from services.crypto.custody.two_parties import OnePartyHoldsBoth, require_two_parties
 from services.crypto.erasure.erasing import Erasing, Registry
+from services.crypto.erasure.tenant_removal import TenantShredding
 from services.crypto.export.exporting import Exporting
 from services.crypto.field_cipher import FieldCipher
 from services.crypto.field_crypto import FieldCrypto
@@ -50,6 +52,7 @@ from services.crypto.persons.raising import TierRaising
 from services.crypto.persons.reading import Reading
 from services.crypto.persons.sealing import PersonSealer
 from services.crypto.settings import CryptoSettings
+from services.crypto.tenant_removal_servicer import TenantRemovalServicer
 from services.crypto.user_servicer import UserServicer
 
 _FILE = "file:"
@@ -196,6 +199,7 @@ def servicers(
     exporting = Exporting(
         transactions, persons, config, cipher, audit, registry.subjects, registry.signer
     )
+    shredding = TenantShredding(transactions, erasing, audit, keys.forget, registry.backups)
     reading = Reading(transactions, persons, config, cipher, keys.fields, audit)
     return [
         (
@@ -205,6 +209,10 @@ def servicers(
         (
             config_service_pb2_grpc.add_ConfigServiceServicer_to_server,
             ConfigServicer(Decisions(transactions, config, audit), raising, tokens),
+        ),
+        (
+            tenant_removal_service_pb2_grpc.add_TenantRemovalServiceServicer_to_server,
+            TenantRemovalServicer(shredding),
         ),
         (
             field_crypto_service_pb2_grpc.add_FieldCryptoServiceServicer_to_server,

@@ -3,7 +3,8 @@
 import asyncio
 
 from mesh.contract.names import tenant_of
-from mesh.records.tenant_removal import RowsRemoval, confirmed_tenant
+from mesh.records.tenant_removal import RowsRemoval
+from mesh.server.tenant_removal import confirmed_tenant
 from secmesh.inventory.v1.tenant_removal_service_pb2_grpc import TenantRemovalServiceServicer
 from secmesh.rpc.v1.tenant_removal_pb2 import RemoveTenantRequest, RemoveTenantResponse
 from services.inventory.collect.runner import SyncRunner

@@ -25,7 +25,7 @@ class ApiKeyServicer(ApiKeyServiceServicer):
     async def CreateApiKey(
         self, request: pb.CreateApiKeyRequest, _context: object
     ) -> pb.CreateApiKeyResponse:
-        """Make it; FieldInvalid, PermissionMissing, QuotaExceeded, TenantInactive."""
+        """Make it; FieldInvalid, ScopeExceeded, QuotaExceeded, TenantInactive."""
         tenant = request.parent.removeprefix(_PARENT)
         named = self._parts.named(tenant, request.request_id, request)
         caller = current_call().caller

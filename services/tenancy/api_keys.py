@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from mesh.errors import (
     EtagMismatch,
     FieldInvalid,
-    PermissionMissing,
     ResourceExists,
     ResourceNotFound,
 )
@@ -20,9 +19,9 @@ from secmesh.tenancy.v1 import api_key_pb2 as pb
 from secmesh.tenancy.v1 import api_key_service_pb2 as service_pb
 from services.tenancy.api_key_hash import ApiKeyHash
 from services.tenancy.clock import MICROSECONDS, Clock
-from services.tenancy.errors import ApiKeyRevoked
+from services.tenancy.errors import ApiKeyRevoked, ScopeExceeded
 from services.tenancy.gate import API_KEYS, CLOSED, Gate
-from services.tenancy.issuing.scopes import exceeding, patterns_of
+from services.tenancy.issuing.scopes import exceeding, methods_exceeding, patterns_of
 from services.tenancy.names import ids_in
 from services.tenancy.resources import created, updated
 from services.tenancy.retention import expiry, is_gone, purge_time, timestamp
@@ -82,7 +81,7 @@ class ApiKeys:
     ) -> tuple[pb.ApiKey, ApiKey]:
         """Make a key; give what is known of it, and the key itself, which is kept nowhere.
 
-        Raises FieldInvalid, PermissionMissing for what the caller cannot do themselves,
+        Raises FieldInvalid, ScopeExceeded for what the caller cannot do themselves,
         QuotaExceeded, TenantInactive, and ResourceNotFound for a tenant there is none of.
         """
         key, scope, now = ApiKey.generate(), TenantScope(tenant), self._clock.now()
@@ -244,8 +243,10 @@ def _require_held(made: pb.ApiKey, caller: Caller) -> None:
     if unknown := [role for role in made.roles if role not in ROLES]:
         raise FieldInvalid.of("api_key.roles", f"{unknown[0]!r} is no role")
     wanted = patterns_of(made.roles, made.permissions, ROLES)
-    if missing := exceeding(wanted, caller.permissions):
-        raise PermissionMissing(missing)
+    if beyond := exceeding(wanted, caller.permissions):
+        raise ScopeExceeded(beyond)
+    if beyond := methods_exceeding(made.methods, caller.methods):
+        raise ScopeExceeded(beyond)
 
 
 def _require_etag(item: Item, etag: str, name: str) -> None:

@@ -2,7 +2,7 @@
 
 import random
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,6 +11,15 @@ import grpc
 from mesh.client import open_channel
 from mesh.client.passing import callers_token
 from mesh.tls import KeyPair, client_credentials
+from secmesh.crypto.v1.tenant_removal_service_pb2_grpc import (
+    TenantRemovalServiceStub as CryptoRemovalStub,
+)
+from secmesh.inventory.v1.tenant_removal_service_pb2_grpc import (
+    TenantRemovalServiceStub as InventoryRemovalStub,
+)
+from secmesh.security.v1.tenant_removal_service_pb2_grpc import (
+    TenantRemovalServiceStub as SecurityRemovalStub,
+)
 from secmesh.tenancy.v1.account_service_pb2_grpc import add_AccountServiceServicer_to_server
 from secmesh.tenancy.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
 from secmesh.tenancy.v1.cost_service_pb2_grpc import add_CostServiceServicer_to_server
@@ -39,7 +48,7 @@ from services.tenancy.credentials.parts import Custody
 from services.tenancy.execution_servicer import ExecutionServicer
 from services.tenancy.onboarding.aws_probes import AwsProber
 from services.tenancy.onboarding_servicer import OnboardingServicer
-from services.tenancy.other_stores import CryptoStore, InventoryStore, OtherStore, Unasked
+from services.tenancy.other_stores import OtherStore, RemovingStore, Unasked
 from services.tenancy.parts import Parts
 from services.tenancy.provider_servicer import ProviderServicer
 from services.tenancy.scan_result_servicer import ScanResultServicer
@@ -91,18 +100,30 @@ def open_parts(settings: TenancySettings, others: Sequence[OtherStore] = ()) -> 
 
 def open_others(settings: TenancySettings) -> Sequence[OtherStore]:
     """Open what asks the other services, in the name of each caller, when a tenant leaves."""
+    inventory, security, crypto = (
+        settings.inventory_address,
+        settings.security_address,
+        settings.crypto_address,
+    )
     own = None
     if settings.tls_certificate is not None and settings.tls_key is not None:
         own = KeyPair(settings.tls_certificate, settings.tls_key)
-    inventory = _channel(
-        settings.inventory_address, settings.inventory_ca, own, "secmesh.inventory.v1"
-    )
-    crypto = _channel(settings.crypto_address, settings.crypto_ca, own, "secmesh.crypto.v1")
     return [
-        Unasked("inventory", _NO_ADDRESS) if inventory is None else InventoryStore(inventory),
-        Unasked("crypto", _NO_ADDRESS) if crypto is None else CryptoStore(crypto),
-        Unasked("security", "its records stay: no call removes those of a tenant"),
+        _other("inventory", inventory, settings.inventory_ca, own, InventoryRemovalStub),
+        _other("security", security, settings.security_ca, own, SecurityRemovalStub),
+        _other("crypto", crypto, settings.crypto_ca, own, CryptoRemovalStub),
     ]
+
+
+def _other(
+    name: str,
+    address: str,
+    authorities: Path | None,
+    own: KeyPair | None,
+    stub: Callable[[grpc.aio.Channel], Any],
+) -> OtherStore:
+    channel = _channel(address, authorities, own, f"secmesh.{name}.v1")
+    return Unasked(name, _NO_ADDRESS) if channel is None else RemovingStore(name, channel, stub)
 
 
 def _channel(

@@ -68,6 +68,18 @@ class ResourceNotDeleted(Refusal):
         super().__init__(f"{name} is not deleted", metadata={"resource": name})
 
 
+class TenantRestorable(Refusal):
+    """A deleted tenant that can still be undeleted, and was to be off-boarded."""
+
+    reason = reason(error_reason_pb2.ERROR_REASON_TENANT_RESTORABLE)
+
+    def __init__(self, name: str, purge_time: str) -> None:
+        super().__init__(
+            f"{name} can be undeleted until {purge_time}; wait, or ask for it to be shredded",
+            metadata={"resource": name, "purge_time": purge_time},
+        )
+
+
 class ApiKeyRevoked(Refusal):
     """An API key that was ended for good, and was to be changed."""
 

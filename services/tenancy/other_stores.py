@@ -1,125 +1,109 @@
-"""What the other services keep of a tenant that leaves: removed or shut, and counted, by stubs."""
+"""What the other services keep of a tenant that leaves: removed and counted, by their stubs."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from secmesh.crypto.v1.key_service_pb2 import DisableKeyRequest
-from secmesh.crypto.v1.key_service_pb2_grpc import KeyServiceStub
-from secmesh.inventory.v1.store_service_pb2 import GetStatsRequest, ResetAccountRequest
-from secmesh.inventory.v1.store_service_pb2_grpc import StoreServiceStub
+from secmesh.rpc.v1.tenant_removal_pb2 import RemoveTenantRequest, RemoveTenantResponse
 from secmesh.tenancy.v1 import tenant_offboarding_pb2 as pb
 from secmesh_client import CallRefused
 
-_NOT_FOUND = "RESOURCE_NOT_FOUND"
+_STEPS = 10
+"""Calls of one service in one of ours: each works for half a minute at most."""
+_UNFINISHED = (pb.OFFBOARDED_STATE_REMAINS, pb.OFFBOARDED_STATE_UNKNOWN)
 
 
 class OtherStore(Protocol):
-    """A service that keeps data of tenants; it is asked in the name of who calls."""
+    """A service that keeps data of tenants."""
 
-    async def leave(self, tenant: str) -> pb.OffboardedStore:
-        """Remove or shut what can be; tell what remains. What is refused is told, not raised."""
+    async def leave(self, tenant: str, *, count: bool = False) -> pb.OffboardedStore:
+        """Remove what can be, or count it; tell what remains. Refusals are told, not raised."""
 
     async def close(self) -> None:
         """Let go of its connection."""
 
 
 class Unasked:
-    """See ``OtherStore``: one that cannot be asked."""
+    """See ``OtherStore``: one that nobody gave the address of."""
 
     def __init__(self, store: str, note: str) -> None:
         self._store = store
         self._note = note
 
-    async def leave(self, _tenant: str) -> pb.OffboardedStore:
-        """Say that what remains is not known."""
-        state = pb.OFFBOARDED_STATE_UNKNOWN
+    async def leave(self, _tenant: str, *, count: bool = False) -> pb.OffboardedStore:  # noqa: ARG002 - either way
+        """Say that nobody was asked."""
+        state = pb.OFFBOARDED_STATE_UNASKED
         return pb.OffboardedStore(store=self._store, state=state, note=self._note)
 
     async def close(self) -> None:
         """Do nothing."""
 
 
-class InventoryStore:
-    """See ``OtherStore``: records of accounts are removed, plans and assessments are counted."""
+class RemovingStore:
+    """See ``OtherStore``: one that serves the TenantRemovalService of its contract."""
 
-    store = "inventory"
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(
+        self, store: str, channel: grpc.aio.Channel, stub: Callable[[grpc.aio.Channel], Any]
+    ) -> None:
+        self._store = store
         self._channel = channel
-        self._stub = StoreServiceStub(channel)
+        self._stub = stub(channel)
 
     async def close(self) -> None:
         """Close the channel."""
         await self._channel.close()
 
-    async def leave(self, tenant: str) -> pb.OffboardedStore:
-        """Remove each account's rows; count those of plans and assessments, which stay."""
-        parent = f"tenants/{tenant}"
-        told = pb.OffboardedStore(store=self.store)
-        try:
-            for account in (await self._stub.GetStats(GetStatsRequest(parent=parent))).accounts:
-                told.removed += await self._reset(parent, account.cloud_account_id)
-            left = await self._stub.GetStats(GetStatsRequest(parent=parent))
-        except CallRefused as refused:
-            return _unknown(told, refused)
-        told.remaining = sum(each.current_rows + each.past_rows for each in left.collections)
-        told.state = pb.OFFBOARDED_STATE_REMAINS if told.remaining else pb.OFFBOARDED_STATE_REMOVED
-        if told.remaining:
-            told.note = "plans and assessments stay: no call removes them"
-        return told
-
-    async def _reset(self, parent: str, cloud_account_id: str) -> int:
-        request = ResetAccountRequest(
-            parent=parent,
-            cloud_account_id=cloud_account_id,
-            confirm_cloud_account_id=cloud_account_id,
+    async def leave(self, tenant: str, *, count: bool = False) -> pb.OffboardedStore:
+        """Ask until all is done, for some minutes at most."""
+        told = pb.OffboardedStore(store=self._store)
+        request = RemoveTenantRequest(
+            name=f"tenants/{tenant}", confirm_tenant_id=tenant, validate_only=count
         )
-        try:
-            return sum(each.rows for each in (await self._stub.ResetAccount(request)).deleted)
-        except CallRefused as refused:
-            if refused.reason == _NOT_FOUND:
-                return 0
-            raise
-
-
-class CryptoStore:
-    """See ``OtherStore``: the tenant's key is disabled, so that nothing sealed opens."""
-
-    store = "crypto"
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._channel = channel
-        self._stub = KeyServiceStub(channel)
-
-    async def close(self) -> None:
-        """Close the channel."""
-        await self._channel.close()
-
-    async def leave(self, tenant: str) -> pb.OffboardedStore:
-        """Disable the tenant's key; where there is none, nothing was ever sealed."""
-        told = pb.OffboardedStore(store=self.store)
-        name = f"tenants/{tenant}/keys/tenant-kek"
-        try:
-            await self._stub.DisableKey(DisableKeyRequest(name=name))
-        except CallRefused as refused:
-            if refused.reason != _NOT_FOUND:
-                return _unknown(told, refused)
-            told.state = pb.OFFBOARDED_STATE_REMOVED
-            return told
-        told.state = pb.OFFBOARDED_STATE_SHUT
-        told.note = "persons are erased one by one, which destroys their keys for good"
+        for _ in range(1 if count else _STEPS):
+            try:
+                answer = await self._stub.RemoveTenant(request)
+            except CallRefused as refused:
+                told.state = pb.OFFBOARDED_STATE_UNKNOWN
+                # Reasons hold no data; messages might.
+                told.note = f"refused: {refused.reason or refused.code.name}"
+                return told
+            told.removed += sum(each.rows for each in answer.removed)
+            _tell(told, answer)
+            if answer.done:
+                break
         return told
 
 
-async def all_leave(stores: Sequence[OtherStore], tenant: str) -> list[pb.OffboardedStore]:
+async def all_leave(
+    stores: Sequence[OtherStore], tenant: str, *, count: bool = False
+) -> list[pb.OffboardedStore]:
     """Ask one after the other."""
-    return [await each.leave(tenant) for each in stores]
+    return [await each.leave(tenant, count=count) for each in stores]
 
 
-def _unknown(told: pb.OffboardedStore, refused: CallRefused) -> pb.OffboardedStore:
-    told.state = pb.OFFBOARDED_STATE_UNKNOWN
-    # Reasons hold no data; messages might.
-    told.note = f"refused: {refused.reason or refused.code.name}"
-    return told
+def is_left(told: pb.OffboardedStore) -> bool:
+    """Tell whether nothing more can be removed in a place."""
+    return told.state not in _UNFINISHED
+
+
+def _tell(told: pb.OffboardedStore, answer: RemoveTenantResponse) -> None:
+    """Write down how a place is left by its last answer."""
+    told.remaining = sum(each.rows for each in answer.remaining)
+    del told.remainders[:]
+    told.remainders.extend(answer.remainders)
+    told.ClearField("remains_until")
+    if not answer.done:
+        told.state = pb.OFFBOARDED_STATE_REMAINS
+    elif not answer.remainders:
+        told.state = pb.OFFBOARDED_STATE_REMOVED
+    elif all(each.HasField("until") for each in answer.remainders):
+        told.state = pb.OFFBOARDED_STATE_LEAVING
+        told.remains_until.CopyFrom(max((each.until for each in answer.remainders), key=_moment))
+    else:
+        told.state = pb.OFFBOARDED_STATE_KEPT
+
+
+def _moment(stamp: Timestamp) -> tuple[int, int]:
+    return stamp.seconds, stamp.nanos

@@ -187,6 +187,16 @@ class TenancySettings(ProcessSettings):
         None,
         description="PEM file with the authorities of its certificate; needed beyond loopback",
     )
+    security_address: str = Field(
+        "",
+        pattern=r"^$|^.+:[0-9]+$",
+        description="host:port of the security service, which is asked when a tenant leaves, as "
+        "the inventory service is",
+    )
+    security_ca: Path | None = Field(
+        None,
+        description="PEM file with the authorities of its certificate; needed beyond loopback",
+    )
     token_issuer: str = Field(
         "secmesh-tenancy",
         min_length=1,

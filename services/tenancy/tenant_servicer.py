@@ -1,5 +1,6 @@
 """TenantService: who is served, and how much each may have."""
 
+from mesh.contract.names import tenant_of
 from secmesh.tenancy.v1 import tenant_offboarding_pb2 as offboarding_pb2
 from secmesh.tenancy.v1 import tenant_pb2
 from secmesh.tenancy.v1 import tenant_service_pb2 as pb
@@ -85,10 +86,18 @@ class TenantServicer(TenantServiceServicer):
 
     async def OffboardTenant(
         self, request: offboarding_pb2.OffboardTenantRequest, _context: object
-    ) -> offboarding_pb2.OffboardTenantResponse:
-        """Remove it for good; ResourceNotFound, TenantNotDeleted, FieldInvalid."""
-        tenant = tenant_in(request.name)
-        return await self._parts.offboarding.offboard(tenant, request.confirm_tenant_id)
+    ) -> offboarding_pb2.TenantOffboarding:
+        """Remove it for good; refused as ``Offboarding.offboard``."""
+        tenant, offboarding = tenant_in(request.name), self._parts.offboarding
+        if request.validate_only:
+            return await offboarding.plan(tenant)
+        return await offboarding.offboard(tenant, request.confirm_tenant_id, shred=request.shred)
+
+    async def GetTenantOffboarding(
+        self, request: offboarding_pb2.GetTenantOffboardingRequest, _context: object
+    ) -> offboarding_pb2.TenantOffboarding:
+        """Give how it leaves; ResourceNotFound."""
+        return await self._parts.offboarding.told(tenant_of(request.name) or "")
 
     async def GetTenantQuotas(
         self, request: pb.GetTenantQuotasRequest, _context: object

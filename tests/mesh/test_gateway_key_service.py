@@ -133,6 +133,14 @@ def test_a_key_may_do_what_it_was_made_for_in_its_tenant(site: Site) -> None:
     assert_refused(made, grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_MISSING")
 
 
+def test_a_key_for_one_method_opens_no_other(site: Site) -> None:
+    tenant = site.tenant()
+    text = site.make(tenant, methods=["secmesh.tenancy.v1.ApiKeyService/ListApiKeys"])["keyText"]
+    assert site.ask(text, f"/tenancy/v1/tenants/{tenant}/apiKeys").status_code == 200
+    other = site.ask(text, f"/tenancy/v1/tenants/{tenant}/providers")
+    assert_refused(other, grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_MISSING")
+
+
 def test_a_revoked_key_stops_and_others_go_on(site: Site) -> None:
     tenant = site.tenant()
     made, kept = site.make(tenant), site.make(tenant)

@@ -30,7 +30,7 @@ from secmesh.tenancy.v1.tenant_pb2 import Tenant
 from secmesh.tenancy.v1.tenant_service_pb2 import CreateTenantRequest
 from secmesh_client.aio import connect
 from services.tenancy.accounts import AccountSecrets
-from services.tenancy.assembly import servicers
+from services.tenancy.assembly import open_others, servicers
 from services.tenancy.credentials.parts import Custody
 from services.tenancy.parts import Parts
 from services.tenancy.settings import PACKAGE, TenancySettings
@@ -189,9 +189,13 @@ async def tenancy_world(
     *,
     secrets: AccountSecrets | None = None,
     custody: Custody | None = None,
+    with_others: bool = False,
     **values: Any,
 ) -> AsyncIterator[World]:
-    """Serve an empty store with these settings; ``custody`` is fakes unless it is given."""
+    """Serve an empty store with these settings; ``custody`` is fakes unless it is given.
+
+    ``with_others`` asks the services of the settings when a tenant leaves.
+    """
     create_signing_key(home)
     settings, clock, recorder = settings_of(**values), TurnedClock(), Recorder()
     faults = Faults(Random(1))
@@ -209,6 +213,7 @@ async def tenancy_world(
         key=b"k" * 32,
         secrets=secrets,
         custody=custody or Custody(held, tokens, prober),
+        others=open_others(settings) if with_others else (),
     )
 
     def register(target: grpc.aio.Server) -> None:

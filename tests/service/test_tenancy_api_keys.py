@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.identifiers import new_uuid
 from mesh.identity.api_key import ApiKey as KeyText
+from mesh.identity.keys import sign_token
 from secmesh.tenancy.v1 import api_key_service_pb2 as pb
 from secmesh.tenancy.v1 import tenant_service_pb2 as tenants
 from secmesh.tenancy.v1.api_key_pb2 import (
@@ -19,8 +20,10 @@ from secmesh.tenancy.v1.api_key_pb2 import (
     API_KEY_STATE_REVOKED,
     ApiKey,
 )
+from secmesh.tenancy.v1.api_key_service_pb2_grpc import ApiKeyServiceStub
 from secmesh.tenancy.v1.tenant_offboarding_pb2 import OffboardTenantRequest
 from secmesh.tenancy.v1.tenant_pb2 import TenantQuotas
+from secmesh_client.aio import connect
 from secmesh_client.refusal import CallRefused
 from services.tenancy.api_keys import USE_SECONDS
 from services.tenancy.cost import budgets
@@ -204,9 +207,25 @@ async def test_nobody_gives_a_key_more_than_they_have(world: World) -> None:
     ):
         given = wanted(**values)
         request = pb.CreateApiKeyRequest(parent=parent, api_key=given)
-        assert (await refusal(maker.CreateApiKey(request))).reason == "PERMISSION_MISSING"
+        assert (await refusal(maker.CreateApiKey(request))).reason == "SCOPE_EXCEEDED"
     given = wanted(roles=["viewer"], permissions=["tenancy.accounts.create"])
     assert (await maker.CreateApiKey(pb.CreateApiKeyRequest(parent=parent, api_key=given))).key_text
+
+
+async def test_who_is_limited_to_methods_gives_no_key_more(world: World) -> None:
+    tenant = await world.tenant()
+    own, every = "secmesh.tenancy.v1.ApiKeyService/CreateApiKey", "secmesh.tenancy.v1.*"
+    token = sign_token(world.home, subject="m", tenant=tenant, roles=["admin"], methods=[own])
+    async with connect(world.address, token=token) as channel:
+        maker = ApiKeyServiceStub(channel)
+        for methods in ([], ["secmesh.tenancy.v1.ApiKeyService/*"], [every]):
+            given = wanted(methods=methods)
+            request = pb.CreateApiKeyRequest(parent=f"tenants/{tenant}", api_key=given)
+            refused = await refusal(maker.CreateApiKey(request))
+            assert refused.reason == ("FIELD_INVALID" if every in methods else "SCOPE_EXCEEDED")
+        request = pb.CreateApiKeyRequest(parent=f"tenants/{tenant}", api_key=wanted(methods=[own]))
+        answer = await maker.CreateApiKey(request)
+    assert list((await resolve(world, answer.key_text)).api_key.methods) == [own]
 
 
 async def test_only_who_may_resolves_keys_and_no_tenant_sees_anothers(world: World) -> None:
@@ -242,7 +261,9 @@ async def test_keys_stop_with_their_tenant_and_come_back_with_it(world: World) -
     await platform.UndeleteTenant(tenants.UndeleteTenantRequest(name=name))
     assert await verdict(world, answer.key_text) == GOOD
     await platform.DeleteTenant(tenants.DeleteTenantRequest(name=name))
-    await platform.OffboardTenant(OffboardTenantRequest(name=name, confirm_tenant_id=tenant))
+    await platform.OffboardTenant(
+        OffboardTenantRequest(name=name, confirm_tenant_id=tenant, shred=True)
+    )
     assert await verdict(world, answer.key_text) == UNKNOWN
     key = KeyText.parse(answer.key_text)
     hashed = world.parts.api_keys._hash.of(key.id, key.digest())

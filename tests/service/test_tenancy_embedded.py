@@ -73,7 +73,7 @@ async def test_a_tenant_from_its_beginning_to_its_end(store: DynamoDbStore) -> N
     await parts.tenants.delete(tenant, "", request)
     await parts.tenants.undelete(tenant, "", request)
     await parts.tenants.delete(tenant, "", request)
-    told = await parts.offboarding.offboard(tenant, tenant)
+    told = await parts.offboarding.offboard(tenant, tenant, shred=True)
     assert {each.store: each.removed for each in told.stores if each.removed} == {
         "tenancy.accounts": 2,
         "tenancy.providers": 2,

@@ -5,34 +5,41 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from google.rpc import status_pb2
 
-from mesh.embedded.postgres import Access
 from mesh.errors import DependencyUnavailable
-from mesh.identity.keys import sign_token
-from secmesh.crypto.v1.user_pb2 import User
-from secmesh.crypto.v1.user_service_pb2 import CreateUserRequest
+from secmesh.rpc.v1.tenant_removal_pb2 import (
+    RemoveTenantRequest,
+    RemoveTenantResponse,
+    TenantRemainder,
+    TenantRows,
+)
 from secmesh.tenancy.v1 import account_service_pb2 as accounts
 from secmesh.tenancy.v1 import schedule_pb2, schedule_service_pb2
 from secmesh.tenancy.v1 import tenant_offboarding_pb2 as pb
 from secmesh.tenancy.v1 import tenant_service_pb2 as tenants
 from secmesh.tenancy.v1.scan_result_pb2 import ScanResult
 from secmesh.tenancy.v1.schedule_service_pb2_grpc import ScheduleServiceStub
-from secmesh.tenancy.v1.tenant_pb2 import TENANT_STATUS_OFFBOARDED, Tenant
-from secmesh_client.aio import connect
+from secmesh.tenancy.v1.tenant_pb2 import (
+    TENANT_STATUS_OFFBOARDED,
+    TENANT_STATUS_OFFBOARDING,
+    Tenant,
+)
 from secmesh_client.refusal import CallRefused
 from services.tenancy.assembly import open_others
-from services.tenancy.other_stores import CryptoStore, InventoryStore, Unasked
+from services.tenancy.offboarding import Offboarding
+from services.tenancy.other_stores import OtherStore, RemovingStore, Unasked
+from services.tenancy.retention import RETENTION_DAYS
 from services.tenancy.scan_results import published
 from services.tenancy.store.memory import MemoryStore
 from services.tenancy.store.tables import Table
 from services.tenancy.store.values import Item
-from tests.databases import crypto_database
-from tests.service.crypto_world import crypto_world
-from tests.service.tenancy_world import OPERATOR, World, settings_of, tenancy_world
-from tests.service.test_tenant_swap import INVENTORY, inventory, plant_inventory_messages
+from tests.service.tenancy_world import World, settings_of, tenancy_world
 
 MONTHS = 70 * 24 * 3600
+DOWN = CallRefused(status_pb2.Status(code=14), grpc.StatusCode.UNAVAILABLE)
 
 
 @dataclass
@@ -96,7 +103,7 @@ def items_of(world: World, tenant: str) -> dict[Table, list[Item]]:
 
 async def offboard(world: World, tenant: str, confirmed: str = "") -> dict[str, pb.OffboardedStore]:
     request = pb.OffboardTenantRequest(
-        name=f"tenants/{tenant}", confirm_tenant_id=confirmed or tenant
+        name=f"tenants/{tenant}", confirm_tenant_id=confirmed or tenant, shred=True
     )
     answer = await world.platform(tenant).OffboardTenant(request)
     return {each.store: each for each in answer.stores}
@@ -115,8 +122,9 @@ async def test_nothing_of_a_tenant_stays_but_that_its_id_was_used(world: World) 
     await delete(world, tenant)
     told = await offboard(world, tenant)
     left = items_of(world, tenant)
-    (tombstone,) = left.pop(Table.TENANTS)
+    tombstone, told_of = sorted(left.pop(Table.TENANTS), key=lambda item: str(item["pk"]))
     assert not any(left.values())
+    assert told_of["pk"] == f"{tenant}#offboarding"
     assert "tenant_name" not in tombstone
     assert items_of(world, other) == before
     for table in (Table.ACCOUNTS, Table.EXECUTIONS, Table.SCAN_RESULTS, Table.SCHEDULES):
@@ -125,7 +133,8 @@ async def test_nothing_of_a_tenant_stays_but_that_its_id_was_used(world: World) 
     assert told["secrets"].state == pb.OFFBOARDED_STATE_LEAVING
     assert told["secrets"].remaining == 2
     again = await offboard(world, tenant)
-    assert not any(each.removed for each in again.values())
+    # What was removed is told of all calls together.
+    assert again == told
     read = await world.platform(tenant).GetTenant(
         tenants.GetTenantRequest(name=f"tenants/{tenant}")
     )
@@ -180,7 +189,7 @@ async def test_what_broke_off_is_gone_on_with(world: World) -> None:
     assert isinstance(secrets, RememberedSecrets)
     secrets.broken = True
     with pytest.raises(DependencyUnavailable):
-        await world.parts.offboarding.offboard(tenant, tenant)
+        await world.parts.offboarding.offboard(tenant, tenant, shred=True)
     secrets.broken = False
     with pytest.raises(CallRefused) as refused:
         await world.accounts(tenant).SuspendAccount(
@@ -189,59 +198,132 @@ async def test_what_broke_off_is_gone_on_with(world: World) -> None:
     assert refused.value.reason == "RESOURCE_NOT_FOUND"
     faults = world.faults
     faults.unsent = faults.unanswered = faults.throttled = 0.05
-    for _ in range(200):
+    for _ in range(2000):
         try:
-            await world.parts.offboarding.offboard(tenant, tenant)
+            await world.parts.offboarding.offboard(tenant, tenant, shred=True)
         except DependencyUnavailable:
             continue
         break
     faults.unsent = faults.unanswered = faults.throttled = 0.0
-    assert [len(each) for each in items_of(world, tenant).values()] == [1, 0, 0, 0, 0, 0]
+    assert [len(each) for each in items_of(world, tenant).values()] == [2, 0, 0, 0, 0, 0]
 
 
-async def test_the_inventory_removes_accounts_and_tells_of_plans(tmp_path: Path) -> None:
-    async with inventory(tmp_path) as (address, store):
-        async with store.transaction() as connection:
-            for tenant in ("acme", "beta"):
-                for collection, message in plant_inventory_messages(tenant, INVENTORY):
-                    await store.insert(connection, collection, [message])
-        token = sign_token(
-            tmp_path / "keys",
-            subject="ann",
-            tenant=OPERATOR,
-            roles=["admin"],
-            tenants=["acme"],
+@dataclass
+class Told:
+    """Another service as it answers: refusals, then so many rows in each answer."""
+
+    store: str
+    refusals: int = 0
+    rows: list[int] = field(default_factory=list)
+    counted: int = 0
+
+    async def RemoveTenant(self, request: RemoveTenantRequest) -> RemoveTenantResponse:  # noqa: N802 - the contract's name
+        if self.refusals:
+            self.refusals -= 1
+            raise DOWN
+        if request.validate_only:
+            self.counted += 1
+            remaining = [TenantRows(collection="syncs", rows=sum(self.rows))]
+            return RemoveTenantResponse(remaining=remaining)
+        assert request.confirm_tenant_id == request.name.removeprefix("tenants/")
+        rows = self.rows.pop(0) if self.rows else 0
+        left = [TenantRows(collection="syncs", rows=sum(self.rows))] if self.rows else []
+        return RemoveTenantResponse(
+            removed=[TenantRows(collection="syncs", rows=rows)],
+            remaining=left,
+            remainders=[TenantRemainder(place="backups", number=2, note="delete them")],
+            done=not left,
         )
-        other = InventoryStore(connect(address, token=token))
-        told = await other.leave("acme")
-        assert told.removed > 10
-        assert told.state == pb.OFFBOARDED_STATE_REMAINS
-        assert 0 < told.remaining < told.removed
-        # Of a tenant that the caller does not act for nothing is known.
-        strange = await other.leave("beta")
-        assert (strange.state, strange.removed) == (pb.OFFBOARDED_STATE_UNKNOWN, 0)
-        assert strange.note == "refused: RESOURCE_NOT_FOUND"
-        await other.close()
 
 
-@pytest.fixture(scope="module")
-def access() -> Any:
-    with crypto_database() as made:
-        yield made
+def with_others(world: World, *others: Told) -> Offboarding:
+    opened: list[OtherStore] = [
+        RemovingStore(each.store, grpc.aio.insecure_channel("127.0.0.1:1"), lambda _, me=each: me)  # type: ignore[misc]  # the default binds it
+        for each in others
+    ]
+    return replace(world.parts, others=opened).offboarding
 
 
-async def test_the_crypto_service_shuts_what_is_sealed(access: Access, tmp_path: Path) -> None:
-    async with crypto_world(access, tmp_path) as people:
-        other = CryptoStore(people.channel())
-        assert (await other.leave(people.tenant)).state == pb.OFFBOARDED_STATE_REMOVED
-        user = User(email="ann@example.com", ssn="078-05-1120")
-        made = await people.users().CreateUser(CreateUserRequest(parent=people.parent, user=user))
-        assert (await other.leave(people.tenant)).state == pb.OFFBOARDED_STATE_SHUT
-        user.email = "bob@example.com"
-        with pytest.raises(CallRefused) as refused:
-            await people.users().CreateUser(CreateUserRequest(parent=people.parent, user=user))
-        assert refused.value.reason == "KEY_DISABLED"
-        assert made.name
+async def test_a_service_that_is_down_is_gone_on_with(world: World) -> None:
+    tenant = await filled(world)
+    await delete(world, tenant)
+    inventory, security = Told("inventory", rows=[7, 5]), Told("security", refusals=1, rows=[3])
+    offboarding = with_others(world, inventory, security)
+    told = await offboarding.offboard(tenant, tenant, shred=True)
+    assert not told.HasField("complete_time")
+    places = {each.store: each for each in told.stores}
+    assert (places["inventory"].removed, places["inventory"].remaining) == (12, 0)
+    assert places["inventory"].state == pb.OFFBOARDED_STATE_KEPT
+    assert places["inventory"].remainders[0].number == 2
+    assert places["security"].state == pb.OFFBOARDED_STATE_UNKNOWN
+    assert places["security"].note == "refused: UNAVAILABLE"
+    # It leaves until it is gone everywhere, and nothing of it can be had meanwhile.
+    assert (await world.parts.tenants.get(tenant)).status == TENANT_STATUS_OFFBOARDING
+    with pytest.raises(CallRefused) as refused:
+        await world.provider(tenant)
+    assert refused.value.reason == "TENANT_INACTIVE"
+    world.clock.turn(60)
+    told = await offboarding.offboard(tenant, tenant)
+    places = {each.store: each for each in told.stores}
+    assert told.HasField("complete_time")
+    assert told.shred
+    assert (places["inventory"].removed, places["security"].removed) == (12, 3)
+    assert (await world.parts.tenants.get(tenant)).status == TENANT_STATUS_OFFBOARDED
+    # What a restored backup brings back is removed by the same call.
+    inventory.rows = [4]
+    told = await offboarding.offboard(tenant, tenant)
+    places = {each.store: each for each in told.stores}
+    assert places["inventory"].removed == 16
+    assert await offboarding.told(tenant) == told
+
+
+async def test_a_plan_counts_and_changes_nothing(world: World) -> None:
+    tenant = await filled(world)
+    before = items_of(world, tenant)
+    inventory = Told("inventory", rows=[7])
+    plan = await with_others(world, inventory).plan(tenant)
+    assert items_of(world, tenant) == before
+    assert (inventory.counted, inventory.rows) == (1, [7])
+    places = {each.store: each for each in plan.stores}
+    assert places["inventory"].remaining == 7
+    assert places["secrets"].remaining == 2
+    assert not any(each.removed for each in plan.stores)
+    await delete(world, tenant)
+    told = await offboard(world, tenant)
+    for table in (Table.ACCOUNTS, Table.SCHEDULES, Table.EXECUTIONS, Table.SCAN_RESULTS):
+        name = f"tenancy.{table.value}"
+        assert (places[name].remaining, told[name].remaining) == (told[name].removed, 0), name
+    request = pb.OffboardTenantRequest(name="tenants/strangers", validate_only=True)
+    with pytest.raises(CallRefused) as refused:
+        await world.platform("strangers").OffboardTenant(request)
+    assert refused.value.reason == "RESOURCE_NOT_FOUND"
+
+
+async def test_a_tenant_that_can_be_undeleted_is_left_unless_it_is_to_be_shredded(
+    world: World,
+) -> None:
+    tenant = await filled(world)
+    await delete(world, tenant)
+    request = pb.OffboardTenantRequest(name=f"tenants/{tenant}", confirm_tenant_id=tenant)
+    with pytest.raises(CallRefused) as refused:
+        await world.platform(tenant).OffboardTenant(request)
+    assert refused.value.reason == "TENANT_RESTORABLE"
+    asked = pb.GetTenantOffboardingRequest(name=f"tenants/{tenant}/offboarding")
+    with pytest.raises(CallRefused) as refused:
+        await world.platform(tenant).GetTenantOffboarding(asked)
+    assert refused.value.reason == "RESOURCE_NOT_FOUND"
+    await world.platform(tenant).UndeleteTenant(
+        tenants.UndeleteTenantRequest(name=f"tenants/{tenant}")
+    )
+    await delete(world, tenant)
+    world.clock.turn(RETENTION_DAYS * 24 * 3600 + 1)
+    told = await world.platform(tenant).OffboardTenant(request)
+    assert (told.requested_by, told.shred) == ("ann", False)
+    assert told.HasField("complete_time")
+    assert await world.platform(tenant).GetTenantOffboarding(asked) == told
+    with pytest.raises(CallRefused) as refused:
+        await world.tenants(tenant).GetTenantOffboarding(asked)
+    assert refused.value.reason == "PERMISSION_MISSING"
 
 
 async def test_services_that_nobody_named_are_told_as_unknown(world: World) -> None:
@@ -250,10 +332,11 @@ async def test_services_that_nobody_named_are_told_as_unknown(world: World) -> N
     parts = replace(world.parts, others=others)
     tenant = await world.tenant()
     await delete(world, tenant)
-    answer = await parts.offboarding.offboard(tenant, tenant)
+    answer = await parts.offboarding.offboard(tenant, tenant, shred=True)
     told = {each.store: each for each in answer.stores if "." not in each.store}
     assert set(told) == {"secrets", "inventory", "crypto", "security"}
     assert told["secrets"].state == pb.OFFBOARDED_STATE_REMOVED
     for store in ("inventory", "crypto", "security"):
-        assert told[store].state == pb.OFFBOARDED_STATE_UNKNOWN
+        assert told[store].state == pb.OFFBOARDED_STATE_UNASKED
         assert told[store].note
+    assert answer.HasField("complete_time")

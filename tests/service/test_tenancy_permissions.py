@@ -232,11 +232,15 @@ async def test_each_process_needs_all_of_its_policy_and_no_more(
             )
             await service.call("ListExecutions", listing)
         await service.call("ListScanResults", results.ListScanResultsRequest(parent=PARENT))
+    with recorded(monkeypatch) as of_issuer:
+        assert parts.issuing is not None
+        signer = await parts.issuing.keys.signer()
+        await parts.issuing.keys.revoke(signer.kid)
     tags = tags_of(of_tenant)
     assert set(tags) == {f"threat-engine/account/{keyed.name.rpartition('/')[2]}"}
     account = AwsAccount("123456789012", REGION, tags)
     within = requests([*of_tenant, *later], account)
-    everything = [*requests(of_platform, account), *within]
+    everything = [*requests(of_platform, account), *within, *requests(of_issuer, account)]
     for name, asked in (
         ("serve", everything),
         ("scheduler", requests(of_scheduler, account)),

@@ -33,6 +33,7 @@ def plain(request: Any) -> dict[str, Any]:
 
 def test_a_key_is_printed_alone_and_once(tenancy: Operator) -> None:
     words = ["create", "--role", "viewer", "--permission", "security.*.get", "--name", "ci"]
+    words += ["--method", "secmesh.security.v1.RecordService/*"]
     done = tenancy.run("api-keys", *words, "--expires", "12h")
     answer = pb.CreateApiKeyResponse(api_key=KEY, key_text="smk_k7_text")
     request = tenancy.answer(SERVICE, "CreateApiKey", answer)
@@ -46,7 +47,12 @@ def test_a_key_is_printed_alone_and_once(tenancy: Operator) -> None:
     del said["api_key"]["expire_time"]
     assert said == {
         "parent": "tenants/acme",
-        "api_key": {"roles": ["viewer"], "permissions": ["security.*.get"], "display_name": "ci"},
+        "api_key": {
+            "roles": ["viewer"],
+            "permissions": ["security.*.get"],
+            "methods": ["secmesh.security.v1.RecordService/*"],
+            "display_name": "ci",
+        },
     }
 
 

@@ -13,7 +13,7 @@ from secmesh.tenancy.v1.provider_pb2 import PROVIDER_TYPE_AWS, Provider
 from secmesh.tenancy.v1.tenant_offboarding_pb2 import (
     OFFBOARDED_STATE_REMAINS,
     OffboardedStore,
-    OffboardTenantResponse,
+    TenantOffboarding,
 )
 from secmesh.tenancy.v1.tenant_pb2 import Tenant, TenantQuotas
 from tests.unit.cli_operator import SECONDS, TENANCY, Operator, operator
@@ -82,13 +82,42 @@ def test_tenants(
 def test_a_tenant_leaves(tenancy: Operator) -> None:
     done = tenancy.run("-o", "json", "tenants", "offboard", "beta", "--confirm", "beta")
     left = OffboardedStore(store="inventory", state=OFFBOARDED_STATE_REMAINS, remaining=4)
-    request = tenancy.answer(
-        "TenantService", "OffboardTenant", OffboardTenantResponse(stores=[left])
-    )
+    request = tenancy.answer("TenantService", "OffboardTenant", TenantOffboarding(stores=[left]))
     result = done.result(SECONDS)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)[0]["state"] == "OFFBOARDED_STATE_REMAINS"
     assert MessageToDict(request) == {"name": "tenants/beta", "confirmTenantId": "beta"}
+
+
+def test_a_plan_is_only_counted(tenancy: Operator) -> None:
+    done = tenancy.run("tenants", "offboard", "beta", "--plan")
+    request = tenancy.answer("TenantService", "OffboardTenant", TenantOffboarding())
+    assert done.result(SECONDS).exit_code == 0
+    assert MessageToDict(request) == {"name": "tenants/beta", "validateOnly": True}
+    refused = tenancy.run("tenants", "offboard", "beta", "--plan", "--confirm", "beta")
+    assert refused.result(SECONDS).exit_code == 2
+
+
+def test_who_watches_goes_on_until_all_is_done(tenancy: Operator) -> None:
+    words = ("tenants", "offboard", "beta", "--confirm", "beta", "--shred", "--watch")
+    done = tenancy.run(*words)
+    whole = TenantOffboarding()
+    whole.complete_time.GetCurrentTime()
+    for answer in (TenantOffboarding(), whole):
+        request = tenancy.answer("TenantService", "OffboardTenant", answer)
+        assert MessageToDict(request) == {
+            "name": "tenants/beta",
+            "confirmTenantId": "beta",
+            "shred": True,
+        }
+    assert done.result(SECONDS).exit_code == 0
+
+
+def test_how_a_tenant_left_is_told(tenancy: Operator) -> None:
+    done = tenancy.run("tenants", "offboard", "beta")
+    request = tenancy.answer("TenantService", "GetTenantOffboarding", TenantOffboarding())
+    assert done.result(SECONDS).exit_code == 0
+    assert MessageToDict(request) == {"name": "tenants/beta/offboarding"}
 
 
 def test_quotas(tenancy: Operator) -> None:

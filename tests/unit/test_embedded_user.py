@@ -1,4 +1,4 @@
-"""The system user of an embedded PostgreSQL, asked for by several processes of a new machine at once."""
+"""The system user of an embedded PostgreSQL, asked for by several processes at once."""
 
 import os
 import pwd

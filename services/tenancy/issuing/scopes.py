@@ -1,6 +1,6 @@
 """What one set of permission patterns allows, held against another."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from mesh.identity.permissions import is_pattern
 
@@ -11,6 +11,18 @@ def exceeding(wanted: Iterable[str], held: Iterable[str]) -> str:
     """Give the first pattern that grants what none of those held does; empty if there is none."""
     given = [each.split(".") for each in held]
     return next((each for each in sorted(wanted) if not _is_covered(each.split("."), given)), "")
+
+
+def methods_exceeding(wanted: Iterable[str], held: Collection[str]) -> str:
+    """Give the first method that is none of those held, ``methods`` if all are wanted.
+
+    No methods stand for all of them; empty if nothing exceeds.
+    """
+    if not held:
+        return ""
+    named = sorted(wanted)
+    beyond = (each for each in named if not {each, f"{each.rpartition('/')[0]}/*"} & set(held))
+    return next(beyond, "") if named else "methods"
 
 
 def patterns_of(

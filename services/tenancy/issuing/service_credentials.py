@@ -13,7 +13,7 @@ from services.tenancy.clock import MICROSECONDS, Clock
 from services.tenancy.errors import QuotaExceeded, ScopeExceeded, ServiceCredentialRevoked
 from services.tenancy.gate import Gate
 from services.tenancy.issuing.client_secret import digest_of, new_client_secret
-from services.tenancy.issuing.scopes import exceeding, patterns_of
+from services.tenancy.issuing.scopes import exceeding, methods_exceeding, patterns_of
 from services.tenancy.resources import created
 from services.tenancy.retention import timestamp
 from services.tenancy.store.conditions import Equals, Missing
@@ -213,12 +213,8 @@ def _require_within(made: pb.ServiceCredential, by: Caller) -> None:
         allowed = by.permits(_FOR_ALL) if tenant == ALL_TENANTS else by.acts_for(tenant)
         if not allowed:
             raise ScopeExceeded(f"tenants/{tenant}")
-    if by.methods and not made.methods:
-        raise ScopeExceeded("methods")
-    for method in made.methods:
-        service = method.rpartition("/")[0]
-        if by.methods and not {method, f"{service}/*"} & by.methods:
-            raise ScopeExceeded(method)
+    if beyond := methods_exceeding(made.methods, by.methods):
+        raise ScopeExceeded(beyond)
 
 
 def _require_etag(item: Item, etag: str, name: str) -> None:

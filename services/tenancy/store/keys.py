@@ -75,6 +75,10 @@ class TenantScope:
         """The tenant's counters (``quotas.py``)."""
         return Key(Table.TENANTS, self._pk("quota"), META)
 
+    def offboarding(self) -> Key:
+        """What is told of the tenant when it leaves; it stays."""
+        return Key(Table.TENANTS, self._pk("offboarding"), META)
+
     def idempotency(self, request: str) -> Key:
         """What was answered to a request (``idempotency.py``)."""
         return Key(Table.TENANTS, self._pk("idem"), _last(request))
