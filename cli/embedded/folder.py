@@ -54,6 +54,11 @@ class Folder:
         return self.keys / "executor_token"
 
     @property
+    def inventory_token(self) -> Path:
+        """File with the token that the inventory service asks for sessions in accounts by."""
+        return self.keys / "inventory_token"
+
+    @property
     def page_key(self) -> Path:
         """File with what the tenancy processes seal page tokens by."""
         return self.keys / "page.key"
@@ -83,8 +88,9 @@ class Folder:
             ) from None
         if not self.page_key.exists():
             write_private(self.page_key, secrets.token_hex(_PAGE_KEY_BYTES))
-        self._sign(self.token, "operator", ["admin", "platform"])
-        self._sign(self.executor_token, "executor", ["operator"])
+        self._sign(self.token, "operator", roles=["admin", "platform"])
+        self._sign(self.executor_token, "executor", roles=["operator"])
+        self._sign(self.inventory_token, "inventory", permissions=["tenancy.credentials.vend"])
 
     def leave(self) -> None:
         """Let others in."""
@@ -92,9 +98,10 @@ class Folder:
         if self._lock is not None:
             self._lock.close()
 
-    def _sign(self, file: Path, subject: str, roles: Iterable[str]) -> None:
+    def _sign(self, file: Path, subject: str, **rights: Iterable[str]) -> None:
+        """Sign a token for the tenant; ``rights`` are roles and permissions."""
         token = sign_token(
-            self.keys, subject=subject, tenant=TENANT, roles=roles, lifetime=TOKEN_LIFETIME
+            self.keys, subject=subject, tenant=TENANT, lifetime=TOKEN_LIFETIME, **rights
         )
         write_private(file, token)
 

@@ -43,6 +43,8 @@ class Settings:
             "DATABASE_URL": f"sqlite:///{self.folder.path / 'inventory.db'}",
             "SECMESH_INVENTORY_ACCOUNTS": f"{TENANT}={ACCOUNT}",
             "SECMESH_INVENTORY_SECURITY_ADDRESS": self.addresses["security"],
+            "SECMESH_INVENTORY_TENANCY_ADDRESS": self.addresses["tenancy"],
+            "SECMESH_INVENTORY_TENANCY_TOKEN_FILE": str(self.folder.inventory_token),
         }
 
     def security(self, access: Access) -> dict[str, str]:
@@ -71,6 +73,7 @@ class Settings:
             "SECMESH_TENANCY_PRINCIPAL_ARN": PRINCIPAL,
             "SECMESH_TENANCY_INVENTORY_ADDRESS": self.addresses["inventory"],
             "SECMESH_TENANCY_CRYPTO_ADDRESS": self.addresses["crypto"],
+            "SECMESH_TENANCY_SECURITY_ADDRESS": self.addresses["security"],
         }
 
     def scheduler(self, aws_endpoint: str, credentials: Mapping[str, str]) -> dict[str, str]:
@@ -92,6 +95,7 @@ class Settings:
             "SECMESH_GATEWAY_JWKS": str(self.folder.key_set),
             "SECMESH_GATEWAY_SIGNING_KEYS": str(self.folder.keys),
             "SECMESH_GATEWAY_API_KEYS": str(self.folder.keys / API_KEYS_FILE),
+            "SECMESH_GATEWAY_API_KEY_SERVICE": self.addresses["tenancy"],
         }
 
     def named_services(self) -> list[str]:

@@ -10,7 +10,7 @@ import grpc
 
 from mesh.client import open_channel
 from mesh.client.passing import callers_token
-from mesh.tls import KeyPair, client_credentials
+from mesh.tls import client_credentials
 from secmesh.crypto.v1.tenant_removal_service_pb2_grpc import (
     TenantRemovalServiceStub as CryptoRemovalStub,
 )
@@ -37,6 +37,7 @@ from secmesh.tenancy.v1.scan_result_service_pb2_grpc import (
 from secmesh.tenancy.v1.schedule_service_pb2_grpc import add_ScheduleServiceServicer_to_server
 from secmesh.tenancy.v1.tenant_service_pb2_grpc import add_TenantServiceServicer_to_server
 from secmesh.tenancy.v1.token_service_pb2_grpc import add_TokenServiceServicer_to_server
+from secmesh_client.aio import TokenFile
 from services.tenancy.account_servicer import AccountServicer
 from services.tenancy.api_key_servicer import ApiKeyServicer
 from services.tenancy.clock import SystemClock
@@ -99,19 +100,18 @@ def open_parts(settings: TenancySettings, others: Sequence[OtherStore] = ()) -> 
 
 
 def open_others(settings: TenancySettings) -> Sequence[OtherStore]:
-    """Open what asks the other services, in the name of each caller, when a tenant leaves."""
+    """Open what asks the other services when a tenant leaves: as oneself, or as each caller."""
+    file = settings.removal_token_file
+    token = callers_token if file is None else TokenFile(file)
     inventory, security, crypto = (
         settings.inventory_address,
         settings.security_address,
         settings.crypto_address,
     )
-    own = None
-    if settings.tls_certificate is not None and settings.tls_key is not None:
-        own = KeyPair(settings.tls_certificate, settings.tls_key)
     return [
-        _other("inventory", inventory, settings.inventory_ca, own, InventoryRemovalStub),
-        _other("security", security, settings.security_ca, own, SecurityRemovalStub),
-        _other("crypto", crypto, settings.crypto_ca, own, CryptoRemovalStub),
+        _other("inventory", inventory, settings.inventory_ca, token, InventoryRemovalStub),
+        _other("security", security, settings.security_ca, token, SecurityRemovalStub),
+        _other("crypto", crypto, settings.crypto_ca, token, CryptoRemovalStub),
     ]
 
 
@@ -119,20 +119,20 @@ def _other(
     name: str,
     address: str,
     authorities: Path | None,
-    own: KeyPair | None,
+    token: Callable[[], str],
     stub: Callable[[grpc.aio.Channel], Any],
 ) -> OtherStore:
-    channel = _channel(address, authorities, own, f"secmesh.{name}.v1")
+    channel = _channel(address, authorities, token, f"secmesh.{name}.v1")
     return Unasked(name, _NO_ADDRESS) if channel is None else RemovingStore(name, channel, stub)
 
 
 def _channel(
-    address: str, authorities: Path | None, own: KeyPair | None, package: str
+    address: str, authorities: Path | None, token: Callable[[], str], package: str
 ) -> grpc.aio.Channel | None:
     if not address:
         return None
-    credentials = None if authorities is None else client_credentials(authorities, own)
-    return open_channel(address, package=package, token=callers_token, credentials=credentials)
+    credentials = None if authorities is None else client_credentials(authorities)
+    return open_channel(address, package=package, token=token, credentials=credentials)
 
 
 def open_custody(settings: TenancySettings) -> Custody:

@@ -197,6 +197,11 @@ class TenancySettings(ProcessSettings):
         None,
         description="PEM file with the authorities of its certificate; needed beyond loopback",
     )
+    removal_token_file: Path | None = Field(
+        None,
+        description="file with the token that the other services are called by when a tenant "
+        "leaves, with platform.tenants.remove there; otherwise it is the caller's own",
+    )
     token_issuer: str = Field(
         "secmesh-tenancy",
         min_length=1,

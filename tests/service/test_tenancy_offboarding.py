@@ -10,6 +10,7 @@ import pytest
 from google.rpc import status_pb2
 
 from mesh.errors import DependencyUnavailable
+from mesh.identity.keys import sign_token
 from secmesh.rpc.v1.tenant_removal_pb2 import (
     RemoveTenantRequest,
     RemoveTenantResponse,
@@ -36,7 +37,8 @@ from services.tenancy.scan_results import published
 from services.tenancy.store.memory import MemoryStore
 from services.tenancy.store.tables import Table
 from services.tenancy.store.values import Item
-from tests.service.tenancy_world import World, settings_of, tenancy_world
+from tests.service.tenancy_world import OPERATOR, World, settings_of, tenancy_world
+from tests.service.test_tenant_swap import INVENTORY, inventory, plant_inventory_messages
 
 MONTHS = 70 * 24 * 3600
 DOWN = CallRefused(status_pb2.Status(code=14), grpc.StatusCode.UNAVAILABLE)
@@ -340,3 +342,30 @@ async def test_services_that_nobody_named_are_told_as_unknown(world: World) -> N
         assert told[store].state == pb.OFFBOARDED_STATE_UNASKED
         assert told[store].note
     assert answer.HasField("complete_time")
+
+
+async def test_services_are_asked_by_a_token_of_ones_own_where_there_is_one(tmp_path: Path) -> None:
+    async with inventory(tmp_path) as (address, store):
+        async with store.transaction() as connection:
+            for collection, message in plant_inventory_messages("acme", INVENTORY):
+                await store.insert(connection, collection, [message])
+        token = sign_token(
+            tmp_path / "keys",
+            subject="tenancy",
+            tenant=OPERATOR,
+            permissions=["platform.tenants.remove"],
+            tenants=["acme"],
+        )
+        (tmp_path / "token").write_text(token)
+        settings = settings_of(inventory_address=address, removal_token_file=tmp_path / "token")
+        # Nobody calls: there is no other token.
+        other, *_ = open_others(settings)
+        told = await other.leave("acme")
+        assert (told.state, told.remaining) == (pb.OFFBOARDED_STATE_REMOVED, 0)
+        assert told.removed > 10
+        strange = await other.leave("beta")
+        assert (strange.state, strange.note) == (
+            pb.OFFBOARDED_STATE_UNKNOWN,
+            "refused: RESOURCE_NOT_FOUND",
+        )
+        await other.close()
