@@ -140,6 +140,21 @@ def rotate(
     _call(connection, "RotateCredential", request)
 
 
+@app.command("set-rotation")
+def set_rotation(
+    context: typer.Context,
+    account: Account,
+    days: Annotated[int, typer.Option(min=0, max=365, help="From one to the next; 0: off.")],
+    etag: Etag = "",
+) -> None:
+    """Have an access key change by itself every so many days."""
+    connection = connection_of(context)
+    request = pb.SetCredentialRotationRequest(
+        name=_name(connection, account), interval_days=days, etag=etag
+    )
+    _call(connection, "SetCredentialRotation", request)
+
+
 @app.command()
 def rollback(
     context: typer.Context,

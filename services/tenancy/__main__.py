@@ -18,6 +18,7 @@ from services.tenancy.replica_commands import EXECUTOR, SCHEDULER
 from services.tenancy.reshard_command import RESHARD
 from services.tenancy.retime_command import RETIME_SCHEDULES
 from services.tenancy.reverify_command import REVERIFY
+from services.tenancy.rotate_command import ROTATE_CREDENTIALS
 from services.tenancy.scheduling.sharding import Sharding, ShardsDiffer
 from services.tenancy.settings import PACKAGE, TenancySettings
 from services.tenancy.tables_command import TABLE_COMMANDS, created_tables
@@ -76,6 +77,7 @@ TENANCY = Program(
         SCHEDULER,
         EXECUTOR,
         REVERIFY,
+        ROTATE_CREDENTIALS,
         IMPORT_POSTGRES,
     ],
 )

@@ -43,6 +43,7 @@ from services.tenancy.api_key_servicer import ApiKeyServicer
 from services.tenancy.clock import SystemClock
 from services.tenancy.cost_servicer import CostServicer
 from services.tenancy.credential_servicer import CredentialServicer
+from services.tenancy.credentials.aws_access_keys import AwsAccessKeys
 from services.tenancy.credentials.aws_secrets import AwsSecrets
 from services.tenancy.credentials.aws_sts import AwsSecurityTokens
 from services.tenancy.credentials.parts import Custody
@@ -142,6 +143,7 @@ def open_custody(settings: TenancySettings) -> Custody:
         AwsSecrets(region, settings.secrets_kms_key, endpoint),
         AwsSecurityTokens(region, endpoint),
         AwsProber(region, endpoint),
+        AwsAccessKeys(region, endpoint),
     )
 
 

@@ -1,7 +1,7 @@
 """CredentialService: secrets of accounts, and sessions made by them."""
 
 from mesh.contract.names import NamePattern
-from mesh.errors import ResourceNotFound
+from mesh.errors import DependencyUnavailable, ResourceNotFound
 from secmesh.tenancy.v1 import credential_pb2
 from secmesh.tenancy.v1 import credential_service_pb2 as pb
 from secmesh.tenancy.v1.credential_service_pb2_grpc import CredentialServiceServicer
@@ -19,6 +19,7 @@ _CREDENTIAL = NamePattern("tenants/{tenant}/accounts/{account}/credential")
 _ACCOUNT = NamePattern("tenants/{tenant}/accounts/{account}")
 _PARENT = "tenants/"
 _LIFETIME_SECONDS = 900
+_KEYS = "access-keys"
 
 
 class CredentialServicer(CredentialServiceServicer):
@@ -29,6 +30,7 @@ class CredentialServicer(CredentialServiceServicer):
     def __init__(self, parts: CredentialParts, pages: PageTokens) -> None:
         self._keeper = parts.keeper
         self._rotation = parts.rotation
+        self._scheduled = parts.scheduled
         self._vendor = parts.vendor
         self._log = parts.log
         self._listing = Listing(parts.store, parts.clock, pages)
@@ -97,6 +99,17 @@ class CredentialServicer(CredentialServiceServicer):
         secret = secret_of(request, known.metadata)
         return await self._rotation.rotate(
             tenant, account, secret, request.etag, request.request_id, use_of_call()
+        )
+
+    async def SetCredentialRotation(
+        self, request: pb.SetCredentialRotationRequest, _context: object
+    ) -> credential_pb2.Credential:
+        """Have it change by itself; EtagMismatch, ProviderUnsupported."""
+        tenant, account = _ids(_CREDENTIAL, request.name)
+        if self._scheduled is None:
+            raise DependencyUnavailable(_KEYS)
+        return await self._scheduled.set_interval(
+            tenant, account, request.interval_days, request.etag, use_of_call()
         )
 
     async def RollbackCredential(

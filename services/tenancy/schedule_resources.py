@@ -214,6 +214,8 @@ class Schedules:
             write = request.remember(Write(self._store), name)
             made = change(old, now, write)
             if made is None:
+                # That there was nothing to do is what came of the request.
+                await write.carry_out()
                 return CODEC.message(before)
             made.update_time.CopyFrom(timestamp(now))
             after = self._replace(write, before, made)

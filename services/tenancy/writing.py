@@ -36,10 +36,12 @@ class Write:
         return self
 
     async def carry_out(self) -> None:
-        """Do it, or raise the refusal of the first action that cannot be done.
+        """Do it, if it is anything, or raise the refusal of the first action that cannot be done.
 
         Beside those Throttled, Conflict and StoreUnavailable, which callers are told as such.
         """
+        if not self._actions:
+            return
         try:
             await self._store.write(*self._actions)
         except ConditionFailed as failed:

@@ -37,6 +37,7 @@ from services.tenancy.settings import PACKAGE, TenancySettings
 from services.tenancy.store.memory import MemoryStore
 from services.tenancy.store.memory_faults import Faults
 from services.tenancy.store.recorder import Recorder
+from tests.unit.fake_access_keys import FakeAccessKeys
 from tests.unit.fake_prober import FakeProber
 from tests.unit.fake_secrets import FakeSecrets
 from tests.unit.fake_sts import FakeSecurityTokens
@@ -77,6 +78,7 @@ class World:
     secrets: FakeSecrets
     tokens: FakeSecurityTokens
     prober: FakeProber
+    access_keys: FakeAccessKeys
     address: str = ""
     made: int = 0
     _channels: dict[tuple[object, ...], grpc.aio.Channel] = field(default_factory=dict)
@@ -206,13 +208,14 @@ async def tenancy_world(
         FakeSecurityTokens(clock.now),
         FakeProber(),
     )
+    access_keys = FakeAccessKeys(tokens)
     parts = Parts(
         settings=settings,
         store=store,
         clock=clock,
         key=b"k" * 32,
         secrets=secrets,
-        custody=custody or Custody(held, tokens, prober),
+        custody=custody or Custody(held, tokens, prober, access_keys),
         others=open_others(settings) if with_others else (),
     )
 
@@ -226,7 +229,8 @@ async def tenancy_world(
     verifier = TokenVerifier(home / JWKS_FILE, ISSUER, AUDIENCE)
     server = Server(settings, CATALOGUE, verifier, register, ready, parts.close, HandlersKeep())
     await server.start()
-    world = World(home, parts, clock, recorder, faults, held, tokens, prober, server.address)
+    world = World(home, parts, clock, recorder, faults, held, tokens, prober, access_keys)
+    world.address = server.address
     try:
         yield world
     finally:

@@ -67,7 +67,7 @@ def test_the_stack_has_the_tables_and_keys(aws: AwsEndpoint, account: boto3.Sess
     client.close()
     kms = account.client("kms", endpoint_url=aws.url)
     aliases = {each["AliasName"]: each.get("TargetKeyId") for each in kms.list_aliases()["Aliases"]}
-    for alias in ("alias/threat-engine-tables", "alias/threat-engine-secrets"):
+    for alias in ("alias/stacked-tables", "alias/stacked-secrets"):
         # No more than this: moto keeps a stack's key policy in a form that its own calls fail on.
         assert aliases[alias] in {each["KeyId"] for each in kms.list_keys()["Keys"]}
     kms.close()

@@ -75,6 +75,14 @@ class FakeSecurityTokens:
     def arn_of(self, access_key_id: str) -> str:
         return self._keys[access_key_id][1].arn
 
+    def users(self) -> list[str]:
+        """Give the ids of keys that are of no session."""
+        return [each for each, known in self._keys.items() if not known[2]]
+
+    def who(self, keys: AwsKeys) -> str:
+        """Give whose keys they are; KeysRefused."""
+        return self._who(keys).arn
+
     def disable(self, access_key_id: str) -> None:
         del self._keys[access_key_id]
 

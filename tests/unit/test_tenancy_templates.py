@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from services.tenancy.policy.document import Request, read_policy
 from services.tenancy.store.tables import EXPIRES_AT, PK, SK, Index, Table
 from tests.tenancy_templates import POLICIES, resolved
 
@@ -93,6 +94,42 @@ def test_policies_are_short_enough_in_the_longest_region(name: str) -> None:
     roles = resolved("tenancy-roles.yaml", **given)
     document = roles[f"{name.capitalize()}Policy"]["Properties"]["PolicyDocument"]
     assert len(json.dumps(document, separators=(",", ":"))) <= MAX_POLICY
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_other_prefixes_change_every_name(name: str) -> None:
+    given = {"TablePrefix": "acme-prod", "SecretsPrefix": "acme/prod"}
+    roles = resolved("tenancy-roles.yaml", **given)
+    document = roles[f"{name.capitalize()}Policy"]["Properties"]["PolicyDocument"]
+    text = POLICIES[name].read_text()
+    for plain, changed in (
+        ("table/threat-engine-", "table/acme-prod-"),
+        ("secret:threat-engine/", "secret:acme/prod/"),
+        ("alias/threat-engine-", "alias/acme-prod-"),
+        ('"threat-engine-', '"acme-prod-'),
+    ):
+        text = text.replace(plain, changed)
+    assert document == json.loads(text)
+
+
+def test_policies_of_other_prefixes_reach_their_own_alone() -> None:
+    given = {"TablePrefix": "acme-prod", "SecretsPrefix": "acme/prod"}
+    roles = resolved("tenancy-roles.yaml", **given)
+    rights = read_policy(json.dumps(roles["ServePolicy"]["Properties"]["PolicyDocument"]))
+    for prefix, allowed in (("acme-prod", True), ("threat-engine", False)):
+        item = Request(
+            "dynamodb:GetItem",
+            f"arn:aws:dynamodb:eu-west-1:111122223333:table/{prefix}-accounts",
+            {"dynamodb:leadingkeys": ("acme",)},
+        )
+        assert rights.allows(item) is allowed
+    for prefix, allowed in (("acme/prod", True), ("threat-engine", False)):
+        secret = Request(
+            "secretsmanager:GetSecretValue",
+            f"arn:aws:secretsmanager:eu-west-1:111122223333:secret:{prefix}/account/a1-AbCdEf",
+            {"aws:resourcetag/tenant_id": ("acme",), "secretsmanager:versionstage": ("v1",)},
+        )
+        assert rights.allows(secret) is allowed
 
 
 def test_every_policy_has_a_file_and_every_process_a_role() -> None:

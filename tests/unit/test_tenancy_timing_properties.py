@@ -126,7 +126,8 @@ def test_every_fire_of_cron_shows_a_time_of_the_expression(
 @given(
     st.sampled_from(ZONES),
     st.sampled_from((FIRST, LAST)),
-    st.integers(0, 23),
+    # Clocks are changed at night: other hours would hardly ever meet that.
+    st.one_of(st.integers(0, 3), st.integers(0, 3), st.integers(0, 23)),
     st.integers(0, 59),
     st.dates(date(1990, 1, 1), date(2036, 1, 1)),
 )

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from services.tenancy.clock import Clock
+from services.tenancy.credentials.access_keys import AccessKeys
 from services.tenancy.credentials.access_log import AccessLog
 from services.tenancy.credentials.accesses import Accesses
 from services.tenancy.credentials.cache import SecretCache, SessionCache
 from services.tenancy.credentials.credential_store import CredentialStore
 from services.tenancy.credentials.keeper import CredentialKeeper
 from services.tenancy.credentials.rotation import Rotation
+from services.tenancy.credentials.scheduled_rotation import ScheduledRotation
 from services.tenancy.credentials.secret_room import SecretRoom
 from services.tenancy.credentials.secrets import Secrets
 from services.tenancy.credentials.sts import SecurityTokens
@@ -27,10 +29,14 @@ class Custody:
     secrets: Secrets
     tokens: SecurityTokens
     prober: Prober
+    access_keys: AccessKeys | None = None
+    """Without it no key changes by itself."""
 
     async def close(self) -> None:
         """Let go of connections and threads."""
         await self.prober.close()
+        if self.access_keys is not None:
+            await self.access_keys.close()
         await self.tokens.close()
         await self.secrets.close()
 
@@ -83,6 +89,22 @@ class CredentialParts:
             self.custody.tokens,
             self.accesses,
             self.clock,
+        )
+
+    @cached_property
+    def scheduled(self) -> ScheduledRotation | None:
+        """How keys change by themselves."""
+        if self.custody.access_keys is None:
+            return None
+        return ScheduledRotation(
+            self.credentials,
+            self.keeper,
+            self.rotation,
+            self.custody.tokens,
+            self.custody.access_keys,
+            self.accesses,
+            self.clock,
+            self.chance,
         )
 
     @cached_property

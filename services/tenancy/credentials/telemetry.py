@@ -18,6 +18,10 @@ _DURATION = _METER.create_histogram(
     description="time of a call of Secrets Manager or STS, its retries included",
     explicit_bucket_boundaries_advisory=[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10],
 )
+_ROTATIONS = _METER.create_counter(
+    "tenancy.credentials.rotations",
+    description="keys whose turn it was by schedule, by what came of it",
+)
 _PREFIX = "CREDENTIAL_ACTION_"
 
 
@@ -25,6 +29,11 @@ def used(action: "pb.CredentialAction.ValueType", *, granted: bool) -> None:
     """Count a use that the log holds."""
     word = pb.CredentialAction.Name(action).removeprefix(_PREFIX).lower()
     _USES.add(1, {"action": word, "granted": granted})
+
+
+def rotated(outcome: str) -> None:
+    """Count what came of a key whose turn it was."""
+    _ROTATIONS.add(1, {"outcome": outcome})
 
 
 def asked(kind: str, *, remembered: bool) -> None:

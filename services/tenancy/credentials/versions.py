@@ -10,6 +10,7 @@ PREVIOUS = pb.CREDENTIAL_VERSION_STATE_PREVIOUS
 KEPT = pb.CREDENTIAL_VERSION_STATE_KEPT
 REFUSED = pb.CREDENTIAL_VERSION_STATE_REFUSED
 ROLLED_BACK = pb.CREDENTIAL_VERSION_STATE_ROLLED_BACK
+RETIRED = pb.CREDENTIAL_VERSION_STATE_RETIRED
 USABLE = frozenset({CURRENT, PREVIOUS, KEPT})
 LIVE = USABLE | {PENDING}
 
@@ -90,6 +91,17 @@ def refuse(credential: pb.Credential, number: int, reason: str, now: int) -> Non
         found.state, found.reason = REFUSED, reason
     credential.ClearField("rotation_end_time")
     credential.update_time.CopyFrom(timestamp(now))
+
+
+def retire(credential: pb.Credential, key_id: str, now: int) -> bool:
+    """Note that the key of versions that are not used is deleted; tells whether it was news."""
+    told = False
+    for each in credential.versions:
+        if each.key_id == key_id and each.state in USABLE - {CURRENT}:
+            each.state, told = RETIRED, True
+    if told:
+        credential.update_time.CopyFrom(timestamp(now))
+    return told
 
 
 def roll_back(credential: pb.Credential, number: int, now: int) -> None:

@@ -153,6 +153,10 @@ class TenantScope:
         """What is known of the credential of an account."""
         return Key(Table.ACCOUNTS, self.tenant, _join("C", account))
 
+    def credentials(self) -> Query:
+        """What is known of all credentials, by account."""
+        return Query(Table.ACCOUNTS, self.tenant, sk=Prefix("C#"), consistent=True)
+
     def credential_access(self, number: int) -> Key:
         """An entry of the log of what was done with credentials, counted from 1."""
         return Key(Table.ACCOUNTS, self._pk("access"), _digits(number, MILLISECONDS_DIGITS))

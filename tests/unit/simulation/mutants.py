@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from services.tenancy.scheduling import claims, executions, scheduler
+from secmesh.tenancy.v1.schedule_pb2 import OverlapPolicy
+from services.tenancy.scheduling import claims, executions, overlap, scheduler
 from services.tenancy.scheduling.executor import Executor
 from services.tenancy.store.conditions import Condition, Exists
 from services.tenancy.store.port import Action, Put, Update
@@ -78,6 +79,27 @@ def dependency_unseen(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Executor, "_must_wait", must_wait)
 
 
+def skip_runs_beside(patch: pytest.MonkeyPatch) -> None:
+    """Run what was to be skipped."""
+    patch.setattr(overlap, "_skip", overlap._allow)
+
+
+def buffer_runs_beside(patch: pytest.MonkeyPatch) -> None:
+    """Run at once what was to wait."""
+    buffer_one = OverlapPolicy.OVERLAP_POLICY_BUFFER_ONE
+    patch.setitem(overlap._PLACES, buffer_one, overlap._allow)
+
+
+def cancel_does_not_wait(patch: pytest.MonkeyPatch) -> None:
+    """Run in place of another before that has ended."""
+    real = overlap._cancel_other
+
+    def at_once(*arguments: Any) -> tuple[Any, str]:
+        return real(*arguments)[0], ""
+
+    patch.setitem(overlap._PLACES, OverlapPolicy.OVERLAP_POLICY_CANCEL_OTHER, at_once)
+
+
 MUTANTS: Final[list[Callable[[pytest.MonkeyPatch], None]]] = [
     claims_without_conditions,
     advance_before_create,
@@ -86,6 +108,9 @@ MUTANTS: Final[list[Callable[[pytest.MonkeyPatch], None]]] = [
     acquire_without_lease_check,
     overlap_unseen,
     dependency_unseen,
+    skip_runs_beside,
+    buffer_runs_beside,
+    cancel_does_not_wait,
 ]
 
 
