@@ -31,7 +31,7 @@ SUPERUSER = "postgres"
 OWNER, APPLICATION = "secmesh_owner", "secmesh_application"
 """Roles of a database whose tenants are kept apart."""
 NEWEST = 18
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 STOP_SECONDS = 10.0
 _STILL_HELD = "pre-existing shared memory block"
 """What a server says that finds sessions of one before it."""

@@ -32,7 +32,7 @@ ENVOY_OPTIONS = (
     *("--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning"),
     *("--file-flush-interval-msec", "100"),
 )
-START_SECONDS = 30
+START_SECONDS = 90
 _ATTEMPTS = 3
 API_KEYS_FILE = "api_keys.json"
 TENANT = "acme"
@@ -110,7 +110,7 @@ def process(
         finally:
             child.terminate()
             try:
-                child.wait(timeout=15)
+                child.wait(timeout=40)
             except subprocess.TimeoutExpired:
                 child.kill()
 
@@ -218,12 +218,17 @@ def _await_healthy(admin: str) -> None:
     """Wait until Envoy has probed all replicas well: it listens as well when the first fails."""
     deadline = time.monotonic() + START_SECONDS
     with httpx.Client(base_url=f"http://{admin}", timeout=20, trust_env=False) as client:
-        while _unhealthy(client.get("/clusters", params={"format": "json"}).json()):
+        while _unhealthy(client):
             assert time.monotonic() < deadline, "Envoy finds no healthy service"
             time.sleep(0.05)
 
 
-def _unhealthy(clusters: Any) -> bool:
+def _unhealthy(admin: httpx.Client) -> bool:
+    try:
+        clusters = admin.get("/clusters", params={"format": "json"}).json()
+    except httpx.TransportError:
+        # Envoy is not up yet, and who answered was another that has the port as well.
+        return True
     return any(
         host["health_status"].get("failed_active_health_check")
         for cluster in clusters["cluster_statuses"]

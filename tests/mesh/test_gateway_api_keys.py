@@ -115,10 +115,13 @@ def test_expired_key(gateway: Gateway, journal: Journal) -> None:
 
 
 def test_key_expires_while_its_token_would_still_live(gateway: Gateway) -> None:
-    key = new_key(gateway, seconds=3).text()
+    key = new_key(gateway, seconds=10).text()
     assert ask(gateway, key).status_code == 200
-    time.sleep(3.1)
-    assert_refused(ask(gateway, key), UNAUTHENTICATED, "API_KEY_EXPIRED")
+    deadline = time.monotonic() + 60
+    while (response := ask(gateway, key)).status_code == 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert_refused(response, UNAUTHENTICATED, "API_KEY_EXPIRED")
 
 
 def test_revoked_key_ends_within_seconds(gateway: Gateway) -> None:
@@ -176,7 +179,7 @@ def test_key_is_in_no_log(gateway: Gateway) -> None:
     headers = {"x-api-key": key.text(), "x-request-id": "with-a-key"}
     assert gateway.client.get(KINDS, headers=headers).status_code == 200
     gateway.client.get(KINDS, headers={"x-api-key": f"{key.text()}x"})
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while "with-a-key" not in gateway.access_log.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -197,7 +197,7 @@ def test_access_log_holds_neither_token_nor_query(gateway: Gateway) -> None:
     token = gateway.token()
     headers = {"authorization": f"Bearer {token}", "x-request-id": "logged-once"}
     gateway.get(f"{KINDS}?secret=hidden", headers=headers)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while "logged-once" not in gateway.access_log.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.1)

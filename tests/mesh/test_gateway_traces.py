@@ -89,7 +89,6 @@ def parents(span: ReadableSpan, found: list[ReadableSpan]) -> list[str]:
     return names
 
 
-@pytest.mark.timeout(120)
 def test_a_rest_call_is_one_trace_down_to_sql_and_aws(
     gateway: Gateway, spans: InMemorySpanExporter
 ) -> None:

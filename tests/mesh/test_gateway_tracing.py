@@ -31,7 +31,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
 
     def child(self, trace_id: str, parent: str = "") -> Any:
         """Wait for the span of a trace under this parent, without one the root."""
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while time.monotonic() < until:
             for span in self.spans:
                 if (span.trace_id.hex(), span.parent_span_id.hex()) == (trace_id, parent):

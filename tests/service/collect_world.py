@@ -62,7 +62,7 @@ class World:
         wanted = Sync(cloud_account_id=account, collections=collections)
         return await self.ended(await self.runner.start(TENANT, wanted, ""), seconds)
 
-    async def ended(self, sync: Sync, seconds: float = 30) -> Sync:
+    async def ended(self, sync: Sync, seconds: float = 90) -> Sync:
         """Wait for the end of a sync."""
         async with asyncio.timeout(seconds):
             while sync.state == Sync.STATE_RUNNING:

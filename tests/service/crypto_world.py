@@ -216,7 +216,7 @@ async def crypto_world(
         server.address,
     )
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await news.hears.wait()
         yield world
     finally:

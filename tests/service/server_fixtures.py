@@ -176,7 +176,7 @@ async def running(
         await server.stop()
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for a condition that another task brings about."""
     async with asyncio.timeout(seconds):
         while not condition():

@@ -15,7 +15,7 @@ from secmesh_client import connect
 from services.inventory.collect.registry import REGISTRY
 from tests.service.collect_world import CATALOGUE, SAMPLE_ACCOUNT, World, body_of
 
-LEASE = 1.0
+LEASE = 3.0
 """Seconds after which another process takes over what a killed one left."""
 
 

@@ -161,7 +161,7 @@ async def test_a_rotation_of_users_keys_gives_no_new_key_to_who_is_erased(
 
     monkeypatch.setattr(UserKeyStore, "due", held_up)
     rotating = asyncio.create_task(world.runner.look())
-    await asyncio.wait_for(read.wait(), 20)
+    await asyncio.wait_for(read.wait(), 60)
     # The turn knows of the person's key already: the erasure waits for its end.
     erasing = asyncio.create_task(erase(world, gone.name))
     assert not (await asyncio.wait({erasing}, timeout=0.3))[0]
@@ -201,7 +201,7 @@ async def test_a_person_who_is_being_stored_is_stored_or_refused_and_never_both(
     monkeypatch.setattr(world.keys.users, "ensure", held_up)
     # Its key was given out before; the row is written after.
     creating = asyncio.create_task(create(world, user_id, address="2 Main Street"))
-    await asyncio.wait_for(went_on.wait(), 20)
+    await asyncio.wait_for(went_on.wait(), 60)
     done = await erase(world, made.name)
     shut.set()
     await refused(creating, "USER_ERASED")

@@ -101,7 +101,7 @@ async def test_a_key_that_is_disabled_stops_the_next_call_in_every_process(
     shown = await disable(world, key_id)
     assert {each.state for each in shown.versions} == {key_pb2.KEY_STATE_DISABLED}
     assert await stopped(world, name)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         # It hears within milliseconds, not at once.
         while not await stopped(beside, name):
             await asyncio.sleep(0.001)
@@ -111,7 +111,7 @@ async def test_a_key_that_is_disabled_stops_the_next_call_in_every_process(
     assert await disable(beside, key_id) == shown
     await enable(beside, key_id)
     assert await read(beside, name) == (ADDRESS, SSN)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await stopped(world, name):
             await asyncio.sleep(0.001)
     await write(world, name)

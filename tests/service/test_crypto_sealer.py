@@ -205,7 +205,7 @@ async def test_a_sealer_that_is_away_is_found_again(settings: SealerSettings) ->
         await custodian.principal()
     server = SealerServer(settings)
     await server.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await answers(custodian) != process_owner():
             await asyncio.sleep(0.02)
     await custodian.close()

@@ -357,7 +357,7 @@ async def test_a_process_does_by_itself_what_is_due(world: World) -> None:
     assert isinstance(world.runner, RotationRunner)
     assert world.runner.every == PACE.every
     world.runner.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         asked = pb.GetRotationRequest(name=planned.name)
         while (await keys.GetRotation(asked)).status != key_pb2.KEY_ROTATION_STATUS_COMPLETED:
             await asyncio.sleep(0.01)

@@ -11,7 +11,6 @@ MOST_GROWTH = 30
 """MB by which a report of 100 MB may take more than one of 20 MB."""
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from /proc")
 def test_a_large_report_takes_no_more_memory_than_a_small_one(
     imports: Imports, project: str

@@ -139,7 +139,7 @@ async def test_whatever_is_killed_all_is_there_once_and_was_told_once(
     await asyncio.to_thread(service.start)
     follower = asyncio.create_task(follow(service, seen))
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not seen:
                 await asyncio.sleep(0.05)
         async with service.connect() as channel:

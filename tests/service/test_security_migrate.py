@@ -22,7 +22,6 @@ def access() -> Iterator[Access]:
         yield made
 
 
-@pytest.mark.timeout(240)
 async def test_a_database_from_before_sightings_gets_them(access: Access) -> None:
     engine = open_engine(access.owner)
     try:

@@ -51,7 +51,7 @@ async def test_health_follows_readiness(
             (behaviour, Status.NOT_SERVING),
             ("answers", Status.SERVING),
         ):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while {await health_of(channel, name) for name in names} != {wanted}:
                     await asyncio.sleep(0.05)
     assert "secret" not in caplog.text

@@ -112,7 +112,7 @@ async def test_who_sends_one_record_waits_for_no_other(tmp_path: Path) -> None:
     ):
         call = method()
         await call.write(opening(items=numbered(shelves(1))))
-        first = await asyncio.wait_for(call.read(), 30)
+        first = await asyncio.wait_for(call.read(), 60)
         assert outcomes(first.results) == ["NEW"]
         assert first.durable_sequence == 1
         assert await count(server) == 1

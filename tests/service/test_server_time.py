@@ -131,7 +131,7 @@ async def test_the_end_of_a_call_reaches_its_handler(
         events = aiter(call)
         await anext(events)
         waiting = asyncio.ensure_future(anext(events))
-    await asyncio.wait_for(sleeper.started.wait(), 20)
+    await asyncio.wait_for(sleeper.started.wait(), 60)
     if how == "cancel":
         call.cancel()
     results = await asyncio.gather(waiting, return_exceptions=True)
@@ -162,7 +162,7 @@ async def test_a_handler_that_swallows_its_cancellation_ends_as_cancelled(
     events = aiter(call)
     await anext(events)
     call.cancel()
-    await asyncio.wait_for(swallowed.wait(), 20)
+    await asyncio.wait_for(swallowed.wait(), 60)
     await until(lambda: bool(caplog.records))
     assert [record.fields["code"] for record in caplog.records] == ["CANCELLED"]  # type: ignore[attr-defined] # our extra
 
@@ -184,7 +184,7 @@ async def test_a_handler_that_fails_while_it_is_cancelled_harms_nobody(
     with pytest.raises(CallRefused) as caught:
         await stub.GetRecord(GET, timeout=1)
     assert caught.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
-    await asyncio.wait_for(failed.wait(), 20)
+    await asyncio.wait_for(failed.wait(), 60)
     server.records.get = type(server.records)().get
     assert (await stub.GetRecord(GET)).name == RECORD
 
@@ -219,7 +219,7 @@ async def test_what_handlers_use_is_closed_after_they_rolled_back(
                 call: Any = record_service_pb2_grpc.RecordServiceStub(channel).GetRecord(GET)
             else:
                 call = sync_service_pb2_grpc.SyncServiceStub(channel).WatchSync(WATCH)
-            await asyncio.wait_for(started.wait(), 20)
+            await asyncio.wait_for(started.wait(), 60)
             await server.server.stop()
             assert happened == ["rolled back", "disposed"]
             call.cancel()
@@ -263,6 +263,6 @@ async def test_a_task_left_running_does_not_keep_the_calls_deadline(
     server.records.get = leave_behind
     await record_service_pb2_grpc.RecordServiceStub(channel).GetRecord(GET)
     answered.set()
-    await asyncio.wait_for(tasks[0], 20)
+    await asyncio.wait_for(tasks[0], 60)
     assert seen[0] is not None
     assert seen[1] is None

@@ -265,11 +265,11 @@ async def test_a_caller_that_leaves_leaves_nothing_half_done(world: Kept) -> Non
         call = backup_service_pb2_grpc.BackupServiceStub(channel).CreateBackup(
             CreateBackupRequest()
         )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not any(folder.glob("20*")):
                 await asyncio.sleep(0.001)
         call.cancel()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while any(folder.glob("*.partial")) or not is_free(world):
             await asyncio.sleep(0.05)
     made = await backup(world)

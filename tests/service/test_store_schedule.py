@@ -112,7 +112,7 @@ async def stats(world: Kept) -> StoreStats:
 async def test_the_server_backs_up_by_itself(database: str, tmp_path: Path) -> None:
     async with kept(database, tmp_path, backup_hours=0.0002, backup_keep=2) as world:
         await fill(world)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not (await stats(world)).backup_schedule.HasField("last_time"):
                 await asyncio.sleep(0.1)
             first = (await stats(world)).backup_schedule.last_time

@@ -20,7 +20,7 @@ async def start(collecting: World, *collections: str) -> Sync:
 
 
 async def until_done(collecting: World, sync: Sync, units: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await collecting.runner.get(sync.name)).progress.units_done < units:
             await asyncio.sleep(0.01)
 
@@ -50,7 +50,7 @@ async def test_no_unit_waits_for_what_will_not_be_read(collecting: World, faults
     # The buckets are read, and need the trails that are not.
     gate = faults.hold("cloudtrail:DescribeTrails")
     sync = await start(collecting, "s3_buckets", "cloudtrail_trails")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not faults.calls["cloudtrail:DescribeTrails"]:
             await asyncio.sleep(0.01)
     await collecting.runner.cancel(sync.name)

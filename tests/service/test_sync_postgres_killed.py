@@ -82,7 +82,6 @@ async def answered(stub: Any, name: str, *, wanted: set[int], seconds: float = 6
             await asyncio.sleep(0.2)
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("service_too", [False, True], ids=["database", "database and service"])
 async def test_a_killed_database_loses_only_the_units_in_flight(
     aws: AwsEndpoint,

@@ -235,7 +235,7 @@ async def test_a_stopping_server_ends_watchers_in_band_and_the_next_one_goes_on(
     await server.start()
     async with channel_to(server, keys) as opened:
         stub = sync_service_pb2_grpc.SyncServiceStub(opened)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             events = await watched(stub, sync.name)
         assert events[-2].sync.state == Sync.STATE_SUCCEEDED
         assert events[-2].sync.start_time == sync.start_time
@@ -321,7 +321,7 @@ async def test_a_run_is_cancelled_over_the_wire(
         assert refused.value.code is grpc.StatusCode.NOT_FOUND
     cancelling = asyncio.ensure_future(stub.CancelSync(request))
     events = asyncio.create_task(watched(stub, sync.name))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (await stub.GetSync(GetSyncRequest(name=sync.name))).HasField("cancel_time"):
             await asyncio.sleep(0.05)
     gate.set()

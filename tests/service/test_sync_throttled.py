@@ -39,7 +39,6 @@ def few(aws: AwsEndpoint, faults: Faults) -> Iterator[str]:
         s3.delete_bucket(Bucket=bucket["Name"])
 
 
-@pytest.mark.timeout(240)
 async def test_patience_reads_everything_and_runs_share_one_pace(
     aws: AwsEndpoint, faults: Faults, few: str, tmp_path: Path
 ) -> None:
@@ -67,7 +66,6 @@ async def test_patience_reads_everything_and_runs_share_one_pace(
         assert second.state == Sync.STATE_SUCCEEDED
 
 
-@pytest.mark.timeout(240)
 async def test_what_time_did_not_allow_is_throttled_and_nothing_is_wrong(
     aws: AwsEndpoint, faults: Faults, tmp_path: Path
 ) -> None:
@@ -101,7 +99,6 @@ async def test_what_time_did_not_allow_is_throttled_and_nothing_is_wrong(
         assert "DeadlineExceeded" not in {entry.code for entry in unanswered}
 
 
-@pytest.mark.timeout(240)
 async def test_a_verdict_says_what_was_throttled_and_never_turns(
     aws: AwsEndpoint, faults: Faults, tmp_path: Path
 ) -> None:

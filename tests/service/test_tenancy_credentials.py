@@ -237,7 +237,7 @@ async def test_of_two_rotations_at_once_the_second_is_refused(story: Story) -> N
     keys, tokens = [story.new_key() for _ in range(2)], story.world.tokens
     tokens.answering.clear()
     first = asyncio.ensure_future(rotated(story, keys[0]))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not tokens.calls["identity"]:
             await asyncio.sleep(0.01)
     with pytest.raises(CallRefused) as refused:

@@ -22,7 +22,6 @@ from tests.service.security_world import copy_of, refused
 from tests.service.workflow_world import Shop, shop, until
 
 SECRET = "s3cret-" + new_uuid()
-pytestmark = pytest.mark.timeout(180)
 """A process is started anew in the middle."""
 
 

@@ -16,7 +16,6 @@ from tests.service.security_world import copy_of
 from tests.service.workflow_parts import HOUR, at_once
 from tests.service.workflow_world import Shop, noting, shop, until
 
-pytestmark = pytest.mark.timeout(180)
 """Processes are started anew in the middle."""
 
 

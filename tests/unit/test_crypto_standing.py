@@ -74,7 +74,7 @@ async def test_a_busy_process_looks_ahead_of_time_and_waits_for_nobody() -> None
     await world.standing.require(KEY)
     world.fake.answering.clear()
     world.now += 6
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await asyncio.gather(*(world.standing.require(KEY) for _ in range(50)))
         while world.looks < 2:
             await asyncio.sleep(0)
@@ -86,7 +86,7 @@ async def test_calls_that_come_together_share_a_look_and_take_none_that_began_be
     world = Watched(0)
     world.fake.answering.clear()
     first = asyncio.create_task(world.refuses())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not world.looks:
             await asyncio.sleep(0)
         world.now += 1
@@ -109,13 +109,13 @@ async def test_an_outage_says_nothing_of_a_key() -> None:
 async def test_a_slow_kms_holds_a_call_up_once_and_never_for_long() -> None:
     world = Watched(1)
     world.fake.answering.clear()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert not await world.refuses()
         assert [await world.refuses() for _ in range(100)] == [False] * 100
     assert world.looks == 1
     world.fake.set_state(KEY, KmsKeyState.DISABLED)
     world.fake.answering.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await world.refuses():
             await asyncio.sleep(0)
     await world.standing.close()

@@ -1,5 +1,6 @@
 """Tokens: what is accepted, and each way of being refused."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -241,12 +242,13 @@ def test_the_other_algorithms(tmp_path: Path, kind: str) -> None:
 
 
 async def test_a_remembered_token_still_expires(folder: Path, verifier: TokenVerifier) -> None:
-    token = signed(folder, exp=int(time.time()) - LEEWAY_SECONDS + 1)
+    token = signed(folder, exp=int(time.time()) - LEEWAY_SECONDS + 8)
     assert (await verifier.authenticate(token)).subject == "ann"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     with pytest.raises(TokenExpired):  # noqa: PT012 - asked until it happens
         while time.monotonic() < deadline:
             await verifier.authenticate(token)
+            await asyncio.sleep(0.05)
     assert verifier.known(token) is None
 
 

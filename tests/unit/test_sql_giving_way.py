@@ -70,7 +70,7 @@ async def store(url: str) -> AsyncIterator[Store]:
 
 async def until_it_waits(store: Store, work: "asyncio.Task[Maintenance]") -> None:
     """Wait until a change of tables waits for a lock."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             async with store.connection() as other:
                 if (await other.execute(WAITING)).scalar_one():

@@ -34,7 +34,7 @@ async def test_what_fails_is_tried_again_until_it_is_closed(
     caplog.set_level(logging.INFO)
     work = Work()
     work.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await work.enough.wait()
     await work.close()
     looks = work.looks
