@@ -1,11 +1,13 @@
 """`secmesh inventory`: collect AWS accounts and look at what was found."""
 
+import re
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from cli import history, policy
+from cli.accounts import account_name
 from cli.completion import collections
 from cli.connection import Connection, connection_of
 from cli.exit_codes import ExitCode
@@ -17,6 +19,8 @@ from secmesh.inventory.v1 import (
     sync_service_pb2,
     sync_service_pb2_grpc,
 )
+from secmesh.tenancy.v1.account_service_pb2 import GetAccountRequest
+from secmesh.tenancy.v1.account_service_pb2_grpc import AccountServiceStub
 from secmesh_client import StreamCut, items, watch
 
 app = typer.Typer(help="Collect AWS accounts and look at what was found.", no_args_is_help=True)
@@ -26,6 +30,7 @@ app.add_typer(record_commands(INVENTORY))
 
 RunName = Annotated[str, typer.Argument(help="Name of the run, as `syncs` lists it, or its id.")]
 
+_CLOUD_ID = re.compile(r"[0-9]{12}")
 PATIENCE = 30.0
 """Seconds without an answer after which a run is no longer followed."""
 
@@ -33,7 +38,10 @@ PATIENCE = 30.0
 @app.command()
 def sync(
     context: typer.Context,
-    account: Annotated[str, typer.Option(help="AWS account id, 12 digits.")],
+    account: Annotated[
+        str,
+        typer.Option(help="AWS account id, 12 digits; or an account of `accounts`, by its id."),
+    ],
     region: Annotated[
         list[str] | None,
         typer.Option(help="Region to read, any number of times; else the server's default."),
@@ -49,7 +57,13 @@ def sync(
     connection = connection_of(context)
     with connection.channel() as channel:
         stub = sync_service_pb2_grpc.SyncServiceStub(channel)
-        wanted = sync_pb2.Sync(cloud_account_id=account, regions=region, collections=collection)
+        wanted = sync_pb2.Sync(regions=region, collections=collection)
+        if _CLOUD_ID.fullmatch(account):
+            wanted.cloud_account_id = account
+        else:
+            wanted.account = account_name(connection, account)
+            kept = AccountServiceStub(channel).GetAccount(GetAccountRequest(name=wanted.account))
+            wanted.cloud_account_id = kept.cloud_account_id
         request = sync_service_pb2.StartSyncRequest(parent=connection.tenant, sync=wanted)
         done = follow(stub, stub.StartSync(request))
         write_message(done, connection.output)

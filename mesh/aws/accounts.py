@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -20,8 +21,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.utils import get_environ_proxies
 
 from mesh.aws.direct import DirectEndpoint
+from mesh.aws.lent import Lender, LentCredentials, LentSession, lend_to
 from mesh.aws.models import new_session
-from mesh.aws.outcomes import CREDENTIALS_REFUSED, error_code
+from mesh.aws.outcomes import CREDENTIALS_REFUSED, SessionUnavailable, classify, error_code
 from mesh.aws.pace import Paces
 from mesh.aws.sending import Sending
 from mesh.aws.telemetry import Attempts
@@ -79,13 +81,16 @@ class Account:
         access: Access,
         session: botocore.session.Session,
         paces: Paces,
+        renew: Callable[[str], bool] | None = None,
     ) -> None:
+        """``renew`` is asked for others when AWS refuses the credentials of an access key."""
         self.cloud_account_id = cloud_account_id
         self.partition = partition
         self.region = access.region
         self._access = access
         self._session = session
         self._paces = paces
+        self._renew = renew
         self.confirmed = time.monotonic()
         """When STS last said whose credentials these are."""
         self.refused = False
@@ -116,7 +121,7 @@ class Account:
         pace = self._paces.of(self.cloud_account_id, region, service)
         # A way through a proxy is botocore's to find.
         ours = None if get_environ_proxies(client.meta.endpoint_url) else self._transport
-        sending = Sending(pace, Attempts(service, region), ours, self._heard)
+        sending = Sending(pace, Attempts(service, region), ours, self._heard, self._renew)
         sending.watch(client)
         if ours is not None and service != _S3_CONTROL:
             DirectEndpoint(client, self._session, sending, ours)
@@ -226,6 +231,39 @@ class Accounts:
         if known is None or known.refused or time.monotonic() - known.confirmed > CONFIRMED_SECONDS:
             return self.open(cloud_account_id)
         return known
+
+    def lent(self, cloud_account_id: str, lender: Lender) -> Account:
+        """Give an account that is entered by lent sessions alone, with clients of its own.
+
+        STS says of each session once whose it is. Raises AccountUnreachable if it is of another
+        account, then and later, and SessionUnavailable.
+        """
+        partition = ""
+
+        def confirm(lent: LentSession) -> None:
+            nonlocal partition
+            partition = self._confirmed(cloud_account_id, lent)
+
+        credentials = LentCredentials(lender, confirm)
+        credentials.get_frozen_credentials()
+        session = new_session(self._access.operations)
+        lend_to(session, credentials)
+        return Account(
+            cloud_account_id, partition, self._access, session, self._paces, credentials.renew
+        )
+
+    def _confirmed(self, cloud_account_id: str, lent: LentSession) -> str:
+        """Give the partition of the account that a session leads to."""
+        session = new_session(self._access.operations)
+        session.set_credentials(lent.access_key_id, lent.secret_access_key, lent.session_token)
+        try:
+            found, partition = self._identity(session)
+        except (ClientError, BotoCoreError) as error:
+            _outcome, code = classify(error)
+            raise SessionUnavailable(code, f"STS confirms no session: {code}") from error
+        if found != cloud_account_id:
+            raise AccountUnreachable(cloud_account_id, f"the session leads to {found}")
+        return partition
 
     def _identity(self, session: botocore.session.Session) -> tuple[str, str]:
         client: Any = _client(session, self._access, "sts", self._access.region)

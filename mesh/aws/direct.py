@@ -15,6 +15,7 @@ from botocore.auth import SIGV4_TIMESTAMP
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.client import BaseClient
 from botocore.compat import get_current_datetime
+from botocore.credentials import ReadOnlyCredentials
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
@@ -82,19 +83,20 @@ class DirectEndpoint:
         self, operation_model: Any, request_dict: dict[str, Any], signer: Signer
     ) -> tuple[AWSResponse, dict[str, Any]] | None:
         """Make the first attempt; None if botocore has to take it over."""
-        request = self._request(request_dict, signer)
+        credentials = self._credentials.get_frozen_credentials()
+        request = self._request(request_dict, signer, credentials)
         if not takes(request):
             return None
-        context = request_dict["context"]
+        context, key = request_dict["context"], credentials.access_key
         self._sending.begin(operation_model.name)
         try:
             answer = self._transport.exchange(request)
         except Exception as problem:  # noqa: BLE001  # botocore decides on each what to do
-            hand_over(context, problem)
+            hand_over(context, problem, key)
             return None
         parsed = self._plain(operation_model, answer)
         if parsed is None:
-            hand_over(context, answer)
+            hand_over(context, answer, key)
             return None
         self._sending.end(operation_model.name, parsed)
         return answer, parsed
@@ -119,7 +121,9 @@ class DirectEndpoint:
         key = (name, signing.get("region") or self._signer.region_name)
         return self._signers.get(key) or self._signers.setdefault(key, Signer(*key))
 
-    def _request(self, request_dict: dict[str, Any], signer: Signer) -> AWSPreparedRequest:
+    def _request(
+        self, request_dict: dict[str, Any], signer: Signer, credentials: ReadOnlyCredentials
+    ) -> AWSPreparedRequest:
         method, url, body = request_dict["method"], request_dict["url"], request_dict["body"]
         if isinstance(body, dict):
             body = urlencode(body, doseq=True)
@@ -127,7 +131,7 @@ class DirectEndpoint:
             body = body.encode()
         unsigned = Unsigned(method, url, request_dict["headers"], body)
         moment = get_current_datetime().strftime(SIGV4_TIMESTAMP)
-        headers: Any = signer.signed(unsigned, self._credentials.get_frozen_credentials(), moment)
+        headers: Any = signer.signed(unsigned, credentials, moment)
         # botocore keeps the id over all attempts of a call.
         context = request_dict["context"]
         retries = context.setdefault("retries", {})

@@ -78,6 +78,19 @@ CREDENTIALS_REFUSED = frozenset(
         "UnrecognizedClientException",
     }
 )
+
+
+class SessionUnavailable(BotoCoreError):
+    """No session in the account for now, or not any more; the text holds no secret."""
+
+    fmt = "{problem}"
+
+    def __init__(self, reason: str, problem: str) -> None:
+        super().__init__(problem=problem)
+        self.reason = reason
+        """As an ErrorInfo has it, such as ``DEPENDENCY_UNAVAILABLE``."""
+
+
 _FORBIDDEN, _TOO_MANY, _NOT_IMPLEMENTED = 403, 429, 501
 
 
@@ -102,6 +115,8 @@ def classify_code(code: str, status: int) -> Outcome:
 
 def classify(error: ClientError | BotoCoreError) -> tuple[Outcome, str]:
     """Give the outcome and the code of an error; a failure below HTTP has its class as code."""
+    if isinstance(error, SessionUnavailable):
+        return Outcome.FAILED, error.reason
     if not isinstance(error, ClientError):
         return Outcome.FAILED, type(error).__name__
     response: Mapping[str, Any] = error.response

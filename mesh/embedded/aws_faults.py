@@ -27,6 +27,9 @@ CALLS_PATH = "/embedded/calls"
 HOLD_SECONDS = 60.0
 """Longest that a held call waits."""
 REQUEST_ID = "00000000-0000-0000-0000-000000000000"
+_KEY = re.compile(r"Credential=(?P<key>[^/]+)/")
+_SESSIONS = "ASIA"
+"""What the ids of access keys begin with that end by themselves."""
 _SCOPE = re.compile(r"Credential=[^/]+/\d+/[^/]+/(?P<service>[^/]+)/aws4_request")
 _S3_CONTROL_PATH = "/v20180820/"
 _XML = "text/xml"
@@ -69,6 +72,20 @@ def throttled(protocol: str) -> Fault:
     return Fault(400, "Throttling", message)
 
 
+def expired(protocol: str) -> Fault:
+    """Give the refusal of a session that has ended, as a protocol's services word it."""
+    message = "The security token included in the request is expired"
+    if protocol == "ec2":
+        return Fault(400, "RequestExpired", message)
+    if protocol == "json":
+        return Fault(400, "ExpiredTokenException", message)
+    if protocol == "rest-json":
+        return Fault(403, "ExpiredTokenException", message)
+    if protocol == "rest-xml":
+        return Fault(400, "ExpiredToken", message)
+    return Fault(403, "ExpiredToken", message)
+
+
 class Faults:
     """Which operations fail, changeable while the endpoint serves; counts every call."""
 
@@ -87,6 +104,8 @@ class Faults:
         self._limit = 0
         self._recent: deque[float] = deque()
         self._delay = 0.0
+        self._sessions: set[str] = set()
+        self._ended: set[str] = set()
         self.calls: Counter[str] = Counter()
         self.deny(*denied)
         self.throttle(*throttled)
@@ -109,6 +128,11 @@ class Faults:
         """Let every call take so much longer from now on."""
         with self._lock:
             self._delay = seconds
+
+    def end_sessions(self) -> None:
+        """Let all sessions be over that were used so far."""
+        with self._lock:
+            self._ended |= self._sessions
 
     def counted(self) -> dict[str, int]:
         """Give how often each operation was called."""
@@ -147,12 +171,16 @@ class Faults:
             self._made.clear()
             self._limit = 0
             self._delay = 0.0
+            self._sessions.clear()
+            self._ended.clear()
             self.calls.clear()
 
-    def meet(self, operation: str) -> Fault | None:
+    def meet(self, operation: str, access_key_id: str = "") -> Fault | None:
         """Count a call and give the fault it meets, if any."""
         with self._lock:
             self.calls[operation] += 1
+            if access_key_id.startswith(_SESSIONS):
+                self._sessions.add(access_key_id)
             made = throttled if self._too_fast() else self._made.get(operation)
             held = self._held.get(operation)
             delay = self._delay
@@ -160,6 +188,9 @@ class Faults:
             time.sleep(delay)
         if held is not None:
             held.wait(HOLD_SECONDS)
+        with self._lock:
+            if access_key_id in self._ended:
+                made = expired
         return made(protocol_of(operation.partition(":")[0])) if made else None
 
 
@@ -177,7 +208,7 @@ class FaultLayer:
         if not operation and environ.get("PATH_INFO") == CALLS_PATH:
             start_response("200 OK", [("Content-Type", "application/json")])
             return [json.dumps(self._faults.counted()).encode()]
-        fault = self._faults.meet(operation) if operation else None
+        fault = self._faults.meet(operation, _key_of(environ)) if operation else None
         if fault is None:
             answer = self._application(environ, start_response)
             if operation == _BUCKETS and not self._faults.bucket_regions:
@@ -234,6 +265,11 @@ def operation_of(environ: Mapping[str, Any]) -> str:
     else:
         name = _form_action(environ)
     return f"{service}:{name}" if name else ""
+
+
+def _key_of(environ: Mapping[str, Any]) -> str:
+    found = _KEY.search(environ.get("HTTP_AUTHORIZATION", ""))
+    return found["key"] if found else ""
 
 
 @cache

@@ -40,6 +40,8 @@ with uncollected():
     from secmesh.inventory.v1.tenant_removal_service_pb2_grpc import (
         add_TenantRemovalServiceServicer_to_server,
     )
+    from secmesh_client import TokenFile, connect
+    from services.inventory.access.account_access import AccountAccess
     from services.inventory.account_store import AccountStore
     from services.inventory.backup_servicer import BackupServicer
     from services.inventory.collect.registry import REGISTRY
@@ -59,6 +61,7 @@ with uncollected():
     from services.inventory.unit_store import UnitStore
 
 if TYPE_CHECKING:
+    from services.inventory.access.tenancy import Tenancy
     from services.inventory.filing.security import Security
 
 __all__ = ["INVENTORY", "PACKAGE", "build_runner", "build_server", "main", "open_store"]
@@ -85,14 +88,32 @@ def open_security(settings: InventorySettings) -> "Security | None":
     )
 
 
+def open_tenancy(settings: InventorySettings) -> "Tenancy | None":
+    """Open the calls of the tenancy service, in the name of this one; None if it is unknown."""
+    if not settings.tenancy_address or settings.tenancy_token_file is None:
+        return None
+    # As for the security service.
+    from services.inventory.access.tenancy import Tenancy
+
+    return Tenancy(
+        connect(
+            settings.tenancy_address,
+            token=TokenFile(settings.tenancy_token_file),
+            tls=settings.tenancy_tls(),
+            allow_plaintext=settings.allow_plaintext,
+        )
+    )
+
+
 def build_runner(settings: InventorySettings, catalogue: Catalogue, store: Store) -> SyncRunner:
     """Put together what collects accounts."""
     leases = UnitStore(store, secrets.token_hex(8), settings.lease)
+    accounts = Accounts(replace(settings.access(), operations=REGISTRY.operations))
+    tenancy = open_tenancy(settings)
     return SyncRunner(
         catalogue,
         REGISTRY,
-        Accounts(replace(settings.access(), operations=REGISTRY.operations)),
-        settings.grants,
+        AccountAccess(accounts, settings.grants, tenancy, settings.tenancy_wait),
         Stores(InventoryStore(store), SyncStore(store), leases),
         Limits(settings.units, settings.reads, settings.unit_limit),
     )

@@ -1,4 +1,4 @@
-"""Which tenant may collect which AWS accounts, until tenancy keeps that."""
+"""Which tenant may collect which AWS accounts, unless tenancy keeps it."""
 
 import re
 from collections.abc import Mapping

@@ -41,6 +41,18 @@ class AccountNotGranted(Refusal):
         )
 
 
+class AccountMismatch(Refusal):
+    """An account of the tenancy service that is not the AWS account asked for."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_ACCOUNT_MISMATCH)
+
+    def __init__(self, account: str, cloud_account_id: str) -> None:
+        super().__init__(
+            f"{account} is another account than {cloud_account_id}",
+            metadata={"account": account, "cloud_account_id": cloud_account_id},
+        )
+
+
 class CollectionUnknown(Refusal):
     """A collection that is not collected."""
 

@@ -11,6 +11,7 @@ from mesh.aws.accounts import ACCOUNT_PLACEHOLDER, Access
 from mesh.loopback import is_loopback
 from mesh.server.service_settings import ServiceSettings
 from mesh.tls import KeyPair, client_credentials
+from secmesh_client import Tls
 from services.inventory.account_grants import AccountGrants
 
 PREFIX = "SECMESH_INVENTORY_"
@@ -74,12 +75,44 @@ class InventorySettings(ServiceSettings):
         description="PEM file with the authorities of its certificate; this service shows its own",
     )
 
-    @field_validator("security_ca")
+    tenancy_address: str = Field(
+        "",
+        pattern=r"^$|^.+:[0-9]+$",
+        description="host:port of the tenancy service, by whose sessions accounts are read that "
+        "a run names; empty for none",
+    )
+    tenancy_ca: Path | None = Field(
+        None,
+        validate_default=True,
+        description="PEM file with the authorities of its certificate; this service shows its own",
+    )
+    tenancy_token_file: Path | None = Field(
+        None,
+        validate_default=True,
+        description="file with the token that it is asked by, good for all tenants whose accounts "
+        "are read; whoever renews the token writes the file anew",
+    )
+    tenancy_wait_seconds: float = Field(
+        120,
+        ge=0,
+        le=3600,
+        description="longest that a run waits for a tenancy service which does not answer",
+    )
+
+    @field_validator("security_ca", "tenancy_ca")
     @classmethod
     def _sends_no_token_in_the_clear(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        host = str(info.data.get("security_address", "")).rpartition(":")[0]
+        service = str(info.field_name).removesuffix("_ca")
+        host = str(info.data.get(f"{service}_address", "")).rpartition(":")[0]
         if host and value is None and not is_loopback(host) and not info.data["allow_plaintext"]:
-            raise ValueError("a security service that is not on loopback is met over TLS")
+            raise ValueError(f"a {service} service that is not on loopback is met over TLS")
+        return value
+
+    @field_validator("tenancy_token_file")
+    @classmethod
+    def _has_a_token(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if info.data.get("tenancy_address") and value is None:
+            raise ValueError("the tenancy service is asked by a token of this service's own")
         return value
 
     @field_validator("accounts")
@@ -113,6 +146,17 @@ class InventorySettings(ServiceSettings):
         if self.tls_certificate is not None and self.tls_key is not None:
             own = KeyPair(self.tls_certificate, self.tls_key)
         return client_credentials(self.security_ca, own)
+
+    def tenancy_tls(self) -> Tls | None:
+        """Give how the tenancy service is met over TLS; None in the clear."""
+        if self.tenancy_ca is None:
+            return None
+        return Tls(self.tenancy_ca, self.tls_certificate, self.tls_key)
+
+    @property
+    def tenancy_wait(self) -> timedelta:
+        """The longest wait for the tenancy service."""
+        return timedelta(seconds=self.tenancy_wait_seconds)
 
     @property
     def unit_limit(self) -> timedelta:

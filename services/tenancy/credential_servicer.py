@@ -70,7 +70,7 @@ class CredentialServicer(CredentialServiceServicer):
         """Give a session; AccountStatusUnfit, AccountEntryDenied, ProviderUnsupported."""
         tenant, account = _ids(_ACCOUNT, request.name)
         seconds = request.lifetime.seconds if request.HasField("lifetime") else _LIFETIME_SECONDS
-        wanted = Wanted(seconds, tuple(request.actions))
+        wanted = Wanted(seconds, tuple(request.actions), request.refused_access_key_id)
         use = use_of_call(request.purpose, request.execution_id)
         vended = await self._vendor.vend(tenant, account, wanted, use)
         keys = vended.session.keys

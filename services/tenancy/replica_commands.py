@@ -52,9 +52,8 @@ async def _run_executor(settings: TenancySettings, _arguments: argparse.Namespac
             f"{PREFIX}INVENTORY_ADDRESS and {PREFIX}INVENTORY_TOKEN_FILE, or {TOKEN_SETTINGS} in "
             "place of the file, are needed: executors have the inventory service read accounts"
         )
-    tls = Tls(settings.inventory_ca) if settings.inventory_ca is not None else None
     try:
-        channel = connect(settings.inventory_address, token=tokens.token, tls=tls)
+        channel = connect(settings.inventory_address, token=tokens.token, tls=_tls(settings))
     except ValueError as problem:
         raise CommandFailed(f"{PREFIX}INVENTORY_ADDRESS: {problem}") from problem
     parts = open_parts(settings)
@@ -135,6 +134,13 @@ async def _watch(sharding: Sharding, stopping: asyncio.Event) -> None:
     except CommandFailed:
         stopping.set()
         raise
+
+
+def _tls(settings: TenancySettings) -> Tls | None:
+    """Give how the inventory service is met; a certificate is shown if there is one."""
+    if settings.inventory_ca is None:
+        return None
+    return Tls(settings.inventory_ca, settings.tls_certificate, settings.tls_key)
 
 
 def _replica(settings: TenancySettings) -> Replica:

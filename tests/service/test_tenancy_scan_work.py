@@ -133,6 +133,7 @@ async def test_an_account_is_read_held_against_the_plan_and_filed(site: Site) ->
     names = [name for name, _ in site.inventory.calls]
     assert names == ["start", "resume", "get", "evaluate", "file"]
     start = site.inventory.calls[0][1]
+    assert start.sync.account == f"tenants/{TENANT}/accounts/{ACCOUNT}"
     assert start.sync.cloud_account_id == CLOUD
     assert list(start.sync.regions) == ["eu-west-1"]
     evaluate = site.inventory.calls[3][1]

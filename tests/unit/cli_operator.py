@@ -92,7 +92,7 @@ class Operator:
 @pytest.fixture
 def operator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Operator]:
     channel = grpc_testing.channel(
-        [*SERVICES.values(), *SECURITY.values()], grpc_testing.strict_real_time()
+        [*SERVICES.values(), *SECURITY.values(), *TENANCY.values()], grpc_testing.strict_real_time()
     )
 
     wrapped = over(channel)

@@ -151,4 +151,5 @@ def test_the_inventory_catalogue_is_whole() -> None:
         "RecordService",
         "StoreService",
         "SyncService",
+        "TenantRemovalService",
     }

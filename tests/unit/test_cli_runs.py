@@ -13,7 +13,16 @@ from secmesh.inventory.v1 import (
     sync_pb2,
     sync_service_pb2,
 )
-from tests.unit.cli_operator import ENDED, SECONDS, Operator, operator, sync_event
+from secmesh.tenancy.v1.account_pb2 import Account
+from tests.unit.cli_operator import (
+    ENDED,
+    SECONDS,
+    SERVICES,
+    TENANCY,
+    Operator,
+    operator,
+    sync_event,
+)
 
 __all__ = ["operator"]
 
@@ -39,6 +48,20 @@ def test_sync_follows_the_run_to_its_end(operator: Operator) -> None:
     assert request.sync.cloud_account_id == "123456789012"
     assert list(request.sync.regions) == ["us-east-1", "eu-west-1"]
     assert json.loads(result.stdout)["state"] == "STATE_SUCCEEDED"
+
+
+def test_an_account_of_tenancy_is_read_by_its_sessions(operator: Operator) -> None:
+    done = operator.run("-o", "json", "inventory", "sync", "--account", "prod")
+    operator.services = TENANCY
+    name = "tenants/acme/accounts/prod"
+    kept = Account(name=name, cloud_account_id="123456789012")
+    assert operator.answer("AccountService", "GetAccount", kept).name == name
+    operator.services = SERVICES
+    started = sync_pb2.Sync(name="tenants/acme/syncs/s1")
+    request = operator.answer("SyncService", "StartSync", started)
+    operator.stream("SyncService", "WatchSync", sync_event(2, sync_pb2.Sync.STATE_SUCCEEDED), ENDED)
+    assert done.result(SECONDS).exit_code == 0
+    assert (request.sync.account, request.sync.cloud_account_id) == (name, "123456789012")
 
 
 def test_a_failed_run_is_exit_code_1(operator: Operator) -> None:

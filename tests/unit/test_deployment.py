@@ -117,6 +117,32 @@ def test_processes_speak_mutual_tls() -> None:
             assert value.startswith("/run/secmesh/tls/")
 
 
+@pytest.mark.parametrize("name", sorted({*SETTINGS, *WORKERS}))
+def test_who_calls_another_service_shows_it_a_certificate(name: str) -> None:
+    """Each serves nobody who shows none, so an authority to trust is not enough."""
+    environment = SERVICES[name]["environment"]
+    prefix = SETTINGS[name.partition("-")[0]].prefix()
+    mounted = {
+        each["target"]: each["source"] for each in SERVICES[name]["volumes"] if "target" in each
+    }
+    called = {
+        variable: value
+        for variable, value in environment.items()
+        if re.fullmatch(rf"{prefix}[A-Z]+_ADDRESS", variable)
+    }
+    for variable, value in called.items():
+        host, _, port = value.rpartition(":")
+        other = SETTINGS[host].prefix()
+        assert SERVICES[host]["environment"][f"{other}LISTEN"].endswith(f":{port}")
+        assert f"{other}TLS_CLIENT_CA" in SERVICES[host]["environment"]
+        assert environment[variable.replace("_ADDRESS", "_CA")].startswith("/run/secmesh/tls/")
+        assert set(SERVICES[host]["networks"]) & set(SERVICES[name]["networks"])
+    if called:
+        assert environment[f"{prefix}TLS_CERTIFICATE"].startswith("/run/secmesh/tls/")
+        assert environment[f"{prefix}TLS_KEY"].startswith("/run/secmesh/tls/")
+        assert mounted["/run/secmesh/tls"].endswith("-tls")
+
+
 def test_networks_join_only_who_must_speak() -> None:
     members = {
         network: {name for name, each in SERVICES.items() if network in each.get("networks", ())}

@@ -15,11 +15,14 @@ from typing import ParamSpec, TypeVar
 from google.rpc import status_pb2
 
 from mesh import errors as shared
-from mesh.aws.accounts import Account, Accounts
+from mesh.aws.accounts import Account
 from mesh.aws.accounts import AccountUnreachable as NoWay
+from mesh.aws.outcomes import SessionUnavailable
 from mesh.aws.reader import Ledger, Patience, Reader, ReadingCancelled
 from secmesh.inventory.v1.sync_pb2 import ManifestEntry, Sync
 from secmesh.inventory.v1.sync_unit_pb2 import SyncUnit
+from services.inventory.access.account_access import status_of
+from services.inventory.access.ways import Way
 from services.inventory.collect import checkpoint
 from services.inventory.collect.draft import Collected, timestamp
 from services.inventory.collect.manifest import broken, failed_unit, is_whole, manifest_entries
@@ -27,7 +30,6 @@ from services.inventory.collect.progress import Progress, UnitProgress, written
 from services.inventory.collect.sources import SharedSources
 from services.inventory.collect.telemetry import unit_ended
 from services.inventory.collect.versions import Changes, Unit, settle
-from services.inventory.errors import AccountUnreachable
 from services.inventory.store import InventoryStore
 from services.inventory.sync_store import SyncStore
 from services.inventory.unit_store import LeaseLost, UnitStore
@@ -90,7 +92,7 @@ class Run:
         sync: Sync,
         units: Mapping[Unit, SyncUnit],
         *,
-        accounts: Accounts,
+        way: Way,
         stores: Stores,
         workers: Workers,
         unit_limit: timedelta,
@@ -100,7 +102,7 @@ class Run:
         self._ended = {unit: each for unit, each in units.items() if not _is_pending(each)}
         # A dict keeps the order in which they are to be read.
         self._open = dict.fromkeys(unit for unit in units if unit not in self._ended)
-        self._accounts = accounts
+        self._way = way
         self._records = stores.records
         self._syncs = stores.syncs
         self._leases = stores.leases
@@ -135,6 +137,7 @@ class Run:
 
     def _stop(self) -> None:
         self._stopped.set()
+        self._way.stop()
         self._sources.abandon()
 
     async def execute(self) -> None:
@@ -154,9 +157,8 @@ class Run:
     async def _outcome(self) -> tuple[Sync.State.ValueType, status_pb2.Status | None]:
         try:
             await self._all_units()
-        except NoWay as problem:
-            account = problem.cloud_account_id
-            return Sync.STATE_FAILED, AccountUnreachable(account, str(problem)).status()
+        except (NoWay, SessionUnavailable) as problem:
+            return Sync.STATE_FAILED, status_of(problem, self._sync.cloud_account_id)
         except ReadingCancelled:
             if self._lost or not self._sync.HasField("cancel_time"):
                 raise
@@ -201,8 +203,7 @@ class Run:
     async def _all_units(self) -> None:
         if not self._open:
             return
-        account = self._sync.cloud_account_id
-        await _in_thread(self._workers.units, self._accounts.open, account)
+        await _in_thread(self._workers.units, self._way.open)
         for unit, each in self._ended.items():
             gap = checkpoint.gap_of(each)
             await self._sources.restore(unit, gap, tuple(self._sync.regions))
@@ -241,7 +242,7 @@ class Run:
         if self._stopped.is_set():
             raise ReadingCancelled
         unit = attempt.unit
-        account = self._accounts.current(unit.cloud_account_id)
+        account = self._way.current()
         attempt.reader = self._reader(account, unit, attempt.counters)
         return Reading(unit.collector.collect(attempt.reader), datetime.now(UTC))
 

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 
 from google.protobuf.message import Message
 
-from mesh.aws.accounts import Accounts
 from mesh.aws.reader import ReadingCancelled
 from mesh.contract.catalogue import Catalogue
 from mesh.contract.names import tenant_of
@@ -19,7 +18,8 @@ from mesh.errors import DependencyUnavailable, FieldInvalid, ResourceExists, Res
 from secmesh.inventory.v1.policy_pb2 import SuggestPolicyResponse
 from secmesh.inventory.v1.sync_pb2 import Sync
 from secmesh.inventory.v1.sync_unit_pb2 import SyncUnit
-from services.inventory.account_grants import AccountGrants
+from services.inventory.access.account_access import AccountAccess
+from services.inventory.access.ways import Way
 from services.inventory.collect import checkpoint
 from services.inventory.collect.draft import timestamp
 from services.inventory.collect.policy import suggestion
@@ -58,8 +58,7 @@ class SyncRunner:
         self,
         catalogue: Catalogue,
         registry: Registry,
-        accounts: Accounts,
-        grants: AccountGrants,
+        access: AccountAccess,
         stores: Stores,
         limits: Limits,
     ) -> None:
@@ -67,8 +66,7 @@ class SyncRunner:
         registry.check(catalogue)
         self._catalogue = catalogue
         self._registry = registry
-        self._accounts = accounts
-        self._grants = grants
+        self._access = access
         self._stores = stores
         self._syncs = stores.syncs
         self.leases = stores.leases
@@ -116,9 +114,8 @@ class SyncRunner:
 
     def _resumable(self, sync: Sync, checkpoints: list[SyncUnit]) -> dict[Unit, SyncUnit]:
         """Give the units of a stored run; none if it cannot be resumed."""
-        if not self._grants.allow(tenant_of(sync.name) or "", sync.cloud_account_id):
-            return {}
-        with contextlib.suppress(CollectionUnknown):
+        with contextlib.suppress(CollectionUnknown, AccountNotGranted, ResourceNotFound):
+            self._access.require(sync)
             return {self._unit(sync, each.collection, each.region): each for each in checkpoints}
         return {}
 
@@ -126,31 +123,42 @@ class SyncRunner:
         """Start a run and give it; the run that has this id already, if one has.
 
         Raises AccountNotGranted, CollectionUnknown, FieldInvalid for an unknown region,
-        SyncRunning, and ResourceExists if the id belongs to a run of another account.
+        SyncRunning, ResourceExists if the id belongs to a run of another account, and what
+        the tenancy service refuses of an account that it is asked for.
         """
-        if not self._grants.allow(tenant_of(f"{parent}/") or "", wanted.cloud_account_id):
-            raise AccountNotGranted(wanted.cloud_account_id)
-        collections = self._collections(wanted.collections)
-        regions = self._regions(wanted.regions)
-        name = f"{parent}/syncs/{sync_id or new_sync_id()}"
+        sync = Sync(
+            name=f"{parent}/syncs/{sync_id or new_sync_id()}",
+            account=wanted.account,
+            cloud_account_id=wanted.cloud_account_id,
+            state=Sync.STATE_RUNNING,
+        )
+        self._access.require(sync)
+        sync.collections.extend(self._collections(wanted.collections))
+        sync.regions.extend(self._regions(wanted.regions))
+        existing = await self._existing(sync)
+        if existing is not None:
+            return existing
+        # Whoever else wants to start a run does not wait for the tenancy service.
+        way = await self._access.try_way(sync)
         async with self._syncs.starting():
-            existing = await self.find(name)
+            existing = await self._existing(sync)
             if existing is not None:
-                if existing.cloud_account_id != wanted.cloud_account_id:
-                    raise ResourceExists(name)
                 return existing
-            sync = Sync(
-                name=name,
-                cloud_account_id=wanted.cloud_account_id,
-                regions=regions,
-                collections=collections,
-                state=Sync.STATE_RUNNING,
-                start_time=timestamp(datetime.now(UTC)),
-            )
+            sync.start_time.CopyFrom(timestamp(datetime.now(UTC)))
             units = self._planned(sync)
             sync.progress.units = len(units)
             await self._syncs.begin(sync, units.values(), self.leases)
-            return self._execute(sync, units).sync
+            return self._execute(sync, units, way).sync
+
+    async def _existing(self, wanted: Sync) -> Sync | None:
+        """Give the run that has the id already; ResourceExists if it is of another account."""
+        found = await self.find(wanted.name)
+        if found is not None and (found.account, found.cloud_account_id) != (
+            wanted.account,
+            wanted.cloud_account_id,
+        ):
+            raise ResourceExists(wanted.name)
+        return found
 
     def _planned(self, sync: Sync) -> dict[Unit, SyncUnit]:
         units = (
@@ -167,11 +175,11 @@ class SyncRunner:
         kind = self._catalogue.record_kinds[collection]
         return Unit(tenant_of(sync.name) or "", sync.cloud_account_id, region, collector, kind)
 
-    def _execute(self, sync: Sync, units: Mapping[Unit, SyncUnit]) -> Run:
+    def _execute(self, sync: Sync, units: Mapping[Unit, SyncUnit], way: Way | None = None) -> Run:
         run = Run(
             sync,
             units,
-            accounts=self._accounts,
+            way=way or self._access.way(sync),
             stores=self._stores,
             workers=self._workers,
             unit_limit=self._limits.unit_time,
@@ -203,8 +211,7 @@ class SyncRunner:
             sync = await self.get(name)
             if name in self._live:
                 return sync
-            if not self._grants.allow(tenant_of(name) or "", sync.cloud_account_id):
-                raise AccountNotGranted(sync.cloud_account_id)
+            self._access.require(sync)
             units = await self.leases.of(name)
             left = any(unit.state == SyncUnit.STATE_PENDING for unit in units)
             if sync.state != Sync.STATE_RUNNING and not left:
@@ -223,9 +230,9 @@ class SyncRunner:
     def _regions(self, wanted: Iterable[str]) -> list[str]:
         asked = list(wanted)
         for place, region in enumerate(asked):
-            if not self._accounts.knows_region(region):
+            if not self._access.accounts.knows_region(region):
                 raise FieldInvalid.of(f"sync.regions[{place}]", f"{region} is no AWS region")
-        return sorted(set(asked)) or [self._accounts.region]
+        return sorted(set(asked)) or [self._access.accounts.region]
 
     async def suggest_policy(
         self, parent: str, name: str, wanted: Iterable[str]
@@ -308,6 +315,7 @@ class SyncRunner:
             for task in slow:
                 task.cancel()
             await asyncio.gather(*slow, return_exceptions=True)
+        self._access.close()
         self._workers.units.shutdown(wait=False, cancel_futures=True)
         self._workers.reads.shutdown(wait=False, cancel_futures=True)
 

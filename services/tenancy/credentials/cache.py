@@ -93,9 +93,17 @@ class SessionCache:
         self._kept: OrderedDict[SessionKey, Session] = OrderedDict()
         self._flights: SingleFlight[SessionKey, Session] = SingleFlight()
 
-    async def get(self, key: SessionKey, make: Callable[[], Awaitable[Session]]) -> Session:
-        """Give a session, made by one of all who ask for it; raises what the making raises."""
+    async def get(
+        self, key: SessionKey, make: Callable[[], Awaitable[Session]], refused: str = ""
+    ) -> Session:
+        """Give a session, made by one of all who ask for it; raises what the making raises.
+
+        It is another one than that of the access key ``refused``.
+        """
         kept = self._kept.get(key)
+        if kept is not None and kept.keys.access_key_id == refused:
+            del self._kept[key]
+            kept = None
         spare = self._clock.now() + SPARE_SECONDS * MICROSECONDS
         known = kept is not None and kept.expires_at > spare
         asked("session", remembered=known)

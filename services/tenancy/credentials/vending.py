@@ -44,6 +44,8 @@ class Wanted:
     seconds: int = 900
     """900 to 3,600."""
     actions: tuple[str, ...] = ()
+    refused: str = ""
+    """Access key of a session that is not wanted again; "" for none."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class Vendor:
             await self._gate.require_open(found.scope)
             return await self._made(found, version, wanted)
 
-        session = await self._cache.get(key, make)
+        session = await self._cache.get(key, make, wanted.refused)
         return Vended(session, account.cloud_account_id, version)
 
     async def _made(self, found: Found, version: int, wanted: Wanted) -> Session:

@@ -134,7 +134,10 @@ class ScanWork:
         name = _sync_name(assignment)
         schedule = assignment.schedule
         wanted = Sync(
-            cloud_account_id=account, regions=schedule.regions, collections=schedule.collections
+            account=f"tenants/{assignment.tenant}/accounts/{assignment.account_id}",
+            cloud_account_id=account,
+            regions=schedule.regions,
+            collections=schedule.collections,
         )
         request = StartSyncRequest(
             parent=f"tenants/{assignment.tenant}", sync=wanted, sync_id=name.rsplit("/", 1)[-1]

@@ -1,0 +1,1 @@
+"""How the inventory service comes into accounts."""
