@@ -1,7 +1,6 @@
 """The deadline of a call ends its statement in PostgreSQL too."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -66,7 +65,7 @@ async def test_a_statement_ends_with_its_call(store: Store, tmp_path: Path) -> N
 
     async def sleep() -> None:
         async with store.connection() as connection:
-            await connection.execute(sa.text("SELECT pg_sleep(30)"))
+            await connection.execute(sa.text("SELECT pg_sleep(3000)"))
 
     async def hang(_request: Any, _context: Any) -> Any:
         # Not cancelled with the call, so that only the database can end it.
@@ -76,12 +75,10 @@ async def test_a_statement_ends_with_its_call(store: Store, tmp_path: Path) -> N
     async with running(tmp_path, catalogue=replace(CATALOGUE, methods=methods)) as server:
         server.records.get = hang
         async with open_channel(server.address, package=PACKAGE, token=server.token()) as channel:
-            began = time.monotonic()
             stub = record_service_pb2_grpc.RecordServiceStub(channel)
             with pytest.raises(CallRefused) as caught:
                 await stub.GetRecord(GET, timeout=20)
     assert caught.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
     assert caught.value.reason == "DEADLINE_EXCEEDED"
     with pytest.raises(DeadlineExceeded):
-        await asyncio.wait_for(asked[0], 25)
-    assert time.monotonic() - began < 25
+        await asyncio.wait_for(asked[0], 60)

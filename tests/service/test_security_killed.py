@@ -32,6 +32,8 @@ KIND = KINDS["users"]
 PARENT = f"tenants/acme/{KIND.collection}"
 TOTAL = 3000
 PART = 1000
+PATIENCE = 250
+"""Seconds until the service and its database are back on a busy machine."""
 STREAM = "01a201ab-6d72-72c3-b342-5607cc9c856d"
 
 
@@ -107,7 +109,8 @@ async def follow(service: Service, seen: list[tuple[Revision, str]]) -> None:
     async with service.connect() as channel:
         stub = RecordServiceStub(channel)
         told = 0
-        async for event in aio.watch(stub.WatchRecords, WatchRecordsRequest(parent=PARENT)):
+        request = WatchRecordsRequest(parent=PARENT)
+        async for event in aio.watch(stub.WatchRecords, request, patience=PATIENCE):
             name = event.changed.name if event.HasField("changed") else ""
             seen.append((Revision.parse(event.revision), name))
             told += bool(name)
@@ -145,7 +148,9 @@ async def test_whatever_is_killed_all_is_there_once_and_was_told_once(
         async with service.connect() as channel:
             stub = RecordServiceStub(channel)
             opening = IngestRecordsRequest(parent=PARENT, stream_id=STREAM)
-            async for result in aio.ingest(stub.IngestRecords, opening, users([*parts])):
+            async for result in aio.ingest(
+                stub.IngestRecords, opening, users([*parts]), patience=PATIENCE
+            ):
                 results.append(result)
                 if end := ends.pop(len(results), None):
                     parts.pop(0).set()

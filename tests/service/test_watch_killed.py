@@ -23,6 +23,8 @@ from tests.ports import free_port
 from tests.service.server_fixtures import PACKAGE
 
 USERS = "tenants/acme/iam_users"
+PATIENCE = 250
+"""Seconds until the service is back on a busy machine."""
 WRITERS, TRANSACTIONS, ROWS = 4, 60, 10
 
 
@@ -93,7 +95,7 @@ async def test_nothing_is_missed_and_nothing_comes_twice(database: str, tmp_path
             await asyncio.to_thread(service.kill)
             await asyncio.to_thread(service.start)
         await asyncio.gather(*writers)
-        await asyncio.wait_for(follower, 60)
+        await asyncio.wait_for(follower, 150)
     finally:
         follower.cancel()
         service.kill()
@@ -111,7 +113,8 @@ async def follow(address: str, folder: Path, seen: list[tuple[Revision, str]], t
     async with aio.connect(address, token=token) as channel:
         stub = RecordServiceStub(channel)
         told = 0
-        async for event in aio.watch(stub.WatchRecords, WatchRecordsRequest(parent=USERS)):
+        request = WatchRecordsRequest(parent=USERS)
+        async for event in aio.watch(stub.WatchRecords, request, patience=PATIENCE):
             name = event.changed.name if event.HasField("changed") else ""
             seen.append((Revision.parse(event.revision), name))
             told += bool(name)
