@@ -10,7 +10,7 @@ import grpc
 
 from mesh.client import open_channel
 from mesh.client.passing import callers_token
-from mesh.tls import client_credentials
+from mesh.tls import KeyPair, client_credentials
 from secmesh.crypto.v1.tenant_removal_service_pb2_grpc import (
     TenantRemovalServiceStub as CryptoRemovalStub,
 )
@@ -109,10 +109,13 @@ def open_others(settings: TenancySettings) -> Sequence[OtherStore]:
         settings.security_address,
         settings.crypto_address,
     )
+    own = None
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        own = KeyPair(settings.tls_certificate, settings.tls_key)
     return [
-        _other("inventory", inventory, settings.inventory_ca, token, InventoryRemovalStub),
-        _other("security", security, settings.security_ca, token, SecurityRemovalStub),
-        _other("crypto", crypto, settings.crypto_ca, token, CryptoRemovalStub),
+        _other("inventory", inventory, settings.inventory_ca, own, token, InventoryRemovalStub),
+        _other("security", security, settings.security_ca, own, token, SecurityRemovalStub),
+        _other("crypto", crypto, settings.crypto_ca, own, token, CryptoRemovalStub),
     ]
 
 
@@ -120,19 +123,24 @@ def _other(
     name: str,
     address: str,
     authorities: Path | None,
+    own: KeyPair | None,
     token: Callable[[], str],
     stub: Callable[[grpc.aio.Channel], Any],
 ) -> OtherStore:
-    channel = _channel(address, authorities, token, f"secmesh.{name}.v1")
+    channel = _channel(address, authorities, own, token, f"secmesh.{name}.v1")
     return Unasked(name, _NO_ADDRESS) if channel is None else RemovingStore(name, channel, stub)
 
 
 def _channel(
-    address: str, authorities: Path | None, token: Callable[[], str], package: str
+    address: str,
+    authorities: Path | None,
+    own: KeyPair | None,
+    token: Callable[[], str],
+    package: str,
 ) -> grpc.aio.Channel | None:
     if not address:
         return None
-    credentials = None if authorities is None else client_credentials(authorities)
+    credentials = None if authorities is None else client_credentials(authorities, own)
     return open_channel(address, package=package, token=token, credentials=credentials)
 
 
