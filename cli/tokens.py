@@ -172,7 +172,7 @@ def _keys(context: typer.Context, method: str, request: Message) -> None:
 
 def _full_name(connection: Connection, credential: str) -> str:
     return connection.full_name(
-        credential if "/" in credential else f"service_credentials/{credential}"
+        credential if "/" in credential else f"serviceCredentials/{credential}"
     )
 
 

@@ -19,7 +19,7 @@ from services.tenancy.listing import Listing
 from services.tenancy.retention import timestamp
 from services.tenancy.store.pages import PageTokens
 
-_NAME = NamePattern("tenants/{tenant}/service_credentials/{service_credential}")
+_NAME = NamePattern("tenants/{tenant}/serviceCredentials/{service_credential}")
 _PARENT = "tenants/"
 _BEARER = "Bearer"
 

@@ -10,8 +10,16 @@ from google.protobuf import message_factory
 from google.protobuf.message import Message
 
 from mesh.contract.catalogue import Method
-from secmesh.tenancy.v1 import account_pb2, provider_pb2, schedule_pb2, tenant_pb2
+from secmesh.tenancy.v1 import (
+    account_pb2,
+    api_key_pb2,
+    provider_pb2,
+    schedule_pb2,
+    service_credential_pb2,
+    tenant_pb2,
+)
 from secmesh.tenancy.v1 import account_service_pb2 as accounts
+from secmesh.tenancy.v1 import api_key_service_pb2 as api_keys
 from secmesh.tenancy.v1 import cost_service_pb2 as costs
 from secmesh.tenancy.v1 import credential_service_pb2 as credentials
 from secmesh.tenancy.v1 import execution_service_pb2 as executions
@@ -21,8 +29,10 @@ from secmesh.tenancy.v1 import scan_result_service_pb2 as results
 from secmesh.tenancy.v1 import schedule_service_pb2 as schedules
 from secmesh.tenancy.v1 import tenant_offboarding_pb2 as offboarding
 from secmesh.tenancy.v1 import tenant_service_pb2 as tenants
+from secmesh.tenancy.v1 import token_service_pb2 as tokens
 from secmesh.tenancy.v1.scan_result_pb2 import ScanResult
 from secmesh.tenancy.v1.schedule_service_pb2_grpc import ScheduleServiceStub
+from secmesh.tenancy.v1.token_service_pb2_grpc import TokenServiceStub
 from services.tenancy.scan_results import published
 from tests.service.credential_story import Story, key_story
 from tests.service.security_records import rules_of
@@ -42,6 +52,8 @@ class Furnished:
     result: str
     page_token: str
     request_id: str
+    api_key: str
+    service_credential: str
 
     @property
     def tenant(self) -> str:
@@ -60,7 +72,8 @@ class Furnished:
         """The resource names, the tenant's first."""
         story = self.story
         own = [self.parent, f"{self.parent}/quotas", self.provider, story.account.name]
-        return [*own, story.name, self.schedule, self.execution, self.result]
+        made = [self.schedule, self.execution, self.result, self.api_key, self.service_credential]
+        return [*own, story.name, *made]
 
 
 async def furnished(world: World) -> Furnished:
@@ -85,7 +98,39 @@ async def furnished(world: World) -> Furnished:
     listed = await world.accounts(story.tenant).ListAccounts(
         accounts.ListAccountsRequest(parent=parent, page_size=1)
     )
-    return Furnished(world, story, made.name, run.name, name, listed.next_page_token, request_id)
+    return Furnished(
+        world=world,
+        story=story,
+        schedule=made.name,
+        execution=run.name,
+        result=name,
+        page_token=listed.next_page_token,
+        request_id=request_id,
+        api_key=(
+            await world.api_keys(story.tenant).CreateApiKey(_new_key(world, parent))
+        ).api_key.name,
+        service_credential=await _service_credential(world, story.tenant),
+    )
+
+
+def _new_key(world: World, parent: str) -> api_keys.CreateApiKeyRequest:
+    given = api_key_pb2.ApiKey(display_name=MARK, roles=["viewer"])
+    given.expire_time.seconds = world.clock.now() // 1_000_000 + 86_400
+    return api_keys.CreateApiKeyRequest(parent=parent, api_key=given)
+
+
+async def _service_credential(world: World, tenant: str) -> str:
+    stub: Any = TokenServiceStub(world.channel(tenant))
+    issued = await stub.CreateServiceCredential(_new_client(f"tenants/{tenant}"))
+    name: str = issued.service_credential.name
+    return name
+
+
+def _new_client(parent: str) -> tokens.CreateServiceCredentialRequest:
+    given = service_credential_pb2.ServiceCredential(
+        display_name=MARK, permissions=["inventory.syncs.*"]
+    )
+    return tokens.CreateServiceCredentialRequest(parent=parent, service_credential=given)
 
 
 def request_of(own: Furnished, method: Method) -> Message:
@@ -111,6 +156,7 @@ def requests_of(own: Furnished) -> Mapping[str, Message]:
         _of_credentials(own),
         _of_schedules(own),
         _of_executions(own),
+        _of_callers(own),
     )
     return {name: request for part in parts for name, request in part.items()}
 
@@ -226,4 +272,16 @@ def _of_executions(own: Furnished) -> dict[str, Message]:
         "RetryExecution": executions.RetryExecutionRequest(**name),
         "GetScanResult": results.GetScanResultRequest(name=own.result),
         "ListScanResults": results.ListScanResultsRequest(parent=own.parent),
+    }
+
+
+def _of_callers(own: Furnished) -> dict[str, Message]:
+    """Keys and credentials of services; who asks with a wrong secret is told so."""
+    named = api_key_pb2.ApiKey(name=own.api_key, display_name="Other")
+    return {
+        "CreateApiKey": _new_key(own.world, own.parent),
+        "UpdateApiKey": api_keys.UpdateApiKeyRequest(api_key=named),
+        "ResolveApiKey": api_keys.ResolveApiKeyRequest(key_id="a" * 16, secret_sha256="0" * 64),
+        "CreateServiceCredential": _new_client(own.parent),
+        "IssueToken": tokens.IssueTokenRequest(client_id="acme.none", client_secret="wrong"),
     }

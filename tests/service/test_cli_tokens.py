@@ -32,7 +32,7 @@ async def test_a_credential_is_made_used_rotated_and_ended(world: World, tmp_pat
     assert other["clientSecret"] != made["clientSecret"]
     wider = await secmesh.run("tokens", "issue", client, str(secret), "--scope", "security.*.get")
     assert (wider.exit_code, "SCOPE_EXCEEDED" in wider.output) == (1, True)
-    revoked = await secmesh.json("tokens", "revoke", "service_credentials/scans")
+    revoked = await secmesh.json("tokens", "revoke", "serviceCredentials/scans")
     assert revoked["state"] == "SERVICE_CREDENTIAL_STATE_REVOKED"
     refused = await secmesh.run("tokens", "issue", client, str(secret))
     assert (refused.exit_code, "CLIENT_CREDENTIALS_INVALID" in refused.output) == (1, True)

@@ -17,8 +17,9 @@ from google.protobuf.message import Message
 from mesh.contract.catalogue import Method, is_map
 from mesh.identity.keys import sign_token
 from tests.service.callers import LIFETIME
+from tests.service.rewound import Rewound
 from tests.service.tenancy_requests import Furnished, furnished, request_of
-from tests.service.tenancy_world import CATALOGUE, OPERATOR, World, tenancy_world
+from tests.service.tenancy_world import CATALOGUE, OPERATOR, tenancy_world
 from tests.service.tenant_swap import Answered, attacked, served_methods
 
 TEXTS = (
@@ -154,21 +155,6 @@ def hostile(method: Method, request: Message) -> Iterator[tuple[Method, str, Mes
         changed = copy.deepcopy(request)
         change(changed)
         yield method, label, changed
-
-
-class Rewound:
-    """Puts a world back to what it was."""
-
-    def __init__(self, world: World) -> None:
-        self._places: list[tuple[Any, str]] = [
-            (world.parts.store, "_tables"),
-            (world.secrets, "_secrets"),
-        ]
-        self._kept = [copy.deepcopy(getattr(*place)) for place in self._places]
-
-    def __call__(self) -> None:
-        for (holder, name), kept in zip(self._places, self._kept, strict=True):
-            setattr(holder, name, copy.deepcopy(kept))
 
 
 def judge(answer: Answered) -> str:

@@ -167,7 +167,7 @@ async def test_a_token_serves_while_the_issuer_is_silent_and_not_when_it_refuses
         await tokens.ready()
         tenant = shown.client_id.partition(".")[0]
         revoking = pb.RevokeServiceCredentialRequest(
-            name=f"tenants/{tenant}/service_credentials/scans"
+            name=f"tenants/{tenant}/serviceCredentials/scans"
         )
         await TokenServiceStub(world.channel(tenant)).RevokeServiceCredential(revoking)
         now[0] = 550.0

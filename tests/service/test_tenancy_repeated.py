@@ -15,10 +15,10 @@ from mesh.contract.catalogue import Method
 from mesh.identity.keys import sign_token
 from services.tenancy.store.pages import VALID_SECONDS
 from tests.service.callers import LIFETIME
+from tests.service.rewound import Rewound
 from tests.service.tenancy_requests import Furnished, furnished, request_of
 from tests.service.tenancy_world import CATALOGUE, OPERATOR, tenancy_world
 from tests.service.tenant_swap import Answered, attacked, served_methods
-from tests.service.test_tenancy_hostile import Rewound
 
 LEAST = 10
 """Methods that take an id of the request and can be called as things stand."""
@@ -66,8 +66,13 @@ def altered(request: Any) -> Message:
         made.overlap_policy = 3
     else:
         inner: Any = next(value for _, value in made.ListFields() if isinstance(value, Message))
-        if "description" in inner.DESCRIPTOR.fields_by_name:
-            inner.description = "another"
+        texts = [
+            each
+            for each in ("description", "display_name")
+            if each in inner.DESCRIPTOR.fields_by_name
+        ]
+        if texts:
+            setattr(inner, texts[0], "another")
         else:
             inner.max_accounts = 8
     changed: Message = made
@@ -77,7 +82,9 @@ def altered(request: Any) -> Message:
 def named(method: Method, answer: Answered) -> str:
     made: Any = message_factory.GetMessageClass(method.descriptor.output_type)()
     made.ParseFromString(answer.seen)
-    return str(made.name)
+    # What is shown once, such as a key's text, comes beside what was made.
+    inner = made if "name" in made.DESCRIPTOR.fields_by_name else made.ListFields()[0][1]
+    return str(inner.name)
 
 
 async def test_a_request_with_an_id_is_done_once_and_stands_for_itself_alone(

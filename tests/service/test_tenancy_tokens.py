@@ -100,7 +100,7 @@ async def test_a_credential_gets_tokens_that_say_what_it_may(world: World) -> No
         )
     )
     made = issued.service_credential
-    assert made.name == f"tenants/{tenant}/service_credentials/scans"
+    assert made.name == f"tenants/{tenant}/serviceCredentials/scans"
     assert (made.client_id, made.created_by) == (f"{tenant}.scans", "ann")
     assert made.state == SERVICE_CREDENTIAL_STATE_ACTIVE
     answer = await issue(world, issued)

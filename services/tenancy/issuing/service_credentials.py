@@ -23,7 +23,7 @@ from services.tenancy.store.port import Delete, Put, Query, Store
 from services.tenancy.store.values import Item, Value
 from services.tenancy.writing import Write
 
-COLLECTION = "service_credentials"
+COLLECTION = "serviceCredentials"
 CREDENTIAL = ItemCodec(pb.ServiceCredential)
 ACTIVE, EXPIRED, REVOKED = (
     pb.SERVICE_CREDENTIAL_STATE_ACTIVE,
