@@ -8,16 +8,16 @@ from services.tenancy.cost.aws_figures import LISTED_ON, REGION
 from services.tenancy.cost.estimate import Line, Workload, lines
 from services.tenancy.tenants import Tenants
 
-_SHARDS = 16
-
 
 class CostServicer(CostServiceServicer):
     """Between messages and arithmetic."""
 
     # ruff: noqa: N802 - methods have the names of the contract
 
-    def __init__(self, tenants: Tenants) -> None:
+    def __init__(self, tenants: Tenants, shards: int) -> None:
+        """``shards`` are those of this deployment."""
         self._tenants = tenants
+        self._shards = shards
 
     async def EstimateCost(
         self, request: pb.EstimateCostRequest, _context: object
@@ -32,7 +32,7 @@ class CostServicer(CostServiceServicer):
             accounts=request.accounts if request.HasField("accounts") else has.accounts,
             secrets=request.secrets,
             runs_per_day=request.runs_per_day if request.HasField("runs_per_day") else 1,
-            shards=request.shards or _SHARDS,
+            shards=request.shards or self._shards,
         )
         found = lines(workload)
         return pb.CostEstimate(
