@@ -249,6 +249,8 @@ def credentials(site: Site) -> None:
     rotated = site.do("RotateCredential", "POST", f"{name}:rotate", {"awsAccessKey": keys[1]})
     assert rotated["currentVersion"] == "2"
     back = site.do("RollbackCredential", "POST", f"{name}:rollback", {})
+    renewed = site.do("SetCredentialRotation", "POST", f"{name}:setRotation", {"intervalDays": 30})
+    assert renewed["rotation"]["intervalDays"] == 30
     shown = site.do("GetCredential", "GET", name)
     assert shown["currentVersion"] == back["currentVersion"]
     found = site.do("RetrieveCredential", "POST", f"{name}:retrieve", {"purpose": "scan"})

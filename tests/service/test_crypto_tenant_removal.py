@@ -87,9 +87,11 @@ async def test_a_tenant_is_shredded_and_another_stays(access: Access, tmp_path: 
         rows = rows_of(access, tenant)
         assert not rows["users"]
         assert len(rows["erasures"]) == len(persons)
-        with open_sync_engine(access.owner).connect() as connection:
+        engine = open_sync_engine(access.owner)
+        with engine.connect() as connection:
             wrapped = sa.select(TENANT_KEYS.c.wrapped).where(TENANT_KEYS.c.tenant_id == tenant)
             assert set(connection.scalars(wrapped)) == {None}
+        engine.dispose()
         certificates = await world.users(tenant).ListErasures(
             ListErasuresRequest(parent=f"tenants/{tenant}")
         )

@@ -11,7 +11,7 @@ from secmesh.tenancy.v1 import schedule_pb2 as messages
 from secmesh.tenancy.v1 import schedule_service_pb2 as pb
 from services.tenancy.__main__ import TENANCY
 from services.tenancy.errors import AccountFiresExceeded
-from services.tenancy.gate import Gate, opened
+from services.tenancy.gate import COUNTERS, Gate, opened
 from services.tenancy.schedule_listing import ScheduleListing
 from services.tenancy.schedule_resources import Schedules
 from services.tenancy.schedule_retiming import Retimed, Retiming
@@ -77,7 +77,7 @@ async def place(request: pytest.FixtureRequest) -> Place:
         if request.param == "memory"
         else request.getfixturevalue(request.param)
     )
-    limits = {"providers": 1, "accounts": 1, "schedules": 10}
+    limits = {**dict.fromkeys(COUNTERS, 1), "schedules": 10}
     account = Put(scope.account("a1"), {"status": "ACCOUNT_STATUS_ACTIVE"})
     await store.write(opened(scope, limits), account)
     gate = Gate(store, clock)
