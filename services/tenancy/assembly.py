@@ -188,7 +188,10 @@ def _servicers(parts: Parts) -> Sequence[Registration]:
         (add_ProviderServiceServicer_to_server, ProviderServicer(parts)),
         (add_AccountServiceServicer_to_server, AccountServicer(parts)),
         (add_ApiKeyServiceServicer_to_server, ApiKeyServicer(parts)),
-        (add_CostServiceServicer_to_server, CostServicer(parts.tenants, parts.settings.index_shards)),
+        (
+            add_CostServiceServicer_to_server,
+            CostServicer(parts.tenants, parts.settings.index_shards),
+        ),
         (add_ScheduleServiceServicer_to_server, ScheduleServicer(parts)),
         (add_ExecutionServiceServicer_to_server, ExecutionServicer(parts)),
         (add_ScanResultServiceServicer_to_server, ScanResultServicer(parts)),
