@@ -132,7 +132,7 @@ def _method_route(service: Deployable, method: Method) -> Json:
         "max_stream_duration": {
             "max_stream_duration": seconds,
             "grpc_timeout_header_max": seconds,
-            # The edge gives up first, in the one form of errors, and not gRPC's core in the service.
+            # Envoy answers first, in the one form of errors, and not the core of gRPC.
             "grpc_timeout_header_offset": "0.05s",
         },
     }
