@@ -129,12 +129,7 @@ def _method_route(service: Deployable, method: Method) -> Json:
         "cluster": service.name,
         "timeout": "0s",  # the stream's duration is bounded instead, by the caller's deadline too
         "idle_timeout": seconds,
-        "max_stream_duration": {
-            "max_stream_duration": seconds,
-            "grpc_timeout_header_max": seconds,
-            # Envoy answers first, in the one form of errors, and not the core of gRPC.
-            "grpc_timeout_header_offset": "0.05s",
-        },
+        "max_stream_duration": {"max_stream_duration": seconds, "grpc_timeout_header_max": seconds},
     }
     if method.upload is None:  # Envoy keeps no file to send it again
         route["retry_policy"] = _retries(method)
