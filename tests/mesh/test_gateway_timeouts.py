@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from types import MappingProxyType
+from typing import Any
 
 import grpc
 import pytest
 
-from gateway import envoy_config
+from gateway import envoy_config, envoy_routes
 from gateway.contracts import Deployable, select
 from gateway.envoy_routes import MARGIN_SECONDS
+from mesh.contract.catalogue import Method
 from secmesh.inventory.v1 import sync_service_pb2
 from secmesh.inventory.v1.sync_service_pb2_grpc import SyncServiceStub
 from tests.mesh.gateway_fixtures import Gateway, assert_refused, running_gateway
@@ -25,6 +27,7 @@ ROOT = "/inventory/v1/tenants/acme"
 LIMIT = timedelta(seconds=1)
 REQUEST = sync_service_pb2.ListSyncsRequest(parent="tenants/acme", filter=WAIT)
 LATE = grpc.StatusCode.DEADLINE_EXCEEDED
+METHOD_ROUTE = envoy_routes._method_route
 
 
 def hurried(names: Iterator[str]) -> tuple[Deployable, ...]:
@@ -36,10 +39,16 @@ def hurried(names: Iterator[str]) -> tuple[Deployable, ...]:
     return (replace(inventory, catalogue=catalogue),)
 
 
+def unlimited(service: Deployable, method: Method) -> dict[str, Any]:
+    """Tell the upstream no deadline: gRPC's core there would end the call at the same moment."""
+    return {**METHOD_ROUTE(service, method), "request_headers_to_remove": ["grpc-timeout"]}
+
+
 @pytest.fixture(scope="module")
 def impatient(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(envoy_config, "select", hurried)
+        patch.setattr(envoy_routes, "_method_route", unlimited)
         folder = tmp_path_factory.mktemp("timeouts")
         with running_gateway({"inventory": upstream.address}, folder) as started:
             yield started

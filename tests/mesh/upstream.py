@@ -16,7 +16,7 @@ from google.rpc import code_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from mesh.contract.catalogue import Catalogue, Method, load_catalogue
-from mesh.errors import Refusal, ResourceNotFound
+from mesh.errors import DeadlineExceeded, Refusal, ResourceNotFound
 from secmesh.inventory.v1 import iam_pb2, record_pb2, record_service_pb2, sync_pb2, sync_service_pb2
 
 PACKAGE = "secmesh.inventory.v1"
@@ -26,6 +26,10 @@ ENDLESS = "/endless"
 """End of the name of a run whose events stop without an end."""
 WAIT = "wait"
 """Filter of a list that takes a minute."""
+LATE = "late"
+"""Filter of a list that is ended before its deadline."""
+LATE_SECONDS = 1.5
+"""How long before it."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,10 @@ async def answer(method: Method, request: Any, context: Any) -> Message:
         return plan
     if name == "ListSyncs" and request.filter == WAIT:
         await asyncio.sleep(60)
+    if name == "ListSyncs" and request.filter == LATE:
+        # As services do, before gRPC's core ends the call without a reason.
+        await asyncio.sleep(max(0.0, context.time_remaining() - LATE_SECONDS))
+        await refuse(context, DeadlineExceeded("the call took longer than its deadline"))
     empty: Message = message_factory.GetMessageClass(method.descriptor.output_type)()
     return empty
 
