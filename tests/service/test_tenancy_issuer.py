@@ -157,7 +157,7 @@ async def test_a_token_serves_while_the_issuer_is_silent_and_not_when_it_refuses
         await tokens.ready()
         held = tokens()
         now[0] = 200.0
-        world.secrets.down, world.parts.issuing.keys._private = True, {}  # type: ignore[union-attr]
+        world.secrets.down, world.parts.issuing.keys._private = True, {}  # type: ignore[union-attr]  # issuing is open
         await tokens.ready()
         assert tokens() == held
         now[0] = 301.0

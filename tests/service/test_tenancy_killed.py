@@ -88,7 +88,7 @@ async def test_killing_every_scheduler_loses_nothing_and_fires_nothing_twice(
             # Whatever they are at: while one claims, while one begins, all are gone.
             every = [processes.start(*SCHEDULER) for _ in range(2)]
             made = number // 2
-            await until(found, lambda items, made=made: len(items) > made)  # type: ignore[misc]
+            await until(found, lambda items, made=made: len(items) > made)  # type: ignore[misc]  # binds the round
             for scheduler in every:
                 processes.kill(scheduler)
         processes.start(*SCHEDULER)

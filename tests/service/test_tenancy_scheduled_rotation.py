@@ -54,7 +54,7 @@ async def set_rotation(story: Story, days: int, etag: str = "") -> Credential:
 
 
 async def known(story: Story) -> Credential:
-    found = await story.world.parts.credentials.credentials.find(story.tenant, story.account_id)  # type: ignore[union-attr]
+    found = await story.world.parts.credentials.credentials.find(story.tenant, story.account_id)  # type: ignore[union-attr]  # fakes keep them
     return found.stored()
 
 

@@ -150,7 +150,7 @@ async def test_a_claim_by_the_old_number_is_lost_to_the_move() -> None:
     store, tenant, clock = MemoryStore(), new_tenant(), TurnedClock(EIGHT)
     await fill(store, tenant, clock, 16)
     clock.turn(HOUR)
-    stale = Scheduler(Stale(store), clock, Random(1), pace=SchedulerPace(shards=16))  # type: ignore[arg-type]
+    stale = Scheduler(Stale(store), clock, Random(1), pace=SchedulerPace(shards=16))  # type: ignore[arg-type]  # serves as a store
     await stale.tick()
     assert stale.counts.lost > stale.counts.claimed
     assert len(await found(store, Table.SCHEDULES, 3)) == len(SCHEDULES)
