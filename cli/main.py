@@ -4,6 +4,9 @@ import os
 import signal
 import sys
 
+_INTERRUPTED = 128 + signal.SIGINT
+"""Exit code of whom a signal ended, as shells have it."""
+
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
@@ -14,9 +17,12 @@ def main() -> None:
     from cli.app import app
     from cli.ending import TRACEBACK_SETTING, tell_mistake
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         app(prog_name="secmesh")  # also as `python -m`: completion is named by it
+    except KeyboardInterrupt:
+        # Commands end by themselves at Ctrl-C; this came before one had begun.
+        sys.exit(_INTERRUPTED)
     except Exception as error:
         if os.environ.get(TRACEBACK_SETTING):
             raise
