@@ -24,6 +24,7 @@ _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 _MOST_SECONDS = 315_576_000_000
 """Of a duration, as duration.proto bounds it."""
 _NANOS = 1_000_000_000
+_NOT_IN = "enum.not_in"
 
 
 def violations_of(message: Message) -> list[BadRequest.FieldViolation]:
@@ -63,6 +64,13 @@ def _is_duration(span: Duration) -> bool:
 
 def _field_violation(violation: protovalidate.Violation) -> BadRequest.FieldViolation:
     proto = violation.proto
+    if proto.rule_id == _NOT_IN and violation.field_value == 0:
+        # How contracts demand an enum: its zero stands for none.
+        return BadRequest.FieldViolation(
+            field=_path(proto.field) if proto.field is not None else "",
+            description="must be set",
+            reason="REQUIRED",
+        )
     return BadRequest.FieldViolation(
         field=_path(proto.field) if proto.field is not None else "",
         description=proto.message,
