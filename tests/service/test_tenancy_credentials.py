@@ -384,7 +384,8 @@ async def test_what_came_back_with_its_account_is_deleted_by_itself_afterwards(
         assert gone.deleted_with_account
         await accounts.UndeleteAccount(UndeleteAccountRequest(name=story.account.name))
         back = await story.calls.GetCredential(GetCredentialRequest(name=story.name))
-        assert not (back.deleted_with_account or back.HasField("delete_time"))
+        assert not back.deleted_with_account
+        assert not back.HasField("delete_time")
     own = await story.calls.DeleteCredential(DeleteCredentialRequest(name=story.name))
     assert not own.deleted_with_account
     await accounts.DeleteAccount(DeleteAccountRequest(name=story.account.name))
