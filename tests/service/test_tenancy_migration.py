@@ -19,7 +19,7 @@ from services.tenancy.migration.importer import Importer
 from services.tenancy.migration.ledger import Ledger, State
 from services.tenancy.migration.old_database import OldDatabase
 from services.tenancy.migration.old_rows import OldCredential, OldRow
-from services.tenancy.migration.pace import Pace, PacedSecrets
+from services.tenancy.migration.pace import PacedSecrets
 from services.tenancy.migration.shadow import Shadow
 from services.tenancy.migration.target import Target
 from services.tenancy.migration.vault import KeysInvalid, OldVault
@@ -115,9 +115,7 @@ async def world_of(url: str, folder: Path, accounts: int, tenants: int) -> World
     clock = TurnedClock()
     store = Breaking(MemoryStore(clock=clock), Random(1))
     secrets = FakeSecrets(clock.now, 50)
-    custody = Custody(
-        PacedSecrets(secrets, Pace(clock)), FakeSecurityTokens(clock.now), FakeProber()
-    )
+    custody = Custody(PacedSecrets(secrets, clock), FakeSecurityTokens(clock.now), FakeProber())
     parts = Parts(settings=settings_of(), store=store, clock=clock, key=b"k" * 32, custody=custody)
     assert parts.credentials is not None
     return World(url, made, store, parts, parts.credentials, secrets, clock, folder / "ledger")
