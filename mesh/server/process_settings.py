@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import AliasChoices, Field, ValidationError
 
+from mesh.identity.issuers import ISSUERS, KEY_SET_HOURS, parse_issuers
 from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE
 from mesh.server.settings import ServerSettings
 
@@ -32,7 +33,7 @@ class ProcessSettings(ServerSettings):
     )
     issuers: str = Field(
         "",
-        pattern=r"^$|^[^=,\s]+=[^=,\s]+(,[^=,\s]+=[^=,\s]+)*$",
+        pattern=ISSUERS,
         description="further issuers, as ISSUER=KEYS,...: keys are a file, an https URL, or the "
         "tenancy service as grpcs://HOST:PORT (grpc:// on loopback)",
     )
@@ -40,6 +41,12 @@ class ProcessSettings(ServerSettings):
         None,
         description="PEM file with the authorities of those servers; without it the system's for "
         "https and those that gRPC brings",
+    )
+    key_set_hours: float = Field(
+        KEY_SET_HOURS,
+        gt=0,
+        le=8760,
+        description="hours for which a key set is believed that cannot be read again",
     )
     page_key: str = Field(
         "",
@@ -52,8 +59,7 @@ class ProcessSettings(ServerSettings):
     @property
     def further_issuers(self) -> Mapping[str, str]:
         """Where the keys of further issuers are, by issuer."""
-        entries = (each.partition("=") for each in self.issuers.split(",") if each)
-        return {issuer: where for issuer, _, where in entries}
+        return parse_issuers(self.issuers)
 
     @property
     def key_set(self) -> str:

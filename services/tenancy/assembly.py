@@ -169,7 +169,7 @@ def _credential_servicers(parts: Parts) -> Sequence[Registration]:
     return [
         (
             add_CredentialServiceServicer_to_server,
-            CredentialServicer(parts.credentials, parts.pages),
+            CredentialServicer(parts.credentials, parts.pages, parts.named),
         ),
         (add_OnboardingServiceServicer_to_server, onboarding),
         *_issuer(parts),
@@ -179,7 +179,8 @@ def _credential_servicers(parts: Parts) -> Sequence[Registration]:
 def _issuer(parts: Parts) -> Sequence[Registration]:
     if parts.issuing is None:
         return []
-    return [(add_TokenServiceServicer_to_server, TokenServicer(parts.issuing, parts.pages))]
+    servicer = TokenServicer(parts.issuing, parts.pages, parts.named)
+    return [(add_TokenServiceServicer_to_server, servicer)]
 
 
 def _servicers(parts: Parts) -> Sequence[Registration]:

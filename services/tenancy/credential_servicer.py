@@ -14,6 +14,7 @@ from services.tenancy.listing import Listing
 from services.tenancy.retention import timestamp
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.store.pages import PageTokens
+from services.tenancy.writing import Naming
 
 _CREDENTIAL = NamePattern("tenants/{tenant}/accounts/{account}/credential")
 _ACCOUNT = NamePattern("tenants/{tenant}/accounts/{account}")
@@ -27,7 +28,8 @@ class CredentialServicer(CredentialServiceServicer):
 
     # ruff: noqa: N802 - methods have the names of the contract
 
-    def __init__(self, parts: CredentialParts, pages: PageTokens) -> None:
+    def __init__(self, parts: CredentialParts, pages: PageTokens, named: Naming) -> None:
+        self._named = named
         self._keeper = parts.keeper
         self._rotation = parts.rotation
         self._scheduled = parts.scheduled
@@ -41,8 +43,8 @@ class CredentialServicer(CredentialServiceServicer):
         """Store it; ResourceExists, ResourceDeleted, CredentialTypeUnfit, TooLarge."""
         tenant, account = _ids(_CREDENTIAL, request.name)
         secret = secret_of(request, request.metadata)
-        use = use_of_call()
-        return await self._keeper.store(tenant, account, secret, request.request_id, use)
+        named = self._named(tenant, request.request_id, request)
+        return await self._keeper.store(tenant, account, secret, named, use_of_call())
 
     async def GetCredential(
         self, request: pb.GetCredentialRequest, _context: object
@@ -97,8 +99,9 @@ class CredentialServicer(CredentialServiceServicer):
         tenant, account = _ids(_CREDENTIAL, request.name)
         known = await self._keeper.describe(tenant, account)
         secret = secret_of(request, known.metadata)
+        named = self._named(tenant, request.request_id, request)
         return await self._rotation.rotate(
-            tenant, account, secret, request.etag, request.request_id, use_of_call()
+            tenant, account, secret, request.etag, named, use_of_call()
         )
 
     async def SetCredentialRotation(

@@ -225,6 +225,9 @@ class TenancySettings(ProcessSettings):
     max_api_keys: int = Field(
         100, ge=0, le=100_000, description="API keys of a tenant that is created"
     )
+    max_service_credentials: int = Field(
+        100, ge=0, le=100_000, description="service credentials of a tenant that is created"
+    )
 
     @field_validator("aws_endpoint_url", "dynamodb_endpoint_url")
     @classmethod

@@ -17,6 +17,7 @@ from services.tenancy.credentials.secret_text import SecretText
 from services.tenancy.gate import Gate
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.store.port import Put, Store
+from services.tenancy.writing import OwnRequest
 from tests.service.tenancy_stores import new_tenant
 from tests.unit.fake_prober import FakeProber
 from tests.unit.fake_secrets import FakeSecrets
@@ -65,10 +66,10 @@ async def test_what_is_known_of_a_credential_reads_back_as_it_was_written(
 ) -> None:
     parts, scope, account_id = await opened(tenancy_store)
     keeper, rotation = parts.keeper, parts.rotation
-    made = await keeper.store(scope.tenant, account_id, new_secret(parts), "", USE)
+    made = await keeper.store(scope.tenant, account_id, new_secret(parts), OwnRequest(), USE)
     assert await keeper.describe(scope.tenant, account_id) == made
     second = new_secret(parts)
-    made = await rotation.rotate(scope.tenant, account_id, second, made.etag, "", USE)
+    made = await rotation.rotate(scope.tenant, account_id, second, made.etag, OwnRequest(), USE)
     assert await keeper.describe(scope.tenant, account_id) == made
     assert (await keeper.retrieve(scope.tenant, account_id, 0, USE)).secret == second
     deleted = await keeper.delete_credential(scope.tenant, account_id, made.etag, USE)

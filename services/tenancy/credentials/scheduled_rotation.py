@@ -30,6 +30,7 @@ from services.tenancy.credentials.telemetry import rotated
 from services.tenancy.credentials.versions import CURRENT, PENDING, find, is_deleted, retire
 from services.tenancy.retention import timestamp
 from services.tenancy.scheduling.backoff import Backoff
+from services.tenancy.writing import OwnRequest
 
 ROTATE = credential_access_pb2.CREDENTIAL_ACTION_ROTATE
 SET_ROTATION = credential_access_pb2.CREDENTIAL_ACTION_SET_ROTATION
@@ -179,7 +180,9 @@ class ScheduledRotation:
         }
         made = SecretText(secret.credential_type, parts, secret.metadata)
         try:
-            await self._rotation.rotate(found.scope.tenant, found.account_id, made, "", "", _USE)
+            await self._rotation.rotate(
+                found.scope.tenant, found.account_id, made, "", OwnRequest(), _USE
+            )
         except CredentialRefused:
             with suppress(AccessKeysError):
                 await self._keys.delete(secret.aws_keys(), user, new.access_key_id)
