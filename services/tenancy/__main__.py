@@ -11,6 +11,7 @@ from mesh.server.interceptors.idempotency import HandlersKeep
 from mesh.server.program import CommandFailed, Program, end_process
 from mesh.server.serve import Server
 from mesh.server.trust import verifier_of
+from services.tenancy.access_log_command import PRUNE_ACCESS_LOGS
 from services.tenancy.assembly import open_others, open_parts, servicers
 from services.tenancy.import_command import IMPORT_POSTGRES
 from services.tenancy.kms_command import SETUP_KMS, keys_set_up
@@ -78,6 +79,7 @@ TENANCY = Program(
         EXECUTOR,
         REVERIFY,
         ROTATE_CREDENTIALS,
+        PRUNE_ACCESS_LOGS,
         IMPORT_POSTGRES,
     ],
 )

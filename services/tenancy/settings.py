@@ -10,6 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from mesh.loopback import is_loopback
 from mesh.server.process_settings import ProcessSettings
+from services.tenancy.retention import ACCESS_LOG_DAYS, LEAST_ACCESS_LOG_DAYS
 from services.tenancy.store.tables import Table
 
 PACKAGE = "secmesh.tenancy.v1"
@@ -210,6 +211,12 @@ class TenancySettings(ProcessSettings):
     )
     token_key_days: int = Field(
         30, ge=1, le=365, description="days for which a key signs tokens before the next one does"
+    )
+    access_log_days: int = Field(
+        ACCESS_LOG_DAYS,
+        ge=LEAST_ACCESS_LOG_DAYS,
+        le=36_500,
+        description="days for which entries of the access log are kept",
     )
     max_providers: int = Field(
         100, ge=0, le=1_000_000, description="providers of a tenant that is created"
