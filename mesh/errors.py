@@ -108,9 +108,10 @@ class FieldInvalid(Refusal):
 class ResourceNotFound(Refusal):
     reason = common(error_reason_pb2.ERROR_REASON_RESOURCE_NOT_FOUND)
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, problem: str = "") -> None:
         info = error_details_pb2.ResourceInfo(resource_name=name)
-        super().__init__(f"{name} does not exist", metadata={"resource": name}, details=[info])
+        problem = problem or f"{name} does not exist"
+        super().__init__(problem, metadata={"resource": name}, details=[info])
 
 
 class ResourceExists(Refusal):

@@ -80,7 +80,7 @@ class Tenants:
         """Give the tenant that people call so; ResourceNotFound."""
         owner = owner_of(await self._store.get(_PLATFORM.tenant_guard(tenant_name)))
         if not owner:
-            raise ResourceNotFound("tenants/-")
+            raise ResourceNotFound("tenants/-", "no tenant is called so")
         return await self.get(owner)
 
     def listed(self, status: pb.TenantStatus.ValueType) -> Query:
