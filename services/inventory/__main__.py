@@ -17,7 +17,6 @@ with uncollected():
     from mesh.contract.catalogue import Catalogue, load_catalogue
     from mesh.contract.digest import contract_digest
     from mesh.records.servicer import RecordServicer
-    from mesh.records.tenant_removal import RowsRemoval
     from mesh.records.watch_servicer import WatchServicer
     from mesh.server.deployable import Deployable, Probe, end_process, open_store
     from mesh.server.serve import Server
@@ -149,8 +148,7 @@ async def build_server(settings: InventorySettings) -> Server:
         upkeep = StoreServicer(catalogue, accounts, runner, schedule, loader)
         add_StoreServiceServicer_to_server(upkeep, target)
         add_BackupServiceServicer_to_server(BackupServicer(backups, SyncStore(store)), target)
-        rows = RowsRemoval(TenantRemoval(store), folder)
-        leaving = TenantRemovalServicer(rows, runner, SyncStore(store))
+        leaving = TenantRemovalServicer(TenantRemoval(store), folder, runner)
         add_TenantRemovalServiceServicer_to_server(leaving, target)
 
     probe = Probe(settings)
@@ -165,7 +163,7 @@ async def build_server(settings: InventorySettings) -> Server:
         await store.engine.dispose()
 
     server = Server(
-        settings, catalogue, verifier, register, probe.is_answering, dispose, Answers(store)
+        settings, catalogue, verifier, register, probe.is_answering, dispose, Answers(store), store
     )
     return server
 
