@@ -190,13 +190,14 @@ class TenancySettings(ProcessSettings):
     tokens_address: str = Field(
         "",
         description="host:port of the tenancy service, of which executors get their tokens, in "
-        "place of inventory_token_file",
+        "place of inventory_token_file, and the service itself those by which tenants leave "
+        "elsewhere",
     )
     tokens_ca: Path | None = Field(
         None,
         description="PEM file with the authorities of its certificate; needed beyond loopback",
     )
-    client_id: str = Field("", description="what executors call themselves when they ask for them")
+    client_id: str = Field("", description="what they call themselves when they ask for them")
     client_secret_file: Path | None = Field(
         None, description="file with the secret of that service credential; read for each token"
     )
@@ -223,7 +224,7 @@ class TenancySettings(ProcessSettings):
     removal_token_file: Path | None = Field(
         None,
         description="file with the token that the other services are called by when a tenant "
-        "leaves, with platform.tenants.remove there; otherwise it is the caller's own",
+        "leaves, with platform.tenants.remove there; without it and client_id the caller's own",
     )
     token_issuer: str = Field(
         "secmesh-tenancy",
