@@ -14,6 +14,7 @@ from mesh.server.program import CommandFailed, Program, end_process, in_thread
 from mesh.server.readiness import Ready
 from mesh.server.serve import Server
 from mesh.server.trust import verifier_of
+from services.tenancy.access_log_command import PRUNE_ACCESS_LOGS
 from services.tenancy.assembly import open_others, open_parts, servicers
 from services.tenancy.import_command import IMPORT_POSTGRES
 from services.tenancy.kms_command import SETUP_KMS, keys_set_up
@@ -104,6 +105,7 @@ TENANCY = Program(
         EXECUTOR,
         REVERIFY,
         ROTATE_CREDENTIALS,
+        PRUNE_ACCESS_LOGS,
         UPKEEP,
         IMPORT_POSTGRES,
     ],

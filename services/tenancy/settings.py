@@ -10,6 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from mesh.loopback import is_loopback
 from mesh.server.process_settings import ProcessSettings
+from services.tenancy.retention import ACCESS_LOG_DAYS, LEAST_ACCESS_LOG_DAYS
 from services.tenancy.store.tables import Table
 
 PACKAGE = "secmesh.tenancy.v1"
@@ -191,13 +192,14 @@ class TenancySettings(ProcessSettings):
     tokens_address: str = Field(
         "",
         description="host:port of the tenancy service, of which executors get their tokens, in "
-        "place of inventory_token_file",
+        "place of inventory_token_file, and the service itself those by which tenants leave "
+        "elsewhere",
     )
     tokens_ca: Path | None = Field(
         None,
         description="PEM file with the authorities of its certificate; needed beyond loopback",
     )
-    client_id: str = Field("", description="what executors call themselves when they ask for them")
+    client_id: str = Field("", description="what they call themselves when they ask for them")
     client_secret_file: Path | None = Field(
         None, description="file with the secret of that service credential; read for each token"
     )
@@ -224,7 +226,7 @@ class TenancySettings(ProcessSettings):
     removal_token_file: Path | None = Field(
         None,
         description="file with the token that the other services are called by when a tenant "
-        "leaves, with platform.tenants.remove there; otherwise it is the caller's own",
+        "leaves, with platform.tenants.remove there; without it and client_id the caller's own",
     )
     token_issuer: str = Field(
         "secmesh-tenancy",
@@ -234,6 +236,12 @@ class TenancySettings(ProcessSettings):
     )
     token_key_days: int = Field(
         30, ge=1, le=365, description="days for which a key signs tokens before the next one does"
+    )
+    access_log_days: int = Field(
+        ACCESS_LOG_DAYS,
+        ge=LEAST_ACCESS_LOG_DAYS,
+        le=36_500,
+        description="days for which entries of the access log are kept",
     )
     max_providers: int = Field(
         100, ge=0, le=1_000_000, description="providers of a tenant that is created"
