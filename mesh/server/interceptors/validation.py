@@ -15,6 +15,7 @@ MAX_VIOLATIONS = 16
 """Most violations named in one answer."""
 LARGE_BYTES = 64 * 1024
 """Of larger messages the first violation is named alone: a million of them would take minutes."""
+_NOT_IN = "enum.not_in"
 
 
 def violations_of(message: Message) -> list[BadRequest.FieldViolation]:
@@ -38,6 +39,13 @@ def _malformed(path: str, kind: str) -> BadRequest.FieldViolation:
 
 def _field_violation(violation: protovalidate.Violation) -> BadRequest.FieldViolation:
     proto = violation.proto
+    if proto.rule_id == _NOT_IN and violation.field_value == 0:
+        # How contracts demand an enum: its zero stands for none.
+        return BadRequest.FieldViolation(
+            field=_path(proto.field) if proto.field is not None else "",
+            description="must be set",
+            reason="REQUIRED",
+        )
     return BadRequest.FieldViolation(
         field=_path(proto.field) if proto.field is not None else "",
         description=proto.message,

@@ -6,6 +6,7 @@ from mesh.errors import EtagMismatch, ResourceNotFound
 from secmesh.tenancy.v1 import account_pb2, credential_pb2
 from services.tenancy.clock import Clock
 from services.tenancy.credentials.versions import is_deleted
+from services.tenancy.errors import ResourceDeleted
 from services.tenancy.retention import expiry, free, is_gone
 from services.tenancy.store.conditions import Equals
 from services.tenancy.store.items import VERSION, ItemCodec, version_of, version_of_etag
@@ -51,10 +52,10 @@ class Found:
         return copy
 
     def usable(self, etag: str = "") -> credential_pb2.Credential:
-        """Give a copy of the credential; ResourceNotFound for a deleted one, too."""
+        """Give a copy of the credential; ResourceNotFound, ResourceDeleted, EtagMismatch."""
         copy = self.stored(etag)
         if is_deleted(copy):
-            raise ResourceNotFound(self.name)
+            raise ResourceDeleted(self.name)
         return copy
 
 

@@ -121,7 +121,7 @@ class CredentialKeeper:
         return (await self._store.find(tenant, account_id)).stored()
 
     async def retrieve(self, tenant: str, account_id: str, number: int, use: Use) -> Retrieved:
-        """Give a secret, once the log holds who got it; CredentialVersionUnfit."""
+        """Give a secret, once the log holds who got it; CredentialVersionUnfit, ResourceDeleted."""
         found = await self._store.find(tenant, account_id)
         number = number or found.usable().current_version
         try:
