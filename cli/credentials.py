@@ -1,6 +1,5 @@
 """`secmesh credentials`: secrets of cloud accounts, sessions made by them, and who used them."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,8 @@ from google.protobuf.duration_pb2 import Duration
 from cli.access_chain import first_fault
 from cli.connection import Connection, UsageProblem, connection_of
 from cli.exit_codes import ExitCode
-from cli.output import talk, write_message, write_messages
+from cli.output import OutputFormat, talk, write_message, write_messages
+from cli.typed import read_text
 from secmesh.tenancy.v1 import credential_service_pb2 as pb
 from secmesh.tenancy.v1.credential_service_pb2_grpc import CredentialServiceStub
 from secmesh_client import items
@@ -30,7 +30,6 @@ Azure = Annotated[Path | None, typer.Option("--azure-service-principal", help=_F
 Gcp = Annotated[
     Path | None, typer.Option("--gcp-service-account", help="Key file of Google; - reads input.")
 ]
-_STDIN = Path("-")
 WithSecret = pb.StoreCredentialRequest | pb.RotateCredentialRequest
 
 
@@ -208,7 +207,10 @@ def log(
     if fault is not None:
         talk.print(f"entry {fault} is not what was written, or is missing", markup=False)
         raise typer.Exit(ExitCode.REFUSED)
-    talk.print(f"{len(entries)} entries, each as it was written", markup=False)
+    if connection.output is OutputFormat.TABLE:
+        talk.print(f"{len(entries)} entries, each as it was written", markup=False)
+    else:
+        write_messages(entries, connection.output, ())
 
 
 def _call(connection: Connection, method: str, request: Any) -> None:
@@ -232,7 +234,7 @@ def _set_secret(
     given = [each for each in (aws, azure, gcp) if each is not None]
     if len(given) != 1:
         raise UsageProblem("name one secret: --aws-access-key FILE or another")
-    text = _read(given[0])
+    text = read_text(given[0])
     if gcp is not None:
         request.gcp_service_account.key_json = text
         return
@@ -242,15 +244,6 @@ def _set_secret(
     except json_format.ParseError:
         # What the parser says may quote the secret.
         raise UsageProblem(f"{given[0]} is no JSON of {target.DESCRIPTOR.name}") from None
-
-
-def _read(path: Path) -> str:
-    if path == _STDIN:
-        return sys.stdin.read()
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise UsageProblem(f"{path} cannot be read: {type(problem).__name__}") from None
 
 
 def _notes(given: list[str] | None) -> dict[str, str]:
