@@ -322,6 +322,15 @@ class WatchEnded(Refusal):
     reason = common(error_reason_pb2.ERROR_REASON_WATCH_ENDED)
 
 
+class TenantInactive(Refusal):
+    """A tenant that is deleted or leaves, in which nothing is made or changed, or that has left."""
+
+    reason = common(error_reason_pb2.ERROR_REASON_TENANT_INACTIVE)
+
+    def __init__(self, name: str, status: str) -> None:
+        super().__init__(f"{name} is {status}", metadata={"resource": name, "status": status})
+
+
 class SealBroken(Refusal):
     """A stored value that is not what was sealed there, or whose key is gone."""
 

@@ -14,15 +14,6 @@ def reason(value: int) -> Reason:
     return Reason(error_reason_pb2.ErrorReason, value)
 
 
-class TenantInactive(Refusal):
-    """A tenant that is deleted or leaves, in which nothing is made or changed."""
-
-    reason = reason(error_reason_pb2.ERROR_REASON_TENANT_INACTIVE)
-
-    def __init__(self, name: str, status: str) -> None:
-        super().__init__(f"{name} is {status}", metadata={"resource": name, "status": status})
-
-
 class QuotaExceeded(Refusal):
     """A tenant that has as many of something as it may have."""
 

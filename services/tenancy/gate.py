@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from mesh.errors import Refusal, ResourceNotFound
+from mesh.errors import Refusal, ResourceNotFound, TenantInactive
 from secmesh.tenancy.v1.tenant_pb2 import TenantQuotas
 from services.tenancy.clock import MICROSECONDS, Clock
-from services.tenancy.errors import QuotaExceeded, TenantInactive
+from services.tenancy.errors import QuotaExceeded
 from services.tenancy.store.conditions import All, Condition, Missing
 from services.tenancy.store.items import ItemCodec, integer, text
 from services.tenancy.store.keys import TenantScope

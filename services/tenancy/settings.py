@@ -10,6 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from mesh.loopback import is_loopback
 from mesh.server.process_settings import ProcessSettings
+from services.tenancy.retention import ACCESS_LOG_DAYS, LEAST_ACCESS_LOG_DAYS
 from services.tenancy.store.tables import Table
 
 PACKAGE = "secmesh.tenancy.v1"
@@ -151,8 +152,30 @@ class TenancySettings(ProcessSettings):
         120,
         ge=1,
         le=3600,
-        description="after which another executor takes up the execution of one that is silent; "
-        "it beats four times as often",
+        description="after which another executor takes up the execution of one that is silent, "
+        "and another service its upkeep; it beats four times as often",
+    )
+    upkeep: bool = Field(
+        True,
+        description="whether serve verifies accounts again, changes keys that are due and goes on "
+        "with off-boardings, by itself and in turn with its replicas; otherwise a timer runs the "
+        "command upkeep",
+    )
+    upkeep_reverify_seconds: float = Field(
+        86_400,
+        ge=1,
+        le=31 * 86_400,
+        description="after which an account is verified again; accounts are looked through 24 "
+        "times as often",
+    )
+    upkeep_rotate_seconds: float = Field(
+        3600, ge=1, le=86_400, description="between two looks for keys that are to change"
+    )
+    upkeep_offboard_seconds: float = Field(
+        300,
+        ge=1,
+        le=86_400,
+        description="between two looks for off-boardings that somebody began and left",
     )
     inventory_address: str = Field(
         "", description="host:port of the inventory service, which executors have read accounts"
@@ -169,13 +192,14 @@ class TenancySettings(ProcessSettings):
     tokens_address: str = Field(
         "",
         description="host:port of the tenancy service, of which executors get their tokens, in "
-        "place of inventory_token_file",
+        "place of inventory_token_file, and the service itself those by which tenants leave "
+        "elsewhere",
     )
     tokens_ca: Path | None = Field(
         None,
         description="PEM file with the authorities of its certificate; needed beyond loopback",
     )
-    client_id: str = Field("", description="what executors call themselves when they ask for them")
+    client_id: str = Field("", description="what they call themselves when they ask for them")
     client_secret_file: Path | None = Field(
         None, description="file with the secret of that service credential; read for each token"
     )
@@ -202,7 +226,7 @@ class TenancySettings(ProcessSettings):
     removal_token_file: Path | None = Field(
         None,
         description="file with the token that the other services are called by when a tenant "
-        "leaves, with platform.tenants.remove there; otherwise it is the caller's own",
+        "leaves, with platform.tenants.remove there; without it and client_id the caller's own",
     )
     token_issuer: str = Field(
         "secmesh-tenancy",
@@ -212,6 +236,12 @@ class TenancySettings(ProcessSettings):
     )
     token_key_days: int = Field(
         30, ge=1, le=365, description="days for which a key signs tokens before the next one does"
+    )
+    access_log_days: int = Field(
+        ACCESS_LOG_DAYS,
+        ge=LEAST_ACCESS_LOG_DAYS,
+        le=36_500,
+        description="days for which entries of the access log are kept",
     )
     max_providers: int = Field(
         100, ge=0, le=1_000_000, description="providers of a tenant that is created"

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from mesh.errors import EtagMismatch, ResourceExists, ResourceNotFound
+from mesh.errors import EtagMismatch, ResourceExists, ResourceNotFound, TenantInactive
 from secmesh.tenancy.v1 import tenant_pb2 as pb
 from services.tenancy.clock import Clock
 from services.tenancy.errors import (
     ResourceNotDeleted,
-    TenantInactive,
     TenantOffboarded,
     ValueTaken,
 )

@@ -68,6 +68,9 @@ class MessageInterceptor(Interceptor):
 class RequestInterceptor(Interceptor):
     """A step around the handlers of some methods with one request and one response."""
 
+    of_streams: ClassVar[bool] = False
+    """Whether streams pass it, too; of a stream of requests none is read by then."""
+
     def concerns(self, method: Method | None) -> bool:
         """Tell whether calls of a method need the step."""
         return method is not None
@@ -126,7 +129,7 @@ class Chain(grpc.aio.ServerInterceptor):
         ]
         on_requests = [each for each in steps if isinstance(each, RequestInterceptor)]
         for request_step in reversed(on_requests):
-            if not streams and request_step.concerns(method):
+            if (request_step.of_streams or not streams) and request_step.concerns(method):
                 proceed = partial(request_step.around, proceed)
         checks = [step.check for step in steps if isinstance(step, MessageInterceptor)]
         # Parsed here and not by gRPC, which would tell the caller the parser's own words.
