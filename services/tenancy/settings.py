@@ -149,8 +149,30 @@ class TenancySettings(ProcessSettings):
         120,
         ge=1,
         le=3600,
-        description="after which another executor takes up the execution of one that is silent; "
-        "it beats four times as often",
+        description="after which another executor takes up the execution of one that is silent, "
+        "and another service its upkeep; it beats four times as often",
+    )
+    upkeep: bool = Field(
+        True,
+        description="whether serve verifies accounts again, changes keys that are due and goes on "
+        "with off-boardings, by itself and in turn with its replicas; otherwise a timer runs the "
+        "command upkeep",
+    )
+    upkeep_reverify_seconds: float = Field(
+        86_400,
+        ge=1,
+        le=31 * 86_400,
+        description="after which an account is verified again; accounts are looked through 24 "
+        "times as often",
+    )
+    upkeep_rotate_seconds: float = Field(
+        3600, ge=1, le=86_400, description="between two looks for keys that are to change"
+    )
+    upkeep_offboard_seconds: float = Field(
+        300,
+        ge=1,
+        le=86_400,
+        description="between two looks for off-boardings that somebody began and left",
     )
     inventory_address: str = Field(
         "", description="host:port of the inventory service, which executors have read accounts"

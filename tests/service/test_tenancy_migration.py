@@ -20,10 +20,11 @@ from services.tenancy.migration.importer import Importer
 from services.tenancy.migration.ledger import Ledger, State
 from services.tenancy.migration.old_database import OldDatabase
 from services.tenancy.migration.old_rows import OldCredential, OldRow
-from services.tenancy.migration.pace import Pace, PacedSecrets
+from services.tenancy.migration.pace import MOST_PER_SECOND, PacedSecrets
 from services.tenancy.migration.shadow import Shadow
 from services.tenancy.migration.target import Target
 from services.tenancy.migration.vault import KeysInvalid, OldVault
+from services.tenancy.pace import Pace
 from services.tenancy.parts import Parts
 from services.tenancy.store.keys import PlatformScope, TenantScope
 from services.tenancy.store.memory import MemoryStore
@@ -116,9 +117,7 @@ async def world_of(url: str, folder: Path, accounts: int, tenants: int) -> World
     clock = TurnedClock()
     store = Breaking(MemoryStore(clock=clock), Random(1))
     secrets = FakeSecrets(clock.now, 50)
-    custody = Custody(
-        PacedSecrets(secrets, Pace(clock)), FakeSecurityTokens(clock.now), FakeProber()
-    )
+    custody = Custody(PacedSecrets(secrets, clock), FakeSecurityTokens(clock.now), FakeProber())
     parts = Parts(settings=settings_of(), store=store, clock=clock, key=b"k" * 32, custody=custody)
     assert parts.credentials is not None
     return World(url, made, store, parts, parts.credentials, secrets, clock, folder / "ledger")
@@ -330,7 +329,7 @@ async def test_an_outage_ends_the_run_and_refuses_no_row(small: World) -> None:
 
 async def test_no_second_has_more_writes_than_forty() -> None:
     clock, chance, at = TurnedClock(), Random(3), list[int]()
-    pace = Pace(clock)
+    pace = Pace(clock, MOST_PER_SECOND)
     for _ in range(400):
         await pace.take()
         at.append(clock.now())
