@@ -9,11 +9,15 @@ import typer
 from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 
-from cli.access_chain import first_fault
+from cli.access_chain import problem_of
 from cli.connection import Connection, UsageProblem, connection_of
 from cli.exit_codes import ExitCode
 from cli.output import talk, write_message, write_messages
 from secmesh.tenancy.v1 import credential_service_pb2 as pb
+from secmesh.tenancy.v1.credential_access_pb2 import (
+    CredentialAccess,
+    CredentialAccessCheckpoint,
+)
 from secmesh.tenancy.v1.credential_service_pb2_grpc import CredentialServiceStub
 from secmesh_client import items
 
@@ -198,17 +202,43 @@ def log(
     request = pb.ListCredentialAccessesRequest(parent=connection.tenant, page_size=1000)
     with connection.channel() as channel:
         listed = CredentialServiceStub(channel).ListCredentialAccesses
-        found = items(listed, request, lambda page: page.accesses)
-        if not verify:
-            columns = ["number", "time", "action", "account_id", "subject"]
-            write_messages(found, connection.output, [*columns, "purpose", "granted"])
+        if verify:
+            _verify(listed, request)
             return
-        entries = list(found)
-    fault = first_fault(reversed(entries))
-    if fault is not None:
-        talk.print(f"entry {fault} is not what was written, or is missing", markup=False)
+        found = items(listed, request, lambda page: page.accesses)
+        columns = ["number", "time", "action", "account_id", "subject"]
+        write_messages(found, connection.output, [*columns, "purpose", "granted"])
+
+
+def _verify(listed: Any, request: pb.ListCredentialAccessesRequest) -> None:
+    """Say whether a log is as it was written; REFUSED if not."""
+    entries, checkpoint = _whole_log(listed, request)
+    problem = problem_of(entries, checkpoint)
+    if problem is not None:
+        # Entries may have been removed between two pages; under a new checkpoint all is read anew.
+        before = checkpoint
+        entries, checkpoint = _whole_log(listed, request)
+        if checkpoint != before:
+            problem = problem_of(entries, checkpoint)
+    if problem is not None:
+        talk.print(problem, markup=False)
         raise typer.Exit(ExitCode.REFUSED)
-    talk.print(f"{len(entries)} entries, each as it was written", markup=False)
+    since = f" since {checkpoint.last_time.ToJsonString()}" if checkpoint is not None else ""
+    talk.print(f"{len(entries)} entries{since}, each as it was written", markup=False)
+
+
+def _whole_log(
+    listed: Any, request: pb.ListCredentialAccessesRequest
+) -> tuple[list[CredentialAccess], CredentialAccessCheckpoint | None]:
+    """Give all entries of a log, the oldest first, and where it begins."""
+    found: list[CredentialAccess] = []
+    pages = items(listed, request, lambda page: [page])
+    checkpoint = None
+    for page in pages:
+        found += page.accesses
+        checkpoint = page.checkpoint if page.HasField("checkpoint") else None
+    begin = checkpoint.number if checkpoint is not None else 0
+    return [each for each in reversed(found) if each.number > begin], checkpoint
 
 
 def _call(connection: Connection, method: str, request: Any) -> None:
