@@ -138,15 +138,7 @@ def _with_triggered(
     others = pb.ListExecutionsRequest()
     others.CopyFrom(request)
     others.triggered = True
-    others.ClearField("since_time")
-    others.ClearField("until_time")
-    since, until = request.since_time.ToNanoseconds(), request.until_time.ToNanoseconds()
-    made = [
-        each
-        for each in items(listed, others, lambda page: page.executions)
-        if since <= _moment(each) and (not until or _moment(each) <= until)
-    ]
-    made.sort(key=_moment, reverse=True)
+    made = sorted(items(listed, others, lambda page: page.executions), key=_moment, reverse=True)
     return heapq.merge(own, made, key=_moment, reverse=True)
 
 

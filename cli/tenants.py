@@ -30,7 +30,13 @@ _STORE_COLUMNS = ("store", "state", "removed", "remaining", "remains_until", "no
 _WATCH_SECONDS = 2.0
 """Between two calls that remove what is left."""
 _STATUS = tenant_pb2.TenantStatus.DESCRIPTOR
-_QUOTAS = ("max_providers", "max_accounts", "max_schedules", "max_api_keys")
+_QUOTAS = (
+    "max_providers",
+    "max_accounts",
+    "max_schedules",
+    "max_api_keys",
+    "max_service_credentials",
+)
 
 
 @app.command("list")
@@ -179,11 +185,15 @@ def set_quotas(
     accounts: Annotated[int | None, typer.Option(min=0, help="Most accounts.")] = None,
     schedules: Annotated[int | None, typer.Option(min=0, help="Most schedules.")] = None,
     api_keys: Annotated[int | None, typer.Option(min=0, help="Most API keys.")] = None,
+    service_credentials: Annotated[
+        int | None, typer.Option(min=0, help="Most service credentials.")
+    ] = None,
 ) -> None:
     """Change how much a tenant may have."""
     connection = connection_of(context)
     changed = TenantQuotas(name=f"{_name(connection, tenant)}/quotas")
-    values = dict(zip(_QUOTAS, (providers, accounts, schedules, api_keys), strict=True))
+    limits = (providers, accounts, schedules, api_keys, service_credentials)
+    values = dict(zip(_QUOTAS, limits, strict=True))
     mask = FieldMask(paths=given(changed, **values))
     request = pb.UpdateTenantQuotasRequest(quotas=changed, update_mask=mask)
     _call(connection, "UpdateTenantQuotas", request)

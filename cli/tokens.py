@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from cli.connection import Connection, connection_of
-from cli.output import write_message, write_messages
-from cli.tenants import Etag
+from cli.exit_codes import ExitCode
+from cli.output import OutputFormat, talk, write_message, write_messages
+from cli.tenants import Etag, RequestId
+from cli.typed import read_text
 from secmesh.tenancy.v1 import token_service_pb2 as pb
 from secmesh.tenancy.v1.service_credential_pb2 import ServiceCredential
 from secmesh.tenancy.v1.token_service_pb2_grpc import TokenServiceStub
@@ -61,26 +62,32 @@ def create(
     act_for: Annotated[
         list[str] | None, typer.Option("--act-for", help="Another tenant they act for; * for all.")
     ] = None,
-    days: Annotated[int, typer.Option(min=1, max=731, help="After which it ends.")] = 365,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=731, help="After which it ends; otherwise 365.")
+    ] = None,
     label: Annotated[str, typer.Option(help="What people call it.")] = "",
+    request_id: RequestId = "",
 ) -> None:
     """Make a service credential; its secret is shown now and never again."""
     connection = connection_of(context)
-    ends = Timestamp()
-    ends.FromDatetime(datetime.now(UTC) + timedelta(days=days) - timedelta(minutes=1))
     made = ServiceCredential(
         roles=role or (),
         permissions=permission or (),
         methods=method or (),
         tenants=act_for or (),
-        expire_time=ends,
     )
+    if days is not None:
+        ends = datetime.now(UTC) + timedelta(days=days) - timedelta(minutes=1)
+        made.expire_time.FromDatetime(ends)
     if label:
         made.display_name = label
     request = pb.CreateServiceCredentialRequest(
-        parent=connection.tenant, service_credential=made, service_credential_id=credential
+        parent=connection.tenant,
+        service_credential=made,
+        service_credential_id=credential,
+        request_id=request_id,
     )
-    _call(connection, "CreateServiceCredential", request)
+    _issue(connection, "CreateServiceCredential", request)
 
 
 @app.command()
@@ -91,13 +98,17 @@ def rotate(
         int, typer.Option(min=0, max=604_800, help="Seconds that the old secret is taken, too.")
     ] = 0,
     etag: Etag = "",
+    request_id: RequestId = "",
 ) -> None:
     """Give a service credential another secret, shown now and never again."""
     connection = connection_of(context)
     request = pb.RotateServiceCredentialRequest(
-        name=_full_name(connection, credential), overlap_seconds=overlap, etag=etag
+        name=_full_name(connection, credential),
+        overlap_seconds=overlap,
+        etag=etag,
+        request_id=request_id,
     )
-    _call(connection, "RotateServiceCredential", request)
+    _issue(connection, "RotateServiceCredential", request)
 
 
 @app.command()
@@ -116,14 +127,18 @@ def delete(context: typer.Context, credential: Name, etag: Etag = "") -> None:
     name = _full_name(connection, credential)
     request = pb.DeleteServiceCredentialRequest(name=name, etag=etag)
     with connection.channel() as channel:
-        TokenServiceStub(channel).DeleteServiceCredential(request)
+        done = TokenServiceStub(channel).DeleteServiceCredential(request)
+    if connection.output is not OutputFormat.TABLE:
+        write_message(done, connection.output)
 
 
 @app.command()
 def issue(
     context: typer.Context,
     client_id: Annotated[str, typer.Argument(help="As the credential's client_id says.")],
-    secret_file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Its secret.")],
+    secret_file: Annotated[
+        Path, typer.Argument(help="File with its secret; - reads standard input.")
+    ],
     scope: Annotated[
         str, typer.Option(help="Permissions, with spaces between; all if empty.")
     ] = "",
@@ -135,7 +150,7 @@ def issue(
     """Get a token of five minutes for a service credential."""
     request = pb.IssueTokenRequest(
         client_id=client_id,
-        client_secret=secret_file.read_text().strip(),
+        client_secret=read_text(secret_file).strip(),
         scope=scope,
         audience=audience,
         tenants=act_for or (),
@@ -174,6 +189,15 @@ def _full_name(connection: Connection, credential: str) -> str:
     return connection.full_name(
         credential if "/" in credential else f"serviceCredentials/{credential}"
     )
+
+
+def _issue(connection: Connection, method: str, request: Message) -> None:
+    with connection.channel() as channel:
+        answer: pb.IssuedServiceCredential = getattr(TokenServiceStub(channel), method)(request)
+    write_message(answer, connection.output)
+    if not answer.client_secret:
+        talk.print("this request was answered before, and the secret was shown then: rotate")
+        raise typer.Exit(ExitCode.REFUSED)
 
 
 def _call(connection: Connection, method: str, request: Message) -> None:

@@ -9,20 +9,25 @@ from dataclasses import fields
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from gateway.contracts import ServiceUnknown
-from gateway.edge.key_exchange import SigningKeyUnknown
-from gateway.edge.key_service import MOST_SECONDS, SECONDS
-from gateway.edge.key_set import KeySetInvalid
-from gateway.edge.serve import EdgeSettings, serve
-from gateway.envoy_clusters import REQUESTS, AddressInvalid
-from gateway.envoy_config import Addresses, AdminExposed, render, to_yaml
-from gateway.envoy_tls import Tls
-from gateway.openapi.document import COMMITTED, committed_bytes
-from gateway.policy import BURST, REQUESTS_PER_SECOND, Policy, PolicyInvalid
-from mesh.contract.image import image_bytes
-from mesh.identity.keys import AUDIENCE, ISSUER
-from mesh.server.log import configure_logging
-from mesh.tls import TlsInvalid
+from mesh.server.garbage import uncollected
+
+# Of its modules nothing is garbage: a fifth of their import was the search for it.
+with uncollected():
+    from gateway.contracts import ServiceUnknown
+    from gateway.edge.key_exchange import SigningKeyUnknown
+    from gateway.edge.key_service import MOST_SECONDS, SECONDS
+    from gateway.edge.serve import EdgeSettings, serve
+    from gateway.envoy_clusters import REQUESTS, AddressInvalid
+    from gateway.envoy_config import Addresses, AdminExposed, render, to_yaml
+    from gateway.envoy_tls import Tls
+    from gateway.openapi.document import COMMITTED, committed_bytes
+    from gateway.policy import BURST, REQUESTS_PER_SECOND, Policy, PolicyInvalid
+    from mesh.contract.image import image_bytes
+    from mesh.identity.issuers import KEY_SET_HOURS, parse_issuers
+    from mesh.identity.jwks import JwksInvalid
+    from mesh.identity.keys import AUDIENCE, ISSUER
+    from mesh.server.log import configure_logging
+    from mesh.tls import TlsInvalid
 
 PREFIX = "SECMESH_GATEWAY_"
 CONFIGURATION, IMAGE = "envoy.yaml", "image.binpb"
@@ -50,6 +55,17 @@ def _services(parser: argparse.ArgumentParser) -> None:
         help=f"a service behind the gateway, such as inventory=127.0.0.1:5000; may be repeated, "
         "also for further replicas "
         f"[{variable}, separated by commas]",
+    )
+
+
+def _issuers(parser: argparse.ArgumentParser) -> None:
+    _option(parser, "issuer", ISSUER, "issuer (iss) of the tokens")
+    _option(
+        parser,
+        "issuers",
+        "",
+        "further issuers, as ISSUER=KEYS,...: keys are a file, an https URL, or the tenancy "
+        "service as grpcs://HOST:PORT (grpc:// on loopback)",
     )
 
 
@@ -91,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     _option(rendering, "listen", "127.0.0.1:8080", "where callers connect")
     _option(rendering, "edge-authz", None, "address of the edge's checks")
     _option(rendering, "edge-http", None, "address of the edge's documents")
-    _option(rendering, "issuer", ISSUER, "issuer (iss) of the tokens")
+    _issuers(rendering)
     _option(rendering, "audience", AUDIENCE, "audience (aud) of the tokens")
     _option(
         rendering, "image", "", "descriptor image as Envoy sees it; empty for the installed one"
@@ -126,7 +142,25 @@ def _parser() -> argparse.ArgumentParser:
     serving = commands.add_parser("serve", help="run the edge")
     _services(serving)
     _upstream_tls(serving)
-    _option(serving, "jwks", None, "file with the issuer's public keys; read again when it changes")
+    _option(
+        serving,
+        "jwks",
+        None,
+        "the issuer's public keys: a file, read when it changes, or an https URL",
+    )
+    _issuers(serving)
+    _option(
+        serving,
+        "issuers-ca",
+        "",
+        "file with the authorities of the further issuers' servers; empty for the system's",
+    )
+    _option(
+        serving,
+        "key-set-hours",
+        f"{KEY_SET_HOURS:g}",
+        "for how long a key set is believed that cannot be read again",
+    )
     _option(serving, "authz", "127.0.0.1:0", "where Envoy asks about requests")
     _option(serving, "http", "127.0.0.1:0", "where documents and health are served")
     _option(serving, "api-keys", "", "file of API keys, made by `secmesh keys`; empty for none")
@@ -191,11 +225,22 @@ def _policy(arguments: argparse.Namespace) -> Policy:
         concurrent = int(arguments.concurrent_requests)
     except ValueError:
         raise PolicyInvalid("numbers of requests and the burst are whole numbers") from None
-    return Policy(origins, rate, burst, concurrent, arguments.issuer, arguments.audience)
+    further = tuple(parse_issuers(arguments.issuers))
+    return Policy(origins, rate, burst, concurrent, arguments.issuer, arguments.audience, further)
 
 
 def _path(text: str) -> Path | None:
     return Path(text) if text else None
+
+
+def _key_set_seconds(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = 0.0
+    if not hours > 0:
+        raise PolicyInvalid("key sets are believed for some hours, such as 24")
+    return hours * 3600
 
 
 def _seconds(text: str) -> float:
@@ -220,6 +265,25 @@ def _openapi(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _edge_settings(arguments: argparse.Namespace) -> EdgeSettings:
+    return EdgeSettings(
+        _named(arguments.service),
+        arguments.jwks,
+        authz=arguments.authz,
+        http=arguments.http,
+        tls=_tls(arguments),
+        issuer=arguments.issuer,
+        issuers=parse_issuers(arguments.issuers),
+        issuers_ca=_path(arguments.issuers_ca),
+        key_set_seconds=_key_set_seconds(arguments.key_set_hours),
+        api_keys=_path(arguments.api_keys),
+        signing_keys=_path(arguments.signing_keys),
+        api_key_service=arguments.api_key_service,
+        api_key_seconds=_seconds(arguments.api_key_seconds),
+        api_key_token=_path(arguments.api_key_token),
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and give its exit code: 0 done, 1 refused, 2 wrong usage."""
     arguments = _parser().parse_args(argv)
@@ -230,21 +294,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             _render(arguments)
         else:
             configure_logging()
-            settings = EdgeSettings(
-                _named(arguments.service),
-                Path(arguments.jwks),
-                arguments.authz,
-                arguments.http,
-                _tls(arguments),
-                api_keys=_path(arguments.api_keys),
-                signing_keys=_path(arguments.signing_keys),
-                api_key_service=arguments.api_key_service,
-                api_key_seconds=_seconds(arguments.api_key_seconds),
-                api_key_token=_path(arguments.api_key_token),
-            )
-            asyncio.run(serve(settings))
+            asyncio.run(serve(_edge_settings(arguments)))
     except (
-        *(AddressInvalid, AdminExposed, KeySetInvalid, PolicyInvalid, ServiceUnknown, TlsInvalid),
+        *(AddressInvalid, AdminExposed, JwksInvalid, PolicyInvalid, ServiceUnknown, TlsInvalid),
         SigningKeyUnknown,
         OSError,
     ) as error:

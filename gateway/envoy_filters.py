@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 from gateway.contracts import PLAIN_BODY_BYTES, Deployable
 from gateway.envoy_api_keys import api_keys
@@ -12,11 +13,13 @@ from gateway.envoy_tracing import tracing
 from gateway.envoy_transcoder import TRANSCODER, transcoder
 from gateway.local_replies import local_reply_config
 from gateway.policy import Policy
-from mesh.identity.token import LEEWAY_SECONDS
+from mesh.identity.token import LEEWAY_SECONDS, service_audience
 
 Json = dict[str, Any]
 KEYS_PATH = "/jwks.json"
 """Where the edge serves the issuer's public keys, to Envoy alone."""
+KEYS_ISSUER = "issuer"
+"""Query parameter that names whose they are; without it they are the first one's."""
 KEYS_SECONDS = 1
 """How old the keys may be that Envoy believes."""
 FETCH_AHEAD_SECONDS = 5
@@ -52,13 +55,35 @@ def _strip_identity() -> Json:
 
 
 def _verify_token(services: tuple[Deployable, ...], policy: Policy) -> Json:
-    provider = {
-        "issuer": policy.issuer,
-        "audiences": [policy.audience],
+    # Whom a token of one service names is that service's to judge.
+    audiences = [
+        policy.audience,
+        *(service_audience(policy.audience, each.name) for each in services),
+    ]
+    first, *further = policy.issuer, *policy.further_issuers
+    providers = {"issuer": _provider(first, audiences, "")}
+    for number, issuer in enumerate(further, 2):
+        query = urlencode({KEYS_ISSUER: issuer})
+        providers[f"issuer-{number}"] = _provider(issuer, audiences, f"?{query}")
+    needed: list[Json] = [{"provider_name": name} for name in providers]
+    requires = {"requires_any": {"requirements": needed}} if further else needed[0]
+    return _filter(
+        JWT_AUTHN,
+        "jwt_authn.v3.JwtAuthentication",
+        providers=providers,
+        rules=[*_without_token(services), {"match": {"prefix": "/"}, "requires": requires}],
+    )
+
+
+def _provider(issuer: str, audiences: list[str], query: str) -> Json:
+    uri = f"http://edge{KEYS_PATH}{query}"
+    return {
+        "issuer": issuer,
+        "audiences": audiences,
         "require_expiration": True,
         "remote_jwks": {
             # Envoy reads a file of keys once; from the edge it fetches them again and again.
-            "http_uri": {"uri": f"http://edge{KEYS_PATH}", "cluster": EDGE_HTTP, "timeout": "2s"},
+            "http_uri": {"uri": uri, "cluster": EDGE_HTTP, "timeout": "2s"},
             "cache_duration": f"{KEYS_SECONDS + FETCH_AHEAD_SECONDS}s",
             "async_fetch": {"failed_refetch_duration": f"{KEYS_SECONDS}s"},
         },
@@ -67,13 +92,6 @@ def _verify_token(services: tuple[Deployable, ...], policy: Policy) -> Json:
         "clock_skew_seconds": LEEWAY_SECONDS,
         "payload_in_metadata": CLAIMS,
     }
-    rule = {"match": {"prefix": "/"}, "requires": {"provider_name": "issuer"}}
-    return _filter(
-        JWT_AUTHN,
-        "jwt_authn.v3.JwtAuthentication",
-        providers={"issuer": provider},
-        rules=[*_without_token(services), rule],
-    )
 
 
 def _without_token(services: tuple[Deployable, ...]) -> Iterator[Json]:

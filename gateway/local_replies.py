@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 from gateway.envoy_limits import REFILL_SECONDS
 from gateway.refusals import JSON, http_status
 from mesh.errors import DOMAIN, Reason, common
+from mesh.identity.token import ISSUER_KEYS
 from secmesh.rpc.v1 import error_reason_pb2 as reasons
 
 Json = dict[str, Any]
@@ -33,6 +34,13 @@ _NOT_TRANSCODED = {
 _IDENTIFIED = {"header_filter": {"header": {"name": "x-request-id", "present_match": True}}}
 REQUEST_ID = "%REQ(X-REQUEST-ID)%"
 EARLY_REQUEST_ID = "%CONNECTION_ID%-%START_TIME(%s.%9f)%"
+
+
+_OTHERS = {
+    "Jwt_issuer_is_not_configured": "the token comes from another issuer",
+    "Audiences_in_Jwt_are_not_allowed": "the token is meant for another audience",
+}
+"""What is wrong with a token by Envoy's words: as services say it."""
 
 
 def _status(operator: str, code: int) -> Json:
@@ -156,10 +164,10 @@ def filter_replies() -> Iterator[LocalReply]:
     yield LocalReply(
         _details(
             "startsWith('jwt_authn_access_denied{Jwks_remote_fetch')"
-        ),  # Envoy has never had the issuer's keys
+        ),  # the edge does not have the issuer's keys, or does not answer
         unavailable,
-        words,
-        metadata={"dependency": "edge"},
+        f"{ISSUER_KEYS} is not there",
+        metadata={"dependency": ISSUER_KEYS},
         retry_seconds=1,
     )
     missing = common(reasons.ERROR_REASON_TOKEN_MISSING)
@@ -167,6 +175,8 @@ def filter_replies() -> Iterator[LocalReply]:
     expired = common(reasons.ERROR_REASON_TOKEN_EXPIRED)
     yield LocalReply(_details("contains('Jwt_is_expired')"), expired, "the token has expired")
     invalid = common(reasons.ERROR_REASON_TOKEN_INVALID)
+    for words, message in _OTHERS.items():
+        yield LocalReply(_details(f"contains('{words}')"), invalid, message)
     yield LocalReply(_details("startsWith('jwt_authn')"), invalid, "the token is not valid here")
 
 

@@ -1,4 +1,4 @@
-"""What the gateway allows: issuer of tokens, origins of web pages, requests of one tenant."""
+"""What the gateway allows: issuers of tokens, origins of web pages, requests of one tenant."""
 
 import re
 from dataclasses import dataclass
@@ -31,6 +31,8 @@ class Policy:
     """Issuer (iss) of the tokens; the edge holds its keys."""
     audience: str = AUDIENCE
     """Audience (aud) of the tokens."""
+    further_issuers: tuple[str, ...] = ()
+    """Others that are believed, each by its own keys, which the edge holds as well."""
 
     def __post_init__(self) -> None:
         for origin in self.cors_origins:
@@ -39,6 +41,9 @@ class Policy:
                     f"{origin!r} is no origin: scheme://host or scheme://host:port in lower case, "
                     "without path or wildcard"
                 )
+        issuers = (self.issuer, *self.further_issuers)
+        if len(set(issuers)) < len(issuers):
+            raise PolicyInvalid("an issuer is named twice")
         if self.concurrent_requests < 1:
             raise PolicyInvalid("at least one request at a time must be allowed")
         if self.requests_per_second < 0:

@@ -108,9 +108,10 @@ class FieldInvalid(Refusal):
 class ResourceNotFound(Refusal):
     reason = common(error_reason_pb2.ERROR_REASON_RESOURCE_NOT_FOUND)
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, problem: str = "") -> None:
         info = error_details_pb2.ResourceInfo(resource_name=name)
-        super().__init__(f"{name} does not exist", metadata={"resource": name}, details=[info])
+        problem = problem or f"{name} does not exist"
+        super().__init__(problem, metadata={"resource": name}, details=[info])
 
 
 class ResourceExists(Refusal):
@@ -319,6 +320,15 @@ class WatchEnded(Refusal):
     """A watch whose time is over; it goes on by asking again from its last revision."""
 
     reason = common(error_reason_pb2.ERROR_REASON_WATCH_ENDED)
+
+
+class TenantInactive(Refusal):
+    """A tenant that is deleted or leaves, in which nothing is made or changed, or that has left."""
+
+    reason = common(error_reason_pb2.ERROR_REASON_TENANT_INACTIVE)
+
+    def __init__(self, name: str, status: str) -> None:
+        super().__init__(f"{name} is {status}", metadata={"resource": name, "status": status})
 
 
 class SealBroken(Refusal):

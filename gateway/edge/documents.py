@@ -8,16 +8,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.edge.health import SERVING, HealthProbe
-from gateway.edge.key_set import KeySetFile
+from gateway.edge.key_set import KeySets
 from gateway.edge.pages import page_routes
-from gateway.envoy_filters import KEYS_PATH
+from gateway.envoy_filters import KEYS_ISSUER, KEYS_PATH
 from gateway.refusals import JSON, body_of, http_status
 from mesh.errors import DependencyUnavailable, InternalError, PathUnknown, Refusal
 
 DOCUMENT_SECONDS = 300
 
 
-def application(openapi: bytes, probe: HealthProbe, keys: KeySetFile) -> Starlette:
+def application(openapi: bytes, probe: HealthProbe, keys: KeySets) -> Starlette:
     """Give the ASGI application.
 
     Args:
@@ -38,8 +38,15 @@ def application(openapi: bytes, probe: HealthProbe, keys: KeySetFile) -> Starlet
         content = orjson.dumps({"status": SERVING, "services": dict(statuses)})
         return Response(content, media_type=JSON, headers={"cache-control": "no-store"})
 
-    async def get_keys(_: Request) -> Response:
-        return Response(keys.content(), media_type=JSON, headers={"cache-control": "no-store"})
+    async def get_keys(request: Request) -> Response:
+        key_set = keys.of(request.query_params.get(KEYS_ISSUER, ""))
+        if key_set is None:
+            return _refused(PathUnknown(request.url.path), request)
+        try:
+            content = await key_set.content()
+        except DependencyUnavailable as refusal:
+            return _refused(refusal, request)
+        return Response(content, media_type=JSON, headers={"cache-control": "no-store"})
 
     return Starlette(
         routes=[

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import orjson
-
 from gateway.edge.key_grants import Grant, KeySource
 from gateway.edge.key_refusals import ApiKeyInvalid, AttemptsExceeded, CredentialsAmbiguous
 from mesh.errors import Refusal
 from mesh.identity.api_key import PREFIX, ApiKey, ApiKeyMalformed
 from mesh.identity.attempts import Attempts
+from mesh.identity.jwks import KeySource as JwksSource
 from mesh.identity.keys import public_key_id, sign_token
 
 HEADER = "x-api-key"
@@ -137,13 +136,12 @@ class KeyExchange:
         return ApiKeyInvalid()
 
 
-def require_known(signing: Path, key_set: bytes) -> None:
-    """Refuse a signing key whose public half the key set lacks.
+def require_known(signing: Path, key_set: JwksSource | None) -> None:
+    """Refuse a signing key whose public half its issuer's key set lacks; None if it has none.
 
     Raises SigningKeyUnknown, or OSError or ValueError if the folder holds no key.
     """
-    known = {key.get("kid") for key in orjson.loads(key_set)["keys"]}
-    if public_key_id(signing) not in known:
+    if key_set is None or key_set.key(public_key_id(signing)) is None:
         raise SigningKeyUnknown(
             "the key that signs for API keys is not in the key set, so its tokens would be refused"
         )

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
@@ -25,7 +25,7 @@ from gateway.edge.key_exchange import KeyExchange, require_known
 from gateway.edge.key_file import FileKeys
 from gateway.edge.key_grants import KeySource
 from gateway.edge.key_service import SECONDS, ServiceKeys
-from gateway.edge.key_set import KeySetFile
+from gateway.edge.key_set import KeySets
 from gateway.edge.own_token import OwnToken
 from gateway.envoy_clusters import AddressInvalid, split_address
 from gateway.envoy_config import PLAINTEXT
@@ -34,6 +34,10 @@ from gateway.openapi.document import document_bytes
 from gateway.routes import RouteTable
 from mesh.identity.api_key_file import ApiKeyFile
 from mesh.identity.attempts import Attempts
+from mesh.identity.issuers import KeyReading
+from mesh.identity.jwks import MAX_AGE_SECONDS
+from mesh.identity.jwks import KeySource as JwksSource
+from mesh.identity.keys import ISSUER
 from mesh.tls import KeyPair, client_credentials
 from secmesh.tenancy.v1.api_key_service_pb2_grpc import ApiKeyServiceStub
 from secmesh_client import Tls as ClientTls
@@ -42,6 +46,9 @@ from secmesh_client.aio import connect
 
 _LOG = logging.getLogger(__name__)
 GRACE_SECONDS = 5.0
+KEYS_AGE_SECONDS = 10.0
+"""After which keys that are fetched are fetched again: so long the gateway still believes one
+that was revoked."""
 HEADROOM_BYTES = 1024 * 1024
 """Room for the headers around a body in one check."""
 
@@ -52,8 +59,16 @@ class EdgeSettings:
 
     services: Mapping[str, str]
     """Address by service name."""
-    jwks: Path
-    """File with the issuer's public keys."""
+    jwks: str | Path
+    """The issuer's public keys, a file or an https URL."""
+    issuer: str = ISSUER
+    """Whose tokens they verify."""
+    issuers: Mapping[str, str] = field(default_factory=dict)
+    """Where the keys of further issuers are: also a tenancy service, ``grpcs://HOST:PORT``."""
+    issuers_ca: Path | None = None
+    """Authorities of those servers; without it the system's, and those that gRPC brings."""
+    key_set_seconds: float = MAX_AGE_SECONDS
+    """For how long a key set is believed that cannot be read again."""
     authz: str = "127.0.0.1:0"
     http: str = "127.0.0.1:0"
     tls: Tls = PLAINTEXT
@@ -80,9 +95,12 @@ class EdgeSettings:
         """Give how services are asked, None for plaintext. Raises TlsInvalid."""
         if not self.tls.upstream_ca:
             return None
+        return client_credentials(Path(self.tls.upstream_ca), self.own())
+
+    def own(self) -> KeyPair | None:
+        """Give the certificate that services are shown."""
         certificate, key = self.tls.upstream_certificate, self.tls.upstream_key
-        own = KeyPair(Path(certificate), Path(key)) if certificate else None
-        return client_credentials(Path(self.tls.upstream_ca), own)
+        return KeyPair(Path(certificate), Path(key)) if certificate else None
 
 
 class _HttpServer(uvicorn.Server):
@@ -103,13 +121,16 @@ async def running(settings: EdgeSettings) -> AsyncIterator[dict[str, str]]:
             ("grpc.max_receive_message_length", largest + HEADROOM_BYTES),
         ]
     )
-    key_set = KeySetFile(settings.jwks)
+    sources = await asyncio.to_thread(_sources, settings)
     probe = HealthProbe(settings.services, settings.credentials())
     add_introspection(server, services, probe)
     host, _ = split_address(settings.authz, any_port=True)
     port = server.add_insecure_port(settings.authz)
-    pages = application(document_bytes(services), probe, key_set)
-    async with _exchange(settings, key_set) as exchange, _http(settings.http, pages) as http:
+    pages = application(document_bytes(services), probe, KeySets(settings.issuer, sources))
+    async with (
+        _exchange(settings, sources.get(ISSUER)) as exchange,
+        _http(settings.http, pages) as http,
+    ):
         servicer = AuthorizationServicer(RouteTable(methods), exchange)
         external_auth_pb2_grpc.add_AuthorizationServicer_to_server(servicer, server)
         await server.start()
@@ -120,9 +141,18 @@ async def running(settings: EdgeSettings) -> AsyncIterator[dict[str, str]]:
             await probe.close()
 
 
+def _sources(settings: EdgeSettings) -> Mapping[str, JwksSource]:
+    """Open the key set of each issuer; blocks. Raises JwksInvalid, OSError for the first."""
+    max_age = settings.key_set_seconds
+    reading = KeyReading(settings.issuers_ca, settings.own(), KEYS_AGE_SECONDS, max_age)
+    first = JwksSource(settings.jwks, age=KEYS_AGE_SECONDS, max_age=max_age)
+    further = {issuer: reading.open(where) for issuer, where in settings.issuers.items()}
+    return {**further, settings.issuer: first}
+
+
 @contextlib.asynccontextmanager
 async def _exchange(
-    settings: EdgeSettings, key_set: KeySetFile
+    settings: EdgeSettings, local: JwksSource | None
 ) -> AsyncIterator[KeyExchange | None]:
     kept, signing = settings.api_keys or settings.api_key_service, settings.signing_keys
     if not kept or signing is None:
@@ -133,7 +163,7 @@ async def _exchange(
             )
         yield None
         return
-    require_known(signing, key_set.content())
+    require_known(signing, local)
     sources: list[KeySource] = []
     if settings.api_keys is not None:
         sources.append(FileKeys(ApiKeyFile(settings.api_keys)))

@@ -12,6 +12,7 @@ from google.rpc.error_details_pb2 import BadRequest
 
 from gateway.contracts import field_named, map_value
 from gateway.edge.expectation import expects
+from gateway.edge.written import is_written_well
 from gateway.refusals import JsonInvalid
 
 MAX_DEPTH = 32
@@ -71,6 +72,8 @@ def fits_field(value: Any, field: FieldDescriptor) -> bool:
     """Tell whether a JSON value is one that a field takes, a list if it is repeated."""
     if field.type == FieldDescriptor.TYPE_BYTES:
         return all(is_base64(each) for _, each in _items(value, field))
+    if not all(is_written_well(each, field) for _, each in _items(value, field)):
+        return False
     holder = field.containing_type
     return holder is not None and _fits({field.json_name: value}, holder)
 
@@ -127,9 +130,12 @@ def _violations(value: Any, message: Descriptor, path: str) -> Iterator[BadReque
     if not isinstance(value, dict):
         yield _wrong_type(path, "an object")
         return
+    chosen: dict[str, str] = {}
     for key, item in value.items():
         field = field_named(message, key)
         where = f"{path}.{field.name if field else key}".removeprefix(".")
+        if field is not None and item is not None:
+            yield from _chosen_beside(field, where, chosen)
         if field is None:
             yield BadRequest.FieldViolation(
                 field=where, description="there is no such field", reason="FIELD_UNKNOWN"
@@ -138,10 +144,23 @@ def _violations(value: Any, message: Descriptor, path: str) -> Iterator[BadReque
             yield from _field_violations(item, field, where)
 
 
+def _chosen_beside(
+    field: FieldDescriptor, where: str, chosen: dict[str, str]
+) -> Iterator[BadRequest.FieldViolation]:
+    """Tell of a member of a oneof beside another one, and note which was chosen first."""
+    group = field.containing_oneof
+    if group is None:
+        return
+    first = chosen.setdefault(group.name, field.name)
+    if first != field.name:
+        problem = f"stands beside {first}; of {group.name} there is one"
+        yield BadRequest.FieldViolation(field=where, description=problem, reason="ONEOF_TWICE")
+
+
 def _overlooked(
     value: dict[str, Any], message: Descriptor, path: str
 ) -> Iterator[BadRequest.FieldViolation]:
-    """Find what Protobuf's own parser lets pass: one field by both its names, broken base64."""
+    """Find what Protobuf's own parser lets pass: a field by both its names, odd texts, base64."""
     seen: set[str] = set()
     for key, item in value.items():
         field = field_named(message, key)
@@ -155,7 +174,8 @@ def _overlooked(
         seen.add(field.name)
         held = map_value(field) or field
         for place, each in _items(item, field):
-            if held.type == FieldDescriptor.TYPE_BYTES and not is_base64(each):
+            bytes_broken = held.type == FieldDescriptor.TYPE_BYTES and not is_base64(each)
+            if bytes_broken or not is_written_well(each, held):
                 yield _wrong_type(f"{where}{place}", expects(held))
             elif _has_fields(held) and isinstance(each, dict) and held.message_type is not None:
                 yield from _overlooked(each, held.message_type, f"{where}{place}")

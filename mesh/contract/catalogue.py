@@ -156,6 +156,8 @@ class Method:
     """Asked of all collections, the permission for one kind is enough."""
     without_token: bool = False
     """Open to callers without a token; has no permission."""
+    of_removed_tenants: bool = False
+    """Served of tenants that were removed as well."""
 
     @property
     def per_kind(self) -> bool:
@@ -336,6 +338,7 @@ def _service_methods(service: ServiceDescriptor) -> Iterator[Method]:
             upload=_upload(method, rule.upload_bytes, routes),
             any_kind=rule.any_kind,
             without_token=rule.without_token,
+            of_removed_tenants=rule.of_removed_tenants,
         )
 
 

@@ -23,10 +23,17 @@ ALGORITHMS = ("ES256", "RS256", "EdDSA")
 """Signatures that are accepted: never ``none``, never a shared secret (RFC 8725, 3.1)."""
 
 MAX_BYTES = 1 << 20
+AGE_SECONDS = 300.0
+"""After which a key set that is fetched is read again."""
+MAX_AGE_SECONDS = 24 * 3600.0
+"""For which a key set is believed that cannot be read again, unless settings say otherwise."""
 _FILE_CHECK_SECONDS = 1.0
-_URL_AGE_SECONDS = 300.0
-_URL_COOLDOWN_SECONDS = 10.0
+_COOLDOWN_SECONDS = 10.0
+_EMPTY_COOLDOWN_SECONDS = 1.0
+"""As long as there is no set at all: who has it may just have started."""
 _MIN_RSA_BITS = 2048
+_PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
+"""Members of a key that only its owner may know (RFC 7518, 6.2.2 and 6.3.2)."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,24 +49,29 @@ def parse_jwks(content: bytes) -> Keys:
 
     Raises JwksInvalid if it is no key set, holds a private key or has no usable key.
     """
+    return MappingProxyType({kid: key for kid, (key, _) in _usable_keys(content).items()})
+
+
+def _usable_keys(content: bytes) -> Mapping[str, tuple[jwt.PyJWK, dict[str, Any]]]:
+    """Read the usable keys, each with what the set says of it."""
     try:
         listed = orjson.loads(content)["keys"]
         entries = [dict(entry) for entry in listed]
     except (ValueError, KeyError, TypeError) as error:
         raise JwksInvalid("this is no JSON Web Key Set") from error
-    keys: dict[str, jwt.PyJWK] = {}
+    keys: dict[str, tuple[jwt.PyJWK, dict[str, Any]]] = {}
     for entry in entries:
-        if "d" in entry:
+        if _PRIVATE & entry.keys():
             raise JwksInvalid(f"key {entry.get('kid')!r} is a private key")
         key = _usable(entry)
         if key is None or key.key_id is None:
             continue
         if key.key_id in keys:
             raise JwksInvalid(f"two keys have the kid {key.key_id!r}")
-        keys[key.key_id] = key
+        keys[key.key_id] = key, entry
     if not keys:
         raise JwksInvalid(f"no key with a kid for {', '.join(ALGORITHMS)}")
-    return MappingProxyType(keys)
+    return keys
 
 
 def _usable(entry: dict[str, Any]) -> jwt.PyJWK | None:
@@ -81,10 +93,10 @@ class KeySource:
     """The current key set of an issuer.
 
     ``where`` is a file path, looked at once a second, or an ``https`` URL (plain ``http`` only to
-    loopback), read again after 5 minutes or for an unknown kid, as what ``fetch`` gives is. A set
-    that cannot be read or used is logged and the one before stays in force. Raises JwksInvalid
-    or OSError if the first reading fails, unless the source is ``lenient``: then there are no
-    keys until a token names one.
+    loopback), read again after ``age`` seconds or for an unknown kid, as what ``fetch`` gives is.
+    A set that cannot be read or used is logged and the one before stays in force, for ``max_age``
+    seconds at most. Raises JwksInvalid or OSError if the first reading fails, unless the source is
+    ``lenient``: then there are no keys until a token names one.
     """
 
     def __init__(
@@ -94,6 +106,9 @@ class KeySource:
         ca: Path | None = None,
         fetch: Callable[[], bytes] | None = None,
         lenient: bool = False,
+        age: float = AGE_SECONDS,
+        max_age: float = MAX_AGE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take PEM authorities ``ca`` of the URL's server, in place of the system's."""
         text = str(where)
@@ -104,17 +119,33 @@ class KeySource:
         self._tls = ssl.create_default_context(cafile=ca) if ca is not None else None
         self._fetch = fetch or self._fetch_url
         self._lock = threading.Lock()
+        self._age, self._max_age, self._clock = age, max_age, clock
         self._looked = 0.0
+        self._read_at: float | None = None
+        self._sound = False
+        """Whether the file, as it was when it was read last, holds a set that can be used."""
         self._stamp: tuple[int, int, int] | None = None
         self.generation = 0
         """Grows with every new set; what was verified with an older one is void."""
         self._keys: Keys = MappingProxyType({})
+        self._document = b""
         try:
             self._load()
         except (JwksInvalid, OSError, HTTPException) as error:
             if not lenient:
                 raise
-            self._failed(error)
+            self._looked = self._clock()
+            fields = {"fields": {"error": type(error).__name__}}
+            _LOG.warning("the key set is not there yet", extra=fields)
+
+    @property
+    def in_force(self) -> bool:
+        """Whether there is a set, and one that is not too old to be believed."""
+        return self._read_at is not None and self._clock() - self._read_at <= self._max_age
+
+    def document(self) -> bytes:
+        """Give the usable keys as a set, as it was read last."""
+        return self._document
 
     def key(self, kid: str) -> jwt.PyJWK | None:
         """Give a key of the set as it was read last."""
@@ -122,11 +153,13 @@ class KeySource:
 
     def stale(self, *, unknown_kid: bool = False) -> bool:
         """Tell whether the set should be read again before it is used."""
-        age = time.monotonic() - self._looked
+        age = self._clock() - self._looked
         if not self.is_url:
             return age >= _FILE_CHECK_SECONDS
+        if not self.in_force:
+            return age >= _EMPTY_COOLDOWN_SECONDS
         # The cooldown keeps forged kids from turning every call into a fetch.
-        return age >= (_URL_COOLDOWN_SECONDS if unknown_kid else _URL_AGE_SECONDS)
+        return age >= (min(_COOLDOWN_SECONDS, self._age) if unknown_kid else self._age)
 
     def refresh(self, *, unknown_kid: bool = False) -> None:
         """Read the set again if it is stale. Blocks: a URL is given 5 seconds."""
@@ -139,18 +172,26 @@ class KeySource:
                 self._failed(error)
 
     def _failed(self, error: Exception) -> None:
-        self._looked = time.monotonic()
+        self._looked = self._clock()
+        then = "the one before stays in force" if self.in_force else "no token is verified by it"
         _LOG.error(
-            "the key set cannot be read; the one before stays in force",
+            f"the key set cannot be read; {then}",
             extra={"fields": {"error": type(error).__name__}},
         )
 
     def _load(self) -> None:
         content = self._fetch() if self.is_url else self._read()
-        self._looked = time.monotonic()
+        self._looked = now = self._clock()
         if content is not None:
-            self._keys = parse_jwks(content)
+            self._sound = False
+            found = _usable_keys(content)
+            self._keys = {kid: key for kid, (key, _) in found.items()}
+            self._document = orjson.dumps({"keys": [entry for _, entry in found.values()]})
+            self._sound = True
             self.generation += 1
+        # A file that has not changed since it was found broken is no newer set.
+        if self._sound:
+            self._read_at = now
 
     def _read(self) -> bytes | None:
         path = Path(self._where)

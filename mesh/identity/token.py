@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import jwt
 
-from mesh.errors import TokenExpired, TokenInvalid, TokenMissing
+from mesh.errors import DependencyUnavailable, TokenExpired, TokenInvalid, TokenMissing
 from mesh.identity.caller import Caller
 from mesh.identity.jwks import ALGORITHMS, KeySource
 from mesh.identity.permissions import is_pattern
@@ -32,6 +32,10 @@ def service_audience(audience: str, service: str) -> str:
     return f"{audience}/{service}" if service else audience
 
 
+ISSUER_KEYS = "the issuer's key set"
+"""What tokens cannot be verified without, as callers are told."""
+
+
 class Verifier(Protocol):
     """Finds out whom a token names."""
 
@@ -39,7 +43,10 @@ class Verifier(Protocol):
         """Give the caller of a token that was verified before and still holds, without waiting."""
 
     async def authenticate(self, token: str) -> Caller:
-        """Give the caller a token names; TokenMissing, TokenInvalid or TokenExpired."""
+        """Give the caller a token names; TokenMissing, TokenInvalid, TokenExpired.
+
+        DependencyUnavailable while there is no key set that is young enough to be believed.
+        """
 
 
 class TokenVerifier:
@@ -62,11 +69,12 @@ class TokenVerifier:
         self._roles = roles
         self._verified: OrderedDict[bytes, Caller] = OrderedDict()
         self._generation = self._source.generation
+        self._flight: asyncio.Future[None] | None = None
 
     def verify(self, token: str) -> Caller:
         """Give the caller a token names. May block to read the key set again.
 
-        Raises TokenMissing, TokenInvalid or TokenExpired.
+        Raises TokenMissing, TokenInvalid, TokenExpired or DependencyUnavailable.
         """
         kid = self._kid(token)
         self._source.refresh(unknown_kid=self._source.key(kid) is None)
@@ -74,7 +82,8 @@ class TokenVerifier:
 
     def known(self, token: str) -> Caller | None:
         """Give the caller of a token that was verified before and still holds, without waiting."""
-        if self._generation != self._source.generation or self._source.stale():
+        source = self._source
+        if self._generation != source.generation or source.stale() or not source.in_force:
             return None
         caller = self._verified.get(_digest(token))
         return caller if caller is not None and caller.expires_at > time.time() else None
@@ -83,22 +92,31 @@ class TokenVerifier:
         """Like verify, but never blocks the event loop, and remembers what it verified."""
         source = self._source
         if source.stale():
-            await asyncio.to_thread(source.refresh)
+            await self._refreshed()
         if self._generation != source.generation:
             self._verified.clear()
             self._generation = source.generation
         digest = _digest(token)
         caller = self._verified.get(digest)
-        if caller is not None and caller.expires_at > time.time():
+        if caller is not None and caller.expires_at > time.time() and source.in_force:
             return caller
         kid = self._kid(token)
         if source.key(kid) is None and source.stale(unknown_kid=True):
-            await asyncio.to_thread(source.refresh, unknown_kid=True)
+            await self._refreshed(unknown_kid=True)
         caller = self._verify(token, kid)
         self._verified[digest] = caller
         if len(self._verified) > _CACHE_SIZE:
             self._verified.popitem(last=False)
         return caller
+
+    async def _refreshed(self, *, unknown_kid: bool = False) -> None:
+        """Read the set again, once for all who wait: an issuer that hangs costs one thread."""
+        flight = self._flight
+        if flight is None or flight.done():
+            work = asyncio.to_thread(self._source.refresh, unknown_kid=unknown_kid)
+            flight = self._flight = asyncio.ensure_future(work)
+        # Shielded, since others may wait for it when one of them leaves.
+        await asyncio.shield(flight)
 
     def _kid(self, token: str) -> str:
         if not token:
@@ -116,6 +134,8 @@ class TokenVerifier:
         return kid
 
     def _verify(self, token: str, kid: str) -> Caller:
+        if not self._source.in_force:
+            raise DependencyUnavailable(ISSUER_KEYS)
         key = self._source.key(kid)
         if key is None:
             raise TokenInvalid("the token's key is not one of the issuer's")

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from mesh.cel.language import Condition, Environment
 from mesh.contract.catalogue import WATCH_RECORDS, Catalogue, Kind
 from mesh.contract.names import EVERY_COLLECTION, collection_of, tenant_of
-from mesh.errors import FieldInvalid, KindUnknown, Refusal, RevisionGone, WatchEnded
+from mesh.errors import FieldInvalid, KindUnknown, Refusal, RevisionGone, TenantInactive, WatchEnded
 from mesh.server.call import Call, find_current_call
 from mesh.sql.change_table import Change
 from mesh.sql.changes import ChangeFeed, RecordChange, Revision
@@ -80,7 +80,7 @@ class WatchServicer:
         """Send changes and bookmarks until the time is over, then how the stream ended.
 
         RevisionGone, FilterInvalid, KindUnknown or FieldInvalid before the first event;
-        a revision that is forgotten meanwhile ends the stream in band.
+        a revision that is forgotten and a tenant that is removed meanwhile end it in band.
         """
         call = find_current_call()
         watched = self._watched(request, call)
@@ -95,7 +95,7 @@ class WatchServicer:
                 place = Revision.parse(event.revision)
                 yield event
             end: Refusal = WatchEnded("the watch goes on from its last revision")
-        except RevisionGone as gone:
+        except (RevisionGone, TenantInactive) as gone:
             end = gone
         status = end.status(call.request_id if call is not None else "")
         yield self._event(revision=str(place), ended=status)

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, ValidationError
 
+from mesh.identity.issuers import ISSUERS, KEY_SET_HOURS, parse_issuers
 from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE
 from mesh.server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class ProcessSettings(ServerSettings):
@@ -29,7 +33,7 @@ class ProcessSettings(ServerSettings):
     )
     issuers: str = Field(
         "",
-        pattern=r"^$|^[^=,\s]+=[^=,\s]+(,[^=,\s]+=[^=,\s]+)*$",
+        pattern=ISSUERS,
         description="further issuers, as ISSUER=KEYS,...: keys are a file, an https URL, or the "
         "tenancy service as grpcs://HOST:PORT (grpc:// on loopback)",
     )
@@ -37,6 +41,12 @@ class ProcessSettings(ServerSettings):
         None,
         description="PEM file with the authorities of those servers; without it the system's for "
         "https and those that gRPC brings",
+    )
+    key_set_hours: float = Field(
+        KEY_SET_HOURS,
+        gt=0,
+        le=8760,
+        description="hours for which a key set is believed that cannot be read again",
     )
     page_key: str = Field(
         "",
@@ -49,8 +59,7 @@ class ProcessSettings(ServerSettings):
     @property
     def further_issuers(self) -> Mapping[str, str]:
         """Where the keys of further issuers are, by issuer."""
-        entries = (each.partition("=") for each in self.issuers.split(",") if each)
-        return {issuer: where for issuer, _, where in entries}
+        return parse_issuers(self.issuers)
 
     @property
     def key_set(self) -> str:
@@ -71,6 +80,24 @@ class ProcessSettings(ServerSettings):
             shown = "" if default in ("", None) else f" (default {default})"
             lines.append(f"  {cls._variable(name):<36} {field.description or name}{shown}")
         return "\n".join(lines)
+
+    @classmethod
+    def problems(cls, error: ValidationError) -> list[str]:
+        """Say what is wrong with which variable and what it is for, a line each, without values."""
+        return [cls._problem(each) for each in error.errors(include_input=False, include_url=False)]
+
+    @classmethod
+    def _problem(cls, found: "ErrorDetails") -> str:
+        said = found["msg"].removeprefix("Value error, ")
+        if not found["loc"]:
+            return said
+        name = str(found["loc"][0])
+        field = cls.model_fields.get(name)
+        variable = cls._variable(name) if field else name
+        if field is None:
+            field = next((f for n, f in cls.model_fields.items() if cls._variable(n) == name), None)
+        meant = f" ({field.description})" if field and field.description else ""
+        return said if variable in said else f"{variable}: {said}{meant}"
 
     @classmethod
     def _variable(cls, name: str) -> str:

@@ -15,6 +15,7 @@ from mesh.contract.catalogue import Catalogue
 from mesh.identity.token import Verifier
 from mesh.server.interceptors import HEALTH, REFLECTION, interceptor_chain
 from mesh.server.interceptors.idempotency import KeptAnswers
+from mesh.server.interceptors.served import ServedTenants
 from mesh.server.log import report_loop_failure
 from mesh.server.operations import ListenError, Operations
 from mesh.server.readiness import Readiness, Ready
@@ -40,7 +41,7 @@ class Server:
 
     ``register`` adds the servicers, ``ready`` tells whether they can work (a ping of the store),
     ``dispose`` closes what they use, after the last call or when there will be none,
-    ``answers`` keeps the answers to requests with a request_id.
+    ``answers`` keeps the answers to requests with a request_id, ``tenants`` knows who was removed.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Server:
         ready: Ready,
         dispose: Callable[[], Awaitable[None]] | None = None,
         answers: KeptAnswers | None = None,
+        tenants: ServedTenants | None = None,
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue
@@ -63,7 +65,7 @@ class Server:
         )
         self._server: grpc.aio.Server | None = None
         open_paths = (HEALTH, REFLECTION) if settings.serves_reflection else (HEALTH,)
-        self._chain = interceptor_chain(catalogue, verifier, open_paths, answers)
+        self._chain = interceptor_chain(catalogue, verifier, open_paths, answers, tenants)
         self._stopped = False
         self._hurried = asyncio.Event()
         self.draining = asyncio.Event()

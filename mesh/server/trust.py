@@ -3,22 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-import grpc
 import jwt
-from google.protobuf import json_format
 
 from mesh.errors import TokenInvalid
 from mesh.identity.caller import Caller
+from mesh.identity.issuers import KeyReading
 from mesh.identity.jwks import JwksInvalid, KeySource
 from mesh.identity.token import MAX_TOKEN_CHARS, TokenVerifier, Verifier, service_audience
-from mesh.loopback import is_loopback
 from mesh.server.process_settings import ProcessSettings
-from mesh.tls import KeyPair, client_credentials
-from secmesh.tenancy.v1.token_service_pb2 import GetKeySetRequest
-from secmesh.tenancy.v1.token_service_pb2_grpc import TokenServiceStub
-
-_PLAIN, _SECURE = "grpc://", "grpcs://"
-_FETCH_SECONDS = 5
+from mesh.tls import KeyPair
 
 
 class SeveralIssuers:
@@ -59,38 +52,18 @@ def verifier_of(settings: ProcessSettings) -> Verifier:
     """
     service = settings.prefix().removeprefix("SECMESH_").rstrip("_").lower()
     audiences = (settings.audience, service_audience(settings.audience, service))
-    first = TokenVerifier(settings.key_set, settings.issuer, audiences)
-    further = {
-        issuer: TokenVerifier(_source(settings, where), issuer, audiences)
-        for issuer, where in settings.further_issuers.items()
-    }
-    return SeveralIssuers({settings.issuer: first, **further}) if further else first
+    max_age = settings.key_set_hours * 3600
+    first = KeySource(settings.key_set, max_age=max_age)
+    verifiers = {settings.issuer: TokenVerifier(first, settings.issuer, audiences)}
+    reading = KeyReading(settings.issuers_ca, _own(settings), max_age=max_age)
+    for issuer, where in settings.further_issuers.items():
+        if issuer in verifiers:
+            raise JwksInvalid(f"the issuer {issuer} is named twice")
+        verifiers[issuer] = TokenVerifier(reading.open(where), issuer, audiences)
+    return SeveralIssuers(verifiers) if len(verifiers) > 1 else verifiers[settings.issuer]
 
 
-def _source(settings: ProcessSettings, where: str) -> KeySource:
-    if where.startswith((_PLAIN, _SECURE)):
-        channel = _channel(settings, where)
-        return KeySource(where, fetch=lambda: _fetched(channel), lenient=True)
-    return KeySource(where, ca=settings.issuers_ca, lenient=True)
-
-
-def _channel(settings: ProcessSettings, where: str) -> grpc.Channel:
-    secure, address = where.startswith(_SECURE), where.partition("://")[2]
-    if not secure:
-        if not is_loopback(address.rpartition(":")[0]):
-            raise JwksInvalid("a key set is fetched over grpcs, or over grpc from loopback")
-        return grpc.insecure_channel(address)
-    if settings.issuers_ca is None:
-        return grpc.secure_channel(address, grpc.ssl_channel_credentials())
-    own = None
-    if settings.tls_certificate is not None and settings.tls_key is not None:
-        own = KeyPair(settings.tls_certificate, settings.tls_key)
-    return grpc.secure_channel(address, client_credentials(settings.issuers_ca, own))
-
-
-def _fetched(channel: grpc.Channel) -> bytes:
-    try:
-        answer = TokenServiceStub(channel).GetKeySet(GetKeySetRequest(), timeout=_FETCH_SECONDS)
-    except grpc.RpcError as error:
-        raise OSError(f"the issuer does not answer: {error.code().name}") from None
-    return json_format.MessageToJson(answer).encode()
+def _own(settings: ProcessSettings) -> KeyPair | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return KeyPair(settings.tls_certificate, settings.tls_key)

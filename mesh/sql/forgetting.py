@@ -1,10 +1,12 @@
 """Removes changes that are older than they are kept for, and notes up to where."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from mesh.errors import TenantInactive
 from mesh.sql.changes import ChangeFeed, Revision
 from mesh.sql.recurring import Recurring
 
@@ -47,7 +49,9 @@ class Forgetting(Recurring):
         removed = 0
         for tenant in await self._feed.tenants():
             last = await self._read(tenant) if self._read is not None else None
-            while count := await self._feed.forget(tenant, oldest, last=last):
-                removed += count
-                await asyncio.sleep(_PAUSE)
+            # Of a tenant that is being removed nothing is noted any more.
+            with contextlib.suppress(TenantInactive):
+                while count := await self._feed.forget(tenant, oldest, last=last):
+                    removed += count
+                    await asyncio.sleep(_PAUSE)
         return removed

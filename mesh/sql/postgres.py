@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from mesh.server.call import find_current_call
 from mesh.sql.iam_password import REGION, IamPasswords
 from mesh.sql.pool import MeasuredPool
-from mesh.sql.settings import ACTING, ACTING_FOR, REQUEST, WRITE, EngineUrlError, Pool
+from mesh.sql.removed_tenants import SHARED_LOCK, lock_key
+from mesh.sql.settings import ACTING, ACTING_FOR, REQUEST, SERVED, WRITE, EngineUrlError, Pool
 
 OLDEST = 15
 """The oldest major version that is supported."""
@@ -102,7 +103,9 @@ def _check_server(connection: Any, _record: Any) -> None:
 
 def _begin(connection: sa.Connection) -> None:
     """Let no statement outlive the call it serves; readers see one snapshot."""
-    if not connection.get_execution_options().get(WRITE, False):
+    options = connection.get_execution_options()
+    writes = options.get(WRITE, False)
+    if not writes:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     # Settings of the transaction alone: the pool's next user finds none of them.
     local: dict[str, str] = {}
@@ -113,12 +116,15 @@ def _begin(connection: sa.Connection) -> None:
         # Who writes is asked by the triggers of the change feed.
         local[ACTING] = call.caller.subject
         local[REQUEST] = call.request_id
-    if tenant := connection.get_execution_options().get(ACTING_FOR):
+    if tenant := options.get(ACTING_FOR):
         local[TENANT_SETTING] = tenant
-    if local:
-        calls = ", ".join("set_config(%s, %s, true)" for _ in local)
-        values = tuple(part for pair in local.items() for part in pair)
-        connection.exec_driver_sql(f"SELECT {calls}", values)
+    calls = ["set_config(%s, %s, true)" for _ in local]
+    values = [part for pair in local.items() for part in pair]
+    if writes and (served := options.get(SERVED)):
+        calls.append(SHARED_LOCK)
+        values.append(lock_key(served))
+    if calls:
+        connection.exec_driver_sql(f"SELECT {', '.join(calls)}", tuple(values))
 
 
 def _forget_data(context: sa.ExceptionContext) -> None:

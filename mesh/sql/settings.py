@@ -8,6 +8,8 @@ WRITE = "secmesh_write"
 """Execution option of a connection that is going to write."""
 ACTING_FOR = "secmesh_acting_for"
 """Execution option: the tenant that a transaction, or the one a statement is run in, works for."""
+SERVED = "secmesh_served"
+"""Execution option: the tenant that is not removed before a transaction that writes is over."""
 
 ISOLATED = "isolated"
 """What the tables of a contract remember together: rows are shown to their tenant alone."""

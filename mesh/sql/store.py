@@ -24,6 +24,7 @@ from mesh.sql.moments import valid_at
 from mesh.sql.order import after, order_clauses, parse_order
 from mesh.sql.paging import Page, PageTokens, page_limit
 from mesh.sql.past import earliest, require_known, rows_at
+from mesh.sql.removed_tenants import RemovedTenants
 from mesh.sql.sightings import Rows
 from mesh.sql.tables import KindTable, Tables, broken_bound
 from mesh.sql.tenancy import ACTING_FOR
@@ -52,7 +53,8 @@ class Store(Transactions):
 
         ``owner`` sees the rows of all tenants, where the database keeps tenants apart.
         """
-        super().__init__(engine, owner, isolated=tables.isolated)
+        removed = None if tables.removed is None else RemovedTenants(tables.removed)
+        super().__init__(engine, owner, isolated=tables.isolated, removed=removed)
         self.tables = tables
         self.dialect = DIALECTS[self.database]
         """How conditions are written for this database."""

@@ -24,6 +24,7 @@ from mesh.sql.isolation import isolate
 from mesh.sql.members import add_members, is_indexed_list, keep_members
 from mesh.sql.partitions import PARTITION, PARTITION_KEY, partition_of, prepare_partitions
 from mesh.sql.references import DATABASE, PARTIAL, add_foreign_keys
+from mesh.sql.removed_tenants import removed_tenants_table
 from mesh.sql.settings import ISOLATED, LEASE, RIGHTS
 from mesh.sql.sightings import Rows, add_sightings, rows_of
 from mesh.sql.triggers import declare, prepare_triggers
@@ -94,6 +95,9 @@ class Tables:
         repeatable = any(method.repeatable for method in catalogue.methods.values())
         self.answers = answers_table(self.metadata) if repeatable else None
         """Answers to requests that named themselves; None where none can."""
+        removes = any(method.of_removed_tenants for method in catalogue.methods.values())
+        self.removed = removed_tenants_table(self.metadata) if removes else None
+        """Tenants that were removed and are kept from coming back; None where none ever are."""
         self.changes = change_tables(self.metadata) if catalogue.watched else None
         """Changes of records, and up to where they were forgotten; None where none are kept."""
         for collection in catalogue.record_kinds if catalogue.watched else ():

@@ -12,9 +12,10 @@ from mesh.contract.names import tenant_of
 from mesh.server.call import find_current_call
 from mesh.sql.settings import ACTING_FOR
 
-__all__ = ["ACTING_FOR", "acting_for", "tenant_in_charge"]
+__all__ = ["ACTING_FOR", "acting_for", "concerns_removed", "of_removed_tenants", "tenant_in_charge"]
 
 _TENANT: ContextVar[str | None] = ContextVar("tenant", default=None)
+_REMOVED: ContextVar[bool] = ContextVar("removed", default=False)
 
 
 @contextlib.contextmanager
@@ -46,3 +47,21 @@ def tenant_in_charge(stated: str | None = None) -> str | None:
     if call is not None:
         return call.tenant or call.caller.tenant or None
     return stated
+
+
+@contextlib.contextmanager
+def of_removed_tenants() -> Iterator[None]:
+    """Work for tenants that were removed as well: what ends with them, and the proofs of it."""
+    token = _REMOVED.set(True)
+    try:
+        yield
+    finally:
+        _REMOVED.reset(token)
+
+
+def concerns_removed() -> bool:
+    """Tell whether what is done now may be about a tenant that was removed."""
+    if _REMOVED.get():
+        return True
+    call = find_current_call()
+    return call is not None and call.method is not None and call.method.of_removed_tenants

@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.sql.references import TENANT
+from mesh.sql.removed_tenants import NAME
 from mesh.sql.store import Store
+from mesh.sql.tenant_closing import TenantClosing
 
 _AT_ONCE = 1000
 """Rows of one transaction."""
@@ -44,6 +46,11 @@ class TenantRemoval:
         self._store = store
         self._at_once = at_once
         self._monotonic = monotonic
+        if store.removed is None:
+            raise ValueError("no tenant is ever removed by this contract")
+        self._removed = store.removed
+        self.closing = TenantClosing(store.removed, lambda _tenant: store.upkeep())
+        """Refuses a tenant before its rows are removed."""
         changes = store.tables.changes or ()
         self._feed = changes[0] if changes else None
         self._tables = list(_in_order(store.tables.metadata.sorted_tables, changes))
@@ -59,8 +66,13 @@ class TenantRemoval:
                     found[table.name] = rows
         return found
 
+    async def is_closed(self, tenant: str) -> bool:
+        """Tell whether the tenant is refused."""
+        async with self._store.whole() as connection:
+            return await self._removed.holds(connection, tenant)
+
     async def remove(self, tenant: str, seconds: float) -> Removed:
-        """Remove until nothing is there, or a time is over; what others write meanwhile as well."""
+        """Remove until nothing is there, or a time is over."""
         done, end = Removed(), self._monotonic() + seconds
         done.remaining = await self.count(tenant)
         while done.remaining:
@@ -124,7 +136,7 @@ def _in_order(tables: Sequence[sa.Table], changes: Sequence[sa.Table]) -> Iterat
     """
     yield from changes
     for table in reversed(tables):
-        if TENANT in table.c and table not in changes:
+        if TENANT in table.c and table not in changes and table.name != NAME:
             yield table
 
 

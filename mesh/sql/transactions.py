@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mesh.errors import DependencyUnavailable, OwnerMissing
 from mesh.sql import engine as dialect
-from mesh.sql.settings import ACTING
-from mesh.sql.tenancy import ACTING_FOR, tenant_in_charge
+from mesh.sql.removed_tenants import RemovedTenants
+from mesh.sql.settings import ACTING, SERVED
+from mesh.sql.tenancy import ACTING_FOR, concerns_removed, tenant_in_charge
 
 
 class Transactions:
@@ -20,13 +21,22 @@ class Transactions:
     A database that does not answer is DependencyUnavailable from every call.
     """
 
-    def __init__(self, engine: AsyncEngine, owner: AsyncEngine | None, *, isolated: bool) -> None:
-        """Use engines that the caller disposes of."""
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        owner: AsyncEngine | None,
+        *,
+        isolated: bool,
+        removed: RemovedTenants | None = None,
+    ) -> None:
+        """Use engines that the caller disposes of; tenants that were ``removed`` are refused."""
         self.engine = engine
         self.database: str = engine.dialect.name
         """``sqlite`` or ``postgresql``."""
         self.isolated = isolated and self.database == dialect.POSTGRESQL
         """Whether the database itself shows a transaction the rows of one tenant alone."""
+        self.removed = removed
+        """Who is kept from coming back; None where nobody is ever removed."""
         self._owner = owner
         # SQLite has one writer: who waits here holds no connection.
         single = self.database == dialect.SQLITE
@@ -55,6 +65,8 @@ class Transactions:
         Where the database keeps tenants apart it is of the tenant in charge
         (``mesh.sql.tenancy``), ``tenant`` outside of calls: all other rows are hidden.
 
+        TenantInactive for a tenant that was removed; one is not removed before the block's end.
+
         On SQLite writers take turns. On PostgreSQL they work side by side; what ``get``
         reads with the block's connection is theirs until its end, so that no write is
         lost. Readers go on. A reader inside the block must be given its connection to see
@@ -71,11 +83,28 @@ class Transactions:
         async with self._writer, self._turn(task):
             with dialect.translated():
                 async with self.engine.connect() as connection:
-                    await connection.execution_options(
-                        **{dialect.WRITE: True, ACTING_FOR: self._tenant(tenant)}
-                    )
+                    served = self._served(tenant)
+                    options = {ACTING_FOR: self._tenant(tenant), SERVED: served}
+                    await connection.execution_options(**{dialect.WRITE: True, **options})
                     async with connection.begin():
+                        await self._require_served(connection, served)
                         yield connection
+
+    def _served(self, stated: str | None) -> str | None:
+        """Give the tenant that must not have been removed; None where it does not matter."""
+        if self.removed is None or concerns_removed():
+            return None
+        return tenant_in_charge(stated)
+
+    async def _require_served(self, connection: AsyncConnection, tenant: str | None) -> None:
+        if self.removed is not None and tenant is not None:
+            await self.removed.require_served(connection, tenant)
+
+    async def require_served(self, tenant: str) -> None:
+        """Refuse a tenant that was removed: TenantInactive."""
+        if self.removed is not None and not self.removed.is_served(tenant):
+            async with self.connection(tenant):
+                pass
 
     def _tenant(self, stated: str | None) -> str | None:
         return tenant_in_charge(stated) if self.isolated else None
@@ -130,6 +159,7 @@ class Transactions:
             async with self.engine.connect() as connection:
                 if self.isolated:
                     await connection.execution_options(**{ACTING_FOR: self._tenant(tenant)})
+                await self._require_served(connection, self._served(tenant))
                 yield connection
 
     @contextlib.asynccontextmanager
@@ -140,12 +170,16 @@ class Transactions:
                 yield connection
 
     @contextlib.asynccontextmanager
-    async def upkeep(self) -> AsyncIterator[AsyncConnection]:
-        """Write the rows of any tenant in one transaction, as the owner; OwnerMissing."""
+    async def upkeep(self, served: str | None = None) -> AsyncIterator[AsyncConnection]:
+        """Write the rows of any tenant in one transaction, as the owner; OwnerMissing.
+
+        Where it is done for one that must be ``served``, TenantInactive if that was removed.
+        """
         with dialect.translated():
             async with self._writer, self.owner.connect() as connection:
-                await connection.execution_options(**{dialect.WRITE: True})
+                await connection.execution_options(**{dialect.WRITE: True, SERVED: served})
                 async with connection.begin():
+                    await self._require_served(connection, served)
                     yield connection
 
     async def ready(self) -> bool:

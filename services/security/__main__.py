@@ -51,7 +51,7 @@ async def build_server(settings: SecuritySettings) -> Server:
         await close_store(store)
 
     server = Server(
-        settings, catalogue, verifier, register, probe.is_answering, dispose, Answers(store)
+        settings, catalogue, verifier, register, probe.is_answering, dispose, Answers(store), store
     )
     return server
 

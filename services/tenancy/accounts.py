@@ -147,7 +147,8 @@ class Accounts:
         guard = TenantScope(tenant).account_guard(csp_of(provider_type), cloud_id)
         owner = owner_of(await self._store.get(guard))
         if not owner:
-            raise ResourceNotFound(name_of(tenant, "-"))
+            problem = f"tenants/{tenant} has no account {cloud_id} of this provider_type"
+            raise ResourceNotFound(name_of(tenant, "-"), problem)
         return await self.get(tenant, owner)
 
     async def enterable(self, tenant: str, account: str) -> pb.Account:

@@ -142,6 +142,7 @@ class ApiKeys:
         made = API_KEY.message(before)
         _require_etag(before, etag, made.name)
         if _REVOKED in before:
+            await request.was_done()
             return shown(made, now)
         ends = purge_time(now)
         made.update_time.CopyFrom(timestamp(now))

@@ -6,6 +6,7 @@ from secmesh.tenancy.v1 import credential_pb2
 from secmesh.tenancy.v1 import credential_service_pb2 as pb
 from secmesh.tenancy.v1.credential_service_pb2_grpc import CredentialServiceServicer
 from services.tenancy.credentials.access_log import ENTRY
+from services.tenancy.credentials.access_retention import checkpoint_of
 from services.tenancy.credentials.accesses import use_of_call
 from services.tenancy.credentials.parts import CredentialParts
 from services.tenancy.credentials.secret_text import secret_of, type_of_word
@@ -14,6 +15,7 @@ from services.tenancy.listing import Listing
 from services.tenancy.retention import timestamp
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.store.pages import PageTokens
+from services.tenancy.writing import Naming
 
 _CREDENTIAL = NamePattern("tenants/{tenant}/accounts/{account}/credential")
 _ACCOUNT = NamePattern("tenants/{tenant}/accounts/{account}")
@@ -27,12 +29,14 @@ class CredentialServicer(CredentialServiceServicer):
 
     # ruff: noqa: N802 - methods have the names of the contract
 
-    def __init__(self, parts: CredentialParts, pages: PageTokens) -> None:
+    def __init__(self, parts: CredentialParts, pages: PageTokens, named: Naming) -> None:
+        self._named = named
         self._keeper = parts.keeper
         self._rotation = parts.rotation
         self._scheduled = parts.scheduled
         self._vendor = parts.vendor
         self._log = parts.log
+        self._store = parts.store
         self._listing = Listing(parts.store, parts.clock, pages)
 
     async def StoreCredential(
@@ -41,8 +45,8 @@ class CredentialServicer(CredentialServiceServicer):
         """Store it; ResourceExists, ResourceDeleted, CredentialTypeUnfit, TooLarge."""
         tenant, account = _ids(_CREDENTIAL, request.name)
         secret = secret_of(request, request.metadata)
-        use = use_of_call()
-        return await self._keeper.store(tenant, account, secret, request.request_id, use)
+        named = self._named(tenant, request.request_id, request)
+        return await self._keeper.store(tenant, account, secret, named, use_of_call())
 
     async def GetCredential(
         self, request: pb.GetCredentialRequest, _context: object
@@ -97,8 +101,9 @@ class CredentialServicer(CredentialServiceServicer):
         tenant, account = _ids(_CREDENTIAL, request.name)
         known = await self._keeper.describe(tenant, account)
         secret = secret_of(request, known.metadata)
+        named = self._named(tenant, request.request_id, request)
         return await self._rotation.rotate(
-            tenant, account, secret, request.etag, request.request_id, use_of_call()
+            tenant, account, secret, request.etag, named, use_of_call()
         )
 
     async def SetCredentialRotation(
@@ -144,7 +149,16 @@ class CredentialServicer(CredentialServiceServicer):
         found, token = await self._listing.page(
             tenant, query, ENTRY, request.page_size, request.page_token, lambda _entry: True
         )
-        return pb.ListCredentialAccessesResponse(accesses=found, next_page_token=token)
+        # Read after the entries, of which it says which count no more.
+        checkpoint = await checkpoint_of(self._store, TenantScope(tenant))
+        if checkpoint is None:
+            return pb.ListCredentialAccessesResponse(accesses=found, next_page_token=token)
+        left = [each for each in found if each.number > checkpoint.number]
+        return pb.ListCredentialAccessesResponse(
+            accesses=left,
+            next_page_token=token if len(left) == len(found) else "",
+            checkpoint=checkpoint,
+        )
 
 
 def _ids(pattern: NamePattern, name: str) -> tuple[str, str]:

@@ -1,5 +1,7 @@
 """What the tenancy service refuses, beside the refusals every service shares."""
 
+from typing import ClassVar
+
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 
@@ -10,15 +12,6 @@ from secmesh.tenancy.v1 import error_reason_pb2
 def reason(value: int) -> Reason:
     """Give one reason of this service's contract."""
     return Reason(error_reason_pb2.ErrorReason, value)
-
-
-class TenantInactive(Refusal):
-    """A tenant that is deleted or leaves, in which nothing is made or changed."""
-
-    reason = reason(error_reason_pb2.ERROR_REASON_TENANT_INACTIVE)
-
-    def __init__(self, name: str, status: str) -> None:
-        super().__init__(f"{name} is {status}", metadata={"resource": name, "status": status})
 
 
 class QuotaExceeded(Refusal):
@@ -46,8 +39,19 @@ class AccountStatusUnfit(Refusal):
 
     reason = reason(error_reason_pb2.ERROR_REASON_ACCOUNT_STATUS_UNFIT)
 
+    _WAY_OUT: ClassVar = {
+        "pending": "verify it first",
+        "failed": "its status_reason says why; verify it again",
+        "suspended": "resume it first",
+        "deleted": "undelete it first",
+    }
+
     def __init__(self, name: str, status: str) -> None:
-        super().__init__(f"{name} is {status}", metadata={"status": status})
+        way_out = self._WAY_OUT.get(status)
+        super().__init__(
+            f"{name} is {status}" + (f"; {way_out}" if way_out else ""),
+            metadata={"status": status},
+        )
 
 
 class ResourceDeleted(Refusal):

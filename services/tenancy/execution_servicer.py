@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from mesh.contract.names import NamePattern
-from mesh.errors import EtagMismatch, ResourceNotFound
+from mesh.errors import EtagMismatch, FieldInvalid, ResourceNotFound
 from secmesh.tenancy.v1 import execution_service_pb2 as pb
-from secmesh.tenancy.v1.execution_pb2 import Execution
+from secmesh.tenancy.v1.execution_pb2 import Execution, ExecutionTrigger
 from secmesh.tenancy.v1.execution_service_pb2_grpc import ExecutionServiceServicer
 from services.tenancy.listing import DEFAULT_PAGE_SIZE
 from services.tenancy.parts import Parts
@@ -22,6 +22,7 @@ _PATTERN = NamePattern("tenants/{tenant}/schedules/{schedule}/executions/{execut
 _PARENT = NamePattern("tenants/{tenant}/schedules/{schedule}")
 EVERY = "-"
 """Stands for all schedules (AIP-159)."""
+_MANUAL = ExecutionTrigger.EXECUTION_TRIGGER_MANUAL
 
 
 class ExecutionServicer(ExecutionServiceServicer):
@@ -41,13 +42,14 @@ class ExecutionServicer(ExecutionServiceServicer):
     async def ListExecutions(
         self, request: pb.ListExecutionsRequest, _context: object
     ) -> pb.ListExecutionsResponse:
-        """Give a page; PageTokenInvalid."""
+        """Give a page; PageTokenInvalid, FieldInvalid, ResourceNotFound for the schedule."""
         tenant, schedule = _PARENT.parse(request.parent) or ("", "")
+        _check_stretch(request)
         query = self._query(TenantScope(tenant), schedule, request)
         size = request.page_size or DEFAULT_PAGE_SIZE
         query = replace(query, limit=min(size, MAX_KEYS) if query.index else size, forward=False)
         pages = self._parts.pages
-        asked = str(request.status)
+        asked = _asked(request)
         page = await self._store.query(pages.started(tenant, query, request.page_token, asked))
         items: list[Item | None] = list(page.items)
         if query.index and items:
@@ -56,8 +58,11 @@ class ExecutionServicer(ExecutionServiceServicer):
             items = await self._store.get_many(keys, consistent=False)
         now = self._clock.now()
         found = [CODEC.message(each) for each in items if each and not is_gone(each, now)]
-        kept = [each for each in found if request.status in (0, each.status)]
+        kept = [each for each in found if _fits(each, request)]
         token = pages.next(tenant, query, page, asked)
+        if not (items or token or request.page_token or schedule == EVERY):
+            # Nothing may mean that the name is mistyped.
+            await self._parts.schedules.item(tenant, schedule)
         return pb.ListExecutionsResponse(executions=kept, next_page_token=token)
 
     async def CancelExecution(
@@ -109,3 +114,33 @@ class ExecutionServicer(ExecutionServiceServicer):
         if etag and etag != etag_of(version_of(item)):
             raise EtagMismatch(name)
         return item
+
+
+def _check_stretch(request: pb.ListExecutionsRequest) -> None:
+    if request.HasField("until_time") and (
+        request.until_time.ToNanoseconds() < request.since_time.ToNanoseconds()
+    ):
+        raise FieldInvalid.of("until_time", "is before since_time")
+
+
+def _asked(request: pb.ListExecutionsRequest) -> str:
+    """Give all that a page depends on beside its parent, for its token."""
+    asked = pb.ListExecutionsRequest()
+    asked.CopyFrom(request)
+    for field in ("parent", "page_size", "page_token"):
+        asked.ClearField(field)
+    return asked.SerializeToString(deterministic=True).hex()
+
+
+def _fits(execution: Execution, request: pb.ListExecutionsRequest) -> bool:
+    """Tell whether an execution is asked for: of each question the keys answer a part alone."""
+    fire = execution.fire_time.ToNanoseconds()
+    month = month_of(execution.create_time.ToMicroseconds())
+    return (
+        request.status in (0, execution.status)
+        and request.account_id in ("", execution.account_id)
+        and request.month in ("", month)
+        and request.since_time.ToNanoseconds() <= fire
+        and (not request.HasField("until_time") or fire <= request.until_time.ToNanoseconds())
+        and (not request.triggered or execution.trigger == _MANUAL)
+    )

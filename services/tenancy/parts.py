@@ -12,7 +12,14 @@ from services.tenancy.api_key_hash import ApiKeyHash
 from services.tenancy.api_keys import ApiKeys
 from services.tenancy.clock import Clock
 from services.tenancy.credentials.parts import CredentialParts, Custody
-from services.tenancy.gate import ACCOUNTS, API_KEYS, PROVIDERS, SCHEDULES, Gate
+from services.tenancy.gate import (
+    ACCOUNTS,
+    API_KEYS,
+    PROVIDERS,
+    SCHEDULES,
+    SERVICE_CREDENTIALS,
+    Gate,
+)
 from services.tenancy.issuing.parts import IssuingParts
 from services.tenancy.offboarding import Offboarding
 from services.tenancy.onboarding.verification import Verifier
@@ -69,6 +76,7 @@ class Parts:
             ACCOUNTS: self.settings.max_accounts,
             SCHEDULES: self.settings.max_schedules,
             API_KEYS: self.settings.max_api_keys,
+            SERVICE_CREDENTIALS: self.settings.max_service_credentials,
         }
         return Tenants(self.store, self.clock, self.gate, limits)
 
@@ -88,8 +96,15 @@ class Parts:
         """What credentials and onboarding are made of."""
         if self.custody is None:
             return None
-        prefix = self.settings.secrets_prefix
-        return CredentialParts(self.custody, self.store, self.clock, self.gate, self.chance, prefix)
+        return CredentialParts(
+            self.custody,
+            self.store,
+            self.clock,
+            self.gate,
+            self.chance,
+            self.settings.secrets_prefix,
+            self.settings.access_log_days,
+        )
 
     @cached_property
     def issuing(self) -> IssuingParts | None:

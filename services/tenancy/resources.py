@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest
 
 from mesh.contract.catalogue import NAME
 from mesh.errors import FieldInvalid, MaskInvalid
@@ -64,5 +65,9 @@ def updated(old: M, given: M, paths: Sequence[str], field: str) -> M:
 
 
 def _require_all(made: Message, field: str) -> None:
-    for missing in missing_fields(made, field):
-        raise FieldInvalid.of(missing, "must be set", "REQUIRED")
+    missing = [
+        BadRequest.FieldViolation(field=path, description="must be set", reason="REQUIRED")
+        for path in missing_fields(made, field)
+    ]
+    if missing:
+        raise FieldInvalid(*missing)

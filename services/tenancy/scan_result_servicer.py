@@ -49,8 +49,8 @@ class ScanResultServicer(ScanResultServiceServicer):
             CODEC,
             request.page_size,
             request.page_token,
-            lambda result: not request.account_id or result.account_id == request.account_id,
-            request.account_id,
+            lambda result: _fits(result, request),
+            f"{request.account_id} {request.month}",
         )
         return pb.ListScanResultsResponse(scan_results=found, next_page_token=token)
 
@@ -66,3 +66,9 @@ class ScanResultServicer(ScanResultServiceServicer):
         if request.account_id:
             return scope.scan_results_of_account(request.account_id)
         return scope.scan_results_of_month(request.month or month_of(self._clock.now()))
+
+
+def _fits(result: ScanResult, request: pb.ListScanResultsRequest) -> bool:
+    """Tell whether a result is asked for: of each question the keys answer a part alone."""
+    month = month_of(result.create_time.ToMicroseconds())
+    return request.account_id in ("", result.account_id) and request.month in ("", month)

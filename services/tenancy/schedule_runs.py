@@ -151,6 +151,9 @@ def _times(schedule: Schedule, stretch: tuple[int, int], now: int) -> Sequence[i
         raise FieldInvalid.of("end_time", "is before start_time")
     if until > now // MICROSECONDS:
         raise FieldInvalid.of("end_time", "is to come")
+    if until < schedule.start_time.seconds:
+        begin = schedule.start_time.ToJsonString()
+        raise FieldInvalid.of("end_time", f"is before the schedule's own start_time, {begin}")
     found = occurrences(Timing.of(schedule), since, until, MOST)
     if found.more:
         raise FieldInvalid.of("end_time", f"leaves more than {MOST} times", "TOO_MANY_FIRES")

@@ -151,11 +151,12 @@ class ScheduleServicer(ScheduleServiceServicer):
             schedule = await self._schedules.get(tenant, schedule_id)
             jitter = jitter_of(schedule_id, schedule.jitter_seconds)
         now = self._clock.now()
-        if not schedule.HasField("create_time"):
-            schedule.create_time.CopyFrom(timestamp(now))
         after = now // MICROSECONDS
         if request.HasField("after_time"):
             after = request.after_time.seconds
+        if not schedule.HasField("create_time"):
+            # One that is not stored has the times before now as well, if they are asked for.
+            schedule.create_time.CopyFrom(timestamp(min(now, after * MICROSECONDS)))
         try:
             fires = preview(Timing.of(schedule), after, request.count or _FIRES, jitter)
         except TimingInvalid as invalid:

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from mesh.errors import EtagMismatch, ResourceExists, ResourceNotFound
+from mesh.errors import EtagMismatch, ResourceExists, ResourceNotFound, TenantInactive
 from secmesh.tenancy.v1 import tenant_pb2 as pb
 from services.tenancy.clock import Clock
 from services.tenancy.errors import (
     ResourceNotDeleted,
-    TenantInactive,
     TenantOffboarded,
     ValueTaken,
 )
@@ -80,7 +79,7 @@ class Tenants:
         """Give the tenant that people call so; ResourceNotFound."""
         owner = owner_of(await self._store.get(_PLATFORM.tenant_guard(tenant_name)))
         if not owner:
-            raise ResourceNotFound("tenants/-")
+            raise ResourceNotFound("tenants/-", "no tenant is called so")
         return await self.get(owner)
 
     def listed(self, status: pb.TenantStatus.ValueType) -> Query:

@@ -18,6 +18,7 @@ from services.tenancy.issuing.tokens import ALGORITHM, Wanted
 from services.tenancy.listing import Listing
 from services.tenancy.retention import timestamp
 from services.tenancy.store.pages import PageTokens
+from services.tenancy.writing import Naming
 
 _NAME = NamePattern("tenants/{tenant}/serviceCredentials/{service_credential}")
 _PARENT = "tenants/"
@@ -29,7 +30,8 @@ class TokenServicer(TokenServiceServicer):
 
     # ruff: noqa: N802 - methods have the names of the contract
 
-    def __init__(self, parts: IssuingParts, pages: PageTokens) -> None:
+    def __init__(self, parts: IssuingParts, pages: PageTokens, named: Naming) -> None:
+        self._named = named
         self._clock = parts.clock
         self._credentials = parts.credentials
         self._tokens = parts.tokens
@@ -67,10 +69,13 @@ class TokenServicer(TokenServiceServicer):
         """Make one; ResourceExists, ScopeExceeded, QuotaExceeded, TenantInactive, FieldInvalid."""
         tenant = request.parent.removeprefix(_PARENT)
         credential = request.service_credential_id or new_uuid()
-        by = current_call().caller
-        return _issued(
-            await self._credentials.create(tenant, credential, request.service_credential, by)
-        )
+        by, given = current_call().caller, request.service_credential
+        named = self._named(tenant, request.request_id, request)
+
+        async def make() -> pb.IssuedServiceCredential:
+            return _issued(await self._credentials.create(tenant, credential, given, by, named))
+
+        return await named.once(make, self._again)
 
     async def GetServiceCredential(
         self, request: pb.GetServiceCredentialRequest, _context: object
@@ -99,12 +104,16 @@ class TokenServicer(TokenServiceServicer):
         self, request: pb.RotateServiceCredentialRequest, _context: object
     ) -> pb.IssuedServiceCredential:
         """Give another secret; ResourceNotFound, ServiceCredentialRevoked, EtagMismatch."""
-        by = current_call().caller
-        return _issued(
-            await self._credentials.rotate(
-                *_ids(request.name), request.overlap_seconds, request.etag, by
+        tenant, credential = _ids(request.name)
+        by, seconds = current_call().caller, request.overlap_seconds
+        named = self._named(tenant, request.request_id, request)
+
+        async def rotate() -> pb.IssuedServiceCredential:
+            return _issued(
+                await self._credentials.rotate(tenant, credential, seconds, request.etag, by, named)
             )
-        )
+
+        return await named.once(rotate, self._again)
 
     async def RevokeServiceCredential(
         self, request: pb.RevokeServiceCredentialRequest, _context: object
@@ -136,6 +145,11 @@ class TokenServicer(TokenServiceServicer):
     ) -> pb.ListSigningKeysResponse:
         """Take a key out of use; SigningKeyUnknown."""
         return _listed(await self._keys.revoke(request.kid))
+
+    async def _again(self, name: str) -> pb.IssuedServiceCredential:
+        """Give what is known of a credential; its secret went out with the first answer."""
+        known = await self._credentials.get(*_ids(name))
+        return pb.IssuedServiceCredential(service_credential=known)
 
 
 def _ids(name: str) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """Writes of which each action knows what it means when its condition does not hold."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
@@ -48,6 +49,39 @@ class Write:
             raise self._meanings[failed.position](failed.item) from failed
 
 
+Naming: TypeAlias = Callable[[str, str, Message], "NamedRequest"]
+"""Gives a request of a tenant, with its request_id, as one that is done once."""
+
+
+class Named(Protocol):
+    """A request as what is done by it sees it."""
+
+    @property
+    def id(self) -> str:
+        """Its request_id; "" if it has none."""
+
+    def remember(self, write: Write, name: str) -> Write:
+        """Have a write remember the resource it is about; to be called before all else of it."""
+
+    async def was_done(self) -> bool:
+        """Tell whether it was done before; RequestIdReused if its id stands for another."""
+
+
+@dataclass(frozen=True)
+class OwnRequest:
+    """See ``Named``: what this service asks of itself, and knows again by what it made."""
+
+    id: str = ""
+
+    def remember(self, write: Write, _name: str) -> Write:
+        """Do nothing."""
+        return write
+
+    async def was_done(self) -> bool:
+        """Say no."""
+        return False
+
+
 class NamedRequest:
     """A request that may name itself by a request_id, to be done once."""
 
@@ -59,10 +93,22 @@ class NamedRequest:
         self._request_id = request_id
         self._request = request
 
+    @property
+    def id(self) -> str:
+        """The request_id; "" if it has none."""
+        return self._request_id
+
     def remember(self, write: Write, name: str) -> Write:
         """Have a write remember the resource it is about; to be called before all else of it."""
         actions = self._requests.remember(self._scope, self._request_id, self._request, name)
         return write.extend(actions, lambda _item: RequestIdReused())
+
+    async def was_done(self) -> bool:
+        """Tell whether it was done before; RequestIdReused if its id stands for another.
+
+        To be asked, too, by what answers without a write: that would have found out.
+        """
+        return await self._result() is not None
 
     async def once(self, do: Callable[[], Awaitable[M]], again: Callable[[str], Awaitable[M]]) -> M:
         """Do it, or give what came of it before: ``again`` reads the resource of a name.
@@ -73,7 +119,10 @@ class NamedRequest:
         try:
             return await do()
         except Refusal:
-            name = await self._requests.replayed(self._scope, self._request_id, self._request)
+            name = await self._result()
             if name is None:
                 raise
             return await again(name)
+
+    async def _result(self) -> str | None:
+        return await self._requests.replayed(self._scope, self._request_id, self._request)

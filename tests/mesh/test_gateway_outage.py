@@ -8,6 +8,7 @@ import grpc
 import httpx
 import pytest
 
+from mesh.identity.token import ISSUER_KEYS
 from secmesh.inventory.v1 import sync_service_pb2
 from secmesh.inventory.v1.sync_service_pb2_grpc import SyncServiceStub
 from tests.mesh.gateway_fixtures import Gateway, assert_refused, running_gateway
@@ -76,7 +77,7 @@ def test_edge_that_does_not_answer_lets_nothing_pass(
         running_gateway({"inventory": upstream.address}, folder, nowhere) as gateway,
     ):
         metadata = assert_refused(gateway.get(KINDS), UNAVAILABLE, "DEPENDENCY_UNAVAILABLE")
-        assert metadata["dependency"] == "edge"
+        assert metadata["dependency"] == ISSUER_KEYS
         assert upstream.journal.calls == []
         response = gateway.client.get("/openapi.json")
         metadata = assert_refused(response, UNAVAILABLE, "DEPENDENCY_UNAVAILABLE")

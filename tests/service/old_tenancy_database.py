@@ -53,9 +53,18 @@ SCHEDULED = 5
 class Made:
     """Rows in the order in which they rest on one another."""
 
-    def __init__(self, vault: OldVault, accounts: int, tenants: int, seed: int = 1) -> None:
+    def __init__(
+        self,
+        vault: OldVault,
+        accounts: int,
+        tenants: int,
+        seed: int = 1,
+        *,
+        older: OldVault | None = None,
+    ) -> None:
+        """Take the key of Fernet that seals, and an older one, which sealed some."""
         self._chance = Random(seed)
-        self._vault = vault
+        self._vaults = (vault, older or vault)
         self.secrets: list[str] = []
         """What must stand nowhere in clear."""
         self.tenants = [self._tenant(at) for at in range(tenants)]
@@ -109,7 +118,8 @@ class Made:
                 "secret_access_key": f"{self._chance.getrandbits(160):040x}",
             }
             self.secrets.append(parts["secret_access_key"])
-        return OldCredential(account.account_id, self._vault.seal(json.dumps(parts)))
+        vault = self._chance.choice(self._vaults)
+        return OldCredential(account.account_id, vault.seal(json.dumps(parts)))
 
     def _schedule(self, at: int, account: OldAccount) -> OldSchedule:
         kind = ("cron", "interval", "once")[at % 3]

@@ -39,6 +39,20 @@ from tests.service.security_records import rules_of
 from tests.service.tenancy_world import World, role_account
 
 MARK = "planted-and-not-to-be-seen"
+BEFORE = {
+    "DeleteProvider": ["CreateProvider"],
+    "GetTenantOffboarding": ["DeleteTenant", "OffboardTenant"],
+    "OffboardTenant": ["DeleteTenant"],
+    "ResumeAccount": ["SuspendAccount"],
+    "ResumeSchedule": ["PauseSchedule"],
+    "RetryExecution": ["CancelExecution"],
+    "UndeleteAccount": ["DeleteAccount"],
+    "UndeleteCredential": ["DeleteCredential"],
+    "UndeleteProvider": ["CreateProvider", "DeleteProvider"],
+    "UndeleteSchedule": ["DeleteSchedule"],
+    "UndeleteTenant": ["DeleteTenant"],
+}
+"""What must be done so that there is something to do."""
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ def test_the_order_of_the_interceptors() -> None:
         "Identity",
         "Permission",
         "Validation",
+        "Served",
         "Idempotency",
     ]
 

@@ -321,10 +321,11 @@ async def test_a_deleted_credential_comes_back_for_thirty_days(story: Story) -> 
     assert await story.calls.DeleteCredential(DeleteCredentialRequest(name=story.name)) == deleted
     with pytest.raises(CallRefused) as refused:
         await retrieved(story)
-    assert refused.value.code is grpc.StatusCode.NOT_FOUND
-    with pytest.raises(CallRefused) as refused:
-        await story.store(story.new_key())
     assert refused.value.reason == "RESOURCE_DELETED"
+    for again in (story.store(story.new_key()), rotated(story, story.new_key())):
+        with pytest.raises(CallRefused) as refused:
+            await again
+        assert refused.value.reason == "RESOURCE_DELETED"
     story.world.clock.turn(30 * DAY - 1)
     await story.calls.UndeleteCredential(UndeleteCredentialRequest(name=story.name))
     assert (await retrieved(story)).credentials["access_key_id"] == key.access_key_id
@@ -353,6 +354,103 @@ async def test_a_credential_goes_and_comes_with_its_account(story: Story) -> Non
     assert refused.value.reason == "RESOURCE_DELETED"
     await accounts.UndeleteAccount(UndeleteAccountRequest(name=story.account.name))
     assert (await retrieved(story)).version == 1
+
+
+async def test_a_credential_that_was_deleted_before_its_account_stays_deleted(story: Story) -> None:
+    await story.store(story.new_key())
+    deleted = await story.calls.DeleteCredential(DeleteCredentialRequest(name=story.name))
+    assert not deleted.deleted_with_account
+    accounts = story.world.accounts(story.tenant)
+    await accounts.DeleteAccount(DeleteAccountRequest(name=story.account.name))
+    # Deleted once more, it is what it was.
+    again = await story.calls.DeleteCredential(DeleteCredentialRequest(name=story.name))
+    assert again == deleted
+    await accounts.UndeleteAccount(UndeleteAccountRequest(name=story.account.name))
+    assert (await story.world.secrets.describe(story.secret_name)).deleted
+    found = await story.calls.GetCredential(GetCredentialRequest(name=story.name))
+    assert found == deleted
+    back = await story.calls.UndeleteCredential(UndeleteCredentialRequest(name=story.name))
+    assert not back.HasField("delete_time")
+    assert (await retrieved(story)).version == 1
+
+
+async def test_what_came_back_with_its_account_is_deleted_by_itself_afterwards(
+    story: Story,
+) -> None:
+    await story.store(story.new_key())
+    accounts = story.world.accounts(story.tenant)
+    for _ in range(2):
+        await accounts.DeleteAccount(DeleteAccountRequest(name=story.account.name))
+        gone = await story.calls.GetCredential(GetCredentialRequest(name=story.name))
+        assert gone.deleted_with_account
+        await accounts.UndeleteAccount(UndeleteAccountRequest(name=story.account.name))
+        back = await story.calls.GetCredential(GetCredentialRequest(name=story.name))
+        assert not back.deleted_with_account
+        assert not back.HasField("delete_time")
+    own = await story.calls.DeleteCredential(DeleteCredentialRequest(name=story.name))
+    assert not own.deleted_with_account
+    await accounts.DeleteAccount(DeleteAccountRequest(name=story.account.name))
+    await accounts.UndeleteAccount(UndeleteAccountRequest(name=story.account.name))
+    kept = await story.calls.GetCredential(GetCredentialRequest(name=story.name))
+    assert kept.HasField("delete_time")
+
+
+async def test_a_rotation_sent_again_with_other_words_is_another_request(story: Story) -> None:
+    first, request_id = await story.store(story.new_key()), str(uuid.uuid4())
+    key = story.new_key()
+    asked = {"request_id": request_id, "etag": first.etag}
+    made = await rotated(story, key, **asked)
+    assert await rotated(story, key, **asked) == made
+    for etag in ("", "v99", made.etag):
+        with pytest.raises(CallRefused) as refused:
+            await rotated(story, key, request_id=request_id, etag=etag)
+        assert refused.value.reason == "REQUEST_ID_REUSED"
+    # It names one request of the tenant, whatever that asked for.
+    deletion = DeleteAccountRequest(name=story.account.name, request_id=request_id)
+    with pytest.raises(CallRefused) as refused:
+        await story.world.accounts(story.tenant).DeleteAccount(deletion)
+    assert refused.value.reason == "REQUEST_ID_REUSED"
+    assert (await retrieved(story)).version == 2
+
+
+async def test_one_rotation_that_comes_many_times_at_once_adds_one_version(story: Story) -> None:
+    await story.store(story.new_key())
+    key, request_id = story.new_key(), str(uuid.uuid4())
+
+    async def rotate() -> str:
+        try:
+            await rotated(story, key, request_id=request_id)
+        except CallRefused as refused:
+            return refused.reason
+        return ""
+
+    told = await asyncio.gather(*(rotate() for _ in range(5)))
+    # Those that carried one on together tell who of them was first by the etag.
+    assert set(told) <= {"", "ETAG_MISMATCH"}
+    assert "" in told
+    found = await story.calls.GetCredential(GetCredentialRequest(name=story.name))
+    assert states(found) == {1: PREVIOUS, 2: CURRENT}
+
+
+async def test_a_refused_rotation_sent_again_is_refused_again(story: Story) -> None:
+    await story.store(story.new_key())
+    key, request_id = story.new_key("999999999999"), str(uuid.uuid4())
+    for _ in range(2):
+        with pytest.raises(CallRefused) as refused:
+            await rotated(story, key, request_id=request_id)
+        assert refused.value.reason == "CREDENTIAL_REFUSED"
+    with pytest.raises(CallRefused) as refused:
+        await rotated(story, key, request_id=request_id, etag="v1")
+    assert refused.value.reason == "REQUEST_ID_REUSED"
+
+
+async def test_a_first_secret_sent_again_with_other_notes_is_another_request(story: Story) -> None:
+    key, request_id = story.new_key(), str(uuid.uuid4())
+    made = await story.store(key, request_id=request_id, metadata={"owner": "ops"})
+    assert await story.store(key, request_id=request_id, metadata={"owner": "ops"}) == made
+    with pytest.raises(CallRefused) as refused:
+        await story.store(key, request_id=request_id, metadata={"owner": "dev"})
+    assert refused.value.reason == "REQUEST_ID_REUSED"
 
 
 async def test_a_secret_that_was_deleted_behind_our_back_is_told(story: Story) -> None:

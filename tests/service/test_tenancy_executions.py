@@ -152,8 +152,13 @@ async def test_lists_are_of_a_schedule_an_account_or_a_month_and_paged(site: Sit
     assert await site.listed(every, month="202001") == []
     assert await site.listed(every, account_id="other") == []
     middle = Timestamp(seconds=times[1])
+    assert await site.listed(every, since_time=middle, until_time=middle) == [listed[1]]
+    assert await site.listed(every, account_id=site.account, month="202001") == []
+    assert await site.listed(site.schedule, month="202001") == []
+    assert await site.listed(site.schedule, account_id="other") == []
     assert await site.listed(site.schedule, since_time=middle, until_time=middle) == [listed[1]]
     assert await site.listed(site.schedule, triggered=True) == []
+    assert await site.listed(every, triggered=True) == []
     assert await site.listed(every, status=SUCCEEDED) == listed
     assert await site.listed(site.schedule, status=messages.EXECUTION_STATUS_DEAD) == []
     seen, token = [], ""
@@ -168,6 +173,17 @@ async def test_lists_are_of_a_schedule_an_account_or_a_month_and_paged(site: Sit
             await site.stub.ListExecutions(other)
         assert refused.value.reason == "PAGE_TOKEN_INVALID"
     assert seen == listed
+
+
+async def test_a_list_of_nothing_tells_what_was_mistyped(site: Site) -> None:
+    assert await site.listed(site.schedule) == []
+    with pytest.raises(CallRefused) as refused:
+        await site.listed(f"{site.schedule}x")
+    assert refused.value.reason == "RESOURCE_NOT_FOUND"
+    late, early = Timestamp(seconds=DAY), Timestamp(seconds=1)
+    with pytest.raises(CallRefused) as refused:
+        await site.listed(site.schedule, since_time=late, until_time=early)
+    assert "until_time: is before since_time" in str(refused.value)
 
 
 async def test_one_that_waits_is_cancelled_at_once_and_retried(site: Site) -> None:

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 from cryptography.fernet import Fernet
 
 from mesh.embedded.aws import AwsEndpoint
 from mesh.embedded.aws_faults import Faults
 from mesh.server.program import CommandFailed
-from services.tenancy.import_command import IMPORT_POSTGRES
+from services.tenancy.import_command import IMPORT_POSTGRES, place_of
+from services.tenancy.migration.ledger import Ledger
 from services.tenancy.migration.vault import OldVault
 from services.tenancy.settings import TenancySettings
 from services.tenancy.tables_command import CREATE_TABLES
@@ -119,3 +121,53 @@ async def test_what_is_wrong_before_it_begins(settings: TenancySettings, tmp_pat
         await command(nowhere, tmp_path)
     with pytest.raises(CommandFailed, match="OLD_DATABASE_URL is needed"):
         await command(settings.model_copy(update={"old_database_url": ""}), tmp_path)
+
+
+async def test_a_ledger_is_of_one_process_and_of_one_place(
+    settings: TenancySettings, url: str, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger"
+    await command(settings, tmp_path)
+    held = Ledger(ledger, place_of(settings))
+    with pytest.raises(CommandFailed, match="is in use by another process"):
+        await command(settings, tmp_path)
+    held.close()
+    elsewhere = settings.model_copy(update={"secrets_prefix": "elsewhere"})
+    with pytest.raises(CommandFailed, match=f"{ledger} is the ledger of another place: {REGION}"):
+        await command(elsewhere, tmp_path)
+    ledger.unlink()
+    with pytest.raises(CommandFailed, match="there is no ledger"):
+        await command(settings, tmp_path, "--activate")
+    ledger.write_text("something else, and longer than the head of a database is")
+    with pytest.raises(CommandFailed, match="is no ledger"):
+        await command(settings, tmp_path)
+
+
+async def test_an_old_database_of_another_shape_is_told(
+    settings: TenancySettings, url: str, tmp_path: Path
+) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE accounts RENAME COLUMN account_number TO number")
+    with pytest.raises(CommandFailed, match='UndefinedColumn: column "account_number" does not'):
+        await command(settings, tmp_path, "--shadow")
+
+
+async def test_rows_of_other_types_and_without_values_are_read(
+    settings: TenancySettings, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Made(OldVault([KEY]), accounts=1, tenants=2)
+    await fill(url, made)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE tenants ALTER description DROP NOT NULL")
+        connection.execute("UPDATE tenants SET description = NULL")
+        connection.execute(
+            """ALTER TABLE account_credentials
+               ALTER credentials_encrypted TYPE bytea USING credentials_encrypted::bytea"""
+        )
+        connection.execute("ALTER TABLE schedules ALTER created_at TYPE timestamp")
+    with pytest.raises(CommandFailed, match=r"^1 rows were refused"):
+        await command(settings, tmp_path)
+    told = capsys.readouterr()
+    assert "tenants: 2 verified" in told.out
+    assert "account_credentials: 1 verified" in told.out
+    assert told.err.endswith("created_at is no moment with a time zone\n")

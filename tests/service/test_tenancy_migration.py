@@ -2,6 +2,7 @@
 
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +20,11 @@ from services.tenancy.migration.importer import Importer
 from services.tenancy.migration.ledger import Ledger, State
 from services.tenancy.migration.old_database import OldDatabase
 from services.tenancy.migration.old_rows import OldCredential, OldRow
-from services.tenancy.migration.pace import Pace, PacedSecrets
+from services.tenancy.migration.pace import MOST_PER_SECOND, PacedSecrets
 from services.tenancy.migration.shadow import Shadow
 from services.tenancy.migration.target import Target
 from services.tenancy.migration.vault import KeysInvalid, OldVault
+from services.tenancy.pace import Pace
 from services.tenancy.parts import Parts
 from services.tenancy.store.keys import PlatformScope, TenantScope
 from services.tenancy.store.memory import MemoryStore
@@ -115,9 +117,7 @@ async def world_of(url: str, folder: Path, accounts: int, tenants: int) -> World
     clock = TurnedClock()
     store = Breaking(MemoryStore(clock=clock), Random(1))
     secrets = FakeSecrets(clock.now, 50)
-    custody = Custody(
-        PacedSecrets(secrets, Pace(clock)), FakeSecurityTokens(clock.now), FakeProber()
-    )
+    custody = Custody(PacedSecrets(secrets, clock), FakeSecurityTokens(clock.now), FakeProber())
     parts = Parts(settings=settings_of(), store=store, clock=clock, key=b"k" * 32, custody=custody)
     assert parts.credentials is not None
     return World(url, made, store, parts, parts.credentials, secrets, clock, folder / "ledger")
@@ -226,8 +226,9 @@ async def test_rows_that_do_not_fit_are_named_and_the_others_come(small: World) 
     assert problems["tenants", "UPPER"] == "tenant_id fits no id of a tenant"
     assert problems["accounts", account.account_id] == "FIELD_INVALID"
     assert problems["schedules", schedule.schedule_id] == "FIELD_INVALID"
-    assert len(problems) == 3
-    assert small.counts()[State.VERIFIED] == made.number - 2
+    assert problems["account_credentials", account.account_id] == "its account was not brought over"
+    assert len(problems) == 4
+    assert small.counts()[State.VERIFIED] == made.number - 3
     # Mended in the old system, they come with the next run.
     await put(small, made.accounts[1], made.schedules[1])
     await small.run()
@@ -310,7 +311,10 @@ async def test_what_stands_there_otherwise_is_not_overwritten(small: World) -> N
     for extra in small.ledger.parent.glob("ledger-*"):
         extra.unlink()
     await small.run()
-    assert small.problems() == {("accounts", account.account_id): "account_name"}
+    assert small.problems() == {
+        ("accounts", account.account_id): "account_name",
+        ("account_credentials", account.account_id): "its account was not brought over",
+    }
 
 
 async def test_an_outage_ends_the_run_and_refuses_no_row(small: World) -> None:
@@ -321,6 +325,17 @@ async def test_an_outage_ends_the_run_and_refuses_no_row(small: World) -> None:
     small.secrets.down = False
     await small.run()
     assert small.counts() == {State.VERIFIED: small.made.number}
+
+
+async def test_no_second_has_more_writes_than_forty() -> None:
+    clock, chance, at = TurnedClock(), Random(3), list[int]()
+    pace = Pace(clock, MOST_PER_SECOND)
+    for _ in range(400):
+        await pace.take()
+        at.append(clock.now())
+        if chance.random() < 0.05:
+            await clock.sleep(chance.uniform(0, 2))
+    assert max(bisect_left(at, moment + 1_000_000) - each for each, moment in enumerate(at)) <= 40
 
 
 def test_keys_that_are_none_are_refused_without_being_told() -> None:

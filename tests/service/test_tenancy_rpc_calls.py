@@ -23,24 +23,10 @@ from secmesh.tenancy.v1.account_service_pb2 import CreateAccountRequest
 from services.tenancy.cost.budgets import CALLS_PER_RPC
 from tests.service.callers import LIFETIME
 from tests.service.rewound import Rewound
-from tests.service.tenancy_requests import Furnished, furnished, request_of
+from tests.service.tenancy_requests import BEFORE, Furnished, furnished, request_of
 from tests.service.tenancy_world import CATALOGUE, OPERATOR, World, role_account, tenancy_world
 from tests.service.tenant_swap import Answered, attacked, served_methods
 
-BEFORE = {
-    "DeleteProvider": ["CreateProvider"],
-    "GetTenantOffboarding": ["DeleteTenant", "OffboardTenant"],
-    "OffboardTenant": ["DeleteTenant"],
-    "ResumeAccount": ["SuspendAccount"],
-    "ResumeSchedule": ["PauseSchedule"],
-    "RetryExecution": ["CancelExecution"],
-    "UndeleteAccount": ["DeleteAccount"],
-    "UndeleteCredential": ["DeleteCredential"],
-    "UndeleteProvider": ["CreateProvider", "DeleteProvider"],
-    "UndeleteSchedule": ["DeleteSchedule"],
-    "UndeleteTenant": ["DeleteTenant"],
-}
-"""What must be done so that there is something to do."""
 MORE = {
     # The account's secret follows it, and both are looked at again: they may change at one time.
     "DeleteAccount": 10,

@@ -215,9 +215,9 @@ async def test_a_stretch_that_cannot_be_is_refused(world: World) -> None:
         (backfill(made, 8, 60), "is to come"),
         (backfill(made, 8, 58), "more than 50"),
         (pb.BackfillScheduleRequest(name=made.name), "start_time"),
+        # Nothing fires before it was created.
+        (backfill(made, 0, 7), "is before the schedule's own start_time, 2027-"),
     ):
         found = await refused(stub.BackfillSchedule(asked))
         assert (found.reason, problem in str(found)) == ("FIELD_INVALID", True), found
     assert len((await stub.BackfillSchedule(backfill(made, 8, 57))).executions) == 50
-    # Nothing fires before it was created.
-    assert not (await stub.BackfillSchedule(backfill(made, 0, 7))).executions

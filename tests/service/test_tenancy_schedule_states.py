@@ -201,6 +201,14 @@ async def test_a_preview_shows_what_clocks_do_to_times(world: World) -> None:
         schedule_preview_pb2.FIRE_MARK_PLAIN,
     ]
     assert unsaved.fires[1].local_time == "2027-03-29T02:30:00+02:00"
+    autumn = Timestamp(seconds=int(datetime(2020, 10, 24, 12, tzinfo=UTC).timestamp()))
+    given.dst_fold = messages.DST_FOLD_LAST
+    passed = await calls.PreviewSchedule(
+        pb.PreviewScheduleRequest(parent=parent, schedule=given, after_time=autumn, count=2)
+    )
+    assert [each.local_time for each in passed.fires if each.HasField("run_time")] == [
+        "2020-10-25T02:30:00+01:00"
+    ]
     bad = pb.PreviewScheduleRequest(parent=parent, schedule=messages.Schedule(expression="@never"))
     assert "schedule.expression" in str(await refused(calls.PreviewSchedule(bad)))
     neither = pb.PreviewScheduleRequest(parent=parent)

@@ -4,9 +4,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -14,10 +15,14 @@ from psycopg import sql
 
 from mesh.embedded.postgres import Access
 from mesh.identity.keys import sign_token
+from mesh.server.tenant_removal import closed_tenant
 from secmesh.inventory.v1.tenant_removal_service_pb2_grpc import (
     TenantRemovalServiceStub as InventoryRemovalStub,
 )
 from secmesh.rpc.v1.tenant_removal_pb2 import RemoveTenantRequest, RemoveTenantResponse
+from secmesh.security.v1 import team_pb2
+from secmesh.security.v1.record_pb2 import Record
+from secmesh.security.v1.record_write_pb2 import CreateRecordRequest
 from secmesh.security.v1.tenant_removal_service_pb2_grpc import (
     TenantRemovalServiceStub as SecurityRemovalStub,
 )
@@ -93,7 +98,7 @@ async def test_the_inventory_removes_a_tenant_and_leaves_the_other(tmp_path: Pat
         assert not any((await rows_of(store, LEAVING)).values())
         assert await rows_of(store, STAYING) == before[STAYING]
         again = await stub.RemoveTenant(asked(LEAVING))
-        assert again == RemoveTenantResponse(done=True)
+        assert again == RemoveTenantResponse(done=True, remainders=[closed_tenant()])
 
 
 def platform_token(keys: Path) -> str:
@@ -102,76 +107,93 @@ def platform_token(keys: Path) -> str:
     )
 
 
-@pytest.fixture
-def security(tmp_path: Path) -> Iterator[World]:
-    with security_database() as access, served(access, tmp_path) as world:
-        plant_security(world)
+@pytest.fixture(scope="module")
+def security(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    home = tmp_path_factory.mktemp("security")
+    with security_database() as access, served(access, home) as world:
         yield world
 
 
-def removal_of(world: World) -> Any:
-    return world.stub_of(OPERATOR, SecurityRemovalStub, "platform", tenants=(LEAVING, STAYING))
+def new_tenant() -> str:
+    return f"leaving-{uuid4().hex[:12]}"
 
 
-def removed_whole(stub: Any) -> None:
+def removal_of(world: World, *tenants: str) -> Any:
+    return world.stub_of(OPERATOR, SecurityRemovalStub, "platform", tenants=tenants)
+
+
+def removed_whole(stub: Any, tenant: str) -> None:
     """Send the request until all is done."""
     end = time.monotonic() + PATIENCE
-    while not stub.RemoveTenant(asked(LEAVING)).done:
+    while not stub.RemoveTenant(asked(tenant)).done:
         assert time.monotonic() < end
 
 
+def team(tenant: str, name: str) -> CreateRecordRequest:
+    body = team_pb2.Team(name=name, team_type=team_pb2.TEAM_TYPE_SECURITY)
+    return CreateRecordRequest(parent=f"tenants/{tenant}/teams", record=Record(team=body))
+
+
+def still(rows: Mapping[str, int]) -> dict[str, int]:
+    return {name: number for name, number in rows.items() if name not in _MOVING}
+
+
 def test_the_security_service_removes_every_kind_its_log_and_its_feed(security: World) -> None:
+    plant_security(security)
     before = counted(security.access, STAYING)
-    stub = removal_of(security)
+    stub = removal_of(security, LEAVING, STAYING)
     plan = by_collection(stub.RemoveTenant(asked(LEAVING, count=True)).remaining)
     assert set(KINDS) - {"iam_audit_logs"} <= set(plan)
     done = stub.RemoveTenant(asked(LEAVING))
     assert set(KINDS) - {"iam_audit_logs"} <= set(by_collection(done.removed))
-    removed_whole(stub)
-    assert counted(security.access, LEAVING) == {}
+    removed_whole(stub, LEAVING)
+    assert counted(security.access, LEAVING) == {"removed_tenants": 1}
     after = counted(security.access, STAYING)
-    still = {name: rows for name, rows in before.items() if name not in _MOVING}
-    assert still.items() <= after.items()
+    assert still(before).items() <= after.items()
     assert after["iam_audit_logs"] >= before.get("iam_audit_logs", 0)
     # The chain of who stays is whole, and a tenant that is gone has none.
-    assert stub.RemoveTenant(asked(LEAVING, count=True)) == RemoveTenantResponse(done=True)
+    told = stub.RemoveTenant(asked(LEAVING, count=True))
+    assert told == RemoveTenantResponse(done=True, remainders=[closed_tenant()])
 
 
 def test_a_removal_that_was_killed_is_gone_on_with(security: World, tmp_path: Path) -> None:
-    kept = counted(security.access, STAYING)
-    whole = sum(counted(security.access, LEAVING).values())
-    stub = removal_of(security)
+    leaving, staying = new_tenant(), new_tenant()
+    for tenant in (leaving, staying):
+        security.write_of(tenant, [team(tenant, f"team {each}") for each in range(20)])
+    kept = still(counted(security.access, staying))
+    with served(security.access, tmp_path) as killed:
+        stub = removal_of(killed, leaving)
 
-    def call() -> None:
-        with pytest.raises(CallRefused):
-            stub.RemoveTenant(asked(LEAVING), timeout=PATIENCE)
+        def call() -> None:
+            with pytest.raises(CallRefused):
+                stub.RemoveTenant(asked(leaving), timeout=PATIENCE)
 
-    caller = threading.Thread(target=call)
-    caller.start()
-    end = time.monotonic() + PATIENCE
-    while sum(counted(security.access, LEAVING).values()) >= whole:
-        assert time.monotonic() < end
-    os.kill(security.pid, signal.SIGKILL)
-    caller.join(PATIENCE)
-    (tmp_path / "again").mkdir()
-    with served(security.access, tmp_path / "again") as again:
-        removed_whole(removal_of(again))
-        assert counted(security.access, LEAVING) == {}
-        after = counted(security.access, STAYING)
-        still = {name: rows for name, rows in kept.items() if name not in _MOVING}
-        assert still.items() <= after.items()
+        caller = threading.Thread(target=call)
+        caller.start()
+        end = time.monotonic() + PATIENCE
+        # The first step is that nobody writes in the tenant any more.
+        while "removed_tenants" not in counted(security.access, leaving):
+            assert time.monotonic() < end
+        os.kill(killed.pid, signal.SIGKILL)
+        caller.join(PATIENCE)
+    removed_whole(removal_of(security, leaving), leaving)
+    assert counted(security.access, leaving) == {"removed_tenants": 1}
+    assert kept.items() <= counted(security.access, staying).items()
 
 
 def test_who_may_not_and_what_is_not_confirmed(security: World) -> None:
-    before = counted(security.access, LEAVING)
-    still = {name: rows for name, rows in before.items() if name not in _MOVING}
-    own = security.stub_of(LEAVING, SecurityRemovalStub, "admin")
+    tenant, other = new_tenant(), new_tenant()
+    security.write_of(tenant, [team(tenant, "blue")])
+    before = still(counted(security.access, tenant))
+    own = security.stub_of(tenant, SecurityRemovalStub, "admin")
+    operator = removal_of(security, tenant, other)
     for stub, request, reason in (
-        (own, asked(LEAVING), "PERMISSION_MISSING"),
-        (removal_of(security), asked(LEAVING, STAYING), "FIELD_INVALID"),
-        (removal_of(security), asked("gamma"), "RESOURCE_NOT_FOUND"),
+        (own, asked(tenant), "PERMISSION_MISSING"),
+        (operator, asked(tenant, other), "FIELD_INVALID"),
+        (operator, asked("gamma"), "RESOURCE_NOT_FOUND"),
     ):
         with pytest.raises(CallRefused) as refused:
             stub.RemoveTenant(request)
         assert refused.value.reason == reason
-    assert still.items() <= counted(security.access, LEAVING).items()
+    assert before.items() <= counted(security.access, tenant).items()
+    assert "removed_tenants" not in counted(security.access, tenant)

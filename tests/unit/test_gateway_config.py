@@ -17,7 +17,7 @@ from gateway.contracts import (
     field_at,
     select,
 )
-from gateway.edge.key_set import KeySetFile, KeySetInvalid
+from gateway.edge.key_set import KeySets
 from gateway.envoy_clusters import HEALTH_SECONDS, AddressInvalid, split_address
 from gateway.envoy_config import Addresses, AdminExposed, render, to_yaml
 from gateway.envoy_cors import CORS
@@ -25,7 +25,9 @@ from gateway.envoy_limits import RATE_LIMIT
 from gateway.envoy_routes import EXT_AUTHZ, JWT_AUTHN, virtual_host
 from gateway.local_replies import filter_replies, local_reply_config, status_replies
 from gateway.policy import Policy, PolicyInvalid
-from mesh.identity.keys import JWKS_FILE
+from mesh.errors import DependencyUnavailable
+from mesh.identity.jwks import KeySource
+from mesh.identity.keys import create_signing_key
 from mesh.server.settings import ServerSettings
 from secmesh.inventory.v1.compliance_service_pb2 import ImportSspRequest
 from tests.unit.gateway_contract import method, trial
@@ -125,26 +127,58 @@ def test_addresses() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "jwks",
-    ["", "{", "[]", '{"keys": []}', '{"keys": 1}', '{"keys": [1]}', '{"keys": [{"d": "x"}]}'],
-)
-def test_key_sets_that_must_not_be_used(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, jwks: str
+async def test_envoy_gets_each_issuers_keys_as_long_as_they_may_be_believed(
+    tmp_path: Path,
 ) -> None:
-    file = tmp_path / JWKS_FILE
-    file.write_text(jwks)
-    with pytest.raises(KeySetInvalid):
-        KeySetFile(file)
-    file.write_text(JWKS)
-    key_set = KeySetFile(file)
-    file.write_text(jwks)
-    assert key_set.content() == JWKS.encode()
-    assert "stays in force" in caplog.text
-    file.unlink()
-    assert key_set.content() == JWKS.encode()
-    file.write_text(JWKS.replace("one", "another"))
-    assert b"another" in key_set.content()
+    now, own, others = (
+        [1000.0],
+        create_signing_key(tmp_path / "a"),
+        create_signing_key(tmp_path / "b"),
+    )
+    content = [others.read_bytes()]
+
+    def fetched() -> bytes:
+        if not content:
+            raise OSError("nobody answers")
+        return content[0]
+
+    further = KeySource(
+        "grpc://127.0.0.1:1", fetch=fetched, age=10, max_age=60, clock=lambda: now[0]
+    )
+    sets = KeySets("one", {"one": KeySource(own), "two": further})
+    first, second = sets.of(), sets.of("two")
+    assert first is not None
+    assert second is not None
+    assert sets.of("three") is None
+    assert json.loads(await first.content()) == json.loads(own.read_bytes())
+    assert json.loads(await second.content()) == json.loads(others.read_bytes())
+    content.clear()
+    now[0] += 60
+    assert json.loads(await second.content()) == json.loads(others.read_bytes())
+    now[0] += 1
+    with pytest.raises(DependencyUnavailable):
+        await second.content()
+    content.append(own.read_bytes())
+    now[0] += 1
+    assert json.loads(await second.content()) == json.loads(own.read_bytes())
+
+
+def test_several_issuers_are_told_to_envoy_each_with_its_own_keys() -> None:
+    policy = Policy(further_issuers=("mesh", "https://id.example/a?b"))
+    settings = http_filters(policy)[JWT_AUTHN]
+    uris = {
+        each["issuer"]: each["remote_jwks"]["http_uri"]["uri"]
+        for each in settings["providers"].values()
+    }
+    assert uris == {
+        policy.issuer: "http://edge/jwks.json",
+        "mesh": "http://edge/jwks.json?issuer=mesh",
+        "https://id.example/a?b": "http://edge/jwks.json?issuer=https%3A%2F%2Fid.example%2Fa%3Fb",
+    }
+    needed = settings["rules"][-1]["requires"]["requires_any"]["requirements"]
+    assert {each["provider_name"] for each in needed} == set(settings["providers"])
+    with pytest.raises(PolicyInvalid, match="twice"):
+        Policy(further_issuers=("secmesh-local",))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from gateway.refusals import JsonInvalid, body_of, http_status
 from gateway.routes import RouteTable
 from mesh.errors import PathUnknown, Refusal
 from secmesh.inventory.v1 import compliance_service_pb2, iam_pb2, sync_pb2
+from secmesh.tenancy.v1.schedule_service_pb2 import PreviewScheduleRequest
 from tests.unit.gateway_contract import trial
 
 TABLE = RouteTable(trial().methods)
@@ -88,13 +89,26 @@ def test_everything_that_fits_passes() -> None:
         ({"box": {"listed": [{}, 1]}}, {"box.listed[1]": "TYPE_WRONG"}),
         ({"box": {"tags": [None]}}, {"box.tags[0]": "TYPE_WRONG"}),
         ({"box": {"thing": {"@type": "type.example/none"}}}, {"box.thing": "TYPE_WRONG"}),
-        ({"box": {"text": "a", "data": "AA=="}}, {}),
+        ({"box": {"text": "a", "data": "AA=="}}, {"box.data": "ONEOF_TWICE"}),
+        ({"box": {"size": "1.0"}}, {"box.size": "TYPE_WRONG"}),
+        ({"box": {"size": "1_0"}}, {"box.size": "TYPE_WRONG"}),
+        ({"box": {"size": "\uff11"}}, {"box.size": "TYPE_WRONG"}),
+        ({"box": {"ratio": "1_0"}}, {"box.ratio": "TYPE_WRONG"}),
+        ({"box": {"age": "\uff11s"}}, {"box.age": "TYPE_WRONG"}),
         ({"box": {"title": "a\ud800"}}, {"box.title": "TYPE_WRONG"}),
         ({"parent": "tenants/evil"}, {"parent": "FIELD_MISPLACED"}),
     ],
 )
 def test_body_that_does_not_fit(body: Any, expected: dict[str, str]) -> None:
     assert refused("POST", PUT, json.dumps(body).encode()) == expected
+
+
+@pytest.mark.parametrize("offset", ["+24:00", "-99:00", "+12:60", "+1:00", "+0100", "z", ""])
+def test_a_time_is_one_of_rfc_3339(offset: str) -> None:
+    message = PreviewScheduleRequest.DESCRIPTOR
+    check_message({"afterTime": "2030-01-01T00:00:00.5+23:59"}, message)
+    with pytest.raises(JsonInvalid, match="after_time: must be a time as RFC 3339"):
+        check_message({"afterTime": f"2030-01-01T00:00:00{offset}"}, message)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Signing keys, key sets from files and URLs."""
 
+import asyncio
 import http.server
 import json
 import stat
@@ -13,7 +14,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from mesh.errors import TokenInvalid
+from mesh.errors import DependencyUnavailable, TokenInvalid
+from mesh.identity.issuers import KeyReading, parse_issuers
 from mesh.identity.jwks import MAX_BYTES, JwksInvalid, KeySource, parse_jwks
 from mesh.identity.keys import AUDIENCE, ISSUER, KEY_FILE, create_signing_key, sign_token
 from mesh.identity.token import TokenVerifier
@@ -201,3 +203,107 @@ def test_an_issuer_that_falls_silent_keeps_its_keys(tmp_path: Path, issuer: Issu
     token = sign_token(tmp_path, subject="a", tenant="acme")
     assert verifier.verify(token).subject == "a"
     assert issuer.requests == 2
+
+
+class Told:
+    """A key set that is fetched, and a clock that a test turns."""
+
+    def __init__(self, content: bytes) -> None:
+        self.now = 1000.0
+        self.content: bytes | None = content
+        self.fetched = 0
+
+    def fetch(self) -> bytes:
+        self.fetched += 1
+        if self.content is None:
+            raise OSError("nobody answers")
+        return self.content
+
+    def source(self, *, lenient: bool = False) -> KeySource:
+        return KeySource(
+            "grpc://127.0.0.1:1",
+            fetch=self.fetch,
+            lenient=lenient,
+            max_age=3600,
+            clock=lambda: self.now,
+        )
+
+
+async def test_keys_that_cannot_be_read_again_are_believed_no_longer_than_they_may(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = Told(create_signing_key(tmp_path).read_bytes())
+    verifier = TokenVerifier(told.source(), ISSUER, AUDIENCE)
+    token = sign_token(tmp_path, subject="a", tenant="acme")
+    caller = await verifier.authenticate(token)
+    content, told.content = told.content, None
+    told.now += 3600
+    assert await verifier.authenticate(token) == caller
+    assert "the one before stays in force" in caplog.text
+    told.now += 1
+    assert verifier.known(token) is None
+    with pytest.raises(DependencyUnavailable):
+        await verifier.authenticate(token)
+    with pytest.raises(DependencyUnavailable):
+        verifier.verify(token)
+    assert "no token is verified by it" in caplog.text
+    # Once it answers, the next call finds it, and no call in the same second asks twice.
+    fetched, told.content, told.now = told.fetched, content, told.now + 1
+    assert await verifier.authenticate(token) == caller
+    assert told.fetched == fetched + 1
+    assert verifier.known(token) == caller
+
+
+async def test_an_issuer_that_was_never_there_is_asked_each_second(tmp_path: Path) -> None:
+    told = Told(create_signing_key(tmp_path).read_bytes())
+    content, told.content = told.content, None
+    verifier = TokenVerifier(told.source(lenient=True), ISSUER, AUDIENCE)
+    token = sign_token(tmp_path, subject="a", tenant="acme")
+    for _ in range(3):
+        with pytest.raises(DependencyUnavailable):
+            await verifier.authenticate(token)
+    assert told.fetched == 1
+    told.content, told.now = content, told.now + 1
+    assert (await verifier.authenticate(token)).subject == "a"
+
+
+async def test_all_who_wait_for_a_key_set_wait_for_one_reading(tmp_path: Path) -> None:
+    told = Told(create_signing_key(tmp_path).read_bytes())
+    verifier = TokenVerifier(told.source(), ISSUER, AUDIENCE)
+    token = sign_token(tmp_path, subject="a", tenant="acme")
+    told.now += 301
+    await asyncio.gather(*(verifier.authenticate(token) for _ in range(50)))
+    assert told.fetched == 2
+
+
+def test_a_file_that_stays_broken_is_believed_no_longer_than_others(tmp_path: Path) -> None:
+    jwks, now = create_signing_key(tmp_path), [1000.0]
+    source = KeySource(jwks, max_age=3600, clock=lambda: now[0])
+    sound = jwks.read_bytes()
+    now[0] += 7200
+    source.refresh()
+    assert source.in_force
+    jwks.write_text("half a fi")
+    for seconds, in_force in ((1800, True), (1801, False)):
+        now[0] += seconds
+        source.refresh()
+        assert source.in_force == in_force
+    jwks.write_bytes(sound)
+    now[0] += 1
+    source.refresh()
+    assert source.in_force
+    assert json.loads(source.document()) == json.loads(sound)
+
+
+def test_issuers_are_named_with_their_keys() -> None:
+    text = "mesh=grpcs://tenancy:50051,https://id.example=https://id.example/jwks"
+    assert parse_issuers(text) == {
+        "mesh": "grpcs://tenancy:50051",
+        "https://id.example": "https://id.example/jwks",
+    }
+    assert parse_issuers("") == {}
+    for wrong in ("mesh", "=x", "a=", "a=b,", "a=b,a=c", "a b=c"):
+        with pytest.raises(JwksInvalid):
+            parse_issuers(wrong)
+    with pytest.raises(JwksInvalid, match="grpcs"):
+        KeyReading().open("grpc://tenancy.example:50051")

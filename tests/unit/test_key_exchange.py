@@ -14,6 +14,7 @@ from gateway.edge.key_refusals import ApiKeyExpired, ApiKeyInvalid, CredentialsA
 from mesh.errors import DependencyUnavailable
 from mesh.identity.api_key_file import ApiKeyFile
 from mesh.identity.attempts import MOST, Attempts
+from mesh.identity.jwks import KeySource
 from mesh.identity.keys import create_signing_key
 
 KEY = "smk_a"
@@ -109,9 +110,11 @@ def test_no_key_is_good_while_the_file_is_broken(desk: Desk) -> None:
 
 
 def test_signing_key_must_be_known(desk: Desk, tmp_path: Path) -> None:
-    require_known(tmp_path, desk.key_set.read_bytes())
-    with pytest.raises(SigningKeyUnknown):
-        require_known(tmp_path, b'{"keys": [{"kid": "another"}]}')
+    require_known(tmp_path, KeySource(desk.key_set))
+    another = KeySource(create_signing_key(tmp_path / "another"))
+    for key_set in (another, None):
+        with pytest.raises(SigningKeyUnknown):
+            require_known(tmp_path, key_set)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 
 from mesh.errors import Refusal
 from secmesh.tenancy.v1 import account_pb2
+from secmesh.tenancy.v1.credential_service_pb2 import RotateCredentialRequest
 from services.tenancy.credentials.access_chain import first_fault
 from services.tenancy.credentials.access_log import ENTRY
 from services.tenancy.credentials.accesses import Use
@@ -16,10 +17,12 @@ from services.tenancy.credentials.parts import CredentialParts, Custody
 from services.tenancy.credentials.secret_text import SecretText
 from services.tenancy.credentials.secrets import Stage
 from services.tenancy.gate import Gate
+from services.tenancy.store.idempotency import Requests
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.store.memory import MemoryStore
 from services.tenancy.store.memory_faults import Faults
 from services.tenancy.store.port import Put
+from services.tenancy.writing import NamedRequest
 from tests.unit.fake_prober import FakeProber
 from tests.unit.fake_secrets import FakeSecrets
 from tests.unit.fake_sts import FakeSecurityTokens
@@ -47,6 +50,11 @@ class Failing:
         custody = Custody(self.secrets, self.tokens, FakeProber())
         gate = Gate(self.store, self.clock)
         return CredentialParts(custody, self.store, self.clock, gate, self.chance, "threat-engine")
+
+    def named(self, request_id: str) -> NamedRequest:
+        requests = Requests(self.store, self.clock, b"k" * 32)
+        asked = RotateCredentialRequest(request_id=request_id)
+        return NamedRequest(requests, SCOPE, request_id, asked)
 
     def new_secret(self) -> SecretText:
         number = sum(self.tokens.calls.values())
@@ -102,7 +110,7 @@ async def test_what_is_repeated_is_done_once_and_what_is_told_holds(seed: int) -
     first = current
 
     def store(parts: CredentialParts) -> Awaitable[object]:
-        return parts.keeper.store(TENANT, ACCOUNT_ID, first, request_id, use)
+        return parts.keeper.store(TENANT, ACCOUNT_ID, first, world.named(request_id), use)
 
     assert await world.until_done(store) == ""
     for _ in range(12):
@@ -115,7 +123,8 @@ async def test_what_is_repeated_is_done_once_and_what_is_told_holds(seed: int) -
             def rotate(
                 parts: CredentialParts, secret: SecretText = secret, named: str = named
             ) -> Awaitable[object]:
-                return parts.rotation.rotate(TENANT, ACCOUNT_ID, secret, "", named, use)
+                request = world.named(named)
+                return parts.rotation.rotate(TENANT, ACCOUNT_ID, secret, "", request, use)
 
             told = await world.until_done(rotate)
             assert told == ("CREDENTIAL_REFUSED" if step == "refused" else "")

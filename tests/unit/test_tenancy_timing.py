@@ -79,15 +79,15 @@ def test_the_next_time_of_an_expression(expression: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("expression", "problem"),
     [
-        ("", "fields, not 0"),
+        ("", "must be set"),
         ("* * * *", "5 fields, not 4"),
-        ("0 0 0 * * *", "5 fields, not 6"),
-        ("60 * * * *", "Bad minute"),
-        ("0 24 * * *", "Bad hour"),
-        ("0 0 31 2 *", "Bad day-of-month"),
-        ("0 0 * * MON#6", "Bad day-of-week"),
-        ("0 0 * * FRI-MON", "Bad day-of-week"),
-        ("*/0 * * * *", "Bad minute"),
+        ("0 0 0 * * *", "the six of AWS stand in cron(...)"),
+        ("60 * * * *", "'60' is no minute: 0-59"),
+        ("0 24 * * *", "'24' is no hour: 0-23"),
+        ("0 0 31 2 *", "one that the months have"),
+        ("0 0 * * MON#6", "'MON#6' is no day of week"),
+        ("0 0 * * FRI-MON", "'FRI-MON' is no day of week"),
+        ("*/0 * * * *", "'*/0' is no minute"),
         ("0 0 * * ²L", "no field of cron"),
         ("0 0 ? * *", "no field of cron"),
         ("@reboot", "is none of"),
@@ -180,6 +180,8 @@ def test_nothing_is_computed_past_the_last_year() -> None:
     assert next_fire(timing("@daily"), at(2199, 12, 31)) is None
     assert next_fire(timing("cron(0 0 1 1 ? 2026)"), at(2026, 1, 1)) is None
     assert next_fire(timing("rate(366 days)"), LATEST) is None
+    assert next_fire(timing("at(2199-12-31T23:59:59)"), 0) == LATEST - 1
+    assert next_fire(timing("at(2200-01-01T00:00:00)"), 0) is None
 
 
 @pytest.mark.parametrize("name", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"])

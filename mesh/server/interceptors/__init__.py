@@ -12,6 +12,7 @@ from mesh.server.interceptors.identity import Identity
 from mesh.server.interceptors.metrics import Metrics
 from mesh.server.interceptors.permission import Permission
 from mesh.server.interceptors.request_id import RequestId
+from mesh.server.interceptors.served import Served, ServedTenants
 from mesh.server.interceptors.trace import Trace
 from mesh.server.interceptors.validation import Validation
 
@@ -24,6 +25,7 @@ INTERCEPTORS: tuple[type[Interceptor], ...] = (
     Identity,  # before permission, which judges the caller
     Permission,  # before validation: a stranger learns nothing about the rules of a request
     Validation,  # before what is done: handlers see only what the contract allows
+    Served,  # after permission, which finds out the tenant: a stranger learns nothing of it
     Idempotency,  # last: what was refused before is not kept as done
 )
 """From the outermost to the innermost."""
@@ -37,10 +39,12 @@ def interceptor_chain(
     verifier: Verifier,
     open_paths: Sequence[str] = (HEALTH,),
     answers: KeptAnswers | None = None,
+    tenants: ServedTenants | None = None,
 ) -> Chain:
     """Make the interceptors of a server; methods under ``open_paths`` need no token.
 
     ``answers`` keeps those to requests with a request_id; without it they are refused.
+    ``tenants`` knows which were removed; without it none was.
 
     gRPC sees this one: the order is kept inside, where a method's steps are put together once
     instead of once per call.
@@ -54,6 +58,7 @@ def interceptor_chain(
         Identity: Identity(verifier),
         Permission: Permission(catalogue),
         Validation: Validation(catalogue),
+        Served: Served(tenants),
         Idempotency: Idempotency(catalogue, answers),
     }
     ordered = tuple(made[each] for each in INTERCEPTORS)

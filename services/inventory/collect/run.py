@@ -145,7 +145,7 @@ class Run:
         renewing = asyncio.create_task(self._renew())
         try:
             state, error = await self._outcome()
-        except (ReadingCancelled, LeaseLost, asyncio.CancelledError):
+        except (ReadingCancelled, LeaseLost, shared.TenantInactive, asyncio.CancelledError):
             await self._leave()
             raise
         else:
@@ -163,7 +163,7 @@ class Run:
             if self._lost or not self._sync.HasField("cancel_time"):
                 raise
             return Sync.STATE_CANCELLED, None
-        except LeaseLost:
+        except (LeaseLost, shared.TenantInactive):
             raise
         except shared.Refusal as refusal:
             return Sync.STATE_FAILED, refusal.status()
@@ -182,7 +182,7 @@ class Run:
 
     async def _leave(self) -> None:
         """Leave the run to the next process."""
-        with contextlib.suppress(shared.DependencyUnavailable):
+        with contextlib.suppress(shared.DependencyUnavailable, shared.TenantInactive):
             await self._leases.release(self._sync.name)
 
     async def _renew(self) -> None:
@@ -190,7 +190,7 @@ class Run:
         while self._open:
             await asyncio.sleep(self._leases.lease.total_seconds() / RENEWALS)
             with contextlib.suppress(shared.DependencyUnavailable):
-                held = await self._leases.renew(self._sync.name)
+                held = await self._renewed()
                 if not held and self._open:
                     # Taken over, or deleted by a reset or a restore.
                     self._lost = True
@@ -199,6 +199,12 @@ class Run:
                 stored = await self._syncs.get(self._sync.name)
                 if stored.HasField("cancel_time"):
                     self.cancel(stored.cancel_time.ToDatetime(tzinfo=UTC))
+
+    async def _renewed(self) -> int:
+        """Tell how many leases are still held; none of a tenant that left."""
+        with contextlib.suppress(shared.TenantInactive):
+            return await self._leases.renew(self._sync.name)
+        return 0
 
     async def _all_units(self) -> None:
         if not self._open:
@@ -229,7 +235,7 @@ class Run:
         except ReadingCancelled:
             # The others are not cut short: what they have read is written.
             return
-        except (NoWay, LeaseLost, shared.DependencyUnavailable):
+        except (NoWay, LeaseLost, shared.DependencyUnavailable, shared.TenantInactive):
             raise
         except Exception as problem:  # noqa: BLE001  # one unit must not take the others down
             _LOG.exception("a unit failed", extra={"fields": _fields(unit)})

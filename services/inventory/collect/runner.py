@@ -14,7 +14,14 @@ from google.protobuf.message import Message
 from mesh.aws.reader import ReadingCancelled
 from mesh.contract.catalogue import Catalogue
 from mesh.contract.names import tenant_of
-from mesh.errors import DependencyUnavailable, FieldInvalid, ResourceExists, ResourceNotFound
+from mesh.errors import (
+    DependencyUnavailable,
+    FieldInvalid,
+    ResourceExists,
+    ResourceNotFound,
+    TenantInactive,
+)
+from mesh.sql.tenancy import acting_for
 from secmesh.inventory.v1.policy_pb2 import SuggestPolicyResponse
 from secmesh.inventory.v1.sync_pb2 import Sync
 from secmesh.inventory.v1.sync_unit_pb2 import SyncUnit
@@ -92,10 +99,15 @@ class SyncRunner:
 
     async def _adopt(self) -> None:
         for tenant in await self._syncs.tenants_with_running():
-            for sync in await self._syncs.running(tenant):
-                async with self._syncs.starting():
-                    if sync.name not in self._live and await self._syncs.claim(sync, self.leases):
-                        await self._go_on(sync.name)
+            # Of one that is being removed nothing is gone on with.
+            with acting_for(tenant), contextlib.suppress(TenantInactive):
+                await self._adopt_of(tenant)
+
+    async def _adopt_of(self, tenant: str) -> None:
+        for sync in await self._syncs.running(tenant):
+            async with self._syncs.starting():
+                if sync.name not in self._live and await self._syncs.claim(sync, self.leases):
+                    await self._go_on(sync.name)
 
     async def _go_on(self, name: str) -> None:
         """Execute the open units of a run whose leases are held here."""
@@ -192,7 +204,10 @@ class SyncRunner:
 
     async def _follow(self, run: Run, name: str) -> None:
         try:
-            await run.execute()
+            with acting_for(tenant_of(name) or ""):
+                await run.execute()
+        except TenantInactive:
+            _LOG.info("ends a run of a tenant that left", extra={"fields": {"sync": name}})
         except (ReadingCancelled, LeaseLost):
             _LOG.info("leaves a run to the next process", extra={"fields": {"sync": name}})
         except DependencyUnavailable:
@@ -271,6 +286,12 @@ class SyncRunner:
         if live is not None:
             live.cancel(now)
         return await self.get(name)
+
+    async def end_all(self, tenant: str) -> None:
+        """Let no further call be made for a tenant that is refused from now on."""
+        for name, run in list(self._live.items()):
+            if tenant_of(name) == tenant:
+                run.interrupt()
 
     async def units(self, name: str) -> list[SyncUnit]:
         """Give the units of a run with their leases and checkpoints."""

@@ -7,6 +7,7 @@ leaves no gap and nothing twice. One process at a time does it in a database (ad
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mesh.errors import TenantInactive
 from mesh.identifiers import new_uuid
 from mesh.records.moments import Clock, now
 from mesh.sql.change_table import (
@@ -143,8 +145,14 @@ class Chain:
         """Chain one batch; give how many entries, and whether there may be more.
 
         While another process chains nothing is done, unless ``patient``: then it is waited for.
+        Of a tenant that was removed nothing is told any more.
         """
-        async with self._store.upkeep() as connection:
+        with contextlib.suppress(TenantInactive):
+            return await self._advance(tenant, patient=patient)
+        return 0, False
+
+    async def _advance(self, tenant: str, *, patient: bool) -> tuple[int, bool]:
+        async with self._store.upkeep(tenant) as connection:
             lock = sa.func.pg_advisory_xact_lock if patient else sa.func.pg_try_advisory_xact_lock
             if await connection.scalar(sa.select(lock(_LOCK))) is False:
                 return 0, False

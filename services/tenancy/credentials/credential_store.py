@@ -6,12 +6,14 @@ from mesh.errors import EtagMismatch, ResourceNotFound
 from secmesh.tenancy.v1 import account_pb2, credential_pb2
 from services.tenancy.clock import Clock
 from services.tenancy.credentials.versions import is_deleted
+from services.tenancy.errors import ResourceDeleted
 from services.tenancy.retention import expiry, free, is_gone
 from services.tenancy.store.conditions import Equals
 from services.tenancy.store.items import VERSION, ItemCodec, version_of, version_of_etag
 from services.tenancy.store.keys import TenantScope
-from services.tenancy.store.port import ConditionFailed, Put, Store
+from services.tenancy.store.port import Put, Store
 from services.tenancy.store.tables import EXPIRES_AT
+from services.tenancy.writing import Named, OwnRequest, Write
 
 ACCOUNT = ItemCodec(account_pb2.Account)
 CREDENTIAL = ItemCodec(credential_pb2.Credential)
@@ -50,10 +52,10 @@ class Found:
         return copy
 
     def usable(self, etag: str = "") -> credential_pb2.Credential:
-        """Give a copy of the credential; ResourceNotFound for a deleted one, too."""
+        """Give a copy of the credential; ResourceNotFound, ResourceDeleted, EtagMismatch."""
         copy = self.stored(etag)
         if is_deleted(copy):
-            raise ResourceNotFound(self.name)
+            raise ResourceDeleted(self.name)
         return copy
 
 
@@ -80,16 +82,23 @@ class CredentialStore:
             0 if found is None else version_of(found),
         )
 
-    async def replace(self, found: Found, credential: credential_pb2.Credential) -> Found:
-        """Write a credential in place of what was found; EtagMismatch if another did."""
+    async def replace(
+        self,
+        found: Found,
+        credential: credential_pb2.Credential,
+        request: Named = OwnRequest(),  # noqa: B008 - it never changes
+    ) -> Found:
+        """Write a credential in place of what was found, and remember the request it is done by.
+
+        Raises EtagMismatch if another did, RequestIdReused.
+        """
         item = CREDENTIAL.item(credential, version=found.version + 1)
         if is_deleted(credential):
             item[EXPIRES_AT] = expiry(credential.purge_time.ToMicroseconds())
         condition = Equals(VERSION, found.version) if found.version else free(self._clock.now())
         key = found.scope.credential(found.account_id)
-        try:
-            await self._store.write(Put(key, item, condition))
-        except ConditionFailed:
-            raise EtagMismatch(found.name) from None
+        write = request.remember(Write(self._store), found.name)
+        write.add(Put(key, item, condition), lambda _there: EtagMismatch(found.name))
+        await write.carry_out()
         written = CREDENTIAL.message(item)
         return Found(found.scope, found.account_id, found.account, written, found.version + 1)

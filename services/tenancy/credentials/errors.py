@@ -53,7 +53,8 @@ class CredentialVersionUnfit(Refusal):
     reason = reason(pb.ERROR_REASON_CREDENTIAL_VERSION_UNFIT)
 
     def __init__(self, version: int) -> None:
-        super().__init__(f"version {version} cannot be used", metadata={"version": str(version)})
+        what = f"version {version} cannot be used" if version else "there is no version before"
+        super().__init__(what, metadata={"version": str(version)})
 
 
 class CredentialRotating(Refusal):

@@ -4,7 +4,13 @@ import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 
-from mesh.errors import EtagMismatch, Refusal, ResourceExists, ResourceNotFound
+from mesh.errors import (
+    EtagMismatch,
+    Refusal,
+    RequestIdReused,
+    ResourceExists,
+    ResourceNotFound,
+)
 from secmesh.tenancy.v1 import account_pb2, credential_access_pb2, credential_pb2
 from services.tenancy.account_status import DELETED
 from services.tenancy.clock import Clock
@@ -26,6 +32,7 @@ from services.tenancy.credentials.versions import (
 )
 from services.tenancy.errors import ResourceDeleted, ResourceNotDeleted, WritesCollided
 from services.tenancy.retention import purge_time, timestamp
+from services.tenancy.writing import Named
 
 STORE = credential_access_pb2.CREDENTIAL_ACTION_STORE
 RETRIEVE = credential_access_pb2.CREDENTIAL_ACTION_RETRIEVE
@@ -74,7 +81,7 @@ class CredentialKeeper:
         self._clock = clock
 
     async def store(
-        self, tenant: str, account_id: str, secret: SecretText, request_id: str, use: Use
+        self, tenant: str, account_id: str, secret: SecretText, request: Named, use: Use
     ) -> credential_pb2.Credential:
         """Store a first credential.
 
@@ -85,9 +92,9 @@ class CredentialKeeper:
         if found.account.status == DELETED:
             raise ResourceDeleted(found.account.name)
         require_type(found.account, secret)
-        version_id = version_id_of(account_id, request_id)
+        version_id = version_id_of(account_id, request.id)
         if found.credential is not None:
-            return await self._stored_before(found, version_id, secret)
+            return await self._stored_before(found, version_id, secret, request)
         now = self._clock.now()
         made = credential_pb2.Credential(
             name=found.name,
@@ -98,7 +105,12 @@ class CredentialKeeper:
         number = add(made, version_id, secret.key_id, use.subject, now).version
         promote(made, number, now, watch=False)
         await self._room.create(found, number, version_id, secret)
-        written = await self._store.replace(found, made)
+        try:
+            written = await self._store.replace(found, made, request)
+        except RequestIdReused:
+            # By the same request at the same time, or by another that has its id.
+            await request.was_done()
+            return await self.describe(tenant, account_id)
         await self._accesses.record(found.scope, account_id, STORE, use, version=number)
         # The account may have been deleted meanwhile, when it had nothing to take along.
         await self.follow(tenant, account_id)
@@ -109,7 +121,7 @@ class CredentialKeeper:
         return (await self._store.find(tenant, account_id)).stored()
 
     async def retrieve(self, tenant: str, account_id: str, number: int, use: Use) -> Retrieved:
-        """Give a secret, once the log holds who got it; CredentialVersionUnfit."""
+        """Give a secret, once the log holds who got it; CredentialVersionUnfit, ResourceDeleted."""
         found = await self._store.find(tenant, account_id)
         number = number or found.usable().current_version
         try:
@@ -153,6 +165,11 @@ class CredentialKeeper:
         self, tenant: str, account_id: str, etag: str, use: Use
     ) -> credential_pb2.Credential:
         """Delete a credential for 30 days; one that is deleted stays so. EtagMismatch."""
+        return await self._deleted(tenant, account_id, etag, use, with_account=False)
+
+    async def _deleted(
+        self, tenant: str, account_id: str, etag: str, use: Use, *, with_account: bool
+    ) -> credential_pb2.Credential:
         found = await self._store.find(tenant, account_id)
         credential = found.stored(etag)
         # The secret first: what broke off between the two is finished by the same call again.
@@ -162,6 +179,7 @@ class CredentialKeeper:
         now = self._clock.now()
         credential.delete_time.CopyFrom(timestamp(now))
         credential.purge_time.CopyFrom(timestamp(purge_time(now)))
+        credential.deleted_with_account = with_account
         credential.update_time.CopyFrom(timestamp(now))
         written = await self._store.replace(found, credential)
         await self._accesses.record(found.scope, account_id, DELETE, use)
@@ -188,6 +206,7 @@ class CredentialKeeper:
             raise ResourceNotFound(found.name)
         credential.ClearField("delete_time")
         credential.ClearField("purge_time")
+        credential.ClearField("deleted_with_account")
         credential.update_time.CopyFrom(timestamp(self._clock.now()))
         written = await self._store.replace(found, credential)
         await self._accesses.record(found.scope, account_id, UNDELETE, use)
@@ -197,13 +216,15 @@ class CredentialKeeper:
         """Delete the credential of an account, if it has one: see ``AccountSecrets``."""
         found = await self._store.find(tenant, account)
         if found.credential is not None:
-            await self.delete_credential(tenant, account, "", Use(purpose="account deleted"))
+            use = Use(purpose="account deleted")
+            await self._deleted(tenant, account, "", use, with_account=True)
 
     async def follow(self, tenant: str, account: str) -> None:
         """Delete the credential of an account that is deleted, or bring it back with it.
 
-        Looks again after what it did: another call may have led the account elsewhere
-        meanwhile. See ``AccountSecrets``. Raises WritesCollided.
+        One that was deleted by itself, before the account, stays so. Looks again after what it
+        did: another call may have led the account elsewhere meanwhile. See ``AccountSecrets``.
+        Raises WritesCollided.
         """
         done: bool | None = None
         for _ in range(_TRIES):
@@ -214,16 +235,17 @@ class CredentialKeeper:
             with suppress(EtagMismatch, ResourceDeleted, ResourceNotDeleted):
                 if deleted:
                     await self.delete(tenant, account)
-                elif is_deleted(found.credential):
+                elif found.credential.deleted_with_account:
                     use = Use(purpose="account undeleted")
                     await self._brought_back(tenant, account, "", use)
                 done = deleted
         raise WritesCollided
 
     async def _stored_before(
-        self, found: Found, version_id: str, secret: SecretText
+        self, found: Found, version_id: str, secret: SecretText, request: Named
     ) -> credential_pb2.Credential:
         credential = found.stored()
+        await request.was_done()
         if is_deleted(credential):
             raise ResourceDeleted(found.name)
         version = find_id(credential, version_id)

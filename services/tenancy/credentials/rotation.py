@@ -5,7 +5,7 @@ write. A rotation that breaks off leaves what it found; sent again with its requ
 on, and after two minutes it keeps others out no longer.
 """
 
-from mesh.errors import EtagMismatch, ResourceNotFound
+from mesh.errors import EtagMismatch, Refusal, ResourceNotFound
 from secmesh.tenancy.v1 import account_pb2, credential_access_pb2, credential_pb2
 from services.tenancy.clock import MICROSECONDS, Clock
 from services.tenancy.credentials.accesses import Accesses, Use
@@ -39,6 +39,7 @@ from services.tenancy.credentials.versions import (
     take_back,
 )
 from services.tenancy.retention import timestamp
+from services.tenancy.writing import Named
 
 ROTATE = credential_access_pb2.CREDENTIAL_ACTION_ROTATE
 BY_ITSELF = credential_access_pb2.CREDENTIAL_ACTION_ROLL_BACK_BY_ITSELF
@@ -72,7 +73,7 @@ class Rotation:
         account_id: str,
         secret: SecretText,
         etag: str,
-        request_id: str,
+        request: Named,
         use: Use,
     ) -> credential_pb2.Credential:
         """Put a secret in place of the stored one.
@@ -85,18 +86,17 @@ class Rotation:
         require_type(found.account, secret)
         if found.account.credential_type != account_pb2.CREDENTIAL_TYPE_AWS_ACCESS_KEY:
             raise ProviderUnsupported(type_word(found.account.credential_type).partition("_")[0])
-        version_id = version_id_of(account_id, request_id)
-        before = find_id(credential, version_id)
-        if before is None:
-            found = await self._claim(found, etag, version_id, secret, use)
-        elif before.state == REFUSED:
-            await self._room.settle(found)
-            raise CredentialRefused(before.reason)
-        elif before.state != PENDING:
-            await self._room.add(found, before.version, version_id, secret)
-            await self._room.settle(found)
-            return credential
-        return await self._carry_on(found, version_id, secret, use)
+        version_id = version_id_of(account_id, request.id)
+        if find_id(credential, version_id) is None:
+            try:
+                found = await self._claim(found, etag, version_id, secret, request, use)
+            except Refusal:
+                if not await request.was_done():
+                    raise
+                found = await self._store.find(tenant, account_id)
+        else:
+            await request.was_done()
+        return await self._go_on(found, version_id, secret, use)
 
     async def take_back(self, found: Found, reason: str) -> Found | None:
         """Go back to the version before, if the current one is young and that one still works.
@@ -130,7 +130,13 @@ class Rotation:
         return written
 
     async def _claim(
-        self, found: Found, etag: str, version_id: str, secret: SecretText, use: Use
+        self,
+        found: Found,
+        etag: str,
+        version_id: str,
+        secret: SecretText,
+        request: Named,
+        use: Use,
     ) -> Found:
         """Add a pending version under the next number, and keep other rotations out."""
         credential, now = found.usable(etag), self._clock.now()
@@ -139,7 +145,25 @@ class Rotation:
             raise CredentialRotating(found.name)
         add(credential, version_id, secret.key_id, use.subject, now)
         credential.rotation_end_time.CopyFrom(timestamp(now + ROTATION_SECONDS * MICROSECONDS))
-        return await self._store.replace(found, credential)
+        return await self._store.replace(found, credential, request)
+
+    async def _go_on(
+        self, found: Found, version_id: str, secret: SecretText, use: Use
+    ) -> credential_pb2.Credential:
+        """Do what is left of a rotation that began, however far it came."""
+        credential = found.usable()
+        begun = find_id(credential, version_id)
+        if begun is None:
+            # Done long ago: its version is not listed any more.
+            return credential
+        if begun.state == PENDING:
+            return await self._carry_on(found, version_id, secret, use)
+        if begun.state == REFUSED:
+            await self._room.settle(found)
+            raise CredentialRefused(begun.reason)
+        await self._room.add(found, begun.version, version_id, secret)
+        await self._room.settle(found)
+        return credential
 
     async def _carry_on(
         self, found: Found, version_id: str, secret: SecretText, use: Use

@@ -10,8 +10,8 @@ from mesh.identity.caller import Caller
 from mesh.identity.roles import ROLES
 from secmesh.tenancy.v1 import service_credential_pb2 as pb
 from services.tenancy.clock import MICROSECONDS, Clock
-from services.tenancy.errors import QuotaExceeded, ScopeExceeded, ServiceCredentialRevoked
-from services.tenancy.gate import Gate
+from services.tenancy.errors import ScopeExceeded, ServiceCredentialRevoked, WritesCollided
+from services.tenancy.gate import SERVICE_CREDENTIALS, Gate
 from services.tenancy.issuing.client_secret import digest_of, new_client_secret
 from services.tenancy.issuing.scopes import exceeding, methods_exceeding, patterns_of
 from services.tenancy.resources import created
@@ -21,7 +21,7 @@ from services.tenancy.store.items import VERSION, ItemCodec, text, version_of, v
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.store.port import Delete, Put, Query, Store
 from services.tenancy.store.values import Item, Value
-from services.tenancy.writing import Write
+from services.tenancy.writing import Named, OwnRequest, Write
 
 COLLECTION = "serviceCredentials"
 CREDENTIAL = ItemCodec(pb.ServiceCredential)
@@ -32,8 +32,6 @@ ACTIVE, EXPIRED, REVOKED = (
 )
 SECRET, PREVIOUS_SECRET = "secret_sha256", "previous_secret_sha256"
 ALL_TENANTS = "*"
-MAX_CREDENTIALS = 100
-"""Of a tenant; looked at before one is made, so that a few more are possible at once."""
 LIFETIME_DAYS, MAX_LIFETIME_DAYS = 365, 731
 _DAY = 86_400 * MICROSECONDS
 _FOR_ALL = "platform.service_credentials.create"
@@ -70,12 +68,17 @@ class ServiceCredentials:
         self._gate = gate
 
     async def create(
-        self, tenant: str, credential: str, given: pb.ServiceCredential, by: Caller
+        self,
+        tenant: str,
+        credential: str,
+        given: pb.ServiceCredential,
+        by: Caller,
+        request: Named,
     ) -> Issued:
         """Make a credential.
 
-        Raises ResourceExists, ScopeExceeded, QuotaExceeded, TenantInactive, FieldInvalid, and
-        ResourceNotFound for a tenant there is none of.
+        Raises ResourceExists, ScopeExceeded, QuotaExceeded, TenantInactive, FieldInvalid,
+        RequestIdReused, and ResourceNotFound for a tenant there is none of.
         """
         now, name = self._clock.now(), name_of(tenant, credential)
         made = created(given, name, "service_credential")
@@ -83,12 +86,12 @@ class ServiceCredentials:
         _require_within(made, by)
         made.client_id = client_id_of(tenant, credential)
         made.created_by = by.subject
-        await self._require_room(tenant)
         secret = new_client_secret()
         item = CREDENTIAL.item(made) | {SECRET: digest_of(secret)}
         scope = TenantScope(tenant)
-        write = Write(self._store)
-        write.add(self._gate.check(scope), lambda there: self._gate.refusal(scope, there))
+        taking = await self._gate.take(scope, SERVICE_CREDENTIALS)
+        write = request.remember(Write(self._store), name)
+        write.add(taking, lambda there: self._gate.refusal(scope, there, SERVICE_CREDENTIALS))
         put = Put(scope.service_credential(credential), item, Missing())
         await write.add(put, lambda _: ResourceExists(name)).carry_out()
         return Issued(self.message(item), secret)
@@ -102,12 +105,18 @@ class ServiceCredentials:
         return TenantScope(tenant).service_credentials()
 
     async def rotate(
-        self, tenant: str, credential: str, overlap_seconds: int, etag: str, by: Caller
+        self,
+        tenant: str,
+        credential: str,
+        overlap_seconds: int,
+        etag: str,
+        by: Caller,
+        request: Named,
     ) -> Issued:
         """Make another secret.
 
-        Raises ResourceNotFound, ServiceCredentialRevoked, EtagMismatch, and ScopeExceeded for
-        who may do less than the credential: its secret would lend him the rest.
+        Raises ResourceNotFound, ServiceCredentialRevoked, EtagMismatch, RequestIdReused, and
+        ScopeExceeded for who may do less than the credential: its secret would lend him the rest.
         """
         now, before = self._clock.now(), await self._item(tenant, credential)
         made = self.message(before)
@@ -122,7 +131,7 @@ class ServiceCredentials:
             ends = timestamp(now + overlap_seconds * MICROSECONDS)
             made.previous_secret_end_time.CopyFrom(ends)
             more[PREVIOUS_SECRET] = text(before, SECRET)
-        return Issued(await self._replace(before, made, more, etag), secret)
+        return Issued(await self._replace(before, made, more, etag, request), secret)
 
     async def revoke(self, tenant: str, credential: str, etag: str) -> pb.ServiceCredential:
         """End a credential; ResourceNotFound, EtagMismatch."""
@@ -137,12 +146,17 @@ class ServiceCredentials:
 
     async def delete(self, tenant: str, credential: str, etag: str) -> None:
         """Remove a credential; ResourceNotFound, EtagMismatch."""
-        before = await self._item(tenant, credential)
-        name = name_of(tenant, credential)
+        scope, name = TenantScope(tenant), name_of(tenant, credential)
+        key = scope.service_credential(credential)
+        before, quotas = await self._store.get_many([key, scope.quota()])
+        if before is None or quotas is None:
+            raise ResourceNotFound(name)
         _require_etag(before, etag, name)
-        key = TenantScope(tenant).service_credential(credential)
         condition = Equals(VERSION, version_of(before))
         write = Write(self._store).add(Delete(key, condition), lambda _: EtagMismatch(name))
+        write.add(
+            self._gate.uncount(scope, quotas, SERVICE_CREDENTIALS), lambda _: WritesCollided()
+        )
         await write.carry_out()
 
     def message(self, item: Mapping[str, Value]) -> pb.ServiceCredential:
@@ -171,11 +185,6 @@ class ServiceCredentials:
             problem = f"{min(unknown)!r} is no role"
             raise FieldInvalid.of("service_credential.roles", problem, "INVALID")
 
-    async def _require_room(self, tenant: str) -> None:
-        page = await self._store.query(TenantScope(tenant).service_credentials())
-        if len(page.items) >= MAX_CREDENTIALS:
-            raise QuotaExceeded(COLLECTION, MAX_CREDENTIALS)
-
     async def _item(self, tenant: str, credential: str) -> Item:
         item = await self._store.get(TenantScope(tenant).service_credential(credential))
         if item is None:
@@ -183,7 +192,12 @@ class ServiceCredentials:
         return item
 
     async def _replace(
-        self, before: Item, made: pb.ServiceCredential, more: Mapping[str, Value], etag: str
+        self,
+        before: Item,
+        made: pb.ServiceCredential,
+        more: Mapping[str, Value],
+        etag: str,
+        request: Named = OwnRequest(),  # noqa: B008 - it never changes
     ) -> pb.ServiceCredential:
         _require_etag(before, etag, made.name)
         made.update_time.CopyFrom(timestamp(self._clock.now()))
@@ -193,7 +207,8 @@ class ServiceCredentials:
         _, tenant, _, credential = made.name.split("/")
         key = TenantScope(tenant).service_credential(credential)
         put = Put(key, after, Equals(VERSION, version))
-        await Write(self._store).add(put, lambda _: EtagMismatch(made.name)).carry_out()
+        write = request.remember(Write(self._store), made.name)
+        await write.add(put, lambda _: EtagMismatch(made.name)).carry_out()
         return self.message(after)
 
 

@@ -74,6 +74,7 @@ class Importer:
 
     async def run(self, *, dry: bool = False) -> None:
         """Bring all rows as far as they get; ``dry`` reads, decrypts and judges them alone."""
+        self._ledger.forget_refused()
         async for credential in self._old.rows(OldCredential):
             self._shared.note(mapping.external_id(self._parts(credential)))
         for rows, bring in self._steps(dry=dry):
@@ -110,6 +111,7 @@ class Importer:
         if state is None:
             self._ledger.put(kind, identity, State.EXPORTED)
         try:
+            mapping.require_moments(row)
             await bring(row)
         except (Unfit, RowDiffers) as problem:
             self._ledger.put(kind, identity, State.REFUSED, problem=str(problem))
@@ -156,6 +158,8 @@ class Importer:
 
     async def _credential(self, row: OldCredential) -> None:
         account = await self._account_of(row)
+        if self._ledger.state(OldAccount.TABLE, row.account_id) is not State.VERIFIED:
+            raise Unfit("its account was not brought over")
         secret = mapping.secret(account.credential_type, self._open(row))
         digest = self._vault.digest(secret)
         self._note(row, State.DECRYPTED, digest)

@@ -1,5 +1,6 @@
 """How far each row of a migration is: a file that outlasts interruptions, without any secret."""
 
+import fcntl
 import os
 import sqlite3
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ CREATE TABLE IF NOT EXISTS ledger (
     PRIMARY KEY (kind, id)
 ) WITHOUT ROWID
 """
+_PLACE = "CREATE TABLE IF NOT EXISTS place (name TEXT NOT NULL)"
 _PUT = """
 INSERT INTO ledger (kind, id, state, digest, problem) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (kind, id) DO UPDATE
@@ -38,23 +40,43 @@ class State(Enum):
     """It cannot be migrated as it is; the problem says why. It is tried again by each run."""
 
 
+class LedgerUnfit(Exception):
+    """A file that cannot be the ledger of this run; the message says why."""
+
+
 class Ledger:
     """Each entry outlasts the process when its method returns.
 
     What a power failure takes of the last ones is done once more, which changes nothing.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open or make the file, of its owner alone."""
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._connection = sqlite3.connect(path, isolation_level=None)
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.execute(_TABLE)
+    def __init__(self, path: Path, place: str = "") -> None:
+        """Open or make the file, of its owner alone; LedgerUnfit.
+
+        ``place`` names where rows go to: what one place has says nothing of another.
+        """
+        # Two processes would write twice as fast as they may. It ends with its process.
+        self._lock = os.open(path.with_name(f"{path.name}-lock"), os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            self._connection = _opened(path, self._lock)
+        except LedgerUnfit:
+            os.close(self._lock)
+            raise
+        found = self._connection.execute("SELECT name FROM place").fetchone()
+        if found is None:
+            self._connection.execute("INSERT INTO place VALUES (?)", (place,))
+        elif found[0] != place:
+            self.close()
+            raise LedgerUnfit(f"{path} is the ledger of another place: {found[0]}")
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+        os.close(self._lock)
+
+    def forget_refused(self) -> None:
+        """Forget what was refused: it is tried again, unless the old system has it no more."""
+        self._connection.execute("DELETE FROM ledger WHERE state = ?", (State.REFUSED.value,))
 
     def state(self, kind: str, identity: str) -> State | None:
         """Tell how far a row is; None if it was never seen."""
@@ -88,3 +110,20 @@ class Ledger:
             statement, (kind, identity)
         ).fetchone()
         return found
+
+
+def _opened(path: Path, lock: int) -> sqlite3.Connection:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LedgerUnfit(f"{path} is in use by another process") from None
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    try:
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(_TABLE)
+        connection.execute(_PLACE)
+    except sqlite3.DatabaseError:
+        raise LedgerUnfit(f"{path} is no ledger") from None
+    return connection

@@ -22,6 +22,7 @@ from services.tenancy.credentials.secret_text import SecretText, type_of_word, t
 from services.tenancy.migration.old_rows import (
     OldAccount,
     OldProvider,
+    OldRow,
     OldSchedule,
     OldTenant,
 )
@@ -45,6 +46,17 @@ M = TypeVar("M", bound=Message)
 
 class Unfit(Exception):
     """A row that cannot be migrated as it is; the message says why, without its values."""
+
+
+def require_moments(row: OldRow) -> None:
+    """Hold a row's moments against what they have to be; Unfit."""
+    for name in ("created_at", "run_at"):
+        found = getattr(row, name, None)
+        if found is None and (name == "run_at" or not hasattr(row, name)):
+            continue
+        # Without a zone it would be taken for one of this machine's own.
+        if not isinstance(found, datetime) or found.tzinfo is None:
+            raise Unfit(f"{name} is no moment with a time zone")
 
 
 def tenant_id(old: str) -> str:

@@ -1,8 +1,8 @@
 """The old system's database: read page by page, or written by the reverse export."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import fields
 from typing import TypeVar
-from uuid import UUID
 
 import psycopg
 from psycopg import sql
@@ -63,7 +63,7 @@ class OldDatabase:
         """Give what leads into an account; None if there is nothing."""
         cursor = await self._connection.execute(_CREDENTIAL, (account_id,))
         found = await cursor.fetchone()
-        return None if found is None else OldCredential(account_id, str(found[0]))
+        return None if found is None else _row(OldCredential, (account_id, *found))
 
     async def put(self, rows: Sequence[OldRow]) -> None:
         """Write rows of one table in place of those of their keys."""
@@ -86,4 +86,12 @@ class OldDatabase:
 
 def _row(kind: type[R], values: Sequence[object]) -> R:
     make: Callable[..., R] = kind
-    return make(*(str(each) if isinstance(each, UUID) else each for each in values))
+    typed = zip(fields(kind), values, strict=True)
+    return make(*(_text(each) if field.type is str else each for field, each in typed))
+
+
+def _text(value: object) -> str:
+    """Give the text that a column stands for, whose type may be another one there."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return "" if value is None else str(value)

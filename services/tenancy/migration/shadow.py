@@ -31,8 +31,9 @@ class Shadow:
                 found.update((kind.TABLE, name) for name in await self._differing(row))
         return found
 
-    async def export(self, into: OldDatabase) -> int:
+    async def export(self, into: OldDatabase | None = None) -> int:
         """Write all that is here into old tables; give how many rows. Credentials are sealed."""
+        into = into or self._old
         number, waiting = 0, list[OldRow]()
         async for row in self._current.rows():
             waiting.append(row)

@@ -22,7 +22,7 @@ from services.tenancy.store.items import VERSION
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.store.port import Add, Change, Key, Set, Update
 from services.tenancy.store.values import Value
-from services.tenancy.writing import NamedRequest
+from services.tenancy.writing import NamedRequest, OwnRequest
 
 _CREATED = "create_time"
 
@@ -112,7 +112,7 @@ class Target:
             mapping.tenant_id(row.tenant_id),
             row.account_id,
             secret,
-            request_id,
+            OwnRequest(request_id),
             Use(purpose="migration"),
         )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import grpc
 
-from mesh.errors import ResourceNotFound
+from mesh.errors import ResourceNotFound, TenantInactive
 from secmesh.inventory.v1 import compliance_service_pb2_grpc, sync_service_pb2_grpc
 from secmesh.inventory.v1.assessment_pb2 import VERDICT_CONTRADICTED, Assessment
 from secmesh.inventory.v1.compliance_service_pb2 import EvaluateRequest
@@ -27,7 +27,6 @@ from secmesh.tenancy.v1.scan_result_pb2 import ScanResult
 from secmesh_client import CallRefused, StreamCut
 from secmesh_client.aio import whole
 from services.tenancy.clock import Clock
-from services.tenancy.errors import TenantInactive
 from services.tenancy.gate import Gate
 from services.tenancy.scan_results import published
 from services.tenancy.scheduling.executions import execution_name

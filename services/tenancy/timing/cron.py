@@ -1,7 +1,7 @@
 """Five fields of cron, and the names for common ones."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
@@ -15,6 +15,14 @@ LAST_YEAR = 2199
 _FIELDS = 5
 _PLAIN = re.compile(r"^[0-9A-Za-z*/,#-]+$")
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a time of day, without zone
+_TAKES = {
+    "minute": "0-59",
+    "hour": "0-23",
+    "day-of-month": "1-31, or L for the last, and one that the months have",
+    "month": "1-12, or JAN-DEC",
+    "day-of-week": "0-7 from Sunday to Sunday, or SUN-SAT, with #1-#5 or L behind",
+}
+"""What each field takes, by the parser's name of it, in their order."""
 _NAMES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -108,15 +116,27 @@ def parse_cron(text: str) -> Cron:
 def checked(text: str) -> str:
     """Give five fields back, single-spaced, that can be met at all; TimingInvalid."""
     fields = text.split()
+    if not fields:
+        raise TimingInvalid(FIELD, "must be set")
     if len(fields) != _FIELDS:
-        raise TimingInvalid(FIELD, f"cron has {_FIELDS} fields, not {len(fields)}")
+        aws = "; the six of AWS stand in cron(...)" if len(fields) == _FIELDS + 1 else ""
+        raise TimingInvalid(FIELD, f"cron has {_FIELDS} fields, not {len(fields)}{aws}")
     if bad := next((field for field in fields if not _PLAIN.match(field)), None):
         raise TimingInvalid(FIELD, f"{bad!r} is no field of cron")
     try:
         CronSim(" ".join(fields), _EPOCH)
     except CronSimError as error:
-        raise TimingInvalid(FIELD, str(error)) from error
+        raise TimingInvalid(FIELD, _problem(fields, str(error))) from error
     return " ".join(fields)
+
+
+def _problem(fields: Sequence[str], told: str) -> str:
+    """Say which field the parser means, and what it takes."""
+    name = told.removeprefix("Bad ")
+    if name not in _TAKES:
+        return told
+    field = fields[list(_TAKES).index(name)]
+    return f"{field!r} is no {name.replace('-', ' ')}: {_TAKES[name]}"
 
 
 def _before(day: date) -> datetime:

@@ -73,7 +73,7 @@ class Timing:
         after = max(after, self.start - 1, EARLIEST)
         if after >= LATEST:
             return iter(())
-        end = LATEST if self.end is None else min(self.end, LATEST)
+        end = LATEST - 1 if self.end is None else min(self.end, LATEST - 1)
         if isinstance(self.expression, Rate):
             found = _of_rate(self.expression, self.zone, self.start, after)
         else:
