@@ -111,10 +111,15 @@ class Connection:
 
 def fail(refused: CallRefused) -> None:
     """Say why the call was refused and leave with the right exit code."""
-    talk.print(f"[bold red]{refused.code.name}[/] {refused.reason or 'no reason given'}", end=" ")
-    talk.print(visible(refused.message), markup=False)
+    talk.print(
+        f"[bold red]{refused.code.name}[/] {refused.reason or 'no reason given'}",
+        end=" ",
+        soft_wrap=True,
+    )
+    # Lines are left whole: others search them.
+    talk.print(visible(refused.message), markup=False, soft_wrap=True)
     for key, value in sorted(refused.metadata.items()):
-        talk.print(visible(f"  {key}: {value}"), markup=False)
+        talk.print(visible(f"  {key}: {value}"), markup=False, soft_wrap=True)
     # A status that no service of ours wrote carries no reason: nothing answered.
     silent = refused.code is grpc.StatusCode.UNAVAILABLE and not refused.reason
     raise typer.Exit(ExitCode.UNREACHABLE if silent else ExitCode.REFUSED)
