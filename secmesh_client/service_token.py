@@ -1,7 +1,10 @@
 """Tokens that a service gets for its credential: fetched once, kept, fetched anew ahead of time."""
 
 import time
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -17,6 +20,8 @@ AHEAD = 0.4
 """Part of a token's life that is left when it is fetched anew."""
 RETRY_SECONDS = 5.0
 """Between two tries while the issuer does not answer and the token is still good."""
+MAX_TENANTS = 1000
+"""Tenants whose tokens are kept; the least recently used makes room."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +63,20 @@ class HeldToken:
         return cls(answer.access_token, asked_at + life * (1 - AHEAD), asked_at + life)
 
 
-class ServiceTokens:
-    """Gives a token for each call; ``connect`` takes it as ``token``.
+class _Place:
+    """What is held for one tenant."""
 
-    One call at a time fetches; the others wait for it. While the issuer does not answer, the
-    token that is held serves until it ends. Calls raise CallRefused, and OSError for a secret
-    that cannot be read.
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.held: HeldToken | None = None
+
+
+class ServiceTokens:
+    """Gives a token for each call; ``connect`` takes it as ``token``. Threads may share it.
+
+    One call of a tenant at a time fetches; its others wait for it. While the issuer does not
+    answer, the token that is held serves until it ends. Calls raise CallRefused, and OSError for
+    a secret that cannot be read.
 
     Args:
         channel: Leads to the tenancy service, without a token of its own.
@@ -79,25 +92,45 @@ class ServiceTokens:
         self._stub = TokenServiceStub(channel)
         self._credential = credential
         self._clock = clock
+        self._tenant: ContextVar[str] = ContextVar("tenant", default="")
         self._lock = Lock()
-        self._held: HeldToken | None = None
+        self._places: OrderedDict[str, _Place] = OrderedDict()
+
+    @contextmanager
+    def acting_for(self, tenant: str) -> Iterator[None]:
+        """Have calls of this thread carry tokens that act for a tenant."""
+        before = self._tenant.set(tenant)
+        try:
+            yield
+        finally:
+            self._tenant.reset(before)
 
     def __call__(self) -> str:
-        with self._lock:
-            held, now = self._held, self._clock()
+        tenant = self._tenant.get()
+        place = self._place(tenant)
+        with place.lock:
+            held, now = place.held, self._clock()
             if held is not None and now < held.renew_at:
                 return held.text
             try:
-                answer = self._stub.IssueToken(self._credential.request())
+                answer = self._stub.IssueToken(self._credential.request(tenant))
             except CallRefused as refused:
                 # Refused is refused: a credential that was revoked must not seem to go on.
                 if held is None or now >= held.ends_at or refused.code not in PASSING:
                     raise
                 later = min(now + RETRY_SECONDS, held.ends_at)
-                self._held = HeldToken(held.text, later, held.ends_at)
+                place.held = HeldToken(held.text, later, held.ends_at)
                 return held.text
-            self._held = HeldToken.of(answer, now)
-            return self._held.text
+            place.held = HeldToken.of(answer, now)
+            return place.held.text
+
+    def _place(self, tenant: str) -> _Place:
+        with self._lock:
+            place = self._places.setdefault(tenant, _Place())
+            self._places.move_to_end(tenant)
+            if len(self._places) > MAX_TENANTS:
+                self._places.popitem(last=False)
+            return place
 
 
 PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)

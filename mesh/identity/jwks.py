@@ -134,7 +134,9 @@ class KeySource:
         except (JwksInvalid, OSError, HTTPException) as error:
             if not lenient:
                 raise
-            self._failed(error)
+            self._looked = self._clock()
+            fields = {"fields": {"error": type(error).__name__}}
+            _LOG.warning("the key set is not there yet", extra=fields)
 
     @property
     def in_force(self) -> bool:

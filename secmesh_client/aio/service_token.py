@@ -12,15 +12,13 @@ import grpc
 from secmesh.tenancy.v1.token_service_pb2_grpc import TokenServiceStub
 from secmesh_client.refusal import CallRefused
 from secmesh_client.service_token import (
+    MAX_TENANTS,
     PASSING,
     RETRY_SECONDS,
     HeldToken,
     ServiceCredential,
     no_token,
 )
-
-MAX_TENANTS = 1000
-"""Tenants whose tokens are kept; the least recently used makes room."""
 
 
 class ServiceTokens:

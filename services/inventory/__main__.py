@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mesh.server.garbage import uncollected
@@ -39,7 +40,7 @@ with uncollected():
     from secmesh.inventory.v1.tenant_removal_service_pb2_grpc import (
         add_TenantRemovalServiceServicer_to_server,
     )
-    from secmesh_client import TokenFile, connect
+    from secmesh_client import ServiceCredential, ServiceTokens, TokenFile, connect
     from services.inventory.access.account_access import AccountAccess
     from services.inventory.account_store import AccountStore
     from services.inventory.backup_servicer import BackupServicer
@@ -89,19 +90,24 @@ def open_security(settings: InventorySettings) -> "Security | None":
 
 def open_tenancy(settings: InventorySettings) -> "Tenancy | None":
     """Open the calls of the tenancy service, in the name of this one; None if it is unknown."""
-    if not settings.tenancy_address or settings.tenancy_token_file is None:
+    if not settings.tenancy_address:
         return None
     # As for the security service.
     from services.inventory.access.tenancy import Tenancy
 
-    return Tenancy(
-        connect(
-            settings.tenancy_address,
-            token=TokenFile(settings.tenancy_token_file),
-            tls=settings.tenancy_tls(),
-            allow_plaintext=settings.allow_plaintext,
-        )
+    to_tenancy = partial(
+        connect,
+        settings.tenancy_address,
+        tls=settings.tenancy_tls(),
+        allow_plaintext=settings.allow_plaintext,
     )
+    secret = settings.tenancy_client_secret_file
+    if secret is not None:
+        issuing = to_tenancy()
+        tokens = ServiceTokens(issuing, ServiceCredential(settings.tenancy_client_id, secret))
+        return Tenancy(to_tenancy(token=tokens), issuing, tokens.acting_for)
+    file = settings.tenancy_token_file
+    return None if file is None else Tenancy(to_tenancy(token=TokenFile(file)))
 
 
 def build_runner(settings: InventorySettings, catalogue: Catalogue, store: Store) -> SyncRunner:

@@ -86,11 +86,19 @@ class InventorySettings(ServiceSettings):
         validate_default=True,
         description="PEM file with the authorities of its certificate; this service shows its own",
     )
+    tenancy_client_id: str = Field(
+        "",
+        description="service credential of this service, for which the tenancy service gives it "
+        "tokens to ask by, of each tenant its own; it needs tenancy.credentials.vend",
+    )
+    tenancy_client_secret_file: Path | None = Field(
+        None, description="file with the secret of that credential; read for each token"
+    )
     tenancy_token_file: Path | None = Field(
         None,
         validate_default=True,
-        description="file with the token that it is asked by, good for all tenants whose accounts "
-        "are read; whoever renews the token writes the file anew",
+        description="in place of both, file with the token that it is asked by, good for all "
+        "tenants whose accounts are read; whoever renews the token writes the file anew",
     )
     tenancy_wait_seconds: float = Field(
         120,
@@ -111,7 +119,12 @@ class InventorySettings(ServiceSettings):
     @field_validator("tenancy_token_file")
     @classmethod
     def _has_a_token(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        if info.data.get("tenancy_address") and value is None:
+        shown = (info.data.get("tenancy_client_id"), info.data.get("tenancy_client_secret_file"))
+        if any(shown) != all(shown):
+            raise ValueError("tenancy_client_id and tenancy_client_secret_file are needed together")
+        if value is not None and any(shown):
+            raise ValueError("a file with a token is in place of a service credential")
+        if info.data.get("tenancy_address") and value is None and not any(shown):
             raise ValueError("the tenancy service is asked by a token of this service's own")
         return value
 

@@ -2,7 +2,7 @@
 
 import random
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -10,6 +10,7 @@ import grpc
 
 from mesh.client import open_channel
 from mesh.client.passing import callers_token
+from mesh.server.program import CommandFailed
 from mesh.tls import KeyPair, client_credentials
 from secmesh.crypto.v1.tenant_removal_service_pb2_grpc import (
     TenantRemovalServiceStub as CryptoRemovalStub,
@@ -37,6 +38,7 @@ from secmesh.tenancy.v1.scan_result_service_pb2_grpc import (
 from secmesh.tenancy.v1.schedule_service_pb2_grpc import add_ScheduleServiceServicer_to_server
 from secmesh.tenancy.v1.tenant_service_pb2_grpc import add_TenantServiceServicer_to_server
 from secmesh.tenancy.v1.token_service_pb2_grpc import add_TokenServiceServicer_to_server
+from secmesh_client import Token
 from secmesh_client.aio import TokenFile
 from services.tenancy.account_servicer import AccountServicer
 from services.tenancy.api_key_servicer import ApiKeyServicer
@@ -55,7 +57,8 @@ from services.tenancy.parts import Parts
 from services.tenancy.provider_servicer import ProviderServicer
 from services.tenancy.scan_result_servicer import ScanResultServicer
 from services.tenancy.schedule_servicer import ScheduleServicer
-from services.tenancy.settings import TenancySettings
+from services.tenancy.service_work import TenantStore, open_issued
+from services.tenancy.settings import PREFIX, TenancySettings
 from services.tenancy.store.dynamodb import DynamoDbStore
 from services.tenancy.store.dynamodb_client import (
     EMBEDDED_READ_SECONDS,
@@ -101,9 +104,25 @@ def open_parts(settings: TenancySettings, others: Sequence[OtherStore] = ()) -> 
 
 
 def open_others(settings: TenancySettings) -> Sequence[OtherStore]:
-    """Open what asks the other services when a tenant leaves: as oneself, or as each caller."""
-    file = settings.removal_token_file
-    token = callers_token if file is None else TokenFile(file)
+    """Open what asks the other services when a tenant leaves: as oneself, or as each caller.
+
+    CommandFailed if the settings name half of a service credential, or two ways to have tokens.
+    """
+    file, issued = settings.removal_token_file, open_issued(settings)
+    if issued is not None and file is not None:
+        raise CommandFailed(f"{PREFIX}REMOVAL_TOKEN_FILE is in place of a service credential")
+    token: Token = callers_token if file is None else TokenFile(file)
+    opened = _others(settings, token if issued is None else issued.token)
+    if issued is None:
+        return list(opened.values())
+    # Who is not asked needs no token.
+    return [
+        each if isinstance(each, Unasked) else TenantStore(name, each, issued)
+        for name, each in opened.items()
+    ]
+
+
+def _others(settings: TenancySettings, token: Token) -> Mapping[str, OtherStore]:
     inventory, security, crypto = (
         settings.inventory_address,
         settings.security_address,
@@ -112,11 +131,12 @@ def open_others(settings: TenancySettings) -> Sequence[OtherStore]:
     own = None
     if settings.tls_certificate is not None and settings.tls_key is not None:
         own = KeyPair(settings.tls_certificate, settings.tls_key)
-    return [
-        _other("inventory", inventory, settings.inventory_ca, own, token, InventoryRemovalStub),
-        _other("security", security, settings.security_ca, own, token, SecurityRemovalStub),
-        _other("crypto", crypto, settings.crypto_ca, own, token, CryptoRemovalStub),
+    asked = [
+        ("inventory", inventory, settings.inventory_ca, InventoryRemovalStub),
+        ("security", security, settings.security_ca, SecurityRemovalStub),
+        ("crypto", crypto, settings.crypto_ca, CryptoRemovalStub),
     ]
+    return {name: _other(name, address, ca, own, token, stub) for name, address, ca, stub in asked}
 
 
 def _other(
@@ -124,7 +144,7 @@ def _other(
     address: str,
     authorities: Path | None,
     own: KeyPair | None,
-    token: Callable[[], str],
+    token: Token,
     stub: Callable[[grpc.aio.Channel], Any],
 ) -> OtherStore:
     channel = _channel(address, authorities, own, token, f"secmesh.{name}.v1")
@@ -135,7 +155,7 @@ def _channel(
     address: str,
     authorities: Path | None,
     own: KeyPair | None,
-    token: Callable[[], str],
+    token: Token,
     package: str,
 ) -> grpc.aio.Channel | None:
     if not address:

@@ -18,7 +18,7 @@ from services.tenancy.migration.current import Current
 from services.tenancy.migration.importer import Importer
 from services.tenancy.migration.ledger import Ledger, LedgerUnfit
 from services.tenancy.migration.old_database import OldDatabase
-from services.tenancy.migration.pace import Pace, PacedSecrets
+from services.tenancy.migration.pace import PacedSecrets
 from services.tenancy.migration.shadow import Shadow
 from services.tenancy.migration.target import Target
 from services.tenancy.migration.vault import KeysInvalid, OldVault
@@ -179,7 +179,7 @@ def _paced(parts: Parts) -> Parts:
     """Give the parts with secrets that are written no faster than they may."""
     if parts.custody is None:
         return parts
-    secrets = PacedSecrets(parts.custody.secrets, Pace(parts.clock))
+    secrets = PacedSecrets(parts.custody.secrets, parts.clock)
     return replace(parts, custody=replace(parts.custody, secrets=secrets))
 
 

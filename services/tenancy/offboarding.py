@@ -9,7 +9,7 @@ from secmesh.tenancy.v1 import tenant_offboarding_pb2 as pb
 from secmesh.tenancy.v1 import tenant_pb2
 from services.tenancy.accounts import AccountSecrets
 from services.tenancy.api_keys import KEY_HASH
-from services.tenancy.clock import Clock
+from services.tenancy.clock import MICROSECONDS, Clock
 from services.tenancy.closing import Closing
 from services.tenancy.closing import name_of as closing_name
 from services.tenancy.errors import TenantNotDeleted, TenantRestorable
@@ -33,8 +33,9 @@ SECRETS = "secrets"
 _AT_MOST = "at most one for each account; those that are deleted can be restored"
 _PAGE = 100
 _AT_ONCE = 16
-_MONTH = 28 * 24 * 3600 * 1_000_000
-"""Microseconds; no month is shorter."""
+_MONTH = 28 * 24 * 3600 * MICROSECONDS
+"""No month is shorter."""
+_LONGEST_REST = 6 * 3600 * MICROSECONDS
 
 
 class Offboarding:
@@ -52,6 +53,19 @@ class Offboarding:
     async def told(self, tenant: str) -> pb.TenantOffboarding:
         """Give how a tenant leaves; ResourceNotFound if it does not."""
         return await self._closing.get(tenant)
+
+    async def rests(self, tenant: str, least: float) -> bool:
+        """Tell whether its last call is so few seconds ago that nobody need send another.
+
+        It rests longer the longer it takes: half of the time since it began, 6 hours at most.
+        """
+        try:
+            told = await self._closing.get(tenant)
+        except ResourceNotFound:
+            return False
+        began, last = told.create_time.ToMicroseconds(), told.update_time.ToMicroseconds()
+        rest = max(round(least * MICROSECONDS), min((last - began) // 2, _LONGEST_REST))
+        return self._clock.now() - last < rest
 
     async def plan(self, tenant: str) -> pb.TenantOffboarding:
         """Count what there is everywhere, and change nothing; ResourceNotFound."""

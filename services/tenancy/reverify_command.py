@@ -1,14 +1,14 @@
-"""The command ``reverify``: one pass over all accounts, to be run each day."""
+"""The command ``reverify``: one pass over all accounts, at once."""
 
 import argparse
 import sys
 
 from mesh.server.program import Command, CommandFailed
-from secmesh.tenancy.v1.tenant_pb2 import TENANT_STATUS_ACTIVE
 from services.tenancy.assembly import open_parts
-from services.tenancy.onboarding.daily import reverify_all
 from services.tenancy.parts import Parts
 from services.tenancy.settings import TenancySettings
+from services.tenancy.upkeep.job import BrokenOff
+from services.tenancy.upkeep.jobs import verifications
 
 _HOUR = 3600
 
@@ -35,9 +35,13 @@ async def reverify(parts: Parts, hours: float) -> str:
     """Verify again what is due, and say how much that was; CommandFailed without credentials."""
     if parts.verifier is None:
         raise CommandFailed("this process has no credentials of AWS")
-    tenants = parts.tenants.listed(TENANT_STATUS_ACTIVE)
-    done = await reverify_all(parts.store, parts.verifier, tenants, hours * _HOUR)
-    return f"{done.accounts} accounts of {done.tenants} tenants were verified again\n"
+    try:
+        done = await verifications(parts, parts.verifier, hours * _HOUR).run()
+    except BrokenOff as broken:
+        raise CommandFailed(
+            f"{broken.tally.done} accounts were verified again, then: {broken.reason}"
+        ) from broken
+    return f"{done.done} accounts were verified again, {done.failed} could not be\n"
 
 
 REVERIFY = Command("reverify", "verify again the accounts whose turn it is", _add_arguments, _run)

@@ -1,24 +1,16 @@
-"""The command ``rotate-credentials``: one pass over all credentials, to be run each hour."""
+"""The command ``rotate-credentials``: one pass over all credentials, at once."""
 
 import argparse
-import logging
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
-from dataclasses import replace
 
-from mesh.errors import Refusal
 from mesh.server.program import Command, CommandFailed, no_arguments
-from secmesh.tenancy.v1.tenant_pb2 import TENANT_STATUS_ACTIVE
 from services.tenancy.assembly import open_parts
-from services.tenancy.credentials.scheduled_rotation import Outcome, ScheduledRotation
+from services.tenancy.credentials.scheduled_rotation import Outcome
 from services.tenancy.parts import Parts
 from services.tenancy.settings import TenancySettings
-from services.tenancy.store.items import text
-from services.tenancy.store.keys import TenantScope
-from services.tenancy.store.port import Query, Store
-
-_LOG = logging.getLogger(__name__)
+from services.tenancy.upkeep.job import BrokenOff
+from services.tenancy.upkeep.jobs import rotations
 
 
 async def _run(settings: TenancySettings, _arguments: argparse.Namespace) -> None:
@@ -38,39 +30,17 @@ async def _run(settings: TenancySettings, _arguments: argparse.Namespace) -> Non
 async def rotate_credentials(parts: Parts) -> Counter[Outcome]:
     """Do what is due in all active tenants; any number of processes may at a time.
 
-    Raises CommandFailed without credentials of AWS.
+    Gives what came of the credentials that were due. CommandFailed without credentials of AWS,
+    and when what it needs does not answer.
     """
     if parts.credentials is None or parts.credentials.scheduled is None:
         raise CommandFailed("this process has no credentials of AWS")
-    counts: Counter[Outcome] = Counter()
-    query = parts.tenants.listed(TENANT_STATUS_ACTIVE)
-    async for tenant in _each(parts.store, query, "tenant_id"):
-        of_tenant = TenantScope(tenant).credentials()
-        async for account in _each(parts.store, of_tenant, "account_id"):
-            counts[await _rotated(parts.credentials.scheduled, tenant, account)] += 1
-    return counts
-
-
-async def _rotated(scheduled: ScheduledRotation, tenant: str, account: str) -> Outcome:
     try:
-        outcome = await scheduled.run(tenant, account)
-    except Refusal as refusal:
-        # One must not keep the others waiting; it is due again.
-        _LOG.warning("%s/%s was not rotated: %s", tenant, account, refusal.reason.name)
-        return Outcome.FAILED
-    if outcome is not Outcome.NOTHING:
-        _LOG.info("the key of %s/%s: %s", tenant, account, outcome.value)
-    return outcome
-
-
-async def _each(store: Store, query: Query, attribute: str) -> AsyncIterator[str]:
-    while True:
-        page = await store.query(query)
-        for item in page.items:
-            yield text(item, attribute)
-        if page.next is None:
-            return
-        query = replace(query, start=page.next)
+        tally, counts = await rotations(parts, parts.credentials.scheduled).counted()
+    except BrokenOff as broken:
+        raise CommandFailed(f"{broken.reason}: what is left is due the next time") from broken
+    counts[Outcome.FAILED] = tally.failed
+    return +counts
 
 
 ROTATE_CREDENTIALS = Command(

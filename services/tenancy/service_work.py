@@ -1,12 +1,15 @@
 """Work that is done with tokens of the mesh's own issuer: of each tenant, for its work alone."""
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import grpc
 
 from mesh.server.program import CommandFailed
+from secmesh.tenancy.v1 import tenant_offboarding_pb2 as pb
 from secmesh_client import CallRefused, Token
 from secmesh_client.aio import ServiceCredential, ServiceTokens, Tls, TokenFile, connect
+from services.tenancy.other_stores import OtherStore
 from services.tenancy.scheduling.work import Assignment, Published, Work, WorkFailed
 from services.tenancy.settings import PREFIX, TenancySettings
 
@@ -53,6 +56,14 @@ class IssuedTokens:
         """Give work that is done in the name of its tenant alone."""
         return TenantWork(work, self._tokens)
 
+    def acting_for(self, tenant: str) -> AbstractContextManager[None]:
+        """Have calls of this task carry tokens that act for a tenant."""
+        return self._tokens.acting_for(tenant)
+
+    async def ready(self) -> None:
+        """Wait until there is a token that is not about to end. CallRefused, OSError."""
+        await self._tokens.ready()
+
     async def close(self) -> None:
         """End what is under way, and close the channel."""
         await self._tokens.close()
@@ -85,8 +96,44 @@ class TenantWork:
             await self._work.abort(assignment)
 
 
+class TenantStore:
+    """See ``OtherStore``: asked with tokens that act for the tenant which leaves."""
+
+    def __init__(self, name: str, store: OtherStore, tokens: IssuedTokens) -> None:
+        self._name = name
+        self._store = store
+        self._tokens = tokens
+
+    async def leave(self, tenant: str, *, count: bool = False) -> pb.OffboardedStore:
+        """Get a token first; that there is none is told as what the other would refuse."""
+        with self._tokens.acting_for(tenant):
+            try:
+                await self._tokens.ready()
+            except CallRefused as refused:
+                why = f"no token: {refused.reason or refused.code.name}"
+            except OSError:
+                why = "no token: the secret of the service credential cannot be read"
+            else:
+                return await self._store.leave(tenant, count=count)
+        state = pb.OFFBOARDED_STATE_UNKNOWN
+        return pb.OffboardedStore(store=self._name, state=state, note=why)
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._store.close()
+        await self._tokens.close()
+
+
 def open_tokens(settings: TenancySettings) -> WorkTokens | None:
     """Open what the settings name; None if they name none. CommandFailed for half of it."""
+    issued = open_issued(settings)
+    if issued is not None or settings.inventory_token_file is None:
+        return issued
+    return FileTokens(TokenFile(settings.inventory_token_file))
+
+
+def open_issued(settings: TenancySettings) -> IssuedTokens | None:
+    """Open what a service credential gets; None if none is named. CommandFailed for half of it."""
     named = (settings.tokens_address, settings.client_id, settings.client_secret_file)
     if any(named):
         if settings.client_secret_file is None or not all(named):
@@ -102,6 +149,4 @@ def open_tokens(settings: TenancySettings) -> WorkTokens | None:
             raise CommandFailed(f"{PREFIX}TOKENS_ADDRESS: {problem}") from problem
         credential = ServiceCredential(settings.client_id, settings.client_secret_file)
         return IssuedTokens(channel, credential)
-    if settings.inventory_token_file is None:
-        return None
-    return FileTokens(TokenFile(settings.inventory_token_file))
+    return None

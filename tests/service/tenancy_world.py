@@ -10,10 +10,10 @@ from typing import Any
 import grpc
 
 from mesh.contract.catalogue import load_catalogue
-from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE, create_signing_key, sign_token
-from mesh.identity.token import TokenVerifier
+from mesh.identity.keys import JWKS_FILE, create_signing_key, sign_token
 from mesh.server.interceptors.idempotency import HandlersKeep
 from mesh.server.serve import Server
+from mesh.server.trust import verifier_of
 from secmesh.tenancy.v1 import (
     account_service_pb2_grpc,
     api_key_service_pb2_grpc,
@@ -37,6 +37,7 @@ from services.tenancy.settings import PACKAGE, TenancySettings
 from services.tenancy.store.memory import MemoryStore
 from services.tenancy.store.memory_faults import Faults
 from services.tenancy.store.recorder import Recorder
+from tests.ports import free_port
 from tests.unit.fake_access_keys import FakeAccessKeys
 from tests.unit.fake_prober import FakeProber
 from tests.unit.fake_secrets import FakeSecrets
@@ -180,6 +181,12 @@ def role_account(tenant: str, number: int = 1, provider: str = "aws") -> Account
     )
 
 
+def own_issuer() -> dict[str, str]:
+    """Give settings of a world that believes the tokens it issues itself."""
+    address = f"127.0.0.1:{free_port()}"
+    return {"listen": address, "issuers": f"secmesh-tenancy=grpc://{address}"}
+
+
 def settings_of(**values: Any) -> TenancySettings:
     """Give settings of a world, which asks no AWS."""
     return TenancySettings(AWS_REGION="eu-west-1", page_key="k" * 16, admin="", **values)
@@ -199,7 +206,8 @@ async def tenancy_world(
     ``with_others`` asks the services of the settings when a tenant leaves.
     """
     create_signing_key(home)
-    settings, clock, recorder = settings_of(**values), TurnedClock(), Recorder()
+    settings = settings_of(jwks=str(home / JWKS_FILE), **values)
+    clock, recorder = TurnedClock(), Recorder()
     faults = Faults(Random(1))
     store = MemoryStore(clock=clock, faults=faults, observe=recorder.observe)
     # The clock stands still, so that seconds hold all writes of a test.
@@ -226,7 +234,7 @@ async def tenancy_world(
     async def ready() -> bool:
         return True
 
-    verifier = TokenVerifier(home / JWKS_FILE, ISSUER, AUDIENCE)
+    verifier = verifier_of(settings)
     server = Server(settings, CATALOGUE, verifier, register, ready, parts.close, HandlersKeep())
     await server.start()
     world = World(home, parts, clock, recorder, faults, held, tokens, prober, access_keys)

@@ -20,10 +20,11 @@ from services.tenancy.migration.importer import Importer
 from services.tenancy.migration.ledger import Ledger, State
 from services.tenancy.migration.old_database import OldDatabase
 from services.tenancy.migration.old_rows import OldCredential, OldRow
-from services.tenancy.migration.pace import Pace, PacedSecrets
+from services.tenancy.migration.pace import MOST_PER_SECOND, PacedSecrets
 from services.tenancy.migration.shadow import Shadow
 from services.tenancy.migration.target import Target
 from services.tenancy.migration.vault import KeysInvalid, OldVault
+from services.tenancy.pace import Pace
 from services.tenancy.parts import Parts
 from services.tenancy.store.keys import PlatformScope, TenantScope
 from services.tenancy.store.memory import MemoryStore
@@ -116,9 +117,7 @@ async def world_of(url: str, folder: Path, accounts: int, tenants: int) -> World
     clock = TurnedClock()
     store = Breaking(MemoryStore(clock=clock), Random(1))
     secrets = FakeSecrets(clock.now, 50)
-    custody = Custody(
-        PacedSecrets(secrets, Pace(clock)), FakeSecurityTokens(clock.now), FakeProber()
-    )
+    custody = Custody(PacedSecrets(secrets, clock), FakeSecurityTokens(clock.now), FakeProber())
     parts = Parts(settings=settings_of(), store=store, clock=clock, key=b"k" * 32, custody=custody)
     assert parts.credentials is not None
     return World(url, made, store, parts, parts.credentials, secrets, clock, folder / "ledger")
@@ -222,11 +221,17 @@ async def test_rows_that_do_not_fit_are_named_and_the_others_come(small: World) 
     account = replace(made.accounts[1], account_number="12")
     schedule = replace(made.schedules[1], cron_expression="never", schedule_type="cron")
     await put(small, tenant, account, schedule)
+    await small.run(dry=True)
+    found = {key for key in small.problems() if key[0] != "account_credentials"}
     await small.run()
     problems = small.problems()
+    # What is told before is what is refused then, but for what rests upon it.
+    assert found == {key for key in problems if key[0] != "account_credentials"}
     assert problems["tenants", "UPPER"] == "tenant_id fits no id of a tenant"
-    assert problems["accounts", account.account_id] == "FIELD_INVALID"
-    assert problems["schedules", schedule.schedule_id] == "FIELD_INVALID"
+    assert problems["accounts", account.account_id] == (
+        "FIELD_INVALID: account.cloud_account_id: must be 12 digits"
+    )
+    assert "FIELD_INVALID: schedule.expression: " in problems["schedules", schedule.schedule_id]
     assert problems["account_credentials", account.account_id] == "its account was not brought over"
     assert len(problems) == 4
     assert small.counts()[State.VERIFIED] == made.number - 3
@@ -330,7 +335,7 @@ async def test_an_outage_ends_the_run_and_refuses_no_row(small: World) -> None:
 
 async def test_no_second_has_more_writes_than_forty() -> None:
     clock, chance, at = TurnedClock(), Random(3), list[int]()
-    pace = Pace(clock)
+    pace = Pace(clock, MOST_PER_SECOND)
     for _ in range(400):
         await pace.take()
         at.append(clock.now())

@@ -1,11 +1,14 @@
 """The tenancy service, asked for sessions in the name of this one."""
 
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from mesh.client.passing import passed_on
+from mesh.contract.names import tenant_of
 from mesh.errors import DependencyUnavailable
 from secmesh.tenancy.v1 import credential_service_pb2_grpc
 from secmesh.tenancy.v1.credential_service_pb2 import (
@@ -34,13 +37,21 @@ _LOG = logging.getLogger(__name__)
 class Tenancy:
     """Typed calls of the tenancy service; threads may share it."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        issuing: grpc.Channel | None = None,
+        acting_for: Callable[[str], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        """Call over a channel; ``acting_for`` has it carry a tenant's tokens of ``issuing``."""
         self._credentials = credential_service_pb2_grpc.CredentialServiceStub(channel)
-        self._channel = channel
+        self._channels = [channel] if issuing is None else [channel, issuing]
+        self._acting_for = acting_for
 
     def close(self) -> None:
-        """Close the channel."""
-        self._channel.close()
+        """Close the channels."""
+        for each in self._channels:
+            each.close()
 
     def vend(self, account: str, purpose: str, refused: str) -> VendCredentialsResponse:
         """Give a session in an account, another than that of the access key ``refused``.
@@ -54,11 +65,12 @@ class Tenancy:
             refused_access_key_id=refused,
         )
         try:
-            made: VendCredentialsResponse = self._credentials.VendCredentials(request)
+            with self._acting_for(tenant_of(account) or ""):
+                made: VendCredentialsResponse = self._credentials.VendCredentials(request)
         except CallRefused as problem:
             raise _told(problem) from problem
         except (OSError, ValueError) as problem:
-            # The file of the token; its path is nothing to callers.
+            # The file of the token or the secret; its path is nothing to callers.
             _LOG.error("no token for the tenancy service", extra={"fields": {"why": str(problem)}})
             raise SessionRefused(DependencyUnavailable(_NAME), passing=True) from problem
         return made

@@ -121,9 +121,9 @@ class ScheduledRotation:
         if not self._may_change(found):
             return Outcome.NOTHING
         plan, now = found.usable().rotation, self._clock.now()
-        if plan.next_time.ToMicroseconds() <= now:
+        if _changes(plan, now):
             return await self._counted(self._attempt, found)
-        if plan.HasField("retire_time") and plan.retire_time.ToMicroseconds() <= now:
+        if _retires(plan, now):
             return await self._counted(self._retire, found)
         return Outcome.NOTHING
 
@@ -282,6 +282,21 @@ class ScheduledRotation:
         if _USER not in identity.arn:
             raise _NoUser(identity.account)
         return identity.arn.rpartition("/")[2]
+
+
+def is_due(credential: credential_pb2.Credential, now: int) -> bool:
+    """Tell whether something is to be done about a credential's key, by what is known of it."""
+    if is_deleted(credential) or not credential.HasField("rotation"):
+        return False
+    return _changes(credential.rotation, now) or _retires(credential.rotation, now)
+
+
+def _changes(plan: credential_pb2.CredentialRotation, now: int) -> bool:
+    return plan.next_time.ToMicroseconds() <= now
+
+
+def _retires(plan: credential_pb2.CredentialRotation, now: int) -> bool:
+    return plan.HasField("retire_time") and plan.retire_time.ToMicroseconds() <= now
 
 
 def _word_of(problem: Exception) -> str:

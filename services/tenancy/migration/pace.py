@@ -2,37 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 
-from services.tenancy.clock import MICROSECONDS, Clock
+from services.tenancy.clock import Clock
 from services.tenancy.cost.aws_figures import SECRET_WRITES_PER_SECOND
 from services.tenancy.credentials.secrets import SecretFacts, Secrets, SecretValue
+from services.tenancy.pace import Pace
 
 MOST_PER_SECOND = 0.8 * SECRET_WRITES_PER_SECOND.most
 """Forty: what runs beside the migration needs its part."""
 
 
-class Pace:
-    """Lets so many through in each second, evenly."""
-
-    def __init__(self, clock: Clock, per_second: float = MOST_PER_SECOND) -> None:
-        self._clock = clock
-        self._apart = int(MICROSECONDS / per_second) + 1
-        self._next = 0
-
-    async def take(self) -> None:
-        """Wait for the next place."""
-        now = self._clock.now()
-        place = max(self._next, now)
-        self._next = place + self._apart
-        if place > now:
-            await self._clock.sleep((place - now) / MICROSECONDS)
-
-
 class PacedSecrets:
     """See ``Secrets``; each write waits for its place."""
 
-    def __init__(self, secrets: Secrets, pace: Pace) -> None:
+    def __init__(self, secrets: Secrets, clock: Clock) -> None:
         self._secrets = secrets
-        self._pace = pace
+        self._pace = Pace(clock, MOST_PER_SECOND)
 
     async def create(
         self, name: str, value: str, *, version_id: str, tags: Mapping[str, str]

@@ -5,10 +5,9 @@ confused deputy): a role that takes a wrong external id, or none, is refused.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
-from mesh.errors import Refusal
 from secmesh.tenancy.v1 import account_pb2 as pb
 from secmesh.tenancy.v1 import credential_access_pb2
 from secmesh.tenancy.v1 import onboarding_service_pb2 as onboarding
@@ -119,37 +118,23 @@ class Verifier:
         written = await self._accounts.verified(tenant, account, report.outcome, problem)
         return Verified(written, report)
 
-    async def reverify(
-        self, tenant: str, use: Use, *, older_than: float = DAY_SECONDS, most: int = 100
-    ) -> Sequence[str]:
-        """Verify the accounts of a tenant that were last verified so many seconds ago.
+    async def due(self, tenant: str, older_than: float = DAY_SECONDS) -> AsyncIterator[str]:
+        """Give the names of accounts that were last verified so many seconds ago.
 
-        Gives the names of those that were; one that cannot be verified now is left for later.
+        Those that never were wait for somebody to verify them first.
         """
         before = self._clock.now() - round(older_than * MICROSECONDS)
-        done: list[str] = []
-        for account in await self._due(tenant, before, most):
-            try:
-                await self.verify(tenant, account.name.rpartition("/")[2], use)
-            except Refusal:
-                continue
-            done.append(account.name)
-        return done
-
-    async def _due(self, tenant: str, before: int, most: int) -> list[pb.Account]:
-        due: list[pb.Account] = []
         query = self._accounts.listed(tenant)
         while True:
             page = await self._store.query(query)
-            for item in page.items:
-                account = ACCOUNT.message(item)
+            for account in map(ACCOUNT.message, page.items):
                 known = account.HasField("verify_time")
                 if not known or account.status not in VERIFIABLE:
                     continue
                 if account.verify_time.ToMicroseconds() <= before:
-                    due.append(account)
-            if page.next is None or len(due) >= most:
-                return due[:most]
+                    yield account.name
+            if page.next is None:
+                return
             query = replace(query, start=page.next)
 
     async def _entered(self, found: Found, report: Report) -> Session | None:

@@ -6,13 +6,18 @@ from datetime import UTC, datetime
 from typing import Final
 
 from services.tenancy.clock import MICROSECONDS
+from services.tenancy.store.values import Value
 
+META: Final = "META"
 SEPARATOR: Final = "#"
 LAST: Final = "~"
 """Sorts after all that a key holds otherwise."""
 MILLISECONDS_DIGITS: Final = 13
 _SECONDS_DIGITS = 10
 _MAX_PART = 512
+
+IndexKeys = dict[str, Value]
+"""Key attributes of an index, to be put into an item beside its own."""
 
 
 class KeyInvalid(ValueError):
