@@ -272,7 +272,9 @@ def _set_secret(
         json_format.Parse(text, target)
     except json_format.ParseError:
         # What the parser says may quote the secret.
-        raise UsageProblem(f"{given[0]} is no JSON of {target.DESCRIPTOR.name}") from None
+        kind = target.DESCRIPTOR
+        fields = ", ".join(field.name for field in kind.fields)
+        raise UsageProblem(f"{given[0]} is no JSON of {kind.name}, with {fields}") from None
 
 
 def _notes(given: list[str] | None) -> dict[str, str]:

@@ -16,6 +16,7 @@ from cli.embedded.folder import Folder
 from cli.embedded.platform import platform_credentials
 from cli.embedded.ports import Ports
 from cli.embedded.settings import PII_ROLES, PII_SERVICE_ROLES, Settings
+from cli.sample.account import ANSWERS
 from mesh.embedded.process import Child, ChildFailed
 
 READY_TRIES = 600
@@ -126,7 +127,7 @@ class EmbeddedMesh:
 
     async def _start_with_aws(self, settings: Settings) -> None:
         """Start the AWS endpoint, and what needs no more than that."""
-        aws = await self._children.serve("aws", {}, "mesh.embedded.aws")
+        aws = await self._children.serve("aws", {}, "mesh.embedded.aws", "--answers", str(ANSWERS))
         self.aws_endpoint = endpoint = aws["endpoint"]
         await together(
             self._serve("inventory", settings.inventory(endpoint)), self._start_tenancy(settings)
@@ -149,8 +150,8 @@ class EmbeddedMesh:
         crypto = await self._database.open("crypto", PII_ROLES, PII_SERVICE_ROLES)
         self.people_database = crypto.owner
         await together(
-            self._serve("security", settings.security(security)),
-            self._serve("crypto", settings.crypto(crypto)),
+            self._serve_current("security", settings.security(security)),
+            self._serve_current("crypto", settings.crypto(crypto)),
         )
 
     async def _start_edge(self, settings: Settings) -> None:
@@ -161,6 +162,22 @@ class EmbeddedMesh:
         told = await self._children.serve(name, settings, f"services.{name}", "serve")
         self.services[name] = told.pop("address")
         self.admin[name] = told
+
+    async def _serve_current(self, name: str, settings: Mapping[str, str]) -> None:
+        """Serve; a database that an earlier release left is brought to this one first.
+
+        Elsewhere that is its operator's decision. Here nobody else uses it, and it can be
+        reached no other way. Nothing that loses data is done.
+        """
+        try:
+            await self._serve(name, settings)
+        except ChildFailed as first:
+            migrate = (f"services.{name}", "migrate", "--apply")
+            try:
+                await self._children.finish(f"{name}-migrate", settings, *migrate)
+            except ChildFailed:
+                raise first from None
+            await self._serve(name, settings)
 
     async def _work(self, name: str, settings: Mapping[str, str]) -> None:
         """Start a worker of the tenancy service, which is called by its command."""

@@ -68,6 +68,7 @@ async def test_a_secret_that_cannot_be_read_is_not_shown(world: World, typed: st
     done = await command(story).run(*words, "--aws-access-key", "-", typed=typed)
     assert done.exit_code == 2
     assert "hunter2" not in done.output
+    assert "secret_access_key" in done.output
     assert (await command(story).run(*words)).exit_code == 2
     both = ("--aws-access-key", "-", "--gcp-service-account", "-")
     assert (await command(story).run(*words, *both)).exit_code == 2

@@ -108,6 +108,9 @@ async def test_what_is_mistyped_is_named(world: World) -> None:
     assert (nothing.exit_code, "nothing to change" in nothing.output) == (2, True)
     unknown = await secmesh.run("schedules", "get", "schedules/none")
     assert (unknown.exit_code, "does not exist" in unknown.output) == (1, True)
+    assert "hint:" not in unknown.output
+    theirs = await secmesh.run("schedules", "get", "tenants/others/schedules/none")
+    assert "which sees nothing of others" in theirs.output
 
 
 async def test_the_platform_lists_what_is_due(world: World) -> None:
