@@ -293,11 +293,11 @@ class Reader:
     def _made(self, operation: str, resource: str, make: Callable[[], T]) -> T | Absent | Unread:
         if operation not in self._operations:
             raise ValueError(f"{operation} is not declared")
-        if barred := self.account.barred(split(operation)[0]):
-            return self._gap(operation, resource, Outcome.UNSUPPORTED, barred)
         token = observer.set(self)
         try:
             self._patience.check()
+            if barred := self.account.barred(split(operation)[0]):
+                return self._gap(operation, resource, Outcome.UNSUPPORTED, barred)
             return make()
         except ReadingOverdue:
             # What slowed the unit down is why its time was not enough.
