@@ -275,6 +275,13 @@ def check_account(write: Write, schedule: Schedule, now: int) -> None:
     write.add(Check(key, In("status", _LIVING)), unfit)
 
 
+def check_timing(schedule: Schedule, now: int) -> None:
+    """Refuse a schedule that no time is found for after ``now``, in microseconds; FieldInvalid."""
+    made = Schedule()
+    made.CopyFrom(schedule)
+    _time(made, now)
+
+
 def _time(made: Schedule, now: int) -> None:
     """Have a schedule wait for its next time, or stay paused; FieldInvalid if it has none."""
     settle_defaults(made)
