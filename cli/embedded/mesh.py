@@ -172,6 +172,8 @@ class EmbeddedMesh:
         try:
             await self._serve(name, settings)
         except ChildFailed as first:
+            if not self._children.has_ended(name):
+                raise  # it is slow: another one would meet it
             migrate = (f"services.{name}", "migrate", "--apply")
             try:
                 await self._children.finish(f"{name}-migrate", settings, *migrate)
