@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import grpc
@@ -19,6 +20,8 @@ from secmesh_client import CallRefused, connect
 
 _ENDPOINT_FORM = "the endpoint is http://HOST:PORT or https://HOST:PORT"
 _BEARER = re.compile(r"[\x21-\x7e]{1,16384}")
+
+_OF_TENANT = re.compile(r"tenants/([a-z][a-z0-9-]*)")
 
 
 class UsageProblem(typer.BadParameter):
@@ -72,12 +75,15 @@ class Connection:
         """The tenant's resource name, from --tenant or from the token's own claim."""
         if self.tenant_option:
             return f"tenants/{self.tenant_option}"
+        return f"tenants/{self._claims().get('tenant', '')}"
+
+    def _claims(self) -> dict[str, Any]:
         try:
             # Only read, not trusted: the server verifies the same token.
-            claims = jwt.decode(self.bearer, options={"verify_signature": False})
+            claims: dict[str, Any] = jwt.decode(self.bearer, options={"verify_signature": False})
         except jwt.InvalidTokenError:
             raise UsageProblem("the token is not a JWT; name the tenant by --tenant") from None
-        return f"tenants/{claims.get('tenant', '')}"
+        return claims
 
     def full_name(self, name: str) -> str:
         """Give a record's resource name from itself or from ``COLLECTION/ID``."""
@@ -106,15 +112,36 @@ class Connection:
             try:
                 yield channel
             except CallRefused as refused:
-                fail(refused)
+                fail(refused, self._hint(refused))
+
+    def _hint(self, refused: CallRefused) -> str:
+        """Say what a caller may wonder about: of other tenants' resources there is none."""
+        match = _OF_TENANT.match(refused.metadata.get("resource", ""))
+        if refused.code is not grpc.StatusCode.NOT_FOUND or match is None:
+            return ""
+        try:
+            claims = self._claims()
+        except UsageProblem:
+            return ""
+        own = str(claims.get("tenant", ""))
+        if match[1] in (own, *(claims.get("tenants") or ())):
+            return ""
+        return f"the token is of tenant {own}, which sees nothing of {match[1]}"
 
 
-def fail(refused: CallRefused) -> None:
+def fail(refused: CallRefused, hint: str = "") -> None:
     """Say why the call was refused and leave with the right exit code."""
-    talk.print(f"[bold red]{refused.code.name}[/] {refused.reason or 'no reason given'}", end=" ")
-    talk.print(visible(refused.message), markup=False)
+    talk.print(
+        f"[bold red]{refused.code.name}[/] {refused.reason or 'no reason given'}",
+        end=" ",
+        soft_wrap=True,
+    )
+    # Lines are left whole: others search them.
+    talk.print(visible(refused.message), markup=False, soft_wrap=True)
     for key, value in sorted(refused.metadata.items()):
-        talk.print(visible(f"  {key}: {value}"), markup=False)
+        talk.print(visible(f"  {key}: {value}"), markup=False, soft_wrap=True)
+    if hint:
+        talk.print(visible(f"  hint: {hint}"), markup=False, soft_wrap=True)
     # A status that no service of ours wrote carries no reason: nothing answered.
     silent = refused.code is grpc.StatusCode.UNAVAILABLE and not refused.reason
     raise typer.Exit(ExitCode.UNREACHABLE if silent else ExitCode.REFUSED)

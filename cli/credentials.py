@@ -1,6 +1,5 @@
 """`secmesh credentials`: secrets of cloud accounts, sessions made by them, and who used them."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,11 +8,16 @@ import typer
 from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 
-from cli.access_chain import first_fault
+from cli.access_chain import problem_of
 from cli.connection import Connection, UsageProblem, connection_of
 from cli.exit_codes import ExitCode
-from cli.output import talk, write_message, write_messages
+from cli.output import OutputFormat, talk, write_message, write_messages
+from cli.typed import read_text
 from secmesh.tenancy.v1 import credential_service_pb2 as pb
+from secmesh.tenancy.v1.credential_access_pb2 import (
+    CredentialAccess,
+    CredentialAccessCheckpoint,
+)
 from secmesh.tenancy.v1.credential_service_pb2_grpc import CredentialServiceStub
 from secmesh_client import items
 
@@ -30,7 +34,6 @@ Azure = Annotated[Path | None, typer.Option("--azure-service-principal", help=_F
 Gcp = Annotated[
     Path | None, typer.Option("--gcp-service-account", help="Key file of Google; - reads input.")
 ]
-_STDIN = Path("-")
 WithSecret = pb.StoreCredentialRequest | pb.RotateCredentialRequest
 
 
@@ -198,17 +201,45 @@ def log(
     request = pb.ListCredentialAccessesRequest(parent=connection.tenant, page_size=1000)
     with connection.channel() as channel:
         listed = CredentialServiceStub(channel).ListCredentialAccesses
-        found = items(listed, request, lambda page: page.accesses)
-        if not verify:
-            columns = ["number", "time", "action", "account_id", "subject"]
-            write_messages(found, connection.output, [*columns, "purpose", "granted"])
+        if verify:
+            _verify(listed, request, connection.output)
             return
-        entries = list(found)
-    fault = first_fault(reversed(entries))
-    if fault is not None:
-        talk.print(f"entry {fault} is not what was written, or is missing", markup=False)
+        found = items(listed, request, lambda page: page.accesses)
+        columns = ["number", "time", "action", "account_id", "subject"]
+        write_messages(found, connection.output, [*columns, "purpose", "granted"])
+
+
+def _verify(listed: Any, request: pb.ListCredentialAccessesRequest, output: OutputFormat) -> None:
+    """Say whether a log is as it was written; REFUSED if not."""
+    entries, checkpoint = _whole_log(listed, request)
+    problem = problem_of(entries, checkpoint)
+    if problem is not None:
+        # Entries may have been removed between two pages; under a new checkpoint all is read anew.
+        before = checkpoint
+        entries, checkpoint = _whole_log(listed, request)
+        if checkpoint != before:
+            problem = problem_of(entries, checkpoint)
+    if problem is not None:
+        talk.print(problem, markup=False)
         raise typer.Exit(ExitCode.REFUSED)
-    talk.print(f"{len(entries)} entries, each as it was written", markup=False)
+    since = f" since {checkpoint.last_time.ToJsonString()}" if checkpoint is not None else ""
+    talk.print(f"{len(entries)} entries{since}, each as it was written", markup=False)
+    if output is not OutputFormat.TABLE:
+        write_messages(reversed(entries), output, ())
+
+
+def _whole_log(
+    listed: Any, request: pb.ListCredentialAccessesRequest
+) -> tuple[list[CredentialAccess], CredentialAccessCheckpoint | None]:
+    """Give all entries of a log, the oldest first, and where it begins."""
+    found: list[CredentialAccess] = []
+    pages = items(listed, request, lambda page: [page])
+    checkpoint = None
+    for page in pages:
+        found += page.accesses
+        checkpoint = page.checkpoint if page.HasField("checkpoint") else None
+    begin = checkpoint.number if checkpoint is not None else 0
+    return [each for each in reversed(found) if each.number > begin], checkpoint
 
 
 def _call(connection: Connection, method: str, request: Any) -> None:
@@ -232,7 +263,7 @@ def _set_secret(
     given = [each for each in (aws, azure, gcp) if each is not None]
     if len(given) != 1:
         raise UsageProblem("name one secret: --aws-access-key FILE or another")
-    text = _read(given[0])
+    text = read_text(given[0])
     if gcp is not None:
         request.gcp_service_account.key_json = text
         return
@@ -241,16 +272,9 @@ def _set_secret(
         json_format.Parse(text, target)
     except json_format.ParseError:
         # What the parser says may quote the secret.
-        raise UsageProblem(f"{given[0]} is no JSON of {target.DESCRIPTOR.name}") from None
-
-
-def _read(path: Path) -> str:
-    if path == _STDIN:
-        return sys.stdin.read()
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise UsageProblem(f"{path} cannot be read: {type(problem).__name__}") from None
+        kind = target.DESCRIPTOR
+        fields = ", ".join(field.name for field in kind.fields)
+        raise UsageProblem(f"{given[0]} is no JSON of {kind.name}, with {fields}") from None
 
 
 def _notes(given: list[str] | None) -> dict[str, str]:

@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
 from cli.connection import UsageProblem, connection_of, home
 from cli.exit_codes import ExitCode
 from cli.moments import parse_expiry
 from cli.output import talk, visible, write_rows
-from mesh.identity.api_key_file import ApiKeyFile, KeyFileInvalid, KeyRecord, KeyUnknown
+
+if TYPE_CHECKING:
+    from mesh.identity.api_key_file import ApiKeyFile, KeyRecord
 
 app = typer.Typer(
     help="Make, list and revoke API keys, where the gateway's edge runs.", no_args_is_help=True
@@ -81,12 +82,15 @@ def revoke(
     talk.print(visible(f"Key {record.id} ({record.label}) is revoked."), markup=False)
 
 
-def _row(record: KeyRecord, now: datetime) -> dict[str, Any]:
+def _row(record: "KeyRecord", now: datetime) -> dict[str, Any]:
     shown = record.model_dump(mode="json", exclude={"sha256"}, exclude_none=True)
     return {"id": shown.pop("id"), "state": record.state(now), **shown}
 
 
-def _file(path: Path | None) -> ApiKeyFile:
+def _file(path: Path | None) -> "ApiKeyFile":
+    # Only these commands pay for it: it was a fifth of the start of every other one.
+    from mesh.identity.api_key_file import ApiKeyFile
+
     keys = home() / "keys"
     if path is None and not keys.is_dir():
         raise UsageProblem(f"{keys} is not there; name the edge's file of keys by --file")
@@ -96,6 +100,10 @@ def _file(path: Path | None) -> ApiKeyFile:
 @contextmanager
 def _problems() -> Iterator[None]:
     """Say what is wrong with an option, or with the file."""
+    from pydantic import ValidationError
+
+    from mesh.identity.api_key_file import KeyFileInvalid, KeyUnknown
+
     try:
         yield
     except ValidationError as error:

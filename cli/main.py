@@ -1,5 +1,6 @@
 """The program `secmesh`: what happens before and after its commands."""
 
+import gc
 import os
 import signal
 import sys
@@ -14,8 +15,13 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # gRPC's C core would write lines of its own on standard error; it reads this when it loads.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # Of modules nothing is garbage, and what a command leaves ends with it.
+    gc.disable()
     from cli.app import app
     from cli.ending import TRACEBACK_SETTING, tell_mistake
+
+    gc.freeze()
+    gc.enable()
 
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -25,6 +25,8 @@ class _Screen(Console):
 
 talk = _Screen(stderr=True, highlight=False)
 """What people read beside the data."""
+_LEAST_WIDTH = 10
+"""Characters of a terminal for each column of a table."""
 # Controls of a terminal (ECMA-48), and those that turn the order of characters (UAX 9).
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -69,13 +71,9 @@ def write_messages(
         listed = [as_json(message) for message in messages]
         _write(orjson.dumps(listed, option=orjson.OPT_INDENT_2))
     else:
-        table = Table(title=title or None, header_style="bold")
         chosen = [_field_column(each) if isinstance(each, str) else each for each in columns]
-        for column in chosen:
-            table.add_column(column.title, overflow="fold")
-        for message in messages:
-            table.add_row(*(Text(visible(column.text(message))) for column in chosen))
-        _console().print(table)
+        rows = ([visible(column.text(message)) for column in chosen] for message in messages)
+        _print_table([column.title for column in chosen], rows, title)
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], output: OutputFormat) -> None:
@@ -87,10 +85,32 @@ def write_rows(rows: Sequence[Mapping[str, Any]], output: OutputFormat) -> None:
         _write(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
     else:
         titles = list(dict.fromkeys(key for row in rows for key in row))
-        table = Table(*titles, header_style="bold")
+        _print_table(titles, ([visible(_plain(row.get(each))) for each in titles] for row in rows))
+
+
+def _print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
+    """Show rows side by side, or one below the other where the terminal is too narrow for that."""
+    console = _console()
+    if console.width < _LEAST_WIDTH * len(titles):
         for row in rows:
-            table.add_row(*(Text(visible(_plain(row.get(title)))) for title in titles))
-        _console().print(table)
+            console.print(_one_below_the_other(zip(titles, row, strict=True)))
+        return
+    table = Table(title=title or None, header_style="bold")
+    for each in titles:
+        table.add_column(each, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def _one_below_the_other(cells: Iterable[tuple[str, str]]) -> Table:
+    table = Table(show_header=False)
+    table.add_column(overflow="fold")
+    # What is long is written on, never cut: it may be a secret that is shown once.
+    table.add_column(overflow="fold")
+    for title, text in cells:
+        table.add_row(title, Text(text))
+    return table
 
 
 def _plain(value: object) -> str:
@@ -110,10 +130,8 @@ def write_message(message: Message, output: OutputFormat) -> None:
     elif output is OutputFormat.JSON:
         _write(orjson.dumps(as_json(message), option=orjson.OPT_INDENT_2))
     else:
-        table = Table(show_header=False)
-        for path in leaves(message):
-            table.add_row(path, Text(cell(message, path)))
-        _console().print(table)
+        cells = ((path, cell(message, path)) for path in leaves(message))
+        _console().print(_one_below_the_other(cells))
 
 
 def leaves(message: Message, prefix: str = "") -> Iterable[str]:

@@ -9,8 +9,9 @@ from google.protobuf.message import Message
 
 from cli.connection import Connection, connection_of
 from cli.exit_codes import ExitCode
-from cli.output import talk, write_message, write_messages
+from cli.output import OutputFormat, talk, write_message, write_messages
 from cli.tenants import Etag, RequestId
+from cli.typed import read_text
 from secmesh.tenancy.v1 import token_service_pb2 as pb
 from secmesh.tenancy.v1.service_credential_pb2 import ServiceCredential
 from secmesh.tenancy.v1.token_service_pb2_grpc import TokenServiceStub
@@ -126,14 +127,18 @@ def delete(context: typer.Context, credential: Name, etag: Etag = "") -> None:
     name = _full_name(connection, credential)
     request = pb.DeleteServiceCredentialRequest(name=name, etag=etag)
     with connection.channel() as channel:
-        TokenServiceStub(channel).DeleteServiceCredential(request)
+        done = TokenServiceStub(channel).DeleteServiceCredential(request)
+    if connection.output is not OutputFormat.TABLE:
+        write_message(done, connection.output)
 
 
 @app.command()
 def issue(
     context: typer.Context,
     client_id: Annotated[str, typer.Argument(help="As the credential's client_id says.")],
-    secret_file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Its secret.")],
+    secret_file: Annotated[
+        Path, typer.Argument(help="File with its secret; - reads standard input.")
+    ],
     scope: Annotated[
         str, typer.Option(help="Permissions, with spaces between; all if empty.")
     ] = "",
@@ -145,7 +150,7 @@ def issue(
     """Get a token of five minutes for a service credential."""
     request = pb.IssueTokenRequest(
         client_id=client_id,
-        client_secret=secret_file.read_text().strip(),
+        client_secret=read_text(secret_file).strip(),
         scope=scope,
         audience=audience,
         tenants=act_for or (),

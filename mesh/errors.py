@@ -328,7 +328,10 @@ class TenantInactive(Refusal):
     reason = common(error_reason_pb2.ERROR_REASON_TENANT_INACTIVE)
 
     def __init__(self, name: str, status: str) -> None:
-        super().__init__(f"{name} is {status}", metadata={"resource": name, "status": status})
+        way_out = "; undelete it first" if status == "deleted" else ""
+        super().__init__(
+            f"{name} is {status}{way_out}", metadata={"resource": name, "status": status}
+        )
 
 
 class SealBroken(Refusal):

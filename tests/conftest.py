@@ -1,11 +1,12 @@
 """What all tests share: examples of properties, and databases for tests of the store."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from mesh.server.garbage import kept_for_good
 from tests.databases import DATABASES, NEWEST, SQLITE, empty_database
 from tests.examples import examples
 
@@ -22,6 +23,13 @@ settings.load_profile("suite")
 # In front of what tests start stands no balancer that must notice first that it is to stop.
 for _service in ("CRYPTO", "INVENTORY", "SECURITY"):
     os.environ.setdefault(f"SECMESH_{_service}_DRAIN_SECONDS", "0")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep what is collected for good: the search for garbage in it took a tenth of the time."""
+    with kept_for_good():
+        return (yield)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -37,6 +37,15 @@ class Children:
         child = await self.start(name, [sys.executable, "-m", *module], settings)
         return await child.listening()
 
+    async def finish(self, name: str, settings: Mapping[str, str], *module: str) -> None:
+        """Run ``python -m MODULE ...`` to its end; ChildFailed if it ends badly."""
+        child = await self.start(name, [sys.executable, "-m", *module], settings)
+        code = await child.ended()
+        # Its end is no reason to end with it.
+        del self._running[name]
+        if code:
+            raise ChildFailed(f"{name} ended with code {code}; its log: {child.log}")
+
     def environment_of(self, name: str) -> dict[str, str]:
         """Give the environment of a process that was started, for a command of its own."""
         return {

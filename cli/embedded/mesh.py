@@ -151,8 +151,8 @@ class EmbeddedMesh:
         crypto = await self._database.open("crypto", PII_ROLES, PII_SERVICE_ROLES)
         self.people_database = crypto.owner
         await together(
-            self._serve("security", settings.security(security)),
-            self._serve("crypto", settings.crypto(crypto)),
+            self._serve_current("security", settings.security(security)),
+            self._serve_current("crypto", settings.crypto(crypto)),
         )
 
     async def _start_edge(self, settings: Settings) -> None:
@@ -163,6 +163,22 @@ class EmbeddedMesh:
         told = await self._children.serve(name, settings, f"services.{name}", "serve")
         self.services[name] = told.pop("address")
         self.admin[name] = told
+
+    async def _serve_current(self, name: str, settings: Mapping[str, str]) -> None:
+        """Serve; a database that an earlier release left is brought to this one first.
+
+        Elsewhere that is its operator's decision. Here nobody else uses it, and it can be
+        reached no other way. Nothing that loses data is done.
+        """
+        try:
+            await self._serve(name, settings)
+        except ChildFailed as first:
+            migrate = (f"services.{name}", "migrate", "--apply")
+            try:
+                await self._children.finish(f"{name}-migrate", settings, *migrate)
+            except ChildFailed:
+                raise first from None
+            await self._serve(name, settings)
 
     async def _work(self, name: str, settings: Mapping[str, str]) -> None:
         """Start a worker of the tenancy service, which is called by its command."""

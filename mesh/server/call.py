@@ -3,9 +3,10 @@
 import asyncio
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 from mesh.contract.catalogue import Method
 from mesh.identity.caller import NOBODY, Caller
@@ -14,7 +15,7 @@ REQUEST_ID_KEY = "x-request-id"
 Metadata = Iterable[tuple[str, str | bytes]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
     """What is known of one call."""
 
@@ -38,7 +39,12 @@ class Call:
     ended: bool = False
     ends_with_token: bool = False
     """Whether the deadline is the end of the caller's token."""
-    timer: asyncio.Timeout | None = None
+    expired: bool = False
+    """Whether it was cancelled at its deadline."""
+    hasten: "Callable[[Call], None] | None" = field(default=None, repr=False)
+    """To be told of a deadline that came nearer; None where nobody watches it."""
+    task: asyncio.Task[Any] | None = field(default=None, repr=False)
+    """Serves the call."""
     status: str = "UNKNOWN"
     """Name of the gRPC status the call ended with, once it has."""
     kind: str = ""
@@ -52,19 +58,18 @@ class Call:
     def end_with_token(self) -> None:
         """Bring the deadline forward to the end of the caller's token."""
         seconds = self.caller.expires_at - time.time()
-        if seconds >= self.remaining or self.timer is None:
+        if seconds >= self.remaining or self.hasten is None:
             return
         self.deadline = time.monotonic() + seconds
         self.ends_with_token = True
-        self.timer.reschedule(asyncio.get_running_loop().time() + seconds)
+        self.hasten(self)
 
 
 _CURRENT: ContextVar[Call] = ContextVar("call")
 
 
-def enter_call(call: Call) -> None:
-    """Make a call the current one of this task; gRPC gives every call a task of its own."""
-    _CURRENT.set(call)
+enter_call = _CURRENT.set
+"""Makes a call the current one of this task; gRPC gives every call a task of its own."""
 
 
 def current_call() -> Call:

@@ -22,7 +22,7 @@ from typing import Any, TextIO
 import orjson
 from google.protobuf.message import Message
 
-from mesh.server.call import find_current_call
+from mesh.server.call import Call, find_current_call
 from mesh.server.log_lines import Lines
 from mesh.server.redaction import redacted
 from mesh.telemetry.tracing import current_trace_id
@@ -64,13 +64,15 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": _text(record),
         }
-        call = find_current_call()
+        known: Call | None = getattr(record, "call", None)
+        call = known or find_current_call()
         if call is not None:
             event["request_id"] = call.request_id
             if call.caller.subject:
                 event["subject"] = call.caller.subject
                 event["tenant"] = call.caller.tenant
-        if trace_id := current_trace_id():
+        trace_id = current_trace_id() if known is None else getattr(record, "trace_id", "")
+        if trace_id:
             event["trace_id"] = trace_id
         event.update(getattr(record, "fields", ()))
         if record.exc_info and record.exc_info[1] is not None:
@@ -120,21 +122,24 @@ _BLANK = vars(logging.LogRecord("", logging.NOTSET, "", 0, "", None, None))
 """What all records have; to make each by its constructor takes several times as long."""
 
 
-def log_event(logger: logging.Logger, level: int, message: str, fields: Mapping[str, Any]) -> None:
-    """Log without looking for the calling line, which costs more than all the rest."""
+def log_call(logger: logging.Logger, level: int, call: Call, fields: Mapping[str, Any]) -> None:
+    """Log how a call ended, without looking for the calling line: that costs more than the rest.
+
+    The fields are plain values that nobody changes, so that the line may be written later.
+    """
     if logger.isEnabledFor(level):
         record = logging.LogRecord.__new__(logging.LogRecord)
-        now = time.time()
-        vars(record).update(
-            _BLANK,
-            name=logger.name,
-            levelno=level,
-            levelname=logging.getLevelName(level),
-            msg=message,
-            created=now,
-            msecs=int(now % 1 * 1000),
-            fields=fields,
-        )
+        record.__dict__ = {
+            **_BLANK,
+            "name": logger.name,
+            "levelno": level,
+            "levelname": logging.getLevelName(level),
+            "msg": "call",
+            "created": time.time(),
+            "fields": fields,
+            "call": call,
+            "trace_id": current_trace_id(),
+        }
         logger.handle(record)
 
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, ValidationError
 
 from mesh.identity.issuers import ISSUERS, KEY_SET_HOURS, parse_issuers
 from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE
 from mesh.server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class ProcessSettings(ServerSettings):
@@ -77,6 +80,24 @@ class ProcessSettings(ServerSettings):
             shown = "" if default in ("", None) else f" (default {default})"
             lines.append(f"  {cls._variable(name):<36} {field.description or name}{shown}")
         return "\n".join(lines)
+
+    @classmethod
+    def problems(cls, error: ValidationError) -> list[str]:
+        """Say what is wrong with which variable and what it is for, a line each, without values."""
+        return [cls._problem(each) for each in error.errors(include_input=False, include_url=False)]
+
+    @classmethod
+    def _problem(cls, found: "ErrorDetails") -> str:
+        said = found["msg"].removeprefix("Value error, ")
+        if not found["loc"]:
+            return said
+        name = str(found["loc"][0])
+        field = cls.model_fields.get(name)
+        variable = cls._variable(name) if field else name
+        if field is None:
+            field = next((f for n, f in cls.model_fields.items() if cls._variable(n) == name), None)
+        meant = f" ({field.description})" if field and field.description else ""
+        return said if variable in said else f"{variable}: {said}{meant}"
 
     @classmethod
     def _variable(cls, name: str) -> str:

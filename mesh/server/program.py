@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
@@ -23,6 +24,7 @@ from mesh.telemetry.tracing import enable_tracing, wants_tracing
 from mesh.tls import TlsInvalid
 
 Settings = TypeVar("Settings", bound=ProcessSettings)
+T = TypeVar("T")
 
 
 class CommandFailed(Exception):
@@ -73,9 +75,8 @@ class Program(Generic[Settings]):
         try:
             settings = self.settings()
         except ValidationError as error:
-            for problem in error.errors(include_input=False, include_url=False):
-                where = problem["loc"][0] if problem["loc"] else "settings"
-                sys.stderr.write(f"{where}: {problem['msg']}\n")
+            for problem in self.settings.problems(error):
+                sys.stderr.write(f"{problem}\n")
             return 2
         configure_logging(settings.log_level)
         if wants_tracing():
@@ -141,6 +142,16 @@ def no_arguments(_parser: argparse.ArgumentParser) -> None:
 async def awaited(work: Awaitable[None]) -> None:
     """Do the work of a command, which asyncio takes as a coroutine alone."""
     await work
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Do what blocks, in a thread that the process does not wait for when it is interrupted."""
+    # asyncio's own threads are waited for at the end of the loop.
+    threads = ThreadPoolExecutor(1, "command")
+    try:
+        return await asyncio.get_running_loop().run_in_executor(threads, work)
+    finally:
+        threads.shutdown(wait=False)
 
 
 def end_process(status: int) -> NoReturn:

@@ -1,7 +1,8 @@
 """What is measured of gRPC calls; names as in gRFC A66."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import attrgetter
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -16,55 +17,56 @@ UNKNOWN_KIND = "unknown"
 _METER = metrics.get_meter("mesh.server")
 DURATIONS = Durations()
 """Of every call that ended, ``grpc.server.call.duration``."""
-_in_flight: Counter[str] = Counter()
-_received: Counter[str] = Counter()
-_sent: Counter[str] = Counter()
 
 
-def began(method: str) -> None:
-    """Count a call that begins."""
-    _in_flight[method] += 1
+@dataclass(slots=True)
+class Traffic:
+    """What one method was asked and answered so far."""
+
+    method: str
+    in_flight: int = 0
+    """Calls that began and have not ended."""
+    received: int = 0
+    """Bytes of request messages."""
+    sent: int = 0
+    """Bytes of response messages."""
+
+    def ended(self, status: str, kind: str, seconds: float) -> None:
+        """Measure a call that ended; ``kind`` is a collection of the contract, or empty."""
+        self.in_flight -= 1
+        DURATIONS.record((self.method, status, kind), seconds)
 
 
-def ended(method: str, status: str, kind: str, seconds: float) -> None:
-    """Measure a call that ended; ``kind`` is a collection of the contract, or empty."""
-    _in_flight[method] -= 1
-    DURATIONS.record((method, status, kind), seconds)
+_TRAFFIC: dict[str, Traffic] = {}
 
 
-def received(method: str, size: int) -> None:
-    """Count the bytes of a request message."""
-    _received[method] += size
+def traffic_of(method: str) -> Traffic:
+    """Give what is counted of a method; there is one for each."""
+    return _TRAFFIC.get(method) or _TRAFFIC.setdefault(method, Traffic(method))
 
 
-def sent(method: str, size: int) -> None:
-    """Count the bytes of a response message."""
-    _sent[method] += size
+def _observe(count: Callable[[Traffic], int]) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def observe(_options: CallbackOptions) -> Iterable[Observation]:
+        for traffic in list(_TRAFFIC.values()):
+            yield Observation(count(traffic), {"grpc.method": traffic.method})
 
-
-def _observe(counts: Counter[str]) -> Iterable[Observation]:
-    for method, count in list(counts.items()):
-        yield Observation(count, {"grpc.method": method})
-
-
-def _observe_in_flight(_options: CallbackOptions) -> Iterable[Observation]:
-    return _observe(_in_flight)
-
-
-def _observe_received(_options: CallbackOptions) -> Iterable[Observation]:
-    return _observe(_received)
-
-
-def _observe_sent(_options: CallbackOptions) -> Iterable[Observation]:
-    return _observe(_sent)
+    return observe
 
 
 _METER.create_observable_up_down_counter(
-    "grpc.server.call.in_flight", [_observe_in_flight], description="calls being served"
+    "grpc.server.call.in_flight",
+    [_observe(attrgetter("in_flight"))],
+    description="calls being served",
 )
 _METER.create_observable_counter(
-    "grpc.server.message.received", [_observe_received], unit="By", description="request messages"
+    "grpc.server.message.received",
+    [_observe(attrgetter("received"))],
+    unit="By",
+    description="request messages",
 )
 _METER.create_observable_counter(
-    "grpc.server.message.sent", [_observe_sent], unit="By", description="response messages"
+    "grpc.server.message.sent",
+    [_observe(attrgetter("sent"))],
+    unit="By",
+    description="response messages",
 )

@@ -3,16 +3,18 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import grpc
 
 from mesh.contract.catalogue import load_catalogue
 from mesh.errors import DependencyUnavailable
 from mesh.server.interceptors.idempotency import HandlersKeep
-from mesh.server.program import CommandFailed, Program, end_process
+from mesh.server.program import CommandFailed, Program, end_process, in_thread
 from mesh.server.readiness import Ready
 from mesh.server.serve import Server
 from mesh.server.trust import verifier_of
+from services.tenancy.access_log_command import PRUNE_ACCESS_LOGS
 from services.tenancy.assembly import open_others, open_parts, servicers
 from services.tenancy.import_command import IMPORT_POSTGRES
 from services.tenancy.kms_command import SETUP_KMS, keys_set_up
@@ -37,8 +39,8 @@ _PATIENCE = 10
 async def build_server(settings: TenancySettings) -> Server:
     """Put the service together, ready to start."""
     if settings.set_up:
-        await asyncio.to_thread(keys_set_up, settings)
-        await asyncio.to_thread(created_tables, settings)
+        await in_thread(partial(keys_set_up, settings))
+        await in_thread(partial(created_tables, settings))
     catalogue = load_catalogue(PACKAGE)
     verifier = verifier_of(settings)
     parts = open_parts(settings, open_others(settings))
@@ -103,6 +105,7 @@ TENANCY = Program(
         EXECUTOR,
         REVERIFY,
         ROTATE_CREDENTIALS,
+        PRUNE_ACCESS_LOGS,
         UPKEEP,
         IMPORT_POSTGRES,
     ],

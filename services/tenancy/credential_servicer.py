@@ -6,6 +6,7 @@ from secmesh.tenancy.v1 import credential_pb2
 from secmesh.tenancy.v1 import credential_service_pb2 as pb
 from secmesh.tenancy.v1.credential_service_pb2_grpc import CredentialServiceServicer
 from services.tenancy.credentials.access_log import ENTRY
+from services.tenancy.credentials.access_retention import checkpoint_of
 from services.tenancy.credentials.accesses import use_of_call
 from services.tenancy.credentials.parts import CredentialParts
 from services.tenancy.credentials.secret_text import secret_of, type_of_word
@@ -35,6 +36,7 @@ class CredentialServicer(CredentialServiceServicer):
         self._scheduled = parts.scheduled
         self._vendor = parts.vendor
         self._log = parts.log
+        self._store = parts.store
         self._listing = Listing(parts.store, parts.clock, pages)
 
     async def StoreCredential(
@@ -147,7 +149,16 @@ class CredentialServicer(CredentialServiceServicer):
         found, token = await self._listing.page(
             tenant, query, ENTRY, request.page_size, request.page_token, lambda _entry: True
         )
-        return pb.ListCredentialAccessesResponse(accesses=found, next_page_token=token)
+        # Read after the entries, of which it says which count no more.
+        checkpoint = await checkpoint_of(self._store, TenantScope(tenant))
+        if checkpoint is None:
+            return pb.ListCredentialAccessesResponse(accesses=found, next_page_token=token)
+        left = [each for each in found if each.number > checkpoint.number]
+        return pb.ListCredentialAccessesResponse(
+            accesses=left,
+            next_page_token=token if len(left) == len(found) else "",
+            checkpoint=checkpoint,
+        )
 
 
 def _ids(pattern: NamePattern, name: str) -> tuple[str, str]:

@@ -19,9 +19,14 @@ class QuotaExceeded(Refusal):
 
     reason = reason(error_reason_pb2.ERROR_REASON_QUOTA_EXCEEDED)
 
-    def __init__(self, quota: str, limit: int) -> None:
+    def __init__(self, name: str, quota: str, limit: int) -> None:
+        problem = f"{name} may have {limit} {quota} and has as many"
+        failure = error_details_pb2.QuotaFailure()
+        failure.violations.add(subject=name, description=problem)
         super().__init__(
-            f"the tenant may have {limit} {quota}", metadata={"quota": quota, "limit": str(limit)}
+            f"{problem}; UpdateTenantQuotas gives more",
+            metadata={"quota": quota, "limit": str(limit)},
+            details=[failure],
         )
 
 
@@ -31,7 +36,8 @@ class ValueTaken(Refusal):
     reason = reason(error_reason_pb2.ERROR_REASON_VALUE_TAKEN)
 
     def __init__(self, field: str) -> None:
-        super().__init__(f"another resource has this {field}", metadata={"field": field})
+        problem = f"another resource has this {field}, perhaps one that is deleted"
+        super().__init__(problem, metadata={"field": field})
 
 
 class AccountStatusUnfit(Refusal):

@@ -90,7 +90,7 @@ class Gate:
             return ResourceNotFound(name)
         if CLOSED in item:
             return TenantInactive(name, text(item, CLOSED))
-        return QuotaExceeded(counter, integer(with_limits(item), limit_of(counter)))
+        return QuotaExceeded(name, counter, integer(with_limits(item), limit_of(counter)))
 
     async def require_open(self, scope: TenantScope) -> None:
         """Refuse a tenant that is closed: TenantInactive, ResourceNotFound."""

@@ -1,12 +1,12 @@
 """The command ``setup-kms``: the keys of secrets and tables, renewed by AWS each year."""
 
 import argparse
-import asyncio
 import sys
+from functools import partial
 
 import boto3
 
-from mesh.server.program import Command, CommandFailed
+from mesh.server.program import Command, CommandFailed, in_thread
 from services.tenancy.kms_setup import KeyDone, KeySetup, KeysFailed, WantedKey
 from services.tenancy.settings import TenancySettings
 
@@ -16,7 +16,7 @@ def _no_arguments(_parser: argparse.ArgumentParser) -> None:
 
 
 async def _run(settings: TenancySettings, _arguments: argparse.Namespace) -> None:
-    for done in await asyncio.to_thread(keys_set_up, settings):
+    for done in await in_thread(partial(keys_set_up, settings)):
         sys.stdout.write(f"{done}\n")
 
 

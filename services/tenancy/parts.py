@@ -96,8 +96,15 @@ class Parts:
         """What credentials and onboarding are made of."""
         if self.custody is None:
             return None
-        prefix = self.settings.secrets_prefix
-        return CredentialParts(self.custody, self.store, self.clock, self.gate, self.chance, prefix)
+        return CredentialParts(
+            self.custody,
+            self.store,
+            self.clock,
+            self.gate,
+            self.chance,
+            self.settings.secrets_prefix,
+            self.settings.access_log_days,
+        )
 
     @cached_property
     def issuing(self) -> IssuingParts | None:

@@ -1,4 +1,4 @@
-"""Deleted resources: kept for 30 days, then gone, whenever DynamoDB removes the items."""
+"""How long things are kept: what is deleted for 30 days, then it is gone, items or not."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,6 +15,8 @@ from services.tenancy.store.values import Value
 
 RETENTION_DAYS = 30
 """As long as Secrets Manager keeps a deleted secret at most."""
+ACCESS_LOG_DAYS, LEAST_ACCESS_LOG_DAYS = 400, 90
+"""For which entries of access logs are kept: a year of audit and some, and the least there is."""
 _RETENTION = RETENTION_DAYS * 24 * 3600 * MICROSECONDS
 
 

@@ -9,6 +9,7 @@ from secmesh.tenancy.v1.account_pb2 import AccountStatus
 from secmesh.tenancy.v1.schedule_pb2 import Schedule
 from services.tenancy import account_fires
 from services.tenancy.clock import MICROSECONDS, Clock
+from services.tenancy.collected import require_collected
 from services.tenancy.errors import (
     AccountFiresExceeded,
     ResourceDeleted,
@@ -79,6 +80,7 @@ class Schedules:
         """
         scope, name, now = TenantScope(tenant), name_of(tenant, schedule), self._clock.now()
         made = created(given, name, FIELD)
+        require_collected(made.collections, f"{FIELD}.collections")
         made.create_time.CopyFrom(timestamp(now))
         made.update_time.CopyFrom(timestamp(now))
         _time(made, now)
@@ -114,6 +116,8 @@ class Schedules:
         def change(old: Schedule, now: int, write: Write) -> Schedule:
             made = updated(old, given, paths, FIELD)
             settle_defaults(made)
+            if old.collections != made.collections:
+                require_collected(made.collections, f"{FIELD}.collections")
             if _timing_of(old) != _timing_of(made):
                 _time(made, now)
             before, after = (account_fires.fires_of(each.expression) for each in (old, made))

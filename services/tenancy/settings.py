@@ -10,6 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from mesh.loopback import is_loopback
 from mesh.server.process_settings import ProcessSettings
+from services.tenancy.retention import ACCESS_LOG_DAYS, LEAST_ACCESS_LOG_DAYS
 from services.tenancy.store.tables import Table
 
 PACKAGE = "secmesh.tenancy.v1"
@@ -18,6 +19,7 @@ _PAGE_KEY = 16
 """Least characters of the page key."""
 EMBEDDED_REGION = "us-east-1"
 _TABLE_NAME = r"^[A-Za-z0-9_.-]{3,255}$"
+_REGION = r"^$|^[a-z]{2,}(-[a-z]+)+-[0-9]{1,2}$"
 
 
 def _table(table: Table) -> str:
@@ -45,6 +47,7 @@ class TenancySettings(ProcessSettings):
     aws_region: str = Field(
         "",
         validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"),
+        pattern=_REGION,
         validate_default=True,
         description="region of tables, secrets and keys; needed, unless the endpoint is the "
         f"embedded one ({EMBEDDED_REGION})",
@@ -234,6 +237,12 @@ class TenancySettings(ProcessSettings):
     token_key_days: int = Field(
         30, ge=1, le=365, description="days for which a key signs tokens before the next one does"
     )
+    access_log_days: int = Field(
+        ACCESS_LOG_DAYS,
+        ge=LEAST_ACCESS_LOG_DAYS,
+        le=36_500,
+        description="days for which entries of the access log are kept",
+    )
     max_providers: int = Field(
         100, ge=0, le=1_000_000, description="providers of a tenant that is created"
     )
@@ -250,6 +259,18 @@ class TenancySettings(ProcessSettings):
         100, ge=0, le=100_000, description="service credentials of a tenant that is created"
     )
 
+    @field_validator("aws_endpoint_url", "dynamodb_endpoint_url")
+    @classmethod
+    def _is_an_endpoint(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # brackets or a port that are none
+            known = None
+        if value and not known:
+            raise ValueError("an endpoint is http://HOST:PORT or https://HOST")
+        return value
+
     @field_validator("aws_region")
     @classmethod
     def _is_known_or_embedded(cls, value: str, info: ValidationInfo) -> str:
@@ -262,22 +283,16 @@ class TenancySettings(ProcessSettings):
     @model_validator(mode="after")
     def _shares_its_page_key(self) -> "TenancySettings":
         if self.page_key_file is not None:
-            self.page_key = self.page_key_file.read_text().strip()
+            self.page_key = _secret_in(self.page_key_file, "PAGE_KEY_FILE")
         # With keys of their own, replicas would take a request that is repeated for another one.
         if not (self.page_key or self.is_embedded):
             raise ValueError(f"{PREFIX}PAGE_KEY is needed: a secret that all replicas share")
-        if self.page_key and len(self.page_key) < _PAGE_KEY:
-            raise ValueError(f"{PREFIX}PAGE_KEY_FILE has fewer than {_PAGE_KEY} characters in it")
         return self
 
     @model_validator(mode="after")
     def _reads_its_hash_key(self) -> "TenancySettings":
         if self.api_key_hash_key_file is not None:
-            self.api_key_hash_key = self.api_key_hash_key_file.read_text().strip()
-            if len(self.api_key_hash_key) < _PAGE_KEY:
-                raise ValueError(
-                    f"{PREFIX}API_KEY_HASH_KEY_FILE has fewer than {_PAGE_KEY} characters in it"
-                )
+            self.api_key_hash_key = _secret_in(self.api_key_hash_key_file, "API_KEY_HASH_KEY_FILE")
         return self
 
     @property
@@ -300,3 +315,14 @@ class TenancySettings(ProcessSettings):
 def _on_loopback(url: str) -> bool:
     host = urlsplit(url).hostname if url else None
     return host is not None and is_loopback(host)
+
+
+def _secret_in(path: Path, setting: str) -> str:
+    """Read a secret that a setting names the file of; ValueError names the setting."""
+    try:
+        found = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{PREFIX}{setting} cannot be read: {type(error).__name__}") from None
+    if len(found) < _PAGE_KEY:
+        raise ValueError(f"{PREFIX}{setting} has fewer than {_PAGE_KEY} characters in it")
+    return found

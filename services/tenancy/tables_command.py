@@ -1,12 +1,12 @@
 """The commands ``create-tables`` and ``plan``: the six tables as they are to be."""
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TypeVar
 
-from mesh.server.program import Command, CommandFailed
+from mesh.server.program import Command, CommandFailed, in_thread
 from services.tenancy.settings import TenancySettings
 from services.tenancy.store.create import Made, Tables, TablesFailed
 from services.tenancy.store.dynamodb_client import EMBEDDED_READ_SECONDS, dynamodb_client
@@ -20,7 +20,7 @@ def _no_arguments(_parser: argparse.ArgumentParser) -> None:
 
 
 async def _create(settings: TenancySettings, _arguments: argparse.Namespace) -> None:
-    made = await asyncio.to_thread(created_tables, settings)
+    made = await in_thread(partial(created_tables, settings))
     _tell("done", made.done)
     _tell("not on this endpoint", made.refused)
     if not made.done:
@@ -33,7 +33,7 @@ def created_tables(settings: TenancySettings) -> Made:
 
 
 async def _plan(settings: TenancySettings, _arguments: argparse.Namespace) -> None:
-    missing = await asyncio.to_thread(_with_tables, settings, Tables.plan)
+    missing = await in_thread(partial(_with_tables, settings, Tables.plan))
     _tell("missing", missing)
     if not missing:
         sys.stdout.write("the tables are as they are to be\n")

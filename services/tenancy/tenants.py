@@ -66,7 +66,7 @@ class Tenants:
         guard = claim(_PLATFORM.tenant_guard(made.tenant_name), tenant)
         write = request.remember(Write(self._store), name)
         write.add(Put(scope.tenant_key(), item, Missing()), lambda there: _taken(name, there))
-        write.add(guard, lambda _there: ValueTaken("tenant_name"))
+        write.add(guard, lambda _there: ValueTaken("tenant.tenant_name"))
         write.add(opened(scope, self._limits), lambda _there: ResourceExists(name))
         await write.carry_out()
         return TENANT.message(item)

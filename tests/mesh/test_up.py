@@ -17,9 +17,11 @@ from typing import Any
 
 import boto3
 import httpx
+import psycopg
 import pytest
 
 from cli.embedded.platform import REGION, session_of
+from mesh.embedded.postgres import PostgresServer
 
 SECMESH = Path(sys.executable).parent / "secmesh"
 START_SECONDS = 90
@@ -305,6 +307,14 @@ def a_new_tenant_is_served_like_the_first(up: Up) -> None:
     assert vended == {"service:platform.inventory"}
 
 
+def an_earlier_release_made(data: Path) -> None:
+    """Have the records as a release left them that had a kind less."""
+    server = PostgresServer(data)
+    with server, psycopg.connect(server.url("security"), autocommit=True) as connection:
+        connection.execute("DROP TABLE ddos_protection")
+
+
+@pytest.mark.timeout(900)
 def test_the_story_the_three_surfaces_a_second_run_and_one_too_many(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with running(home) as up:
@@ -372,7 +382,9 @@ def test_the_story_the_three_surfaces_a_second_run_and_one_too_many(tmp_path: Pa
     assert all(gone(pid) for pid in children.values()), "Ctrl-C stops every child"
     assert not (home / "ready.json").exists()
 
+    an_earlier_release_made(home / "postgres")
     with running(home, SECMESH_STORY="0") as again:
+        assert again.get("/security/v1/tenants/acme/ddos_protection").json() == {}
         admin = again.ready["admin"]["inventory"]
         assert httpx.get(f"http://{admin['admin']}/readyz", trust_env=False).status_code == 200
         assert "contradicted" not in again.said

@@ -8,8 +8,12 @@ import pytest
 import yaml
 from google.protobuf.json_format import MessageToJson
 
+from mesh.server.program import CommandFailed
 from secmesh.tenancy.v1.credential_pb2 import AwsAccessKey
+from services.tenancy.access_log_command import prune_access_logs
+from services.tenancy.credentials.access_chain import checkpoint_hash_of
 from services.tenancy.credentials.access_log import ENTRY
+from services.tenancy.credentials.access_retention import CHECKPOINT, checkpoint_of
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.store.port import Put
 from tests.service.credential_story import Story, key_story, role_story
@@ -64,6 +68,7 @@ async def test_a_secret_that_cannot_be_read_is_not_shown(world: World, typed: st
     done = await command(story).run(*words, "--aws-access-key", "-", typed=typed)
     assert done.exit_code == 2
     assert "hunter2" not in done.output
+    assert "secret_access_key" in done.output
     assert (await command(story).run(*words)).exit_code == 2
     both = ("--aws-access-key", "-", "--gcp-service-account", "-")
     assert (await command(story).run(*words, *both)).exit_code == 2
@@ -111,3 +116,44 @@ async def test_the_log_is_listed_and_held_against_its_hashes(world: World) -> No
     await store.write(Put(key, ENTRY.item(entry)))
     done = await secmesh.run("credentials", "log", "--verify")
     assert (done.exit_code, "entry 2" in done.output) == (1, True)
+
+
+async def test_a_log_of_which_was_removed_tells_since_when_it_is_whole(world: World) -> None:
+    story, parts = await key_story(world), world.parts
+    secmesh = command(story)
+    await story.store(story.new_key())
+    world.clock.turn(401 * 86_400)
+    await secmesh.json("credentials", "retrieve", story.account_id, "--purpose", "drill")
+    told = "entries of 1 access logs were removed\n"
+    assert await prune_access_logs(parts) == f"1 {told}"
+    assert await prune_access_logs(parts) == f"0 {told}"
+    listed = await secmesh.json("credentials", "log")
+    assert [each["number"] for each in listed] == ["3", "2"]
+    assert listed[0]["action"] == "CREDENTIAL_ACTION_REMOVE_ENTRIES"
+    done = await secmesh.run("credentials", "log", "--verify")
+    assert (done.exit_code, "2 entries since 20" in done.output) == (0, True)
+    # Whoever may write the table puts the checkpoint a step on, and its hash with it.
+    scope = TenantScope(story.tenant)
+    checkpoint = await checkpoint_of(parts.store, scope)
+    assert checkpoint is not None
+    checkpoint.removed += 1
+    checkpoint.hash = checkpoint_hash_of(checkpoint)
+    await parts.store.write(Put(scope.access_checkpoint(), CHECKPOINT.item(checkpoint)))
+    done = await secmesh.run("credentials", "log", "--verify")
+    assert (done.exit_code, "another checkpoint" in done.output) == (1, True)
+
+
+async def test_a_log_that_is_broken_is_left_and_the_others_are_looked_after(world: World) -> None:
+    broken, whole = [await key_story(world) for _ in range(2)]
+    for story in (broken, whole):
+        await story.store(story.new_key())
+    place = TenantScope(broken.tenant).credential_access(1)
+    item = await world.parts.store.get(place)
+    assert item is not None
+    entry = ENTRY.message(item)
+    entry.subject = "nobody"
+    await world.parts.store.write(Put(place, ENTRY.item(entry)))
+    world.clock.turn(401 * 86_400)
+    with pytest.raises(CommandFailed, match=r"1 entries of 1 access logs .* 1 logs failed"):
+        await prune_access_logs(world.parts)
+    assert await world.parts.store.get(place) is not None

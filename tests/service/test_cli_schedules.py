@@ -99,7 +99,7 @@ async def test_a_schedule_is_run_by_hand_and_for_its_past(world: World) -> None:
 async def test_what_is_mistyped_is_named(world: World) -> None:
     secmesh, account = await operator(world)
     refused = await secmesh.run("schedules", "create", account, "61 * * * *", "--name", "x")
-    assert (refused.exit_code, "'61' is no minute" in refused.output) == (1, True)
+    assert (refused.exit_code, "minute (field 1 of 5): '61'" in refused.output) == (1, True)
     word = await secmesh.run(
         "schedules", "create", account, "@daily", "--name", "x", "--misfire", "never"
     )
@@ -108,6 +108,9 @@ async def test_what_is_mistyped_is_named(world: World) -> None:
     assert (nothing.exit_code, "nothing to change" in nothing.output) == (2, True)
     unknown = await secmesh.run("schedules", "get", "schedules/none")
     assert (unknown.exit_code, "does not exist" in unknown.output) == (1, True)
+    assert "hint:" not in unknown.output
+    theirs = await secmesh.run("schedules", "get", "tenants/others/schedules/none")
+    assert "which sees nothing of others" in theirs.output
 
 
 async def test_the_platform_lists_what_is_due(world: World) -> None:

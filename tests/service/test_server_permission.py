@@ -145,7 +145,9 @@ async def test_a_method_without_names_needs_its_permission_alone(server: Running
 
 def test_every_method_of_the_contract_is_guarded() -> None:
     catalogue = load_catalogue(PACKAGE)
-    assert Permission(catalogue)._readers.keys() == {
+    rules = Permission(catalogue)._rules
+    assert rules.keys() == catalogue.methods.keys()
+    assert {path for path, rule in rules.items() if rule.read is not None} == {
         path for path, method in catalogue.methods.items() if method.names
     }
 

@@ -6,10 +6,16 @@ import uuid
 
 import pytest
 
+from cli.access_chain import problem_of
 from mesh.errors import EtagMismatch
 from secmesh.tenancy.v1 import account_pb2, credential_access_pb2
 from services.tenancy.credentials.access_chain import first_fault
 from services.tenancy.credentials.access_log import ENTRY, AccessLog
+from services.tenancy.credentials.access_retention import (
+    AccessRetention,
+    Removed,
+    checkpoint_of,
+)
 from services.tenancy.credentials.accesses import Use
 from services.tenancy.credentials.credential_store import ACCOUNT
 from services.tenancy.credentials.parts import CredentialParts, Custody
@@ -17,6 +23,7 @@ from services.tenancy.credentials.secret_text import SecretText
 from services.tenancy.gate import Gate
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.store.port import Put, Store
+from services.tenancy.store.tables import Table
 from services.tenancy.writing import OwnRequest
 from tests.service.tenancy_stores import new_tenant
 from tests.unit.fake_prober import FakeProber
@@ -98,3 +105,29 @@ async def test_two_processes_write_one_log(tenancy_store: Store) -> None:
     entries = [ENTRY.message(item) for item in reversed(page.items)]
     assert len(entries) == 8
     assert first_fault(entries) is None
+
+
+async def test_what_is_over_is_removed_from_a_log_that_others_write(tenancy_store: Store) -> None:
+    scope, clock = TenantScope(new_tenant()), TurnedClock()
+    logs = [AccessLog(tenancy_store, clock) for _ in range(2)]
+
+    async def use(log: AccessLog, account: str) -> None:
+        await log.record(scope, credential_access_pb2.CredentialAccess(account_id=account))
+
+    for number in range(5):
+        await asyncio.gather(*(use(logs[0], str(number)) for _ in range(25)))
+    clock.turn(91 * 86_400)
+    await use(logs[1], "young")
+    retention = AccessRetention(tenancy_store, clock, 90)
+    removed, *_ = await asyncio.gather(
+        retention.remove_over(scope.tenant), *(use(log, "young") for log in logs)
+    )
+    assert removed == Removed(125)
+    page = await tenancy_store.query(scope.credential_accesses())
+    entries = [ENTRY.message(item) for item in reversed(page.items)]
+    assert [each.number for each in entries] == [126, 127, 128, 129]
+    checkpoint = await checkpoint_of(tenancy_store, scope)
+    assert problem_of(entries, checkpoint) is None
+    # What a tenant leaves behind holds where its log begins, too.
+    own = await tenancy_store.query(scope.partitions(Table.ACCOUNTS)[0])
+    assert len(own.items) == 1

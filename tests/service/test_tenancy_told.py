@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from secmesh.tenancy.v1 import account_pb2, account_service_pb2, provider_pb2
 from secmesh.tenancy.v1 import credential_service_pb2 as credentials
 from secmesh.tenancy.v1.provider_service_pb2 import CreateProviderRequest
 from secmesh.tenancy.v1.schedule_pb2 import Schedule
-from secmesh.tenancy.v1.schedule_service_pb2 import CreateScheduleRequest
+from secmesh.tenancy.v1.schedule_service_pb2 import CreateScheduleRequest, UpdateScheduleRequest
 from secmesh.tenancy.v1.schedule_service_pb2_grpc import ScheduleServiceStub
-from secmesh.tenancy.v1.tenant_service_pb2 import LookupTenantRequest
+from secmesh.tenancy.v1.tenant_pb2 import TenantQuotas
+from secmesh.tenancy.v1.tenant_service_pb2 import LookupTenantRequest, UpdateTenantQuotasRequest
 from secmesh_client.refusal import CallRefused
 from tests.service.tenancy_world import World, tenancy_world
 
@@ -95,6 +97,38 @@ async def test_purposes_forge_no_lines_of_the_access_log(world: World) -> None:
     for call in (calls.VendCredentials(vend), calls.RetrieveCredential(retrieve)):
         found = await refusal(call)
         assert (found.reason, "purpose" in found.message) == ("FIELD_INVALID", True)
+
+
+async def test_collections_are_those_of_the_inventory(world: World) -> None:
+    tenant = await world.tenant()
+    await world.provider(tenant)
+    account = (await world.account(tenant)).name.rpartition("/")[2]
+    stub: Any = ScheduleServiceStub(world.channel(tenant))
+    schedule = Schedule(account_id=account, schedule_name="n", expression="@daily")
+    request = CreateScheduleRequest(parent=f"tenants/{tenant}", schedule=schedule)
+    request.schedule.collections.extend(["s3_buckets", "s3_bucket"])
+    found = await refusal(stub.CreateSchedule(request))
+    assert "schedule.collections[1]: 's3_bucket' is no collection" in found.message
+    request.schedule.collections.pop()
+    made = await stub.CreateSchedule(request)
+    change = UpdateScheduleRequest(schedule=Schedule(name=made.name, collections=["verdicts"]))
+    assert (await refusal(stub.UpdateSchedule(change))).reason == "FIELD_INVALID"
+    change.schedule.collections[:] = ["iam_users"]
+    assert list((await stub.UpdateSchedule(change)).collections) == ["iam_users"]
+
+
+async def test_a_quota_is_told_with_what_gives_more(world: World) -> None:
+    tenant = await world.tenant()
+    quotas = TenantQuotas(name=f"tenants/{tenant}/quotas", max_providers=0)
+    update = UpdateTenantQuotasRequest(
+        quotas=quotas, update_mask=FieldMask(paths=["max_providers"])
+    )
+    await world.platform(tenant).UpdateTenantQuotas(update)
+    with pytest.raises(CallRefused) as refused:
+        await world.provider(tenant)
+    assert refused.value.reason == "QUOTA_EXCEEDED"
+    told = f"tenants/{tenant} may have 0 providers and has as many; UpdateTenantQuotas gives more"
+    assert refused.value.message == told
 
 
 def test_each_status_that_stops_a_call_has_its_way_out() -> None:

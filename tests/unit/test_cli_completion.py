@@ -57,6 +57,10 @@ def offered(home: Path, line: str) -> list[str]:
         ("secmesh token --role ", sorted(ROLES)),
         ("secmesh crypto put --field s", ["ssn=-"]),
         ("secmesh crypto rotate a", ["app-key"]),
+        ("secmesh accounts list --status pend", ["pending"]),
+        ("secmesh providers create a", ["aws", "azure"]),
+        ("secmesh schedules create x y --overlap buf", ["buffer-one"]),
+        ("secmesh executions list --status de", ["dead"]),
     ],
 )
 def test_words_of_the_contract_are_offered_without_a_mesh(

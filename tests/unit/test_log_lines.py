@@ -6,10 +6,13 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from mesh.server.log import JsonFormatter
+from mesh.identity.caller import Caller
+from mesh.server.call import Call, enter_call
+from mesh.server.log import JsonFormatter, log_call
 from mesh.server.log_lines import FLUSH_SECONDS, Lines
 
 
@@ -26,12 +29,15 @@ class Pipe:
     def log(self, message: str, level: int = logging.INFO) -> None:
         self.handler.handle(logging.LogRecord("mesh", level, "", 0, message, None, None))
 
-    def messages(self) -> list[str]:
+    def events(self) -> list[dict[str, Any]]:
         try:
             data = os.read(self._read, 1 << 20)
         except BlockingIOError:
             return []
-        return [json.loads(line)["message"] for line in data.splitlines()]
+        return [json.loads(line) for line in data.splitlines()]
+
+    def messages(self) -> list[str]:
+        return [each["message"] for each in self.events()]
 
     def close(self) -> None:
         self.handler.close()
@@ -97,3 +103,34 @@ def test_a_loop_that_ended_holds_nothing_back(pipe: Pipe) -> None:
 
     asyncio.run(again())
     assert pipe.messages() == ["second loop"]
+
+
+async def test_the_line_of_a_call_is_made_later_and_tells_of_its_own_call(pipe: Pipe) -> None:
+    logger = logging.Logger("mesh.server.call", logging.INFO)
+    logger.addHandler(pipe.handler)
+    for number in range(3):
+        call = Call("/x/Y", request_id=f"r-{number}", caller=Caller("ann", "acme", frozenset()))
+        enter_call(call)
+        log_call(logger, logging.INFO, call, {"code": "OK", "number": number})
+        call.ended = True
+    pipe.log("between", logging.INFO)
+    log_call(logger, logging.ERROR, Call("/x/Z", request_id="r-9"), {"code": "INTERNAL"})
+    events = pipe.events()
+    assert [each["message"] for each in events] == ["call", "call", "call", "between", "call"]
+    assert [each.get("request_id") for each in events] == ["r-0", "r-1", "r-2", None, "r-9"]
+    assert [each.get("number") for each in events] == [0, 1, 2, None, None]
+    assert {each["tenant"] for each in events[:3]} == {"acme"}
+    assert "tenant" not in events[4]
+
+
+async def test_a_line_that_cannot_be_made_loses_no_other(
+    pipe: Pipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger = logging.Logger("mesh.server.call", logging.INFO)
+    logger.addHandler(pipe.handler)
+    cyclic: dict[str, object] = {}
+    cyclic["itself"] = cyclic
+    log_call(logger, logging.INFO, Call("/x/Y"), cyclic)
+    pipe.log("warning", logging.WARNING)
+    assert pipe.messages() == ["warning"]
+    assert "Logging error" in capsys.readouterr().err

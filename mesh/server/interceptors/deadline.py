@@ -2,46 +2,68 @@
 
 import asyncio
 import logging
-import math
 import time
 from typing import Any
 
 from mesh.errors import DeadlineExceeded, Refusal, TokenExpired
 from mesh.server.call import Call
+from mesh.server.deadlines import Deadlines
 from mesh.server.interceptors.chain import CallInterceptor, Context, Proceed
 from mesh.server.log import failure
 from secmesh_client.contract import DEFAULT_TIMEOUT
 
+_MARGIN_SHARE = 0.05
+_LEAST_MARGIN, _MOST_MARGIN = 0.005, 0.05
+"""Seconds."""
 _LOG = logging.getLogger(__name__)
+
+
+def margin_of(asked: float) -> float:
+    """Give how long before a caller's own deadline, in seconds, its call is given up.
+
+    At the deadline itself gRPC's core ends the call at both ends, and tells no reason.
+    """
+    return min(asked / 2, max(_LEAST_MARGIN, min(_MOST_MARGIN, asked * _MARGIN_SHARE)))
 
 
 class Deadline(CallInterceptor):
     """Bounds a call by the caller's deadline, the method's, and for streams the token's end."""
 
+    def __init__(self) -> None:
+        self._deadlines = Deadlines()
+
     async def around(self, proceed: Proceed, call: Call, request: Any, context: Context) -> Any:
-        longest = (call.method.timeout if call.method else DEFAULT_TIMEOUT).total_seconds()
+        seconds = (call.method.timeout if call.method else DEFAULT_TIMEOUT).total_seconds()
         asked = context.time_remaining()
         # None and infinity both mean that the caller set no deadline.
-        seconds = min(longest, math.inf if asked is None else asked)
+        if asked is not None:
+            seconds = min(seconds, asked - margin_of(asked))
         call.deadline = time.monotonic() + seconds
-        timer = asyncio.timeout(seconds)
-        call.timer = timer
+        call.hasten = self._deadlines.watch
+        self._deadlines.watch(call)
         try:
-            async with timer:
-                return await proceed(call, request, context)
-        except TimeoutError:
-            # A TimeoutError of the handler's own is not the deadline's.
-            if timer.expired():
-                raise _refusal(call) from None
-            raise
+            return await proceed(call, request, context)
+        except asyncio.CancelledError:
+            # Whoever else cancelled it too wants it to end so.
+            if not call.expired or _uncancel(call) > 0:
+                raise
+            raise _refusal(call) from None
         except Exception as error:
             # What a handler raises while it is stopped says less than why it is.
-            if not timer.expired():
+            if not call.expired:
                 raise
+            _uncancel(call)
             if not isinstance(error, Refusal):
                 fields = {"method": call.path, "error": failure(error)}
                 _LOG.error("a handler failed after its deadline", extra={"fields": fields})
             raise _refusal(call) from None
+        finally:
+            self._deadlines.leave(call)
+
+
+def _uncancel(call: Call) -> int:
+    """Take back the deadline's own cancellation; give how many others there are."""
+    return 0 if call.task is None else call.task.uncancel()
 
 
 def _refusal(call: Call) -> Refusal:

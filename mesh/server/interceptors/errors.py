@@ -12,7 +12,7 @@ from mesh.errors import InternalError, MethodUnknown, Refusal
 from mesh.server.call import REQUEST_ID_KEY, Call
 from mesh.server.interceptors.chain import CallInterceptor, Context, Proceed
 from mesh.server.interceptors.grpc_codes import CODES
-from mesh.server.log import failure, log_event
+from mesh.server.log import failure, log_call
 
 DETAILS_KEY = "grpc-status-details-bin"
 MAX_STATUS_BYTES = 4096
@@ -98,7 +98,7 @@ def _log(call: Call, level: int, code: str, **fields: Any) -> None:
     fields["code"] = code
     fields["method"] = call.path
     fields["duration_ms"] = round((time.monotonic() - call.started) * 1000, 3)
-    log_event(_LOG, level, "call", fields)
+    log_call(_LOG, level, call, fields)
 
 
 def _log_refusal(call: Call, refusal: Refusal, error: BaseException) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from mesh.server.call import Call
 from mesh.server.interceptors.chain import CallInterceptor, Context, Proceed
-from mesh.telemetry import calls
+from mesh.telemetry.calls import traffic_of
 
 
 class Metrics(CallInterceptor):
@@ -14,8 +14,9 @@ class Metrics(CallInterceptor):
     open_methods = True
 
     async def around(self, proceed: Proceed, call: Call, request: Any, context: Context) -> Any:
-        calls.began(call.name)
+        traffic = traffic_of(call.name)
+        traffic.in_flight += 1
         try:
             return await proceed(call, request, context)
         finally:
-            calls.ended(call.name, call.status, call.kind, time.monotonic() - call.started)
+            traffic.ended(call.status, call.kind, time.monotonic() - call.started)

@@ -1,6 +1,7 @@
 """Lets a call pass if the caller holds its permission and its names are the caller's tenant's."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 
 from google.api import field_behavior_pb2
@@ -19,11 +20,25 @@ from mesh.errors import (
 )
 from mesh.server.call import Call
 from mesh.server.interceptors.chain import MessageInterceptor
-from mesh.server.interceptors.parts import parts_of
+from mesh.server.interceptors.parts import Part, parts_of
 from mesh.sql.types import message_type
 from mesh.telemetry.calls import UNKNOWN_KIND
 
-_NameReader = Callable[[Message], Iterator[tuple[str, str, bool]]]
+_NameReader = Callable[[Message], Iterable[tuple[str, str, bool]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """What a method asks of its callers, put together once."""
+
+    method: Method
+    permission: str
+    """What every caller needs; empty where that depends on the kind."""
+    read: _NameReader | None
+    """Reads the resource names of a request; None if it has none."""
+    parts: Sequence[Part]
+    needed: Mapping[str, Sequence[str]]
+    """Permissions by collection, where they are the kind's."""
 
 
 class Permission(MessageInterceptor):
@@ -35,75 +50,72 @@ class Permission(MessageInterceptor):
     of_callers = True
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self._kinds = catalogue.record_kinds
         methods = catalogue.methods.values()
-        self._readers = {method.path: _name_reader(method) for method in methods if method.names}
-        self._parts = {
-            method.path: parts for method in methods if (parts := parts_of(method, methods))
-        }
-        for method in catalogue.methods.values():
-            if method.per_kind and not method.names:
-                raise CatalogueError(
-                    method.descriptor.full_name,
-                    "its permission needs a kind and no field names one",
-                )
+        kinds = catalogue.record_kinds
+        self._rules = {each.path: _rule(each, methods, kinds) for each in methods}
 
     def check(self, call: Call, message: Message) -> None:
         if call.method is None:
             raise MethodUnknown(call.path)
-        self._check(call, call.method, message, "")
-        for part in self._parts.get(call.method.path, ()):
+        rule = self._rules[call.method.path]
+        _check(call, rule, message, "")
+        for part in rule.parts:
             for path, method, request in part.requests(message):
-                self._check(call, method, request, f"{path}.")
+                _check(call, self._rules[method.path], request, f"{path}.")
 
-    def _check(self, call: Call, method: Method, message: Message, path: str) -> None:
-        caller = call.caller
-        if not caller.may_call(method.path):
-            raise PermissionMissing(method.permission)
-        if not method.per_kind and not caller.permits(method.permission):
-            raise PermissionMissing(method.permission)
-        reader = self._readers.get(method.path)
-        if reader is None:
-            return
-        for field, name, of_kind in reader(message):
-            tenant = tenant_of(name)
-            if tenant is None:
-                problem = "is no name under tenants/{tenant}"
-                raise FieldInvalid.of(path + field, problem, "NAME_INVALID")
-            if of_kind:
-                self._require_kind_permission(call, method, path + field, name)
-            # As if absent: whether another tenant has it is nobody's business.
-            if not caller.acts_for(tenant):
-                raise ResourceNotFound(name)
-            if call.tenant not in ("", tenant):
-                problem = "is of another tenant than the names before it"
-                raise FieldInvalid.of(path + field, problem, "TENANT_MISMATCH")
-            call.tenant = tenant
 
-    def _require_kind_permission(self, call: Call, method: Method, field: str, name: str) -> None:
-        collection = collection_of(name)
-        if collection is None and method.any_kind:
-            collection = EVERY_COLLECTION
-        if collection is None:
-            raise FieldInvalid.of(field, "names no collection", "NAME_INVALID")
-        verb = method.permission.removeprefix(KIND_PLACEHOLDER + ".")
+def _check(call: Call, rule: _Rule, message: Message, path: str) -> None:
+    caller, method = call.caller, rule.method
+    if caller.methods and not caller.may_call(method.path):
+        raise PermissionMissing(method.permission)
+    if rule.permission and not caller.permits(rule.permission):
+        raise PermissionMissing(method.permission)
+    if rule.read is None:
+        return
+    for field, name, of_kind in rule.read(message):
+        tenant = tenant_of(name)
+        if tenant is None:
+            problem = "is no name under tenants/{tenant}"
+            raise FieldInvalid.of(path + field, problem, "NAME_INVALID")
+        if of_kind:
+            _require_kind_permission(call, rule, path + field, name)
+        # As if absent: whether another tenant has it is nobody's business.
+        if not caller.acts_for(tenant):
+            raise ResourceNotFound(name)
+        if call.tenant not in ("", tenant):
+            problem = "is of another tenant than the names before it"
+            raise FieldInvalid.of(path + field, problem, "TENANT_MISMATCH")
+        call.tenant = tenant
+
+
+def _require_kind_permission(call: Call, rule: _Rule, field: str, name: str) -> None:
+    collection = collection_of(name)
+    if collection is None and rule.method.any_kind:
+        collection = EVERY_COLLECTION
+    if collection is None:
+        raise FieldInvalid.of(field, "names no collection", "NAME_INVALID")
+    needed = rule.needed.get(collection)
+    if needed is None:
         call.kind = UNKNOWN_KIND
-        kinds = self._kinds_of(collection)
-        call.kind = collection
-        missing = [
-            needed for kind in kinds if not call.caller.permits(needed := kind.permission(verb))
-        ]
-        if missing and not (method.any_kind and len(missing) < len(kinds)):
-            raise PermissionMissing(missing[0])
+        raise KindUnknown(collection)
+    call.kind = collection
+    permits = call.caller.permits
+    missing = [each for each in needed if not permits(each)]
+    if missing and not (rule.method.any_kind and len(missing) < len(needed)):
+        raise PermissionMissing(missing[0])
 
-    def _kinds_of(self, collection: str) -> Collection[Kind]:
-        """Give the kinds of a collection; all for the wildcard, where a contract admits it."""
-        if collection == EVERY_COLLECTION:
-            return self._kinds.values()
-        kind = self._kinds.get(collection)
-        if kind is None:
-            raise KindUnknown(collection)
-        return (kind,)
+
+def _rule(method: Method, methods: Collection[Method], kinds: Mapping[str, Kind]) -> _Rule:
+    permission, needed = method.permission, dict[str, Sequence[str]]()
+    if method.per_kind:
+        if not method.names:
+            problem = "its permission needs a kind and no field names one"
+            raise CatalogueError(method.descriptor.full_name, problem)
+        verb = permission.removeprefix(KIND_PLACEHOLDER + ".")
+        permission, needed = "", {name: (kind.permission(verb),) for name, kind in kinds.items()}
+        needed[EVERY_COLLECTION] = tuple(kind.permission(verb) for kind in kinds.values())
+    read = _name_reader(method) if method.names else None
+    return _Rule(method, permission, read, parts_of(method, methods), needed)
 
 
 def _name_reader(method: Method) -> _NameReader:
@@ -116,17 +128,25 @@ def _name_reader(method: Method) -> _NameReader:
     required = {name for name in fields if "." in name or _is_required(fields[name].GetOptions())}
     # Names beside the required one point elsewhere, as at a run.
     of_kind = (required or set(method.names)) if method.per_kind else set()
-    plain = [(name, attrgetter(name)) for name in fields if not fields[name].is_repeated]
-    lists = [(name, attrgetter(name)) for name in fields if fields[name].is_repeated]
+    always = required | of_kind
+    plain = [
+        (name, attrgetter(name), name in always, name in of_kind)
+        for name in fields
+        if not fields[name].is_repeated
+    ]
+    lists = [
+        (name, attrgetter(name), name in of_kind) for name in fields if fields[name].is_repeated
+    ]
 
-    def read(message: Message) -> Iterator[tuple[str, str, bool]]:
-        for field, value in plain:
-            name = value(message)
-            if name or field in required or field in of_kind:
-                yield field, name, field in of_kind
-        for field, values in lists:
-            for name in values(message):
-                yield field, name, field in of_kind
+    def read(message: Message) -> Iterable[tuple[str, str, bool]]:
+        found = [
+            (field, name, kind)
+            for field, value, needed, kind in plain
+            if (name := value(message)) or needed
+        ]
+        for field, values, kind in lists:
+            found.extend((field, name, kind) for name in values(message))
+        return found
 
     return read
 

@@ -1,6 +1,7 @@
 """Gives every call an id that its answer, its errors and its log lines carry."""
 
 import re
+from collections.abc import Awaitable
 from typing import Any
 
 from mesh.identifiers import new_uuid
@@ -23,6 +24,8 @@ class RequestId(CallInterceptor):
 
     open_methods = True
 
-    async def around(self, proceed: Proceed, call: Call, request: Any, context: Context) -> Any:
+    def around(
+        self, proceed: Proceed, call: Call, request: Any, context: Context
+    ) -> Awaitable[Any]:
         call.request_id = request_id_of(call.metadata)
-        return await proceed(call, request, context)
+        return proceed(call, request, context)

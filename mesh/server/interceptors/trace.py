@@ -4,6 +4,7 @@ Not the interceptor of opentelemetry-instrumentation-grpc: it writes error texts
 name resources, and iterates over streams that here are written.
 """
 
+from collections.abc import Awaitable
 from typing import Any
 
 from mesh.server.call import Call
@@ -14,9 +15,14 @@ from mesh.telemetry import tracing
 class Trace(CallInterceptor):
     """Does nothing while traces are off."""
 
-    async def around(self, proceed: Proceed, call: Call, request: Any, context: Context) -> Any:
+    def around(
+        self, proceed: Proceed, call: Call, request: Any, context: Context
+    ) -> Awaitable[Any]:
         if not tracing.is_tracing():
-            return await proceed(call, request, context)
+            return proceed(call, request, context)
+        return self._traced(proceed, call, request, context)
+
+    async def _traced(self, proceed: Proceed, call: Call, request: Any, context: Context) -> Any:
         with tracing.server_span(call.name, call.metadata) as span:
             try:
                 return await proceed(call, request, context)

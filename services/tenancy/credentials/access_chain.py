@@ -3,10 +3,17 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from secmesh.tenancy.v1.credential_access_pb2 import CredentialAccess
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from secmesh.tenancy.v1.credential_access_pb2 import (
+    CredentialAccess,
+    CredentialAccessCheckpoint,
+)
 
 _PURPOSE = b"secmesh credential access 1\0"
+_CHECKPOINT = b"secmesh credential access checkpoint 1\0"
 
 
 @dataclass(frozen=True)
@@ -22,10 +29,38 @@ def hash_of(entry: CredentialAccess) -> bytes:
 
     The entry is written as Protobuf has it, fields in the order of their numbers.
     """
-    plain = CredentialAccess()
-    plain.CopyFrom(entry)
-    plain.ClearField("hash")
-    return hashlib.sha256(_PURPOSE + plain.SerializeToString(deterministic=True)).digest()
+    return _hash(_PURPOSE, CredentialAccess(), entry)
+
+
+def checkpoint_hash_of(checkpoint: CredentialAccessCheckpoint) -> bytes:
+    """Give the hash of a checkpoint, computed like that of an entry with a purpose of its own."""
+    return _hash(_CHECKPOINT, CredentialAccessCheckpoint(), checkpoint)
+
+
+def start_of(checkpoint: CredentialAccessCheckpoint | None) -> Head | None:
+    """Give where a log begins; None if the checkpoint is not what was written."""
+    if checkpoint is None:
+        return Head()
+    if checkpoint.hash != checkpoint_hash_of(checkpoint):
+        return None
+    return Head(checkpoint.number, checkpoint.last_hash)
+
+
+def following(
+    before: CredentialAccessCheckpoint | None, last: CredentialAccess, time: Timestamp
+) -> CredentialAccessCheckpoint:
+    """Give the checkpoint after another, by which entries up to ``last`` are removed."""
+    known = before or CredentialAccessCheckpoint(hash=bytes(32))
+    made = CredentialAccessCheckpoint(
+        number=last.number,
+        last_hash=last.hash,
+        last_time=last.time,
+        removed=last.number - known.number,
+        time=time,
+        previous_hash=known.hash,
+    )
+    made.hash = checkpoint_hash_of(made)
+    return made
 
 
 def linked(head: Head, entry: CredentialAccess) -> CredentialAccess:
@@ -55,3 +90,9 @@ def first_fault(entries: Iterable[CredentialAccess], head: Head | None = None) -
             return last.number + 1
         last = head_of(entry)
     return None
+
+
+def _hash(purpose: bytes, plain: Any, message: Any) -> bytes:
+    plain.CopyFrom(message)
+    plain.ClearField("hash")
+    return hashlib.sha256(purpose + plain.SerializeToString(deterministic=True)).digest()

@@ -101,7 +101,7 @@ class AccessLog:
         error: Exception | None = None
         for _ in range(TRIES):
             try:
-                head = chain.head or await self._read_head(chain.scope)
+                head = chain.head or await head_in(self._store, chain.scope)
                 if tried and await self._is_there(chain.scope, tried[0]):
                     # The write whose answer was lost, before whatever came after it.
                     chain.head = None
@@ -128,10 +128,6 @@ class AccessLog:
         item = await self._store.get(scope.credential_access(entry.number))
         return item is not None and ENTRY.message(item).hash == entry.hash
 
-    async def _read_head(self, scope: TenantScope) -> Head:
-        page = await self._store.query(replaced(scope.credential_accesses(), limit=1))
-        return head_of(ENTRY.message(page.items[0])) if page.items else Head()
-
     def _chain(self, scope: TenantScope) -> _Chain:
         chain = self._chains.get(scope.tenant)
         if chain is None:
@@ -143,6 +139,12 @@ class AccessLog:
             if oldest != scope.tenant:
                 del self._chains[oldest]
         return chain
+
+
+async def head_in(store: Store, scope: TenantScope) -> Head:
+    """Give where a tenant's log ends."""
+    page = await store.query(replaced(scope.credential_accesses(), limit=1))
+    return head_of(ENTRY.message(page.items[0])) if page.items else Head()
 
 
 def _follow(head: Head, entries: list[CredentialAccess]) -> list[CredentialAccess]:

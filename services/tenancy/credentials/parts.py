@@ -7,6 +7,7 @@ from functools import cached_property
 from services.tenancy.clock import Clock
 from services.tenancy.credentials.access_keys import AccessKeys
 from services.tenancy.credentials.access_log import AccessLog
+from services.tenancy.credentials.access_retention import AccessRetention
 from services.tenancy.credentials.accesses import Accesses
 from services.tenancy.credentials.cache import SecretCache, SessionCache
 from services.tenancy.credentials.credential_store import CredentialStore
@@ -19,6 +20,7 @@ from services.tenancy.credentials.sts import SecurityTokens
 from services.tenancy.credentials.vending import Vendor
 from services.tenancy.gate import Gate
 from services.tenancy.onboarding.probes import Prober
+from services.tenancy.retention import ACCESS_LOG_DAYS
 from services.tenancy.store.port import Store
 
 
@@ -52,11 +54,18 @@ class CredentialParts:
     chance: random.Random
     prefix: str
     """First part of the names of secrets."""
+    access_log_days: int = ACCESS_LOG_DAYS
+    """For which entries of the log are kept."""
 
     @cached_property
     def log(self) -> AccessLog:
         """The log of what is done with credentials."""
         return AccessLog(self.store, self.clock)
+
+    @cached_property
+    def retention(self) -> AccessRetention:
+        """What removes entries of that log whose time is over."""
+        return AccessRetention(self.store, self.clock, self.access_log_days)
 
     @cached_property
     def accesses(self) -> Accesses:

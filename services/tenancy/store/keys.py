@@ -163,6 +163,10 @@ class TenantScope:
         """The entries of that log, the newest first."""
         return Query(Table.ACCOUNTS, self._pk("access"), forward=False, consistent=True)
 
+    def access_checkpoint(self) -> Key:
+        """Where that log begins, once its oldest entries were removed."""
+        return Key(Table.ACCOUNTS, self.tenant, _join("L", "access"))
+
     # Schedules
 
     def schedule(self, schedule: str) -> Key:

@@ -3,7 +3,15 @@
 import re
 from itertools import product
 
-from services.tenancy.timing.cron import FIELD, LAST_YEAR, Cron, checked, nearest_weekday
+from services.tenancy.timing.cron import LAST_YEAR, Cron, checked, nearest_weekday
+from services.tenancy.timing.cron_fields import (
+    DAY,
+    FIELD,
+    FIELDS,
+    WEEKDAY,
+    CronField,
+    problem_of,
+)
 from services.tenancy.timing.errors import TimingInvalid
 
 FIRST_YEAR = 1970
@@ -12,6 +20,15 @@ _FIELDS = 6
 _ANY = "?"
 _DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _WEEK = len(_DAYS)
+_WEEKDAY = CronField(
+    WEEKDAY.name,
+    WEEKDAY.position,
+    range(1, _WEEK + 1),
+    _DAYS,
+    "from Sunday, 6L for the last Friday, MON#2 for the second Monday, ? for any",
+)
+_YEAR = CronField("year", _FIELDS, range(FIRST_YEAR, LAST_YEAR + 1))
+_FIELD_NAMES = ", ".join(each.name for each in (*FIELDS, _YEAR))
 _NEAR_WEEKDAY = re.compile(r"^([0-9]{1,2})W$")
 _LAST_OF_MONTH = re.compile(r"^([A-Z]{3}|[1-7])L$")
 _NTH_OF_MONTH = re.compile(r"^([A-Z]{3}|[1-7])#([1-5])$")
@@ -22,17 +39,21 @@ def parse_aws_cron(text: str) -> Cron:
     """Read what stands between the brackets of ``cron(...)``; TimingInvalid."""
     fields = text.upper().split()
     if len(fields) != _FIELDS:
-        raise TimingInvalid(FIELD, f"cron() has {_FIELDS} fields, not {len(fields)}")
+        problem = f"cron() has {_FIELDS} fields ({_FIELD_NAMES}), not {len(fields)}"
+        raise TimingInvalid(FIELD, problem)
     minute, hour, day, month, weekday, year = fields
     if (day == _ANY) == (weekday == _ANY):
-        raise TimingInvalid(FIELD, "of day of month and day of week one is ? in cron()")
+        place = f"{DAY.name} and {WEEKDAY.name} (fields {DAY.position} and {WEEKDAY.position} of 6)"
+        problem = f"{place}: {day!r} and {weekday!r}; of the two, one is ? in cron()"
+        raise TimingInvalid(FIELD, problem)
     near = _near_weekdays(day)
     # Of a plain field and one that begins with *, both must hold.
     days = "*" if near or day == _ANY else day
     week = "*" if weekday == _ANY else ",".join(map(_weekday, weekday.split(",")))
-    cron = Cron(checked(f"{minute} {hour} {days} {month} {week}"), near, _years(year))
+    plain = checked(f"{minute} {hour} {days} {month} {week}", _FIELDS)
+    cron = Cron(plain, near, _years(year))
     if near and not any(nearest_weekday(_LEAP, *each) for each in product(cron.months, near)):
-        raise TimingInvalid(FIELD, f"{day}: no month of {month} has such a day")
+        raise DAY.refusal(day, f"comes in no month of {month!r}", _FIELDS)
     return cron
 
 
@@ -42,12 +63,19 @@ def _near_weekdays(field: str) -> frozenset[int]:
         return frozenset()
     days = frozenset(int(match[1]) for match in found if match)
     if not all(found) or not days <= set(range(1, 32)):
-        raise TimingInvalid(FIELD, f"{field!r}: W stands after days of month, and alone")
+        raise DAY.refusal(field, "is wrong: W stands after days of month, and alone", _FIELDS)
     return days
 
 
 def _weekday(item: str) -> str:
-    """Write one item with 0 for Sunday, as cron has it, where AWS has 1."""
+    """Write one item with 0 for Sunday, as cron has it, where AWS has 1; TimingInvalid."""
+    written = _from_sunday(item)
+    if problem := problem_of(WEEKDAY, written):
+        raise _WEEKDAY.refusal(item, problem, _FIELDS)
+    return written
+
+
+def _from_sunday(item: str) -> str:
     if item == "*":
         return item
     if item == "L":
@@ -64,7 +92,7 @@ def _day_number(name: str) -> int:
         return _DAYS.index(name)
     if name.isascii() and name.isdigit() and 1 <= int(name) <= _WEEK:
         return int(name) - 1
-    raise TimingInvalid(FIELD, f"{name!r} is no day of week: 1-7 from Sunday, or SUN-SAT")
+    raise _WEEKDAY.refusal(name, "is no day of week", _FIELDS)
 
 
 def _years(field: str) -> frozenset[int] | None:
@@ -76,10 +104,10 @@ def _years(field: str) -> frozenset[int] | None:
 def _year_item(item: str) -> range:
     match = _YEARS.match(item)
     if match is None:
-        raise TimingInvalid(FIELD, f"{item!r} is no year of cron()")
+        raise _YEAR.refusal(item, "is no year", _FIELDS)
     star, first, last, step = match.groups()
     begin = FIRST_YEAR if star else int(first)
     end = int(last) if last else LAST_YEAR if star or step else begin
     if not FIRST_YEAR <= begin <= end <= LAST_YEAR or (step and not int(step)):
-        raise TimingInvalid(FIELD, f"{item!r}: years are {FIRST_YEAR}-{LAST_YEAR}, ascending")
+        raise _YEAR.refusal(item, "is out of range, or does not ascend", _FIELDS)
     return range(begin, end + 1, int(step or 1))

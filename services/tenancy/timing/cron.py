@@ -1,28 +1,19 @@
 """Five fields of cron, and the names for common ones."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
 from cronsim import CronSim, CronSimError
 
+from services.tenancy.timing.cron_fields import DAY, FIELD, FIELDS, check
 from services.tenancy.timing.errors import TimingInvalid
 
-FIELD = "expression"
 LAST_YEAR = 2199
 """Nothing is computed beyond; also the last year of AWS's expressions."""
-_FIELDS = 5
 _PLAIN = re.compile(r"^[0-9A-Za-z*/,#-]+$")
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a time of day, without zone
-_TAKES = {
-    "minute": "0-59",
-    "hour": "0-23",
-    "day-of-month": "1-31, or L for the last, and one that the months have",
-    "month": "1-12, or JAN-DEC",
-    "day-of-week": "0-7 from Sunday to Sunday, or SUN-SAT, with #1-#5 or L behind",
-}
-"""What each field takes, by the parser's name of it, in their order."""
 _NAMES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -113,30 +104,30 @@ def parse_cron(text: str) -> Cron:
     return Cron(checked(text))
 
 
-def checked(text: str) -> str:
-    """Give five fields back, single-spaced, that can be met at all; TimingInvalid."""
+def checked(text: str, total: int = len(FIELDS)) -> str:
+    """Give five fields back, single-spaced, that can be met at all; TimingInvalid.
+
+    The error names the field, its position of so many in ``total``, what stands there and
+    what may.
+    """
     fields = text.split()
     if not fields:
         raise TimingInvalid(FIELD, "must be set")
-    if len(fields) != _FIELDS:
-        aws = "; the six of AWS stand in cron(...)" if len(fields) == _FIELDS + 1 else ""
-        raise TimingInvalid(FIELD, f"cron has {_FIELDS} fields, not {len(fields)}{aws}")
-    if bad := next((field for field in fields if not _PLAIN.match(field)), None):
-        raise TimingInvalid(FIELD, f"{bad!r} is no field of cron")
+    if len(fields) != len(FIELDS):
+        names = ", ".join(each.name for each in FIELDS)
+        aws = "; the six of AWS stand in cron(...)" if len(fields) == len(FIELDS) + 1 else ""
+        problem = f"cron has {len(FIELDS)} fields ({names}), not {len(fields)}{aws}"
+        raise TimingInvalid(FIELD, problem)
+    for each, written in zip(FIELDS, fields, strict=True):
+        if not _PLAIN.match(written):
+            raise each.refusal(written, "has characters that cron does not know", total)
+        check(each, written.upper(), total)
     try:
         CronSim(" ".join(fields), _EPOCH)
     except CronSimError as error:
-        raise TimingInvalid(FIELD, _problem(fields, str(error))) from error
+        day, month = fields[2:4]
+        raise DAY.refusal(day, f"comes in no month of {month!r}", total) from error
     return " ".join(fields)
-
-
-def _problem(fields: Sequence[str], told: str) -> str:
-    """Say which field the parser means, and what it takes."""
-    name = told.removeprefix("Bad ")
-    if name not in _TAKES:
-        return told
-    field = fields[list(_TAKES).index(name)]
-    return f"{field!r} is no {name.replace('-', ' ')}: {_TAKES[name]}"
 
 
 def _before(day: date) -> datetime:

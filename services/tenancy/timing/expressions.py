@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.tenancy.timing.aws_cron import parse_aws_cron
-from services.tenancy.timing.cron import FIELD, Cron, parse_cron
+from services.tenancy.timing.cron import Cron, parse_cron
+from services.tenancy.timing.cron_fields import FIELD
 from services.tenancy.timing.errors import TimingInvalid
 
 _CALL = re.compile(r"^(cron|rate|at)\((.*)\)$", re.IGNORECASE)
@@ -52,20 +53,24 @@ def parse_expression(text: str) -> Expression:
 def _rate(text: str) -> Rate:
     match = _RATE.match(text)
     if match is None:
-        raise TimingInvalid(FIELD, "a rate is such as rate(12 hours): minutes, hours or days")
+        raise TimingInvalid(
+            FIELD, f"rate({text}): a rate is such as rate(12 hours): minutes, hours or days"
+        )
     number, unit, plural = int(match[1]), match[2], match[3]
     if (number == 1) == bool(plural):
-        raise TimingInvalid(FIELD, "one unit of a rate has no s, more have")
+        raise TimingInvalid(FIELD, f"rate({text}): one unit of a rate has no s, more have")
     seconds = number * _SECONDS[unit]
     if not 0 < seconds <= LONGEST_RATE:
-        raise TimingInvalid(FIELD, "a rate is at least a minute and at most 366 days")
+        raise TimingInvalid(
+            FIELD, f"rate({text}): a rate is at least a minute and at most 366 days"
+        )
     return Rate(seconds)
 
 
 def _at(text: str) -> At:
     if not _AT.match(text):
-        raise TimingInvalid(FIELD, "a single time is such as at(2027-01-31T02:30:00)")
+        raise TimingInvalid(FIELD, f"at({text}): a single time is such as at(2027-01-31T02:30:00)")
     try:
         return At(datetime.fromisoformat(text))
     except ValueError as error:
-        raise TimingInvalid(FIELD, f"{text!r} is no time") from error
+        raise TimingInvalid(FIELD, f"at({text}): there is no such time") from error

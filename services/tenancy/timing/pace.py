@@ -3,7 +3,8 @@
 import math
 from itertools import pairwise
 
-from services.tenancy.timing.cron import FIELD, Cron
+from services.tenancy.timing.cron import Cron
+from services.tenancy.timing.cron_fields import FIELD
 from services.tenancy.timing.errors import TimingInvalid
 from services.tenancy.timing.expressions import At, Expression, Rate
 
