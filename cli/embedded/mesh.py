@@ -17,6 +17,7 @@ from cli.embedded.platform import platform_credentials
 from cli.embedded.ports import Ports
 from cli.embedded.service_credentials import create_credentials
 from cli.embedded.settings import PII_ROLES, PII_SERVICE_ROLES, Settings
+from cli.sample.account import ANSWERS
 from mesh.embedded.process import Child, ChildFailed
 
 READY_TRIES = 600
@@ -127,7 +128,7 @@ class EmbeddedMesh:
 
     async def _start_with_aws(self, settings: Settings) -> None:
         """Start the AWS endpoint, and what needs no more than that."""
-        aws = await self._children.serve("aws", {}, "mesh.embedded.aws")
+        aws = await self._children.serve("aws", {}, "mesh.embedded.aws", "--answers", str(ANSWERS))
         self.aws_endpoint = endpoint = aws["endpoint"]
         await together(
             self._serve("inventory", settings.inventory(endpoint)), self._start_tenancy(settings)

@@ -6,6 +6,7 @@ long ago) are told by tags that its credential report heeds; see mesh.embedded.a
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,8 @@ from cli.sample.tables import make_tables
 from mesh.embedded.aws import TAG_PREFIX
 from mesh.loopback import is_loopback
 
+ANSWERS = Path(__file__).parent / "answers"
+"""What is told of services that the endpoint does not know; see mesh.embedded.aws_canned_files."""
 OTHER_REGION = "eu-west-1"
 PASSWORD = "Correct-Horse-7-Battery"  # noqa: S105  # of users that exist in memory only
 DATA, TRAIL_LOGS, ACCESS_LOGS = "acme-data", "acme-cloudtrail", "acme-access-logs"

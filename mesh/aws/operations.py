@@ -36,6 +36,7 @@ _ABSENT = {
     ),
     "cloudtrail:GetEventSelectors": frozenset({"TrailNotFoundException"}),
     "cloudtrail:GetTrailStatus": frozenset({"TrailNotFoundException"}),
+    "detective:DescribeOrganizationConfiguration": frozenset({"ValidationException"}),
     "dynamodb:DescribeContinuousBackups": _TABLE_GONE,
     "dynamodb:DescribeTable": _TABLE_GONE,
     "dynamodb:DescribeTimeToLive": _TABLE_GONE,

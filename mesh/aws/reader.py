@@ -140,6 +140,31 @@ def _whole(item: Response) -> Response:
     return item
 
 
+_TOKENS = ("NextToken", "nextToken", "NextMarker", "Marker")
+"""Parameters that name a page, of operations whose pages botocore does not know."""
+_SIZES = ("MaxResults", "maxResults", "Limit", "MaxItems")
+
+
+def _by_token(
+    client: Any, name: str, page_size: int | None, parameters: Mapping[str, Any]
+) -> Iterator[Response]:
+    """Give the pages of an operation whose answer names the next one, or its one answer."""
+    model = client.meta.service_model.operation_model(name)
+    given = model.input_shape.members if model.input_shape else {}
+    told = model.output_shape.members if model.output_shape else {}
+    token = next((each for each in _TOKENS if each in given and each in told), "")
+    size = next((each for each in _SIZES if each in given), "")
+    asked = dict(parameters) | ({size: page_size} if size and page_size else {})
+    method = getattr(client, xform_name(name))
+    while True:
+        page = method(**asked)
+        yield page
+        following = page.get(token) if token else None
+        if not following or following == asked.get(token):
+            return
+        asked[token] = following
+
+
 class Reader:
     """Makes the calls of one unit and enters each in its ledger; threads may share it."""
 
@@ -238,7 +263,7 @@ class Reader:
         client = self._client(service, "")
         method = xform_name(name)
         if not client.can_paginate(method):
-            return iter((getattr(client, method)(**parameters),))
+            return _by_token(client, name, page_size, parameters)
         config = {"PageSize": page_size} if page_size else {}
         return iter(client.get_paginator(method).paginate(PaginationConfig=config, **parameters))
 

@@ -21,9 +21,12 @@ import sys
 import threading
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from mesh.embedded.aws_canned import Canned, CannedLayer
+from mesh.embedded.aws_canned_files import put_files
 from mesh.embedded.aws_dynamodb import OneAtATime
 from mesh.embedded.aws_faults import FaultLayer, Faults
 from mesh.embedded.aws_trust import teach_trust
@@ -51,6 +54,7 @@ class AwsEndpoint:
 
     def __init__(self, faults: Faults, port: int = 0) -> None:
         self.faults = faults
+        self.canned = Canned()
         self._port = port
         self._server: KeepAliveServer | None = None
         self._thread: threading.Thread | None = None
@@ -60,7 +64,7 @@ class AwsEndpoint:
         """Serve on loopback and give the URL."""
         from mesh.embedded.keep_alive import KeepAliveServer
 
-        application = FaultLayer(moto_application(), self.faults)
+        application = FaultLayer(CannedLayer(moto_application(), self.canned), self.faults)
         self._server = KeepAliveServer(HOST, self._port, application)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
@@ -144,6 +148,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     operation = "SERVICE:OPERATION"
     parser.add_argument("--deny", action="append", default=[], metavar=operation)
     parser.add_argument("--throttle", action="append", default=[], metavar=operation)
+    parser.add_argument(
+        "--answers", type=Path, metavar="FOLDER", help="files of answers to what moto does not know"
+    )
     parser.add_argument("--limit", type=int, default=0, metavar="CALLS", help="most in a second")
     parser.add_argument(
         "--delay", type=float, default=0.0, metavar="SECONDS", help="added to each call"
@@ -153,6 +160,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     faults.limit(arguments.limit)
     faults.delay(arguments.delay)
     endpoint = AwsEndpoint(faults, arguments.port)
+    if arguments.answers:
+        put_files(endpoint.canned, arguments.answers)
     ended = threading.Event()
 
     def end(_number: int, _frame: FrameType | None) -> None:

@@ -30,7 +30,19 @@ REQUEST_ID = "00000000-0000-0000-0000-000000000000"
 _KEY = re.compile(r"Credential=(?P<key>[^/]+)/")
 _SESSIONS = "ASIA"
 """What the ids of access keys begin with that end by themselves."""
-_SCOPE = re.compile(r"Credential=[^/]+/\d+/[^/]+/(?P<service>[^/]+)/aws4_request")
+_SCOPE = re.compile(r"Credential=[^/]+/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
+_SIGNED = {
+    "access-analyzer": "accessanalyzer",
+    "elasticfilesystem": "efs",
+    "elasticloadbalancing": "elbv2",
+    "es": "opensearch",
+    "monitoring": "cloudwatch",
+    "sso": "sso-admin",
+    "tagging": "resourcegroupstaggingapi",
+}
+"""Services by the name that requests of theirs are signed with, where it is another."""
+_CLASSIC_BALANCERS = "2012-06-01"
+"""Version of the API of load balancers of the first kind, which sign as those of the second do."""
 _S3_CONTROL_PATH = "/v20180820/"
 _XML = "text/xml"
 _BUCKETS = "s3:ListBuckets"
@@ -253,9 +265,8 @@ def operation_of(environ: Mapping[str, Any]) -> str:
     scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
     if scope is None:
         return ""
-    service, path = scope["service"], environ.get("PATH_INFO", "/")
-    if service == "s3" and path.startswith(_S3_CONTROL_PATH):
-        service = "s3control"
+    path = environ.get("PATH_INFO", "/")
+    service = _service_of(scope["service"], path)
     target = environ.get("HTTP_X_AMZ_TARGET", "")
     if target:
         return f"{service}:{target.rpartition('.')[2]}"
@@ -263,8 +274,25 @@ def operation_of(environ: Mapping[str, Any]) -> str:
         query = environ.get("QUERY_STRING", "")
         name = _rest_operation(service, environ["REQUEST_METHOD"], path, query)
     else:
-        name = _form_action(environ)
+        form = _form(environ)
+        name = form.get("Action", [""])[0]
+        if service == "elbv2" and form.get("Version") == [_CLASSIC_BALANCERS]:
+            service = "elb"
     return f"{service}:{name}" if name else ""
+
+
+def region_of(environ: Mapping[str, Any]) -> str:
+    """Tell the region that a request is signed for; empty if it is not signed."""
+    scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
+    return scope["region"] if scope else ""
+
+
+def _service_of(signed: str, path: str) -> str:
+    if signed == "s3" and path.startswith(_S3_CONTROL_PATH):
+        return "s3control"
+    if signed == "apigateway" and path.startswith("/v2/"):
+        return "apigatewayv2"
+    return _SIGNED.get(signed, signed)
 
 
 def _key_of(environ: Mapping[str, Any]) -> str:
@@ -275,17 +303,17 @@ def _key_of(environ: Mapping[str, Any]) -> str:
 @cache
 def protocol_of(service: str) -> str:
     """Give the wire protocol of a service. Raises botocore's UnknownServiceError."""
-    metadata = botocore.session.get_session().get_service_model(service).metadata
-    return str(metadata["protocol"])
+    model = botocore.session.get_session().get_service_model(service)
+    return str(model.resolved_protocol)
 
 
-def _form_action(environ: Mapping[str, Any]) -> str:
+def _form(environ: Mapping[str, Any]) -> dict[str, list[str]]:
     length = int(environ.get("CONTENT_LENGTH") or 0)
     body: bytes = environ["wsgi.input"].read(length)
     if isinstance(environ, dict):
         # The application reads the body after us.
         environ["wsgi.input"] = io.BytesIO(body)
-    return parse_qs(body.decode()).get("Action", [""])[0]
+    return parse_qs(body.decode())
 
 
 @dataclass(frozen=True)

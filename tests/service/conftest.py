@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.sample.account import populate
+from cli.sample.account import ANSWERS, populate
 from mesh.embedded.aws import AwsEndpoint
+from mesh.embedded.aws_canned_files import put_files
 from mesh.embedded.aws_faults import Faults
 from mesh.embedded.postgres import Access
 from mesh.sql.engine import open_engine
@@ -76,6 +77,7 @@ def aws() -> Iterator[AwsEndpoint]:
     )
     # Without them the other way to a bucket's region is gone; test_sync_buckets.py takes both.
     endpoint = AwsEndpoint(Faults(bucket_regions=False))
+    put_files(endpoint.canned, ANSWERS)
     populate(endpoint.start(), "us-east-1")
     yield endpoint
     endpoint.stop()

@@ -112,3 +112,21 @@ async def test_functions_of_the_sample(collecting: World) -> None:
         if moment(body_of(each).runtime_deprecation_date) < read
     }
     assert old == {"legacy"}
+
+
+async def test_behavior_graphs_of_the_sample(collecting: World) -> None:
+    await collecting.sync("detective")
+    rows = by(await collecting.rows("detective"), "status")
+    own = body_of(rows["ENABLED"])
+    assert own.administered
+    assert own.administrator_account == "123456789012"
+    assert {(each.account_id, each.status) for each in own.members} == {
+        ("210987654321", "ENABLED"),
+        ("111122223333", "ACCEPTED_BUT_DISABLED"),
+    }
+    assert own.started_packages == ["DETECTIVE_CORE"]
+    assert not own.HasField("auto_enable_organization")
+    assert rows["ENABLED"].region == "us-east-1"
+    invited = body_of(rows["INVITED"])
+    assert not invited.administered
+    assert invited.administrator_account == "999999999999"

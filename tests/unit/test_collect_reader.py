@@ -3,8 +3,10 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
+import botocore.session
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
@@ -30,10 +32,17 @@ def refused(code: str, status: int = 400) -> ClientError:
     return ClientError(response, "Operation")
 
 
+_UNKNOWN = SimpleNamespace(input_shape=None, output_shape=None)
+
+
 class Client:
     """Answers each method with the next of its prepared answers; errors are raised."""
 
-    def __init__(self, **answers: list[Any]) -> None:
+    def __init__(self, service: str = "", **answers: list[Any]) -> None:
+        model: Any = SimpleNamespace(operation_model=lambda _name: _UNKNOWN)
+        if service:
+            model = botocore.session.get_session().get_service_model(service)
+        self.meta = SimpleNamespace(service_model=model)
         self._answers = {name: iter(each) for name, each in answers.items()}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.pages: dict[str, list[Any]] = {}
@@ -98,6 +107,7 @@ def reader_of(client: Client, pool: ThreadPoolExecutor, seconds: float = 60) -> 
 OPERATIONS = frozenset(
     {
         "cloudtrail:DescribeTrails",
+        "detective:ListGraphs",
         "cloudtrail:ListTags",
         "iam:GenerateCredentialReport",
         "iam:GetAccountSummary",
@@ -234,6 +244,40 @@ def test_what_has_no_pages_is_read_at_once(pool: ThreadPoolExecutor) -> None:
     reader = reader_of(client, pool)
     found: Any = reader.picked("cloudtrail:DescribeTrails", "trailList", str)
     assert found == ["7"]
+
+
+def test_pages_that_botocore_does_not_know_are_read_by_their_token(
+    pool: ThreadPoolExecutor,
+) -> None:
+    pages = [
+        {"GraphList": [1, 2], "NextToken": "b"},
+        {"GraphList": [], "NextToken": "c"},
+        {"GraphList": [3]},
+    ]
+    client = Client("detective", list_graphs=pages)
+    reader = reader_of(client, pool)
+    found: Any = reader.items("detective:ListGraphs", "GraphList", page_size=2)
+    assert found == [1, 2, 3]
+    assert [parameters for _, parameters in client.calls] == [
+        {"MaxResults": 2},
+        {"MaxResults": 2, "NextToken": "b"},
+        {"MaxResults": 2, "NextToken": "c"},
+    ]
+    assert entries(reader) == {("detective:ListGraphs", Outcome.READ, ""): (3, 3)}
+
+
+def test_a_page_that_names_itself_ends_the_reading(pool: ThreadPoolExecutor) -> None:
+    client = Client("detective", list_graphs=[{"GraphList": [1], "NextToken": "b"}] * 3)
+    found: Any = reader_of(client, pool).items("detective:ListGraphs", "GraphList")
+    assert found == [1, 1]
+
+
+def test_a_broken_page_leaves_all_unread(pool: ThreadPoolExecutor) -> None:
+    broken = [{"GraphList": [1], "NextToken": "b"}, refused("AccessDeniedException", 403)]
+    client = Client("detective", list_graphs=broken)
+    found = reader_of(client, pool).items("detective:ListGraphs", "GraphList")
+    assert isinstance(found, Unread)
+    assert found.outcome is Outcome.DENIED
 
 
 def test_absence_lists_nothing(pool: ThreadPoolExecutor) -> None:

@@ -8,6 +8,7 @@ from services.inventory.collect import (
     account_metadata,
     cloudtrail_trails,
     derive,
+    detective,
     dynamodb_tables,
     iam_password_policy,
     iam_policies,
@@ -70,6 +71,7 @@ COLLECTORS = (
     replace(rds_instances.COLLECTOR, sources=(rds_reach.GROUPS,), derive=rds_reach.fill_public),
     rds_snapshots.COLLECTOR,
     lambda_functions.COLLECTOR,
+    detective.COLLECTOR,
     vpcs.COLLECTOR,
     subnets.COLLECTOR,
     replace(
