@@ -18,7 +18,7 @@ from cli.embedded.ports import Ports
 from cli.embedded.service_credentials import create_credentials
 from cli.embedded.settings import PII_ROLES, PII_SERVICE_ROLES, Settings
 from cli.sample.account import ANSWERS
-from mesh.embedded.process import Child, ChildFailed
+from mesh.embedded.process import Child, ChildFailed, ChildSilent
 
 READY_TRIES = 600
 READY_PAUSE_SECONDS = 0.1
@@ -173,6 +173,8 @@ class EmbeddedMesh:
         """
         try:
             await self._serve(name, settings)
+        except ChildSilent:
+            raise
         except ChildFailed as first:
             migrate = (f"services.{name}", "migrate", "--apply")
             try:
