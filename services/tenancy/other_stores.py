@@ -12,7 +12,7 @@ from secmesh_client import CallRefused
 
 _STEPS = 10
 """Calls of one service in one of ours: each works for half a minute at most."""
-_NOBODY = "not asked: no caller asks, and the settings name no token of the service's own"
+_NOBODY = "not asked: no caller's token, and none of the service's own that can be read"
 _UNFINISHED = (pb.OFFBOARDED_STATE_REMAINS, pb.OFFBOARDED_STATE_UNKNOWN)
 
 
@@ -70,7 +70,8 @@ class RemovingStore:
                 # Reasons hold no data; messages might.
                 told.note = f"refused: {refused.reason or refused.code.name}"
                 return told
-            except LookupError:
+            except (LookupError, OSError, ValueError):
+                # Raised by what gives the token.
                 told.state = pb.OFFBOARDED_STATE_UNKNOWN
                 told.note = _NOBODY
                 return told

@@ -15,6 +15,7 @@ from services.tenancy.errors import (
     ResourceDeleted,
     ResourceNotDeleted,
     ScheduleCompleted,
+    WritesCollided,
 )
 from services.tenancy.gate import SCHEDULES, Gate
 from services.tenancy.resources import created, updated
@@ -31,7 +32,7 @@ from services.tenancy.schedules import (
 from services.tenancy.store.conditions import Equals, In
 from services.tenancy.store.items import VERSION, changes, version_of, version_of_etag
 from services.tenancy.store.keys import TenantScope
-from services.tenancy.store.port import Check, Conflict, Put, Query, Store, Update
+from services.tenancy.store.port import Check, Put, Query, Store, Update
 from services.tenancy.store.tables import EXPIRES_AT
 from services.tenancy.store.values import Item, Value
 from services.tenancy.timing.errors import TimingInvalid
@@ -42,8 +43,10 @@ from services.tenancy.writing import NamedRequest, Write
 FIELD: Final = "schedule"
 _PAUSED_BY_CALLER = "paused by a caller"
 M = TypeVar("M")
-_TRIES = 4
-"""Against a scheduler that moves the same schedule on at the same time."""
+_TRIES = 8
+"""Against a scheduler, and other callers, that move the same schedule on: each time one gets on."""
+_PAUSE = 0.02
+"""Seconds before the third try; before each that follows as much more."""
 _LIVING = tuple(
     name
     for name in AccountStatus.keys()  # noqa: SIM118 - a wrapper of the enum, not a dict
@@ -228,7 +231,7 @@ class Schedules:
             await write.carry_out()
             return CODEC.message(after)
 
-        return await again_without(etag, once)
+        return await again_without(etag, self._clock, once)
 
     async def _stored(self, name: str, etag: str) -> Item:
         item = await self.item(*_ids(name))
@@ -275,6 +278,13 @@ def check_account(write: Write, schedule: Schedule, now: int) -> None:
     write.add(Check(key, In("status", _LIVING)), unfit)
 
 
+def check_timing(schedule: Schedule, now: int) -> None:
+    """Refuse a schedule that no time is found for after ``now``, in microseconds; FieldInvalid."""
+    made = Schedule()
+    made.CopyFrom(schedule)
+    _time(made, now)
+
+
 def _time(made: Schedule, now: int) -> None:
     """Have a schedule wait for its next time, or stay paused; FieldInvalid if it has none."""
     settle_defaults(made)
@@ -308,15 +318,16 @@ def _told_by_field() -> Iterator[None]:
         raise FieldInvalid.of(field, invalid.problem, "TIMING_INVALID") from invalid
 
 
-async def again_without(etag: str, do: Callable[[], Awaitable[M]]) -> M:
-    """Do it, and without an etag again when another write came first; Conflict at last."""
-    for _ in range(_TRIES):
+async def again_without(etag: str, clock: Clock, do: Callable[[], Awaitable[M]]) -> M:
+    """Do it, and without an etag again when another write came first; WritesCollided at last."""
+    for attempt in range(_TRIES):
         try:
             return await do()
         except EtagMismatch:
             if etag:
                 raise
-    raise Conflict
+        await clock.sleep(_PAUSE * attempt)
+    raise WritesCollided
 
 
 def _account_name(made: Schedule) -> str:

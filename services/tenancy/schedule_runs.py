@@ -66,7 +66,7 @@ class ScheduleRuns:
             await write.carry_out()
             return executions.CODEC.message(made[key])
 
-        return await again_without("", once)
+        return await again_without("", self._clock, once)
 
     async def execution(self, tenant: str, name: str) -> Execution:
         """Give an execution that was triggered; ResourceDeleted if the history forgot it."""
@@ -103,7 +103,7 @@ class ScheduleRuns:
             items = [there or made[key] for (key, _), there in zip(keys, found, strict=True)]
             return [executions.CODEC.message(each) for each in items]
 
-        return await again_without("", once)
+        return await again_without("", self._clock, once)
 
     async def _living(self, tenant: str, schedule: str) -> tuple[Item, Schedule]:
         item = await self._schedules.item(tenant, schedule)

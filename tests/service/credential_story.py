@@ -8,6 +8,8 @@ from secmesh.tenancy.v1.account_service_pb2 import CreateAccountRequest
 from secmesh.tenancy.v1.credential_pb2 import AwsAccessKey
 from secmesh.tenancy.v1.credential_service_pb2 import (
     ListCredentialAccessesRequest,
+    RetrieveCredentialRequest,
+    RotateCredentialRequest,
     StoreCredentialRequest,
 )
 from secmesh.tenancy.v1.onboarding_service_pb2 import VerifyAccountRequest
@@ -92,3 +94,22 @@ async def role_story(world: World, **role: Any) -> Story:
     asked = {"external_id": account.external_id, **role}
     world.tokens.add_role(Role(account.role_arn, **asked))
     return Story(world, tenant, account)
+
+
+async def retrieved(story: Story, version: int = 0) -> Any:
+    """Give the secret, of the current version unless another is named."""
+    return await story.calls.RetrieveCredential(
+        RetrieveCredentialRequest(name=story.name, purpose=PURPOSE, version=version)
+    )
+
+
+async def rotated(story: Story, key: AwsAccessKey, **more: Any) -> Any:
+    """Replace the secret by an access key."""
+    return await story.calls.RotateCredential(
+        RotateCredentialRequest(name=story.name, aws_access_key=key, **more)
+    )
+
+
+def states(credential: Any) -> dict[int, int]:
+    """Give the states of the versions."""
+    return {each.version: each.state for each in credential.versions}

@@ -36,11 +36,11 @@ _DONE = "SELECT count(*) FROM ledger WHERE state = 'verified'"
 REFUSED = {
     "tenants": "tenant_id fits no id of a tenant",
     "providers": "provider_type is none that there is",
-    "accounts": "FIELD_INVALID",
+    "accounts": "FIELD_INVALID: account.cloud_account_id: must be 12 digits",
     "account_credentials": "none of the keys opens its credential",
-    "schedules": "FIELD_INVALID",
+    "schedules": "FIELD_INVALID: schedule.expression: ",
 }
-"""What a row that ``Migration.spoil`` made is refused for."""
+"""How it begins what a row that ``Migration.spoil`` made is refused for."""
 
 
 @dataclass

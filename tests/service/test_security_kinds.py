@@ -4,21 +4,18 @@ The kinds come from the catalogue, the records from descriptors and bounds: noth
 hand, and a kind that is added to the contract is tested by that.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
 import pytest
-from google.api import field_behavior_pb2
 from google.protobuf import field_mask_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
 from mesh.contract.catalogue import Kind, field_option
 from mesh.identifiers import new_uuid
-from mesh.records.fields import behaves, copy_field
-from mesh.sql.document import is_secret
+from mesh.records.fields import copy_field
 from mesh.sql.secrets import drop_secrets
-from secmesh.options.v1 import field_pb2, kind_pb2
 from secmesh.records.v1 import watch_pb2
 from secmesh.records.v1.aggregate_pb2 import AggregateRecordsRequest
 from secmesh.records.v1.ingest_pb2 import IngestResult
@@ -33,15 +30,25 @@ from secmesh.security.v1.record_write_pb2 import (
 )
 from secmesh_client import CallRefused
 from tests.databases import security_database
+from tests.service.security_kinds import (
+    as_given,
+    body,
+    changeable,
+    enums_of,
+    kinds,
+    made_by_callers,
+    plain_fields,
+    references_of,
+    required_of,
+    stays,
+    unique_sets,
+)
 from tests.service.security_records import (
     Tag,
-    is_given,
-    is_required,
     other_value,
     wanted_references,
 )
-from tests.service.security_world import KINDS, TENANT, World, copy_of, refused, served
-from tests.service.service_made import is_service_made
+from tests.service.security_world import TENANT, World, copy_of, refused, served
 
 _WHOLE = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
 _FILTERED = 6
@@ -56,100 +63,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     ):
         made.parents = {}
         yield made
-
-
-def plain_fields(kind: Kind) -> list[FieldDescriptor]:
-    """Give the fields with one value each that callers may write and read."""
-    return [
-        field
-        for field in kind.descriptor.fields
-        if not field.is_repeated
-        and field.message_type is None
-        and not _is_disguised(field)
-        and is_given(field)
-        and not is_secret(field)
-    ]
-
-
-def references_of(kind: Kind) -> list[FieldDescriptor]:
-    return [f for f in kind.descriptor.fields if field_option(f).references and is_given(f)]
-
-
-def unique_sets(kind: Kind) -> list[list[FieldDescriptor]]:
-    """Give the fields that together are one record's, where the store can compare them."""
-    fields = kind.descriptor.fields_by_name
-    sets = [[field] for field in fields.values() if field_option(field).unique]
-    sets += [[fields[name] for name in each.fields] for each in kind.option.indexes if each.unique]
-    if kind.option.natural_key:
-        sets.append([fields[name] for name in kind.option.natural_key])
-    return [each for each in sets if not any(_is_disguised(field) for field in each)]
-
-
-def _is_disguised(field: FieldDescriptor) -> bool:
-    """Tell whether two equal values are not equal in the store."""
-    return field_option(field).at_rest != field_pb2.AT_REST_UNSPECIFIED
-
-
-def changeable(kind: Kind) -> FieldDescriptor | None:
-    """Give a field that an update may change by itself."""
-    unique = {field.name for each in unique_sets(kind) for field in each}
-    ends = [
-        field
-        for field in plain_fields(kind)
-        if field.name not in unique
-        and not field_option(field).references
-        and not behaves(field, field_behavior_pb2.IMMUTABLE)
-    ]
-    texts = [field for field in ends if field.type == FieldDescriptor.TYPE_STRING]
-    return next(iter([*texts, *ends]), None)
-
-
-def body(kind: Kind, record: Any) -> Any:
-    return getattr(record, kind.body_field or "")
-
-
-def given(kind: Kind, record: Any) -> Any:
-    """Copy a record without what the service may add to it by itself."""
-    copy = copy_of(record)
-    for field in kind.descriptor.fields:
-        if not is_given(field):
-            body(kind, copy).ClearField(field.name)
-    return copy
-
-
-def kinds(condition: Callable[[Kind], object] = lambda _: True) -> pytest.MarkDecorator:
-    """Run a test for every kind that meets a condition."""
-    return pytest.mark.parametrize(
-        "kind", [k for k in KINDS.values() if condition(k)], ids=lambda k: k.collection
-    )
-
-
-def stays(kind: Kind) -> bool:
-    """Tell whether nobody can delete a record."""
-    return kind.option.rights != kind_pb2.RIGHTS_UNSPECIFIED
-
-
-def made_by_callers(kind: Kind) -> bool:
-    """Tell whether callers can create records."""
-    return not is_service_made(kind)
-
-
-def as_given(record: Any) -> Any:
-    """Copy a record without what the service may fill in at any time."""
-    copy = copy_of(record)
-    inside = getattr(copy, copy.WhichOneof("body"))
-    for field in inside.DESCRIPTOR.fields:
-        if not is_given(field):
-            inside.ClearField(field.name)
-    return copy
-
-
-def enums_of(kind: Kind) -> list[FieldDescriptor]:
-    return [field for field in plain_fields(kind) if field.enum_type is not None]
-
-
-def required_of(kind: Kind) -> list[FieldDescriptor]:
-    return [field for field in kind.descriptor.fields if is_required(field) and is_given(field)]
 
 
 @kinds()

@@ -221,11 +221,17 @@ async def test_rows_that_do_not_fit_are_named_and_the_others_come(small: World) 
     account = replace(made.accounts[1], account_number="12")
     schedule = replace(made.schedules[1], cron_expression="never", schedule_type="cron")
     await put(small, tenant, account, schedule)
+    await small.run(dry=True)
+    found = {key for key in small.problems() if key[0] != "account_credentials"}
     await small.run()
     problems = small.problems()
+    # What is told before is what is refused then, but for what rests upon it.
+    assert found == {key for key in problems if key[0] != "account_credentials"}
     assert problems["tenants", "UPPER"] == "tenant_id fits no id of a tenant"
-    assert problems["accounts", account.account_id] == "FIELD_INVALID"
-    assert problems["schedules", schedule.schedule_id] == "FIELD_INVALID"
+    assert problems["accounts", account.account_id] == (
+        "FIELD_INVALID: account.cloud_account_id: must be 12 digits"
+    )
+    assert "FIELD_INVALID: schedule.expression: " in problems["schedules", schedule.schedule_id]
     assert problems["account_credentials", account.account_id] == "its account was not brought over"
     assert len(problems) == 4
     assert small.counts()[State.VERIFIED] == made.number - 3

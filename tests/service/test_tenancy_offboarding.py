@@ -361,7 +361,9 @@ async def test_services_are_asked_by_a_token_of_ones_own_where_there_is_one(tmp_
         # Nobody calls: there is no other token.
         other, *_ = open_others(settings)
         told = await other.leave("acme")
-        assert (told.state, told.remaining) == (pb.OFFBOARDED_STATE_REMOVED, 0)
+        # That it was removed is kept, so that it cannot come back.
+        assert (told.state, told.remaining) == (pb.OFFBOARDED_STATE_KEPT, 0)
+        assert [each.place for each in told.remainders] == ["removed_tenants"]
         assert told.removed > 10
         strange = await other.leave("beta")
         assert (strange.state, strange.note) == (

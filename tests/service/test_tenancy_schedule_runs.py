@@ -221,3 +221,10 @@ async def test_a_stretch_that_cannot_be_is_refused(world: World) -> None:
         found = await refused(stub.BackfillSchedule(asked))
         assert (found.reason, problem in str(found)) == ("FIELD_INVALID", True), found
     assert len((await stub.BackfillSchedule(backfill(made, 8, 57))).executions) == 50
+
+
+async def test_callers_who_meet_at_one_schedule_all_get_on(world: World) -> None:
+    stub, made = await hourly(world)
+    trigger = pb.TriggerScheduleRequest(name=made.name)
+    found = await asyncio.gather(*(stub.TriggerSchedule(trigger) for _ in range(8)))
+    assert sorted(each.status for each in found) == [QUEUED] + [SKIPPED] * 7

@@ -80,11 +80,16 @@ async def test_one_that_fails_holds_no_other_up(world: World) -> None:
     assert await passed(world, offboarding) == Tally(done=1, failed=1)
 
 
-async def test_without_a_token_of_its_own_nobody_is_asked(world: World) -> None:
+@pytest.mark.parametrize("file", ["", "gone", "empty"])
+async def test_without_a_token_of_its_own_nobody_is_asked(
+    world: World, tmp_path: Path, file: str
+) -> None:
     """The other services were asked as the caller; there is none now."""
     tenant = await filled(world)
     await delete(world, tenant)
-    others = open_others(settings_of(inventory_address="127.0.0.1:1"))
+    (tmp_path / "empty").write_text("")
+    values = {"removal_token_file": tmp_path / file} if file else {}
+    others = open_others(settings_of(inventory_address="127.0.0.1:1", **values))
     offboarding = replace(world.parts, others=others).offboarding
     told = await offboarding.offboard(tenant, tenant, shred=True)
     (inventory,) = [each for each in told.stores if each.store == "inventory"]

@@ -23,7 +23,10 @@ from services.crypto.custody.sealer_settings import SealerSettings
 from services.crypto.settings import CryptoSettings
 from services.inventory.settings import InventorySettings
 from services.security.settings import SecuritySettings
+from services.tenancy.replica_commands import EXECUTOR, SCHEDULER
 from services.tenancy.settings import TenancySettings
+from services.tenancy.store.tables import Table
+from services.tenancy.tables_command import CREATE_TABLES
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -78,6 +81,20 @@ def test_settings_of_services_exist(name: str) -> None:
 def test_settings_of_workers_exist(name: str) -> None:
     listed = set(re.findall(r"^  (\w+)", TenancySettings.describe(), re.MULTILINE))
     assert set(SERVICES[name]["environment"]) - {AWS_CREDENTIALS_FILE} <= listed
+
+
+def test_all_that_lasts_of_the_tenancy_service_runs_on_one_store() -> None:
+    lasting = {"serve", SCHEDULER.name, EXECUTOR.name}
+    ours = {name: each for name, each in SERVICES.items() if "services.tenancy" in str(each)}
+    assert {each["command"][1] for each in ours.values()} == lasting
+    shared = ("AWS_REGION", "AWS_ENDPOINT_URL_DYNAMODB", "SECMESH_TENANCY_PAGE_KEY_FILE")
+    for variable in (*shared, *(table.variable for table in Table)):
+        assert len({each["environment"].get(variable) for each in ours.values()}) == 1
+    local = SERVICES["dynamodb"]
+    assert local["profiles"] == ["dynamodb"]
+    assert set(local["networks"]) <= set(SERVICES["tenancy"]["networks"])
+    assert f"`docker compose run --rm tenancy services.tenancy {CREATE_TABLES.name}`" in DOCUMENT
+    assert "`http://dynamodb:8000`" in DOCUMENT
 
 
 @pytest.mark.parametrize("name", ["edge", "render"])

@@ -5,6 +5,7 @@ from random import Random
 import pytest
 
 from mesh.errors import DependencyUnavailable
+from services.tenancy.errors import WritesCollided
 from services.tenancy.store.conditions import Exists
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.store.memory import MemoryStore
@@ -101,7 +102,13 @@ async def test_reads_are_tried_again_whatever_happened() -> None:
 
 
 def test_a_caller_is_told_that_the_store_does_not_answer() -> None:
-    for error in (Conflict("why"), Throttled("why"), StoreUnavailable("why")):
+    for error in (Throttled("why"), StoreUnavailable("why")):
         assert isinstance(error, DependencyUnavailable)
         assert error.metadata == {"dependency": "store"}
         assert (error.why, error.message) == ("why", "store does not answer")
+
+
+def test_a_caller_is_told_that_others_came_first() -> None:
+    error = Conflict("why")
+    assert isinstance(error, WritesCollided)
+    assert (error.why, error.reason.name) == ("why", "WRITES_COLLIDED")

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from services.tenancy.policy.document import Request, read_policy
+from services.tenancy.settings import TenancySettings
+from services.tenancy.store.table_shapes import RECOVERY_DAYS
 from services.tenancy.store.tables import EXPIRES_AT, PK, SK, Index, Table
-from tests.tenancy_templates import POLICIES, resolved
+from tests.tenancy_templates import POLICIES, resolved, template
 
 RESOURCES = resolved("tenancy.yaml")
 ROLES = resolved("tenancy-roles.yaml")
@@ -130,6 +132,23 @@ def test_policies_of_other_prefixes_reach_their_own_alone() -> None:
             {"aws:resourcetag/tenant_id": ("acme",), "secretsmanager:versionstage": ("v1",)},
         )
         assert rights.allows(secret) is allowed
+
+
+def test_defaults_of_the_templates_are_those_of_the_settings() -> None:
+    fields = TenancySettings.model_fields
+    aliases = {
+        key: RESOURCES[f"{key}KeyAlias"]["Properties"]["AliasName"] for key in ("Tables", "Secrets")
+    }
+    assert aliases == {
+        "Tables": fields["tables_kms_key"].default,
+        "Secrets": fields["secrets_kms_key"].default,
+    }
+    prefix = template("tenancy-roles.yaml")["Parameters"]["SecretsPrefix"]
+    assert prefix["Default"] == fields["secrets_prefix"].default
+    patterns = [each.pattern for each in fields["secrets_prefix"].metadata]
+    assert f"^{prefix['AllowedPattern']}$" in patterns
+    recovery = template("tenancy.yaml")["Parameters"]["RecoveryDays"]
+    assert recovery["Default"] == recovery["MaxValue"] == RECOVERY_DAYS
 
 
 def test_every_policy_has_a_file_and_every_process_a_role() -> None:

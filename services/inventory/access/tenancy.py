@@ -43,7 +43,7 @@ class Tenancy:
         issuing: grpc.Channel | None = None,
         acting_for: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        """Call over a channel; ``acting_for`` has it carry a tenant's tokens, got by ``issuing``."""
+        """Call over a channel; ``acting_for`` has it carry a tenant's tokens of ``issuing``."""
         self._credentials = credential_service_pb2_grpc.CredentialServiceStub(channel)
         self._channels = [channel] if issuing is None else [channel, issuing]
         self._acting_for = acting_for

@@ -30,3 +30,10 @@ beside one more for each run that it began."""
 UPKEEP_CALLS_PER_RUN = 4
 """Calls of DynamoDB of a run of upkeep itself: a look more for each replica that waits for it,
 claimed, its end told. Each quarter of a lease adds a beat."""
+UPKEEP_PAGE = 100
+"""Tenants, accounts or credentials that a run of upkeep reads in one call, each tenant's apart."""
+UPKEEP_CALLS_PER_VERIFICATION = 8
+"""Calls of DynamoDB, Secrets Manager and STS by which an account is verified again, beside one
+of each service that is probed."""
+UPKEEP_CALLS_PER_KEY = 16
+"""Calls of DynamoDB, Secrets Manager and STS by which a key is changed, beside five of IAM."""

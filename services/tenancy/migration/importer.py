@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import grpc
 
 from mesh.errors import Refusal
+from services.tenancy import account_rules
 from services.tenancy.migration import mapping
 from services.tenancy.migration.current import Current
 from services.tenancy.migration.ledger import Ledger, State
@@ -113,12 +114,13 @@ class Importer:
         try:
             mapping.require_moments(row)
             await bring(row)
-        except (Unfit, RowDiffers) as problem:
-            self._ledger.put(kind, identity, State.REFUSED, problem=str(problem))
+        except (Unfit, RowDiffers) as unfit:
+            self._ledger.put(kind, identity, State.REFUSED, problem=str(unfit))
         except Refusal as refusal:
             if refusal.reason.code == _UNAVAILABLE:
                 raise
-            self._ledger.put(kind, identity, State.REFUSED, problem=refusal.reason.name)
+            problem = f"{refusal.reason.name}: {refusal.message}"
+            self._ledger.put(kind, identity, State.REFUSED, problem=problem)
 
     async def _judge(self, row: OldRow) -> None:
         """Find out whether a row can be brought, and write nothing but the ledger."""
@@ -129,13 +131,18 @@ class Importer:
             case OldProvider():
                 mapping.provider(row)
             case OldAccount():
-                mapping.account(row, await self._role(row))
+                made = mapping.account(row, await self._role(row))
+                owner = await self._old.one(OldProvider, row.provider_id)
+                if owner is None:
+                    raise Unfit("its provider does not exist")
+                made.provider_type = mapping.provider(owner).provider_type
+                account_rules.check(made, "account")
             case OldCredential():
                 account = await self._account_of(row)
                 secret = mapping.secret(account.credential_type, self._open(row))
                 self._note(row, State.DECRYPTED, self._vault.digest(secret))
             case OldSchedule():
-                mapping.schedule(row)
+                self._target.judge(mapping.schedule(row))
 
     async def _tenant(self, row: OldTenant) -> None:
         made = await self._target.tenant(row)
@@ -185,7 +192,7 @@ class Importer:
         """Give what led into an account by a role; nothing for others and what cannot be read."""
         if row.credential_type != ROLE:
             return {}
-        found = await self._old.credential(row.account_id)
+        found = await self._old.one(OldCredential, row.account_id)
         return {} if found is None else self._parts(found)
 
     def _parts(self, row: OldCredential) -> Mapping[str, str]:
@@ -195,7 +202,7 @@ class Importer:
             return {}
 
     async def _account_of(self, row: OldCredential) -> OldAccount:
-        found = await self._old.account(row.account_id)
+        found = await self._old.one(OldAccount, row.account_id)
         if found is None:
             raise Unfit("its account does not exist")
         return found

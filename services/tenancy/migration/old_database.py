@@ -7,14 +7,10 @@ from typing import TypeVar
 import psycopg
 from psycopg import sql
 
-from services.tenancy.migration.old_rows import OldAccount, OldCredential, OldRow, columns
+from services.tenancy.migration.old_rows import OldRow, columns
 
 _PAGE = 500
 R = TypeVar("R", bound=OldRow)
-_ACCOUNT = sql.SQL("SELECT {} FROM accounts WHERE account_id::text = %s").format(
-    sql.SQL(", ").join(map(sql.Identifier, columns(OldAccount)))
-)
-_CREDENTIAL = "SELECT credentials_encrypted FROM account_credentials WHERE account_id::text = %s"
 
 
 class OldDatabase:
@@ -53,17 +49,17 @@ class OldDatabase:
                 return
             last = str(page[-1][0])
 
-    async def account(self, account_id: str) -> OldAccount | None:
-        """Give an account; None if there is none."""
-        cursor = await self._connection.execute(_ACCOUNT, (account_id,))
+    async def one(self, kind: type[R], key: str) -> R | None:
+        """Give the row of a key; None if there is none."""
+        names = columns(kind)
+        statement = sql.SQL("SELECT {} FROM {} WHERE {}::text = %s").format(
+            sql.SQL(", ").join(map(sql.Identifier, names)),
+            sql.Identifier(kind.TABLE),
+            sql.Identifier(names[0]),
+        )
+        cursor = await self._connection.execute(statement, (key,))
         found = await cursor.fetchone()
-        return None if found is None else _row(OldAccount, found)
-
-    async def credential(self, account_id: str) -> OldCredential | None:
-        """Give what leads into an account; None if there is nothing."""
-        cursor = await self._connection.execute(_CREDENTIAL, (account_id,))
-        found = await cursor.fetchone()
-        return None if found is None else _row(OldCredential, (account_id, *found))
+        return None if found is None else _row(kind, found)
 
     async def put(self, rows: Sequence[OldRow]) -> None:
         """Write rows of one table in place of those of their keys."""

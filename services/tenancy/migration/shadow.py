@@ -45,7 +45,7 @@ class Shadow:
     async def _differing(self, row: OldRow) -> list[str]:
         account: OldAccount | None = None
         if isinstance(row, OldCredential):
-            account = await self._old.account(row.account_id)
+            account = await self._old.one(OldAccount, row.account_id)
         try:
             there = await self._current.row(row, account)
         except Unfit:

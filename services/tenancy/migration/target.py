@@ -17,6 +17,7 @@ from services.tenancy.migration import mapping
 from services.tenancy.migration.mapping import DISABLED, IMPORTED
 from services.tenancy.migration.old_rows import OldAccount, OldProvider, OldSchedule, OldTenant
 from services.tenancy.parts import Parts
+from services.tenancy.schedule_resources import check_timing
 from services.tenancy.schedules import ACTIVE, PAUSED
 from services.tenancy.store.items import VERSION
 from services.tenancy.store.keys import TenantScope
@@ -96,6 +97,10 @@ class Target:
         if await self._amended(key, found, {_CREATED: _micros(row)}):
             found = await schedules.get(tenant, identity)
         return found
+
+    def judge(self, schedule: Schedule) -> None:
+        """Refuse what would never fire, and write nothing; FieldInvalid."""
+        check_timing(schedule, self._parts.clock.now())
 
     async def activate(self, row: OldSchedule) -> bool:
         """Have a schedule fire that waits since its import; tell whether it did not yet."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from mesh.errors import DependencyUnavailable
+from services.tenancy.errors import WritesCollided
 from services.tenancy.store.conditions import Condition
 from services.tenancy.store.tables import PK, SK, Table
 from services.tenancy.store.values import Item, Value
@@ -211,8 +212,13 @@ class _Unavailable(StoreError, DependencyUnavailable):
         """For the log; holds no data."""
 
 
-class Conflict(_Unavailable):
+class Conflict(StoreError, WritesCollided):
     """Another write of the same items was under way; nothing was written, after all retries."""
+
+    def __init__(self, why: str = "") -> None:
+        WritesCollided.__init__(self)
+        self.why = why
+        """For the log; holds no data."""
 
 
 class Throttled(_Unavailable):
