@@ -1,6 +1,7 @@
 """`secmesh inventory`: collect AWS accounts and look at what was found."""
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 import typer
@@ -19,6 +20,7 @@ from secmesh.inventory.v1 import (
     sync_service_pb2,
     sync_service_pb2_grpc,
 )
+from secmesh.inventory.v1.sync_pb2 import ManifestEntry
 from secmesh.tenancy.v1.account_service_pb2 import GetAccountRequest
 from secmesh.tenancy.v1.account_service_pb2_grpc import AccountServiceStub
 from secmesh_client import StreamCut, items, watch
@@ -169,4 +171,15 @@ def manifest(
         request = sync_service_pb2.ListManifestEntriesRequest(parent=full, filter=filter_)
         columns = ["region", "collection", "operation", "action", "outcome", "code", "calls"]
         entries = items(stub.ListManifestEntries, request, lambda page: page.manifest_entries)
-        write_messages(entries, connection.output, columns)
+        advice: dict[str, str] = {}
+        write_messages(_noted(entries, advice), connection.output, columns)
+    for code, told in advice.items():
+        talk.print(visible(f"{code}: {told}"), markup=False, soft_wrap=True)
+
+
+def _noted(entries: Iterable[ManifestEntry], advice: dict[str, str]) -> Iterator[ManifestEntry]:
+    """Give entries as they come, and note what to do about each code."""
+    for each in entries:
+        if each.advice:
+            advice[each.code] = each.advice
+        yield each

@@ -10,7 +10,6 @@ import typer
 from cli.completion import words
 from cli.connection import UsageProblem, home
 from mesh.contract.names import tenant_of
-from mesh.identity.keys import sign_token
 from mesh.identity.permissions import is_pattern
 from mesh.identity.roles import ROLES
 
@@ -36,6 +35,9 @@ def token(
     lifetime: Annotated[str, typer.Option(help="Such as 30m, 12h or 7d; at most 30d.")] = "12h",
 ) -> None:
     """Print a bearer token signed by the key that `secmesh up` made here."""
+    # Only this command pays for the cryptography behind it.
+    from mesh.identity.keys import sign_token
+
     folder = home() / "keys"
     if not folder.is_dir():
         raise UsageProblem(f"{folder} holds no signing key; `secmesh up` makes one")

@@ -46,6 +46,10 @@ class Children:
         if code:
             raise ChildFailed(f"{name} ended with code {code}; its log: {child.log}")
 
+    def has_ended(self, name: str) -> bool:
+        """Tell whether a process that was started is over."""
+        return self._running[name].has_ended
+
     def environment_of(self, name: str) -> dict[str, str]:
         """Give the environment of a process that was started, for a command of its own."""
         return {

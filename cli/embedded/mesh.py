@@ -176,6 +176,8 @@ class EmbeddedMesh:
         except ChildSilent:
             raise
         except ChildFailed as first:
+            if not self._children.has_ended(name):
+                raise  # it is slow: another one would meet it
             migrate = (f"services.{name}", "migrate", "--apply")
             try:
                 await self._children.finish(f"{name}-migrate", settings, *migrate)

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -81,16 +80,16 @@ class Account:
         access: Access,
         session: botocore.session.Session,
         paces: Paces,
-        renew: Callable[[str], bool] | None = None,
+        lent: LentCredentials | None = None,
     ) -> None:
-        """``renew`` is asked for others when AWS refuses the credentials of an access key."""
+        """``lent`` is asked for others when AWS refuses the credentials of an access key."""
         self.cloud_account_id = cloud_account_id
         self.partition = partition
         self.region = access.region
         self._access = access
         self._session = session
         self._paces = paces
-        self._renew = renew
+        self._lent = lent
         self.confirmed = time.monotonic()
         """When STS last said whose credentials these are."""
         self.refused = False
@@ -119,12 +118,17 @@ class Account:
 
     def _take_over(self, client: BaseClient, service: str, region: str) -> None:
         pace = self._paces.of(self.cloud_account_id, region, service)
+        renew = None if self._lent is None else self._lent.renew
         # A way through a proxy is botocore's to find.
         ours = None if get_environ_proxies(client.meta.endpoint_url) else self._transport
-        sending = Sending(pace, Attempts(service, region), ours, self._heard, self._renew)
+        sending = Sending(pace, Attempts(service, region), ours, self._heard, renew)
         sending.watch(client)
         if ours is not None and service != _S3_CONTROL:
             DirectEndpoint(client, self._session, sending, ours)
+
+    def barred(self, service: str) -> str:
+        """Give the code of calls that the session cannot make of a service; "" if it can."""
+        return "" if self._lent is None else self._lent.barred(service)
 
     def has_credentials_of(self, session: botocore.session.Session) -> bool:
         """Tell whether another session brings nothing that these clients have not."""
@@ -248,9 +252,7 @@ class Accounts:
         credentials.get_frozen_credentials()
         session = new_session(self._access.operations)
         lend_to(session, credentials)
-        return Account(
-            cloud_account_id, partition, self._access, session, self._paces, credentials.renew
-        )
+        return Account(cloud_account_id, partition, self._access, session, self._paces, credentials)
 
     def _confirmed(self, cloud_account_id: str, lent: LentSession) -> str:
         """Give the partition of the account that a session leads to."""

@@ -15,7 +15,7 @@ from botocore.credentials import (
 )
 from botocore.session import Session
 
-from mesh.aws.outcomes import SessionUnavailable
+from mesh.aws.outcomes import FEDERATED_SESSION, SessionUnavailable
 
 AHEAD = timedelta(minutes=4)
 """Before a session's end, from when on the next one is asked for."""
@@ -24,6 +24,8 @@ LATEST = timedelta(minutes=1)
 AGAIN_SECONDS = 15.0
 """After a next session could not be had, while this one lasts."""
 _METHOD = "lent"
+_NOT_FEDERATED = frozenset({"iam"})
+"""Services that refuse every such session, as if its keys were none (InvalidClientTokenId)."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class LentSession:
     session_token: str = field(repr=False)
     ends: datetime
     """In UTC."""
+    federated: bool = False
+    """Whether it is of a user, made by GetFederationToken."""
 
 
 class Lender(Protocol):
@@ -73,6 +77,12 @@ class LentCredentials(Credentials):
         return ReadOnlyCredentials(
             session.access_key_id, session.secret_access_key, session.session_token
         )
+
+    def barred(self, service: str) -> str:
+        """Give the code of calls that the session cannot make of a service; "" if it can."""
+        session = self._session
+        federated = session is not None and session.federated
+        return FEDERATED_SESSION if federated and service in _NOT_FEDERATED else ""
 
     def renew(self, refused: str) -> bool:
         """Have another session than that of an access key, since AWS refused it; False if not."""

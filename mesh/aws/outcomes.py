@@ -80,6 +80,10 @@ CREDENTIALS_REFUSED = frozenset(
 )
 
 
+FEDERATED_SESSION = "FederatedSession"
+"""Code of calls that a session of a user (GetFederationToken) can never make."""
+
+
 class SessionUnavailable(BotoCoreError):
     """No session in the account for now, or not any more; the text holds no secret."""
 

@@ -296,6 +296,8 @@ class Reader:
         token = observer.set(self)
         try:
             self._patience.check()
+            if barred := self.account.barred(split(operation)[0]):
+                return self._gap(operation, resource, Outcome.UNSUPPORTED, barred)
             return make()
         except ReadingOverdue:
             # What slowed the unit down is why its time was not enough.

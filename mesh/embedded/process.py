@@ -87,6 +87,11 @@ class Child:
             raise RuntimeError(f"{self.name} is not running")
         return self._process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was started and is over."""
+        return self._process is not None and self._process.returncode is not None
+
     async def start(self, reaper: Reaper) -> None:
         descriptor = os.open(self.log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
         try:

@@ -85,6 +85,7 @@ class CredentialServicer(CredentialServiceServicer):
             expire_time=timestamp(vended.session.expires_at),
             cloud_account_id=vended.cloud_account_id,
             version=vended.version,
+            federated=vended.session.federated,
         )
 
     async def ListCredentialVersions(

@@ -126,8 +126,8 @@ class LentWorld:
             assert (await story.verify()).entered
         return story
 
-    async def key_account(self) -> Story:
-        """Make one that a user's access key leads into, by a role that trusts the user."""
+    async def key_account(self, *, role: bool = True) -> Story:
+        """Make one that a user's access key leads into, by a role that trusts the user or none."""
         story = await self._account(account_pb2.CREDENTIAL_TYPE_AWS_ACCESS_KEY)
         cloud = story.account.cloud_account_id
         user = f"scanner-{secrets.token_hex(4)}"
@@ -135,9 +135,10 @@ class LentWorld:
         iam.create_user(UserName=user)
         given = iam.create_access_key(UserName=user)["AccessKey"]
         key = as_key(AwsKeys(given["AccessKeyId"], given["SecretAccessKey"]))
-        trusted = f"arn:aws:iam::{cloud}:user/{user}"
-        self._make_role("reader", trusted, story.account.external_id, story.account)
-        key.role_arn = f"arn:aws:iam::{cloud}:role/reader"
+        if role:
+            trusted = f"arn:aws:iam::{cloud}:user/{user}"
+            self._make_role("reader", trusted, story.account.external_id, story.account)
+            key.role_arn = f"arn:aws:iam::{cloud}:role/reader"
         await story.store(key)
         assert (await story.verify()).entered
         return story

@@ -10,7 +10,7 @@ import pytest
 
 from mesh.embedded.aws import AwsEndpoint
 from mesh.embedded.aws_faults import Faults
-from secmesh.inventory.v1.record_pb2 import READ_OUTCOME_FAILED
+from secmesh.inventory.v1.record_pb2 import READ_OUTCOME_FAILED, READ_OUTCOME_UNSUPPORTED
 from secmesh.inventory.v1.sync_pb2 import Sync
 from secmesh.inventory.v1.sync_service_pb2 import GetSyncRequest, ResumeSyncRequest
 from secmesh.tenancy.v1 import credential_access_pb2 as access_pb
@@ -63,6 +63,30 @@ async def test_an_account_is_read_by_a_session_that_is_lent(world: LentWorld, ki
     assert record.s3_bucket.bucket_name == bucket
     (entry,) = await vended(story)
     assert (entry.purpose, entry.granted) == (sync.name, True)
+
+
+async def test_what_a_users_session_cannot_read_says_what_to_do(
+    world: LentWorld, faults: Faults
+) -> None:
+    story = await world.key_account(role=False)
+    bucket = bucket_of(world, story)
+    before = faults.counted()
+    sync = await world.ended(await world.start(story, BUCKETS, "iam_users", "iam_roles"))
+    assert sync.state == Sync.STATE_PARTIAL
+    (record,) = await world.records(story.tenant, BUCKETS)
+    assert record.s3_bucket.bucket_name == bucket
+    told = [each for each in await world.manifest(sync) if each.operation.startswith("iam:")]
+    assert {each.collection for each in told} == {"iam_users", "iam_roles"}
+    for each in told:
+        assert (each.outcome, each.code) == (READ_OUTCOME_UNSUPPORTED, "FederatedSession")
+        assert "role" in each.advice
+    others = [each for each in await world.manifest(sync) if not each.operation.startswith("iam:")]
+    assert {each.advice for each in others} == {""}
+    # Nothing is asked that is refused whoever asks, and no other session is fetched for it.
+    asked = {name for name, number in faults.counted().items() if number > before.get(name, 0)}
+    assert not asked & {each.operation.partition(":")[2] for each in told}
+    (entry,) = await vended(story)
+    assert entry.granted
 
 
 async def test_accounts_of_two_tenants_are_kept_apart(world: LentWorld) -> None:

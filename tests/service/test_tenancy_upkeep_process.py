@@ -55,6 +55,8 @@ class Inventory(inventory.TenantRemovalServiceServicer):
 
     def __init__(self) -> None:
         self.answers = False
+        self.hangs = False
+        self.asked = 0
         self.tokens: set[str] = set()
 
     def RemoveTenant(  # noqa: N802 - the contract's name
@@ -62,6 +64,9 @@ class Inventory(inventory.TenantRemovalServiceServicer):
     ) -> RemoveTenantResponse:
         metadata = {key: str(value) for key, value in context.invocation_metadata()}
         self.tokens.add(metadata["authorization"].partition(" ")[2])
+        self.asked += 1
+        while self.hangs and context.is_active():
+            time.sleep(0.1)
         if not self.answers:
             context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
         return RemoveTenantResponse(done=True)
@@ -191,6 +196,22 @@ def test_an_off_boarding_that_was_begun_and_left_comes_to_its_end(site: Site) ->
     lines = {line.split()[0]: line.split() for line in told.stdout.splitlines()}
     assert set(lines) >= {"offboard", "reverify", "rotate-credentials"}
     assert "never" not in lines["offboard"][1:2]
+
+
+def test_what_a_killed_process_was_at_another_takes_over(site: Site) -> None:
+    other = site.inventory
+    short = {"SECMESH_TENANCY_LEASE_SECONDS": "4"}
+    with served(site, SECMESH_TENANCY_UPKEEP="false") as (address, _):
+        tenant = new_tenant(address, site)
+        begin_and_leave(address, site, tenant)
+    other.hangs, other.asked = True, 0
+    with served(site, **short) as (_, first):
+        wait_for(lambda: other.asked > 0)
+        first.kill()
+        first.wait()
+    other.hangs, other.answers = False, True
+    with served(site, **short) as (address, _):
+        wait_for(lambda: has_left(address, site, tenant))
 
 
 def users_keys(aws: AwsEndpoint, number: str) -> tuple[Any, AwsAccessKey]:

@@ -78,8 +78,12 @@ class Account:
     cloud_account_id = "123456789012"
     partition = "aws"
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, barred: str = "") -> None:
         self._client = client
+        self._barred = barred
+
+    def barred(self, service: str) -> str:
+        return "FederatedSession" if service == self._barred else ""
 
     def client(self, _service: str, _region: str) -> Client:
         return self._client
@@ -91,8 +95,10 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield made
 
 
-def reader_of(client: Client, pool: ThreadPoolExecutor, seconds: float = 60) -> Reader:
-    account: Any = Account(client)
+def reader_of(
+    client: Client, pool: ThreadPoolExecutor, seconds: float = 60, barred: str = ""
+) -> Reader:
+    account: Any = Account(client, barred)
     patience = Patience(seconds, threading.Event())
     return Reader(
         account,
@@ -292,6 +298,17 @@ def test_after_the_deadline_nothing_is_asked(pool: ThreadPoolExecutor) -> None:
     assert isinstance(answer, Unread)
     assert (answer.outcome, answer.code) == (Outcome.FAILED, "DeadlineExceeded")
     assert client.calls == []
+
+
+def test_what_the_session_can_never_call_is_not_asked(pool: ThreadPoolExecutor) -> None:
+    client = Client(get_account_summary=[{}], get_bucket_acl=[{"Owner": {}}])
+    reader = reader_of(client, pool, barred="iam")
+    answers = [reader.call("iam:GetAccountSummary"), reader.items("iam:GetAccountSummary", "x")]
+    for answer in answers:
+        assert isinstance(answer, Unread)
+        assert (answer.outcome, answer.code) == (Outcome.UNSUPPORTED, "FederatedSession")
+    assert client.calls == []
+    assert reader.call("s3:GetBucketAcl") == {"Owner": {}}
 
 
 def test_a_cancelled_reader_asks_nothing_more(pool: ThreadPoolExecutor) -> None:

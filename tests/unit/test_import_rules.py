@@ -1,6 +1,9 @@
 """The shared runtime knows no deployable, and deployables know each other by stubs only."""
 
 import ast
+import subprocess
+import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,13 +17,18 @@ DEPLOYABLES = sorted(
 
 def imported(folder: Path) -> list[tuple[str, str]]:
     """Give (file, module) of every import under a folder, those inside functions too."""
+    return [(str(path), module) for path in folder.rglob("*.py") for module in modules_of(path)]
+
+
+@cache
+def modules_of(path: Path) -> list[str]:
+    """Give the module of every import of a file."""
     found = []
-    for path in folder.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                found += [(str(path), alias.name) for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                found.append((str(path), "." * node.level + (node.module or "")))
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found.append("." * node.level + (node.module or ""))
     return found
 
 
@@ -47,6 +55,21 @@ def test_a_deployable_imports_no_other(deployable: str) -> None:
         if any(module == other or module.startswith(f"{other}.") for other in others)
     ]
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("program", "spared"),
+    [
+        ("cli.app", {"httpx", "jwt", "pydantic"}),
+        ("services.security.__main__", {"httpx", "rich"}),
+    ],
+)
+def test_what_few_calls_need_is_not_loaded_at_the_start(program: str, spared: set[str]) -> None:
+    told = f"import sys, {program}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert program in loaded
+    assert not spared & loaded
 
 
 def test_imports_are_absolute() -> None:

@@ -72,4 +72,5 @@ class AccountLender:
             made.secret_access_key,
             made.session_token,
             made.expire_time.ToDatetime(tzinfo=UTC),
+            made.federated,
         )

@@ -5,7 +5,7 @@ from datetime import datetime
 from hashlib import sha256
 
 from mesh.aws.operations import action
-from mesh.aws.outcomes import Outcome
+from mesh.aws.outcomes import FEDERATED_SESSION, Outcome
 from mesh.aws.reader import Entry, EntryKey, Ledger, Unread
 from secmesh.inventory.v1.sync_pb2 import ManifestEntry
 from services.inventory.collect.draft import timestamp
@@ -13,6 +13,11 @@ from services.inventory.collect.versions import ID_DIGITS, Unit, outcome_value
 
 WHOLE = frozenset({Outcome.READ, Outcome.ABSENT})
 """Outcomes that leave nothing unknown."""
+_ADVICE = {
+    FEDERATED_SESSION: "The account is entered by a user's key, whose sessions may call nothing of "
+    "IAM: have it entered by a role, or store the key with a role_arn that the user may assume."
+}
+"""What to do, by code."""
 
 
 def manifest_entries(sync: str, unit: Unit, ledger: Ledger) -> Iterator[ManifestEntry]:
@@ -50,6 +55,7 @@ def _entry(sync: str, unit: Unit, key: EntryKey, entry: Entry, *, listing: bool)
         resources=entry.resources,
         listing=listing,
         read_time=timestamp(entry.read_time),
+        advice=_ADVICE.get(key.code, ""),
     )
 
 

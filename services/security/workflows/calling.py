@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from mesh.errors import ReferenceNotFound, Refusal
 from mesh.sql.transactions import act_as
 from secmesh.security.v1.external_integration_pb2 import SyncDirection
@@ -99,6 +97,8 @@ class Caller:
             duration_ms=max(0, ended - began) // 1000,
         )
         if request is not None:
+            import httpx
+
             # What stands in a query may be a secret.
             log.url = str(httpx.URL(request.url).copy_with(query=None))[:2048]
         if exchange.answer is not None:

@@ -12,8 +12,6 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import httpx
-
 MAX_ANSWER = 65_536
 """Bytes of an answer that are kept."""
 _PORTS = {"https": 443, "http": 80}
@@ -59,6 +57,9 @@ class Egress:
 
     async def send(self, request: Outgoing, seconds: float) -> Answer:
         """Make a call; EgressRefused, EgressFailed. Takes at most so many seconds."""
+        # Only who calls other systems pays for it: it was a tenth of the service's start.
+        import httpx
+
         try:
             async with asyncio.timeout(seconds):
                 return await self._send(request, seconds)
@@ -69,6 +70,8 @@ class Egress:
             raise EgressFailed(f"{type(error).__name__}: {error}"[:300]) from None
 
     async def _send(self, request: Outgoing, seconds: float) -> Answer:
+        import httpx
+
         url = httpx.URL(request.url)
         host, port = url.host, url.port or _PORTS.get(url.scheme, 0)
         named = f"{host}:{port}".lower() in self._allowed

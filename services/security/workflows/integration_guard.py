@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import httpx
 from google.protobuf.message import Message
 
 from mesh.contract.catalogue import Kind
@@ -39,6 +38,8 @@ class IntegrationGuard:
 
 def _place(url: str) -> object:
     """Give what a base URL leads to; the text itself if it is no URL."""
+    import httpx
+
     try:
         found = httpx.URL(url)
     except httpx.InvalidURL:

@@ -8,8 +8,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
-
 from secmesh.security.v1.vocabulary_operation_pb2 import IntegrationAuthType, IntegrationStatus
 from services.security.workflows.egress import Answer, EgressRefused, Outgoing
 from services.security.workflows.json_values import read_json
@@ -66,6 +64,8 @@ def outgoing(
         or integration.status == IntegrationStatus.INTEGRATION_STATUS_DISABLED
     ):
         raise EgressRefused("the integration is switched off")
+    import httpx
+
     try:
         base = httpx.URL(integration.base_url)
     except httpx.InvalidURL:

@@ -48,6 +48,8 @@ class Session:
     keys: AwsKeys
     expires_at: int
     """Microseconds since the epoch."""
+    federated: bool = False
+    """Whether it is of a user: AWS lets it call nothing of IAM."""
 
 
 @dataclass(frozen=True)

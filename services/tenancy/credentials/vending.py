@@ -1,7 +1,7 @@
 """Sessions in accounts, for whoever scans them: short, read-only, and never the stored secret."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mesh.errors import Refusal
 from secmesh.tenancy.v1 import account_pb2 as pb
@@ -167,7 +167,8 @@ class Vendor:
         keys, role = secret.aws_keys(), secret.credentials.get("role_arn", "")
         name, scope = session_name(found.account_id), _scope(found, wanted)
         if not role:
-            return await self._tokens.federate(keys, session_name=name, scope=scope)
+            session = await self._tokens.federate(keys, session_name=name, scope=scope)
+            return replace(session, federated=True)
         return await self._tokens.assume_role(
             role,
             session_name=name,
