@@ -22,12 +22,12 @@ with uncollected():
     from mesh.server.serve import Server
     from mesh.server.trust import verifier_of
     from mesh.sql.paging import PageTokens
-    from mesh.sql.transactions import Transactions
     from services.crypto.assembly import audit_servicer, open_custody, open_keys, servicers
     from services.crypto.audit_command import AUDIT_COMMANDS
     from services.crypto.audit_upkeep import open_audit_keys, open_writer, upkeep_of
     from services.crypto.check_command import CHECK
     from services.crypto.custody.revocation import RevocationWatch
+    from services.crypto.database import open_transactions
     from services.crypto.erasure_command import REPLAY, require_replayed
     from services.crypto.erasure_parts import erasure_runner, registry_of
     from services.crypto.keys.news import KeyNews
@@ -52,7 +52,7 @@ async def build_server(settings: CryptoSettings) -> Server:
         await _warm(application, settings.pool_min)
         audit_keys = open_audit_keys(settings)
         registry = registry_of(settings, audit_keys)
-        transactions = Transactions(application, owner, isolated=True)
+        transactions = open_transactions(application, owner)
         await require_replayed(transactions, registry)
     except BaseException:
         await close_engines(application, owner)
@@ -99,7 +99,15 @@ async def build_server(settings: CryptoSettings) -> Server:
         await probe.close()
         await close_engines(application, owner)
 
-    server = Server(settings, catalogue, verifier, register, probe.is_answering, dispose)
+    server = Server(
+        settings,
+        catalogue,
+        verifier,
+        register,
+        probe.is_answering,
+        dispose,
+        tenants=transactions,
+    )
     return server
 
 

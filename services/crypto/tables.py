@@ -6,6 +6,7 @@ A test holds both against each other.
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, TIMESTAMP, UUID
 
+from mesh.sql.removed_tenants import removed_tenants_table
 from mesh.sql.settings import ISOLATED, RIGHTS
 from secmesh.options.v1 import kind_pb2
 
@@ -210,6 +211,9 @@ ERASURES = sa.Table(
     ),
     sa.Column("certificate", Text, nullable=False, server_default=""),
 )
+REMOVED_TENANTS = removed_tenants_table(METADATA)
+# A removal is the service's own work; nobody takes one back.
+REMOVED_TENANTS.info[RIGHTS] = kind_pb2.RIGHTS_APPEND
 ERASURE_WORK = sa.Table(
     "erasure_work",
     WHOLE,

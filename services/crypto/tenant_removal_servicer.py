@@ -4,7 +4,13 @@ from collections.abc import Iterator
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from mesh.server.tenant_removal import REMOVAL_SECONDS, confirmed_tenant, tenant_rows
+from mesh.server.tenant_removal import (
+    REMOVAL_SECONDS,
+    closed_tenant,
+    confirmed_tenant,
+    tenant_rows,
+)
+from mesh.sql.removed_tenants import NAME as REMOVED
 from secmesh.crypto.v1.tenant_removal_service_pb2_grpc import TenantRemovalServiceServicer
 from secmesh.rpc.v1.tenant_removal_pb2 import (
     RemoveTenantRequest,
@@ -49,14 +55,18 @@ class TenantRemovalServicer(TenantRemovalServiceServicer):
             removed=tenant_rows(done.removed),
             remaining=tenant_rows(done.remaining),
             remainders=_remainders(done),
-            done=not done.remaining,
+            done=done.settled and not done.remaining,
         )
 
 
 def _remainders(done: Shredded) -> Iterator[TenantRemainder]:
     for name in sorted(done.kept):
+        if name == REMOVED:
+            yield closed_tenant()
+            continue
         yield TenantRemainder(place=name, number=done.kept[name], note=_WHY.get(name, _KEYS))
-    if done.backups_until is not None and (done.kept or done.remaining):
+    there = done.remaining or done.kept.keys() - {REMOVED}
+    if done.backups_until is not None and there:
         until = Timestamp()
         until.FromDatetime(done.backups_until)
         yield TenantRemainder(place="backups", until=until, note=_BACKUPS)

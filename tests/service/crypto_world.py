@@ -36,6 +36,7 @@ from services.crypto.audit.note import Signer
 from services.crypto.audit.subjects import Subjects
 from services.crypto.custody.key_file import KeyFile, create_key_file
 from services.crypto.custody.local_app_keys import LocalAppKeys
+from services.crypto.database import open_transactions
 from services.crypto.erasure.erasing import Registry
 from services.crypto.erasure.runner import ErasureRunner
 from services.crypto.erasure_parts import erasure_runner
@@ -169,7 +170,7 @@ async def crypto_world(
     )
     kms, audit = kms or FakeKms(KMS_KEY), RememberedAudit()
     engine = open_engine(access.application, settings.pool)
-    transactions = Transactions(engine, None, isolated=True)
+    transactions = open_transactions(engine)
     custody = Custody(kms, LocalAppKeys(KeyFile(home / "app.keys")))
     keys = open_keys(settings, custody, transactions)
     tokens = PageTokens(b"k" * 32)
@@ -196,7 +197,15 @@ async def crypto_world(
             add(servicer, target)
 
     verifier = TokenVerifier(home / JWKS_FILE, ISSUER, AUDIENCE)
-    server = Server(settings, _CATALOGUE, verifier, register, transactions.ready, engine.dispose)
+    server = Server(
+        settings,
+        _CATALOGUE,
+        verifier,
+        register,
+        transactions.ready,
+        engine.dispose,
+        tenants=transactions,
+    )
     await server.start()
     news = KeyNews(engine, keys.forget)
     news.start()

@@ -1,5 +1,6 @@
 """The crypto service shreds one tenant: persons erased, keys destroyed, proofs kept."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 
 from mesh.embedded.postgres import Access
 from mesh.identity.keys import sign_token
+from mesh.sql.tenancy import of_removed_tenants
 from secmesh.crypto.v1.erasure_pb2 import ListErasuresRequest
 from secmesh.crypto.v1.tenant_removal_service_pb2_grpc import TenantRemovalServiceStub
 from secmesh.crypto.v1.user_pb2 import User
@@ -96,16 +98,70 @@ async def test_a_tenant_is_shredded_and_another_stays(access: Access, tmp_path: 
             ListErasuresRequest(parent=f"tenants/{tenant}")
         )
         assert all(each.certificate for each in certificates.erasures)
-        # No new key of the tenant is made, so nothing more is sealed for it.
-        with pytest.raises(CallRefused) as refused:
-            await people_of(world, tenant, 1)
-        assert refused.value.reason in ("KEY_DISABLED", "VALUE_UNOPENABLE")
+        # Nothing more is sealed for it, and nothing else is answered about it.
+        for call in (
+            people_of(world, tenant, 1),
+            world.users(tenant).GetUser(GetUserRequest(name=persons[0])),
+        ):
+            with pytest.raises(CallRefused) as refused:
+                await call
+            assert refused.value.reason == "TENANT_INACTIVE"
+            assert refused.value.metadata["status"] == "offboarded"
+        assert rows["removed_tenants"]
+        assert kept["removed_tenants"].number == 1
         assert rows_of(access, other) == before
         for name in staying:
             assert (await world.users(other).GetUser(GetUserRequest(name=name))).name == name
         again = await stub.RemoveTenant(asked(tenant))
         assert again.done
         assert not again.removed
+
+
+async def test_a_tenant_of_whom_there_was_no_key_gets_none(access: Access, tmp_path: Path) -> None:
+    async with crypto_world(access, tmp_path) as world:
+        plan = await removal(world, world.tenant).RemoveTenant(asked(world.tenant, count=True))
+        assert plan.done
+        assert not plan.remainders
+        done = await removal(world, world.tenant).RemoveTenant(asked(world.tenant))
+        assert done.done
+        assert [each.place for each in done.remainders] == ["removed_tenants"]
+        with pytest.raises(CallRefused) as refused:
+            await people_of(world, world.tenant, 1)
+        assert refused.value.reason == "TENANT_INACTIVE"
+        assert not rows_of(access, world.tenant)["tenant_keys"]
+
+
+async def test_many_who_write_while_a_tenant_is_removed_leave_nothing(
+    access: Access, tmp_path: Path
+) -> None:
+    async with crypto_world(access, tmp_path) as world:
+        await people_of(world, world.tenant, 1)
+        made = 0
+
+        async def write(number: int) -> str:
+            nonlocal made
+            for each in range(10_000):
+                user = User(email=f"w{number}-{each}@example.com", ssn="078-05-1120")
+                request = CreateUserRequest(parent=world.parent, user=user)
+                try:
+                    await world.users().CreateUser(request)
+                except CallRefused as refused:
+                    return refused.reason
+                made += 1
+            return ""
+
+        writers = [asyncio.create_task(write(each)) for each in range(8)]
+        while made < len(writers):
+            await asyncio.sleep(0)
+        done = await removal(world, world.tenant).RemoveTenant(asked(world.tenant))
+        # Erased one by one, they may be too many for one call.
+        while not done.done:
+            done = await removal(world, world.tenant).RemoveTenant(asked(world.tenant))
+        assert set(await asyncio.gather(*writers)) == {"TENANT_INACTIVE"}
+        rows = rows_of(access, world.tenant)
+        assert not rows["users"]
+        # Who was stored and then refused to be read was erased, too.
+        assert len(rows["erasures"]) >= made + 1
 
 
 async def test_what_broke_off_is_gone_on_with(access: Access, tmp_path: Path) -> None:
@@ -117,11 +173,12 @@ async def test_what_broke_off_is_gone_on_with(access: Access, tmp_path: Path) ->
         with pytest.raises(CallRefused) as refused:
             await stub.RemoveTenant(asked(world.tenant))
         assert refused.value.reason == "DEPENDENCY_UNAVAILABLE"
-        async with world.transactions.connection(world.tenant) as connection:
-            left = await TenantRemovalStore().persons(connection, world.tenant, 100)
-            rows = await connection.scalar(
-                sa.select(sa.func.count()).where(USERS.c.tenant_id == world.tenant)
-            )
+        with of_removed_tenants():
+            async with world.transactions.connection(world.tenant) as connection:
+                left = await TenantRemovalStore().persons(connection, world.tenant, 100)
+                rows = await connection.scalar(
+                    sa.select(sa.func.count()).where(USERS.c.tenant_id == world.tenant)
+                )
         assert len(left) == rows == len(persons)
         world.audit.broken = False
         assert (await stub.RemoveTenant(asked(world.tenant))).done

@@ -23,6 +23,7 @@ from mesh.sql.backup.progress import Phase, Progress
 from mesh.sql.backup.tenant_archive import Archive, TableEntry, TenantManifest, opened, written
 from mesh.sql.members import MEMBER_OF
 from mesh.sql.references import TENANT
+from mesh.sql.removed_tenants import SHARED_LOCK, lock_key
 from mesh.sql.settings import SILENT
 from mesh.sql.tables import Tables
 
@@ -49,7 +50,9 @@ class TenantBackup:
         self._url = url
         self._digest = contract_digest
         feed = [each.name for each in tables.changes or ()]
-        passing = feed if tables.answers is None else [*feed, tables.answers.name]
+        beside = [each.name for each in (tables.answers, tables.removed) if each is not None]
+        passing = [*feed, *beside]
+        self._removed = tables.removed
         self._changes = tables.changes
         self._answers = tables.answers
         self._leased = tables.metadata.sorted_tables
@@ -57,6 +60,7 @@ class TenantBackup:
             table.name: [column.name for column in table.columns]
             for table in tables.metadata.sorted_tables
             # Values of lists are filled in by triggers; changes and answers are of the moment.
+            # That a tenant was removed is for good.
             if TENANT in table.c and MEMBER_OF not in table.info and table.name not in passing
         }
 
@@ -136,6 +140,7 @@ class TenantBackup:
         connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_WAIT))
         connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_RESTORING, tenant])
         wait_shortly(connection)
+        self._require_served(connection, tenant)
         # Those who watch are told to list again instead.
         connection.execute("SELECT set_config(%s, 'on', true)", [SILENT])
         if not replace and any(self._has_rows(connection, name, tenant) for name in self._tables):
@@ -144,6 +149,14 @@ class TenantBackup:
         for name in (*answers, *reversed(self._tables)):
             statement = sql.SQL("DELETE FROM {} WHERE {} = %s")
             connection.execute(_about(statement, name), [tenant])
+
+    def _require_served(self, connection: psycopg.Connection, tenant: str) -> None:
+        """Bring nobody back who was removed, nor while that begins."""
+        if self._removed is None:
+            return
+        connection.execute(f"SELECT {SHARED_LOCK}", [lock_key(tenant)])
+        if self._has_rows(connection, self._removed.name, tenant):
+            raise BackupProblem("the tenant was removed for good; its id is never used again")
 
     def _copy(
         self,

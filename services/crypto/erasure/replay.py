@@ -7,6 +7,7 @@ does not know one of them as done is older, and nobody is served from it before.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from mesh.sql.tenancy import of_removed_tenants
 from mesh.sql.transactions import Transactions
 from services.crypto.audit.anchors import ERASURES, erasure_in, erasure_name
 from services.crypto.audit.entry import Audit
@@ -51,8 +52,9 @@ async def missing_erasures(
             named.setdefault(found[0], set()).add(found[1])
     missing: dict[str, list[Kept]] = {}
     for tenant, ids in named.items():
-        async with transactions.connection(tenant) as connection:
-            done = await ErasureLog().done(connection, tenant, ids)
+        with of_removed_tenants():
+            async with transactions.connection(tenant) as connection:
+                done = await ErasureLog().done(connection, tenant, ids)
         for erasure_id in sorted(ids - done):
             kept = await _kept(registry, tenant, erasure_id)
             missing.setdefault(tenant, []).append(kept)

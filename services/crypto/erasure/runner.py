@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from mesh.sql.recurring import Recurring
+from mesh.sql.tenancy import of_removed_tenants
 from mesh.sql.transactions import Transactions
 from services.crypto.erasure.erasing import LEASE, Erasing
 from services.crypto.erasure.erasure_store import Due, ErasureWork
@@ -26,7 +27,9 @@ class ErasureRunner(Recurring):
         count = 0
         while (due := await self._claim()) is not None:
             count += 1
-            await self._erasing.advance(*due)
+            # The persons of a tenant that leaves are erased as well.
+            with of_removed_tenants():
+                await self._erasing.advance(*due)
         return count
 
     async def _claim(self) -> Due | None:

@@ -1,4 +1,4 @@
-"""A tenant shredded: each person erased with a certificate, then every key destroyed.
+"""A tenant shredded: refused, then each person erased with a certificate, then no key left.
 
 What is sealed by these keys opens nowhere any more, in no backup either once its time is over.
 Whoever is stopped has done a part: persons are erased as by ``Erasing``, and the next call goes on.
@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from mesh.errors import ResourceNotFound
 from mesh.identifiers import new_uuid
 from mesh.server.call import current_call
+from mesh.sql.tenant_closing import TenantClosing
 from mesh.sql.transactions import Transactions
 from services.crypto.audit.entry import Access, Audit, Operation
 from services.crypto.erasure.erasing import Erasing
@@ -35,6 +36,8 @@ class Shredded:
     kept: Mapping[str, int] = field(default_factory=dict)
     backups_until: datetime | None = None
     """Until when backups of the database hold wrapped keys, if nothing remains from now on."""
+    settled: bool = True
+    """Whether nobody writes in the tenant any more."""
 
     def add(self, removed: Mapping[str, int]) -> None:
         """Count what was removed."""
@@ -61,6 +64,9 @@ class TenantShredding:
         self._forget = forget
         self._backups = backups
         self._store = TenantRemovalStore()
+        if transactions.removed is None:
+            raise ValueError("these transactions would not refuse a tenant that was removed")
+        self._closing = TenantClosing(transactions.removed, transactions.transaction)
 
     async def count(self, tenant: str) -> Shredded:
         """Tell what there is to remove, and what would stay."""
@@ -71,7 +77,9 @@ class TenantShredding:
         return Shredded(remaining=remaining, kept=kept, backups_until=until)
 
     async def remove(self, tenant: str, seconds: float) -> Shredded:
-        """Erase persons until a time is over; with the last of them, destroy what is left."""
+        """Refuse the tenant, erase persons until a time is over, then destroy what is left."""
+        await self._closing.close(tenant)
+        settled = await self._closing.settle(tenant, seconds)
         done, end = Shredded(), time.monotonic() + seconds
         while persons := await self._persons(tenant):
             await self._erase(tenant, persons, done, end)
@@ -80,7 +88,7 @@ class TenantShredding:
         else:
             done.add(await self._destroy(tenant))
         left = await self.count(tenant)
-        left.removed = done.removed
+        left.removed, left.settled = done.removed, settled
         return left
 
     async def _persons(self, tenant: str) -> list[str]:
@@ -115,6 +123,7 @@ class TenantShredding:
             await shut_gate(connection, tenant)
             done = await self._store.destroy_keys(connection, tenant)
             done |= await self._store.forget_decisions(connection, tenant)
+            await self._store.drop_rotations(connection, tenant)
             await tell(connection, tenant)
             if any(done.values()):
                 await self._audit.record([_access(tenant)])

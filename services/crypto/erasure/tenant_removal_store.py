@@ -16,6 +16,9 @@ from services.crypto.tables import (
     INDEX_KEYS,
     KEY_ROTATION_LOG,
     PURPOSES,
+    REMOVED_TENANTS,
+    ROTATION_SCHEDULE,
+    ROTATION_WORK,
     SYSTEM_CONFIG,
     TENANT_KEYS,
     USER_FIELDS,
@@ -28,7 +31,14 @@ from services.crypto.tables import (
 _KEYS = (TENANT_KEYS, INDEX_KEYS, APP_KEYS)
 """Keys that are no person's; with the tenant's go those of persons."""
 _DECIDED = (USER_FIELDS, PURPOSES, SYSTEM_CONFIG, HONEYTOKENS)
-_KEPT = (ERASURES, ENCRYPTION_AUDIT, USERS_CHANGE_LOG, KEY_ROTATION_LOG, USER_IMPORTS)
+_KEPT = (
+    REMOVED_TENANTS,
+    ERASURES,
+    ENCRYPTION_AUDIT,
+    USERS_CHANGE_LOG,
+    KEY_ROTATION_LOG,
+    USER_IMPORTS,
+)
 """Proofs and logs, which hold no personal data, and which the service may not delete."""
 _EMPTY_FORM = ("wrapped", "previous_wrapped", "previous_kms_key_id", "state_before")
 
@@ -59,6 +69,11 @@ class TenantRemovalStore:
             )
             for table in _DECIDED
         }
+
+    async def drop_rotations(self, connection: AsyncConnection, tenant: str) -> None:
+        """Have no key of the tenant looked at again."""
+        for table in (ROTATION_WORK, ROTATION_SCHEDULE):
+            await connection.execute(sa.delete(table).where(table.c.tenant_id == tenant))
 
     async def remaining(self, connection: AsyncConnection, tenant: str) -> dict[str, int]:
         """Give what is still to be removed, by table."""

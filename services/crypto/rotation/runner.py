@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mesh.errors import Refusal
+from mesh.errors import Refusal, TenantInactive
 from mesh.identifiers import new_uuid
 from mesh.sql.recurring import Recurring
 from mesh.sql.transactions import Transactions, act_as
@@ -90,8 +90,12 @@ class RotationRunner(Recurring):
 
     async def _work(self, due: Due) -> None:
         tenant, rotation_id = due
-        async with self._transactions.connection(tenant) as connection:
-            rotation = await self._log_store.get(connection, tenant, rotation_id)
+        try:
+            async with self._transactions.connection(tenant) as connection:
+                rotation = await self._log_store.get(connection, tenant, rotation_id)
+        except TenantInactive:
+            # Its removal drops what is due.
+            return
         if rotation is None:
             return
         try:
@@ -99,7 +103,7 @@ class RotationRunner(Recurring):
                 await self._run(rotation)
             else:
                 await self._close(rotation)
-        except _Ended:
+        except (_Ended, TenantInactive):
             return
         except (ReadBackFailed, RotationOutdated) as error:
             await self._stop(rotation, str(error))

@@ -13,7 +13,7 @@ from hashlib import sha256
 from opentelemetry import metrics
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mesh.errors import Refusal, ResourceNotFound
+from mesh.errors import Refusal, ResourceNotFound, TenantInactive
 from mesh.identifiers import new_uuid
 from mesh.sql.recurring import Recurring
 from mesh.sql.transactions import Transactions, act_as
@@ -87,6 +87,9 @@ class RotationSchedule(Recurring):
         while (key := await self._claim()) is not None:
             try:
                 started += await self._decided(key)
+            except TenantInactive:
+                # Its removal drops what is due.
+                continue
             except Refusal as refusal:
                 # A custodian that does not answer, say: the next look is an hour later.
                 _LOG.warning(
