@@ -3,7 +3,6 @@
 import fcntl
 import os
 import secrets
-from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
@@ -12,7 +11,10 @@ from mesh.embedded.process import ChildFailed
 from mesh.identity.keys import JWKS_FILE, create_signing_key, sign_token
 
 TENANT = "acme"
+PLATFORM = "platform"
+"""The tenant of the mesh's own services."""
 TOKEN_LIFETIME = timedelta(hours=12)
+_SETUP_LIFETIME = timedelta(minutes=5)
 _PAGE_KEY_BYTES = 32
 READY_FILE = "ready.json"
 
@@ -49,16 +51,6 @@ class Folder:
         return self.path / "token"
 
     @property
-    def executor_token(self) -> Path:
-        """File with the token that executors call the other services by."""
-        return self.keys / "executor_token"
-
-    @property
-    def inventory_token(self) -> Path:
-        """File with the token that the inventory service asks for sessions in accounts by."""
-        return self.keys / "inventory_token"
-
-    @property
     def page_key(self) -> Path:
         """File with what the tenancy processes seal page tokens by."""
         return self.keys / "page.key"
@@ -88,9 +80,7 @@ class Folder:
             ) from None
         if not self.page_key.exists():
             write_private(self.page_key, secrets.token_hex(_PAGE_KEY_BYTES))
-        self._sign(self.token, "operator", roles=["admin", "platform"])
-        self._sign(self.executor_token, "executor", roles=["operator"])
-        self._sign(self.inventory_token, "inventory", permissions=["tenancy.credentials.vend"])
+        write_private(self.token, self._signed("operator", TENANT, TOKEN_LIFETIME))
 
     def leave(self) -> None:
         """Let others in."""
@@ -98,12 +88,13 @@ class Folder:
         if self._lock is not None:
             self._lock.close()
 
-    def _sign(self, file: Path, subject: str, **rights: Iterable[str]) -> None:
-        """Sign a token for the tenant; ``rights`` are roles and permissions."""
-        token = sign_token(
-            self.keys, subject=subject, tenant=TENANT, lifetime=TOKEN_LIFETIME, **rights
-        )
-        write_private(file, token)
+    def platform_token(self) -> str:
+        """Give a token of who sets the mesh up, for some minutes."""
+        return self._signed("setup", PLATFORM, _SETUP_LIFETIME)
+
+    def _signed(self, subject: str, tenant: str, lifetime: timedelta) -> str:
+        roles = ["admin", "platform"]
+        return sign_token(self.keys, subject=subject, tenant=tenant, roles=roles, lifetime=lifetime)
 
 
 def write_private(path: Path, text: str) -> None:

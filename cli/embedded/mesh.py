@@ -15,9 +15,10 @@ from cli.embedded.database import Database
 from cli.embedded.folder import Folder
 from cli.embedded.platform import platform_credentials
 from cli.embedded.ports import Ports
+from cli.embedded.service_credentials import create_credentials
 from cli.embedded.settings import PII_ROLES, PII_SERVICE_ROLES, Settings
 from cli.sample.account import ANSWERS
-from mesh.embedded.process import Child, ChildFailed
+from mesh.embedded.process import Child, ChildFailed, ChildSilent
 
 READY_TRIES = 600
 READY_PAUSE_SECONDS = 0.1
@@ -137,6 +138,7 @@ class EmbeddedMesh:
         endpoint = self.aws_endpoint
         session = await asyncio.to_thread(platform_credentials, endpoint)
         await self._serve("tenancy", settings.tenancy(endpoint, session))
+        await asyncio.to_thread(create_credentials, self.folder, self.services["tenancy"])
         # These find the tables that the service has made.
         await together(
             self._work("scheduler", settings.scheduler(endpoint, session)),
@@ -156,7 +158,7 @@ class EmbeddedMesh:
 
     async def _start_edge(self, settings: Settings) -> None:
         edge = await self._children.serve("edge", settings.edge(), "gateway", "serve")
-        await self._render(edge, settings.named_services())
+        await self._render(edge, settings)
 
     async def _serve(self, name: str, settings: Mapping[str, str]) -> None:
         told = await self._children.serve(name, settings, f"services.{name}", "serve")
@@ -171,6 +173,8 @@ class EmbeddedMesh:
         """
         try:
             await self._serve(name, settings)
+        except ChildSilent:
+            raise
         except ChildFailed as first:
             if not self._children.has_ended(name):
                 raise  # it is slow: another one would meet it
@@ -187,11 +191,12 @@ class EmbeddedMesh:
         told.pop("process")
         self.admin[name] = told
 
-    async def _render(self, edge: Mapping[str, str], services: list[str]) -> None:
+    async def _render(self, edge: Mapping[str, str], settings: Settings) -> None:
         """Have the gateway write Envoy's configuration into the home."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gateway", "render", "--into", str(self.home)),
-            *(f"--service={each}" for each in services),
+            *(f"--service={each}" for each in settings.named_services()),
+            *("--issuers", settings.issuers),
             *("--edge-authz", edge["authz"], "--edge-http", edge["http"]),
             *("--listen", self.gateway),
             env=plain_environment(),

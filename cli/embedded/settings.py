@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from cli.embedded.folder import TENANT, Folder
 from cli.embedded.platform import ACCOUNT, EMBEDDED_CREDENTIALS, PRINCIPAL
+from cli.embedded.service_credentials import EXECUTOR, INVENTORY, ISSUER, REMOVAL, Service
 from mesh.embedded.postgres import Access
 from mesh.sealing.keyring import create_keys
 
@@ -33,7 +34,13 @@ class Settings:
             f"{prefix}_JWKS": str(self.folder.key_set),
             f"{prefix}_ADMIN": "127.0.0.1:0",
             f"{prefix}_CHANNELZ": "127.0.0.1:0",
+            f"{prefix}_ISSUERS": self.issuers,
         }
+
+    @property
+    def issuers(self) -> str:
+        """Who is believed beside the one that signs here: the mesh's own issuer."""
+        return f"{ISSUER}=grpc://{self.addresses['tenancy']}"
 
     def inventory(self, aws_endpoint: str) -> dict[str, str]:
         """Give those of the inventory service."""
@@ -44,7 +51,8 @@ class Settings:
             "SECMESH_INVENTORY_ACCOUNTS": f"{TENANT}={ACCOUNT}",
             "SECMESH_INVENTORY_SECURITY_ADDRESS": self.addresses["security"],
             "SECMESH_INVENTORY_TENANCY_ADDRESS": self.addresses["tenancy"],
-            "SECMESH_INVENTORY_TENANCY_TOKEN_FILE": str(self.folder.inventory_token),
+            "SECMESH_INVENTORY_TENANCY_CLIENT_ID": INVENTORY.client_id,
+            "SECMESH_INVENTORY_TENANCY_CLIENT_SECRET_FILE": str(INVENTORY.secret(self.folder)),
         }
 
     def security(self, access: Access) -> dict[str, str]:
@@ -74,6 +82,7 @@ class Settings:
             "SECMESH_TENANCY_INVENTORY_ADDRESS": self.addresses["inventory"],
             "SECMESH_TENANCY_CRYPTO_ADDRESS": self.addresses["crypto"],
             "SECMESH_TENANCY_SECURITY_ADDRESS": self.addresses["security"],
+            **self._issued(REMOVAL),
         }
 
     def scheduler(self, aws_endpoint: str, credentials: Mapping[str, str]) -> dict[str, str]:
@@ -85,7 +94,7 @@ class Settings:
         return self._tenancy_store(aws_endpoint, credentials) | {
             "SECMESH_TENANCY_LEASE_SECONDS": str(_LEASE_SECONDS),
             "SECMESH_TENANCY_INVENTORY_ADDRESS": self.addresses["inventory"],
-            "SECMESH_TENANCY_INVENTORY_TOKEN_FILE": str(self.folder.executor_token),
+            **self._issued(EXECUTOR),
         }
 
     def edge(self) -> dict[str, str]:
@@ -93,6 +102,7 @@ class Settings:
         return {
             "SECMESH_GATEWAY_SERVICES": ",".join(self.named_services()),
             "SECMESH_GATEWAY_JWKS": str(self.folder.key_set),
+            "SECMESH_GATEWAY_ISSUERS": self.issuers,
             "SECMESH_GATEWAY_SIGNING_KEYS": str(self.folder.keys),
             "SECMESH_GATEWAY_API_KEYS": str(self.folder.keys / API_KEYS_FILE),
             "SECMESH_GATEWAY_API_KEY_SERVICE": self.addresses["tenancy"],
@@ -105,6 +115,14 @@ class Settings:
     def services(self) -> dict[str, str]:
         """Give the address of each service by its name."""
         return {name: each for name, each in self.addresses.items() if name != "gateway"}
+
+    def _issued(self, service: Service) -> dict[str, str]:
+        """Give those by which a process of the tenancy service gets its tokens."""
+        return {
+            "SECMESH_TENANCY_TOKENS_ADDRESS": self.addresses["tenancy"],
+            "SECMESH_TENANCY_CLIENT_ID": service.client_id,
+            "SECMESH_TENANCY_CLIENT_SECRET_FILE": str(service.secret(self.folder)),
+        }
 
     def _tenancy_store(self, aws_endpoint: str, credentials: Mapping[str, str]) -> dict[str, str]:
         return {

@@ -11,12 +11,16 @@ from pathlib import Path
 LISTENING = "LISTENING "
 WORKING = "WORKING "
 """In place of LISTENING, of a process that serves nobody."""
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 STOP_SECONDS = 10.0
 
 
 class ChildFailed(Exception):
     """A child ended or never came up; the message says which, and where its log is."""
+
+
+class ChildSilent(ChildFailed):
+    """It does not say that it is ready, and has not ended: whatever it holds it may hold still."""
 
 
 class Reaper:
@@ -109,7 +113,7 @@ class Child:
     async def listening(self) -> dict[str, str]:
         """Wait until the child says where it listens, or that it works, and give its words.
 
-        Raises ChildFailed if it ends first or stays silent for 60 s.
+        Raises ChildFailed if it ends first, ChildSilent if it says nothing for 180 s.
         """
         if self._listening is None:
             raise RuntimeError(f"{self.name} is not running")
@@ -117,7 +121,7 @@ class Child:
             async with asyncio.timeout(START_SECONDS):
                 return await asyncio.shield(self._listening)
         except TimeoutError:
-            raise ChildFailed(f"{self.name} did not come up; its log: {self.log}") from None
+            raise ChildSilent(f"{self.name} did not come up; its log: {self.log}") from None
 
     async def ended(self) -> int:
         """Wait for the child's end and give its exit code."""

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 import psycopg
 import pytest
 
+from cli.embedded.platform import REGION, session_of
 from mesh.embedded.postgres import PostgresServer
 
 SECMESH = Path(sys.executable).parent / "secmesh"
@@ -232,6 +234,79 @@ def people_are_kept(up: Up) -> None:
     assert json.loads(shown.stdout)["ssn"] == SSN, shown.stderr
 
 
+def tenancy_of(up: Up, token: str, verb: str, path: str, body: Any = None) -> Any:
+    """Call the tenancy service over REST as whoever a token names; give what it answers."""
+    url = f"{up.ready['gateway']}/tenancy/v1/{path}"
+    headers = {"authorization": f"Bearer {token}"}
+    answer = httpx.request(verb, url, headers=headers, json=body, trust_env=False, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def aws_endpoint(up: Up) -> str:
+    """Give where the embedded AWS is, as its child said."""
+    (tenancy,) = (pid for name, pid in up.children().items() if "services.tenancy serve" in name)
+    variables = Path(f"/proc/{tenancy}/environ").read_text().split("\0")
+    (endpoint,) = (each for each in variables if each.startswith("AWS_ENDPOINT_URL="))
+    return endpoint.partition("=")[2]
+
+
+def a_new_tenant_is_served_like_the_first(up: Up) -> None:
+    """Made by the command, entered, scanned, and gone: by tokens that act for it alone."""
+    tenant, number = "newcomer", "555566667777"
+    made = up.call("tenants", "create", tenant, "New Comer")
+    assert made.returncode == 0, made.stderr
+    signed = up.call("token", "--tenant", tenant, "--role", "admin", "--lifetime", "30m")
+    token = signed.stdout.strip()
+    parent = f"tenants/{tenant}"
+    cloud = {"providerType": "PROVIDER_TYPE_AWS", "providerName": "AWS"}
+    tenancy_of(up, token, "POST", f"{parent}/providers?providerId=aws", cloud)
+    account = {
+        "provider": f"{parent}/providers/aws",
+        "cloudAccountId": number,
+        "accountName": "Only",
+        "credentialType": "CREDENTIAL_TYPE_AWS_IAM_ROLE",
+        "roleArn": f"arn:aws:iam::{number}:role/secmesh-scan",
+    }
+    name = tenancy_of(up, token, "POST", f"{parent}/accounts", account)["name"]
+    asked = f"{name}/onboarding?format=ONBOARDING_FORMAT_CLOUDFORMATION"
+    text = tenancy_of(up, token, "GET", asked)["text"]
+    owner = session_of(aws_endpoint(up), f"arn:aws:iam::{number}:role/owner")
+    stacks = boto3.client(
+        "cloudformation",
+        region_name=REGION,
+        endpoint_url=aws_endpoint(up),
+        aws_access_key_id=owner["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=owner["AWS_SECRET_ACCESS_KEY"],
+        aws_session_token=owner["AWS_SESSION_TOKEN"],
+    )
+    stacks.create_stack(
+        StackName="secmesh", TemplateBody=text, Capabilities=["CAPABILITY_NAMED_IAM"]
+    )
+    stacks.close()
+    assert tenancy_of(up, token, "POST", f"{name}:verify", {})["entered"]
+    schedule = {
+        "accountId": name.rpartition("/")[2],
+        "scheduleName": "By hand",
+        "expression": "0 3 * * *",
+        "regions": [REGION],
+    }
+    tenancy_of(up, token, "POST", f"{parent}/schedules?scheduleId=nightly", schedule)
+    run = tenancy_of(up, token, "POST", f"{parent}/schedules/nightly:trigger", {})
+    deadline = time.monotonic() + 300
+    while run["status"] in ("EXECUTION_STATUS_QUEUED", "EXECUTION_STATUS_RUNNING"):
+        assert time.monotonic() < deadline, run
+        time.sleep(0.5)
+        run = tenancy_of(up, token, "GET", run["name"])
+    assert run["status"] == "EXECUTION_STATUS_SUCCEEDED", run
+    result = tenancy_of(up, token, "GET", run["scanResult"])
+    assert int(result["recordCount"]) > 0
+    # Who read the account has shown a credential of its own, and no token of the operator.
+    read = tenancy_of(up, token, "GET", f"{parent}/credentialAccesses")["accesses"]
+    vended = {each["subject"] for each in read if each["action"] == "CREDENTIAL_ACTION_VEND"}
+    assert vended == {"service:platform.inventory"}
+
+
 def an_earlier_release_made(data: Path) -> None:
     """Have the records as a release left them that had a kind less."""
     server = PostgresServer(data)
@@ -239,6 +314,7 @@ def an_earlier_release_made(data: Path) -> None:
         connection.execute("DROP TABLE ddos_protection")
 
 
+@pytest.mark.timeout(900)
 def test_the_story_the_three_surfaces_a_second_run_and_one_too_many(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with running(home) as up:
@@ -254,6 +330,7 @@ def test_the_story_the_three_surfaces_a_second_run_and_one_too_many(tmp_path: Pa
         the_printed_commands_of_tenancy_work(up)
         the_printed_upload_works(up)
         people_are_kept(up)
+        a_new_tenant_is_served_like_the_first(up)
 
         team = up.get("/security/v1/tenants/acme/teams/cloud")
         assert team.json()["team"]["name"] == "Cloud security"
