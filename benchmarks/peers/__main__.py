@@ -24,7 +24,9 @@ from benchmarks.peers import ours, prowler
 from benchmarks.peers.environment import PEER, VERSION, PeerMissing, peer
 from benchmarks.peers.run import Run
 from benchmarks.peers.verdicts import Difference, compare
+from cli.sample.account import ANSWERS
 from mesh.embedded.aws import AwsEndpoint
+from mesh.embedded.aws_canned_files import put_files
 from mesh.embedded.aws_faults import Faults
 
 DENIED = (
@@ -55,10 +57,10 @@ class Tools:
     theirs: Runs
 
 
-def counterparts() -> dict[str, str]:
-    """Give the peer's check for each of ours."""
+def counterparts() -> dict[str, str | None]:
+    """Give the peer's check for each of ours; None where it has none."""
     text = (files(__package__) / "counterparts.yaml").read_text(encoding="utf-8")
-    found: dict[str, str] = yaml.safe_load(text)
+    found: dict[str, str | None] = yaml.safe_load(text)
     return found
 
 
@@ -68,7 +70,7 @@ async def measure(program: Path, rate: int) -> Tools:
     await asyncio.to_thread(endpoint.start)
     # The peer asks for operations that moto lacks; a trace of each would bury the tables.
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
-    checks = set(counterparts().values())
+    checks = {each for each in counterparts().values() if each}
     conditions: dict[str, Callable[[], None]] = {
         UNDISTURBED: lambda: None,
         f"{len(DENIED)} reads denied": lambda: endpoint.faults.deny(*DENIED),
@@ -76,6 +78,7 @@ async def measure(program: Path, rate: int) -> Tools:
     }
     runs, peers = {}, {}
     try:
+        put_files(endpoint.canned, ANSWERS)
         await asyncio.to_thread(populate, endpoint.url, REGION)
         for condition, disturb in conditions.items():
             print(f"{condition} ...", flush=True)

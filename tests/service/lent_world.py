@@ -70,7 +70,10 @@ class LentWorld:
             tenants=self.tenants,
             lifetime=timedelta(hours=1),
         )
-        self.token_file.write_text(token)
+        # A server that reads it right now finds the one or the other.
+        written = self.token_file.with_suffix(".new")
+        written.write_text(token)
+        written.replace(self.token_file)
 
     def channel(self, tenant: str) -> grpc.aio.Channel:
         """Give a channel of an administrator of a tenant to the inventory service."""
@@ -197,10 +200,11 @@ async def serving_tenancy(aws: AwsEndpoint, folder: Path, **more: Any) -> AsyncI
 
 @asynccontextmanager
 async def inventory_beside(
-    tenancy: World, aws: AwsEndpoint, folder: Path, **more: Any
+    tenancy: World, aws: AwsEndpoint, folder: Path, tenants: Sequence[str] = (), **more: Any
 ) -> AsyncIterator[LentWorld]:
-    """Serve the inventory service beside a tenancy service."""
+    """Serve the inventory service beside a tenancy service, let in for these tenants."""
     world = LentWorld(tenancy, aws, folder)
+    world.tenants.extend(tenants)
     world.let_in()
     if not (folder / "inventory.db").exists():
         shutil.copy(inventory_file(), folder)

@@ -248,9 +248,7 @@ async def test_a_run_of_a_process_that_ended_goes_on_by_sessions_of_its_own(
             await reached(faults, "s3:GetBucketEncryption")
         gate.set()
         faults.end_sessions()
-        async with inventory_beside(tenancy, aws, tmp_path) as second:
-            second.tenants.append(story.tenant)
-            second.let_in()
+        async with inventory_beside(tenancy, aws, tmp_path, [story.tenant]) as second:
             stub = second.syncs(story.tenant)
             kept = await stub.GetSync(GetSyncRequest(name=started.name))
             assert kept.account == story.account.name

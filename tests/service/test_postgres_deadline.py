@@ -19,7 +19,7 @@ from mesh.sql.store import Store
 from mesh.sql.tables import Tables
 from secmesh.inventory.v1 import record_pb2, record_service_pb2_grpc
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest
-from tests.databases import empty_database
+from tests.databases import inventory_database
 from tests.service.server_fixtures import PACKAGE, RECORD, running
 
 GET = GetRecordRequest(name=RECORD)
@@ -28,7 +28,7 @@ CATALOGUE = load_catalogue(PACKAGE)
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with empty_database("postgresql18", tmp_path_factory) as made:
+    with inventory_database("postgresql18", tmp_path_factory) as made:
         yield made
 
 

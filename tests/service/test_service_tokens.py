@@ -139,7 +139,7 @@ async def test_a_tenant_leaves_elsewhere_by_a_service_credential(tmp_path: Path)
             credential = shown(tmp_path, issued)
             other, *_ = open_others(settings_of(**asked, **credential))
             told = await other.leave("acme")
-            assert (told.state, told.remaining) == (offboarding.OFFBOARDED_STATE_REMOVED, 0)
+            assert (told.state, told.remaining) == (offboarding.OFFBOARDED_STATE_KEPT, 0)
             assert told.removed > 10
             await other.close()
             (tmp_path / "client_secret").unlink()

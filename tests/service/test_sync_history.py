@@ -23,6 +23,7 @@ SAMPLE = {
     "access_keys": 3,
     "account_metadata": 1,
     "cloudtrail_trails": 2,
+    "detective": 2,
     "dynamodb_tables": 2,
     "iam_password_policy": 1,
     "iam_policies": 2,

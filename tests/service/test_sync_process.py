@@ -88,12 +88,12 @@ def test_help_lists_every_setting(command: list[str], capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "named"),
+    ("variable", "value"),
     [
-        ("SECMESH_INVENTORY_READS", "none", "reads"),
-        ("SECMESH_INVENTORY_ROLE", "arn:aws:iam::1:role/x", "role"),
-        ("SECMESH_INVENTORY_PAGE_KEY", "short", "page_key"),
-        ("SECMESH_INVENTORY_ACCOUNTS", "acme:123456789012", "accounts"),
+        ("SECMESH_INVENTORY_READS", "none"),
+        ("SECMESH_INVENTORY_ROLE", "arn:aws:iam::1:role/x"),
+        ("SECMESH_INVENTORY_PAGE_KEY", "short"),
+        ("SECMESH_INVENTORY_ACCOUNTS", "acme:123456789012"),
     ],
 )
 def test_a_wrong_setting_is_named_and_not_shown(
@@ -102,13 +102,12 @@ def test_a_wrong_setting_is_named_and_not_shown(
     capsys: pytest.CaptureFixture[str],
     variable: str,
     value: str,
-    named: str,
 ) -> None:
     monkeypatch.setenv("SECMESH_HOME", str(tmp_path))
     monkeypatch.setenv(variable, value)
     assert main(["serve"]) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"{named}: ") or f"\n{named}: " in said
+    assert said.startswith(f"{variable}: ")
     assert value not in said
 
 

@@ -16,6 +16,7 @@ from secmesh.tenancy.v1.account_pb2 import Account
 from secmesh.tenancy.v1.provider_pb2 import PROVIDER_TYPE_AWS
 from secmesh.tenancy.v1.tenant_pb2 import Tenant
 from secmesh_client.refusal import CallRefused
+from services.tenancy.store.port import Conflict
 from services.tenancy.store.recorder import StoreCall
 from tests.service.tenancy_world import World, role_account, tenancy_world
 
@@ -120,10 +121,10 @@ async def test_a_store_that_fails_now_and_then_counts_right_in_the_end(world: Wo
     for number in range(1, 40):
         given = role_account(tenant, number)
         nameless = world.parts.named(tenant, "", given)
-        with contextlib.suppress(DependencyUnavailable):
+        with contextlib.suppress(DependencyUnavailable, Conflict):
             account = await world.parts.accounts.create(tenant, given, nameless)
             made.append(account.name.rpartition("/")[2])
-        with contextlib.suppress(DependencyUnavailable):
+        with contextlib.suppress(DependencyUnavailable, Conflict):
             if made and chance.random() < 0.4:
                 gone = made.pop(chance.randrange(len(made)))
                 await world.parts.accounts.delete(tenant, gone, "", nameless)

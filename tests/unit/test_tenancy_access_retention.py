@@ -29,7 +29,7 @@ from services.tenancy.credentials.access_retention import (
 from services.tenancy.store.keys import TenantScope
 from services.tenancy.store.memory import MemoryStore
 from services.tenancy.store.memory_faults import Faults
-from services.tenancy.store.port import Action, Delete, Put, Store, StoreUnavailable
+from services.tenancy.store.port import Action, Conflict, Delete, Put, Store
 from tests.unit.tenancy_clock import TurnedClock
 
 ACME = TenantScope("acme")
@@ -230,14 +230,14 @@ async def test_removals_and_uses_at_once_by_many_over_a_store_that_fails(seed: i
     async def use(log: AccessLog, purpose: int) -> None:
         try:
             await log.record(ACME, used(purpose))
-        except (DependencyUnavailable, StoreUnavailable):
+        except (DependencyUnavailable, Conflict):
             return
         durable.add(f"p{purpose}")
 
     async def remove() -> None:
         try:
             await AccessRetention(site.store, site.clock, DAYS).remove_over(ACME.tenant)
-        except (DependencyUnavailable, StoreUnavailable):
+        except (DependencyUnavailable, Conflict):
             return
 
     seen: dict[str, int] = {}
