@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.sample.account import ANSWERS
 from cli.sample.clients import ACCOUNT
 from mesh.embedded.process import Child, Reaper
 from mesh.identity.keys import JWKS_FILE, create_signing_key, sign_token
@@ -51,7 +52,7 @@ async def started(
 @asynccontextmanager
 async def endpoint(folder: Path, delay: float = 0.0) -> AsyncIterator[str]:
     """Run the embedded endpoint; each call takes so many seconds longer."""
-    arguments = ["mesh.embedded.aws", "--delay", str(delay)]
+    arguments = ["mesh.embedded.aws", "--delay", str(delay), "--answers", str(ANSWERS)]
     async with started("aws", arguments, {}, folder) as (told, _):
         yield told["endpoint"]
 
