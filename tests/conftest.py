@@ -1,6 +1,7 @@
 """What all tests share: examples of properties, and databases for tests of the store."""
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -23,6 +24,10 @@ settings.load_profile("suite")
 # In front of what tests start stands no balancer that must notice first that it is to stop.
 for _service in ("CRYPTO", "INVENTORY", "SECURITY"):
     os.environ.setdefault(f"SECMESH_{_service}_DRAIN_SECONDS", "0")
+
+# A shell lets what it starts in the background ignore Ctrl-C, and so would all that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
