@@ -127,6 +127,9 @@ async def admit(
     schedule_id = text(item, "schedule_id")
     unended, its_item = await newest_unended(store, scope, schedule.last_execution_id)
     times = [(execution_id(key), time) for key, time in new]
+    if unended is not None and unended.id in dict(times):
+        # It is one of these, made otherwise meanwhile: the transaction has to fail on its creation.
+        unended = its_item = None
     policy = policy or schedule.overlap_policy
     placed = place(times, unended, policy)
     actions: list[Action] = []

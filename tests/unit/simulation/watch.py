@@ -169,5 +169,9 @@ class WatchedStore(MemoryStore):
     def _hold(self, true: bool, problem: str) -> None:
         """Keep what is violated: raised, it would be one more error that the code survives."""
         if not true:
-            self.violations.append(f"{self._true.now() / MICROSECONDS - BEGIN:.3f}: {problem}")
-            self.violated.set()
+            self.violate(problem)
+
+    def violate(self, problem: str) -> None:
+        """End this life: something happened that must not."""
+        self.violations.append(f"{self._true.now() / MICROSECONDS - BEGIN:.3f}: {problem}")
+        self.violated.set()

@@ -1,13 +1,16 @@
 """A world in which schedulers and executors run as they are, and everything around them fails."""
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
 from secmesh.tenancy.v1.account_pb2 import ACCOUNT_STATUS_ACTIVE, AccountStatus
 from secmesh.tenancy.v1.schedule_pb2 import MisfirePolicy, OverlapPolicy, Schedule
+from services.tenancy import scheduling
 from services.tenancy.gate import COUNTERS, opened
 from services.tenancy.schedules import item_of, settle
 from services.tenancy.scheduling.attempt import ExecutorPace
@@ -231,12 +234,35 @@ class World:
         await asyncio.sleep(self.chance.expovariate(1 / seconds))
 
 
+class _Surprises(logging.Handler):
+    """Takes what the code itself did not expect for a violation: it would be an INTERNAL."""
+
+    def __init__(self, store: WatchedStore) -> None:
+        super().__init__(logging.ERROR)
+        self._store = store
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self._store.violate(f"{record.getMessage()}: {record.exc_info[1]!r}")
+
+
+@contextmanager
+def _no_surprises(store: WatchedStore) -> Iterator[None]:
+    logger, handler = logging.getLogger(scheduling.__name__), _Surprises(store)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
 def lived(seed: int, shape: Shape) -> World:
     """Give a world after its life."""
 
     async def live() -> World:
         world = World(seed, shape)
-        await world.live()
+        with _no_surprises(world.store):
+            await world.live()
         return world
 
     return simulate(live())
