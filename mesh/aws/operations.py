@@ -18,8 +18,14 @@ _ACTIONS = {
 }
 
 # Services whose IAM prefix is not their name in botocore.
-_PREFIXES = {"s3control": "s3"}
+_PREFIXES = {
+    "elb": "elasticloadbalancing",
+    "elbv2": "elasticloadbalancing",
+    "s3control": "s3",
+}
 
+_BALANCER_GONE = frozenset({"LoadBalancerNotFound"})
+_CERTIFICATE_GONE = frozenset({"ResourceNotFoundException"})
 _KEY_GONE = frozenset({"NotFoundException"})
 _FUNCTION_GONE = frozenset({"ResourceNotFoundException"})
 _INSTANCE_SNAPSHOT_GONE = frozenset({"DBSnapshotNotFound", "DBSnapshotNotFoundFault"})
@@ -31,6 +37,8 @@ _TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
 # each operation in the API references of the services.
 _ABSENT = {
     "account:GetAlternateContact": frozenset({"ResourceNotFoundException"}),
+    "acm:DescribeCertificate": _CERTIFICATE_GONE,
+    "acm:ListTagsForCertificate": _CERTIFICATE_GONE,
     "cloudtrail:GetInsightSelectors": frozenset(
         {"InsightNotEnabledException", "TrailNotFoundException"}
     ),
@@ -44,6 +52,10 @@ _ABSENT = {
     "dynamodb:ListTagsOfResource": _TABLE_GONE,
     "ec2:DescribeVpcAttribute": frozenset({"InvalidVpcID.NotFound"}),
     "ec2:GetManagedPrefixListEntries": frozenset({"InvalidPrefixListID.NotFound"}),
+    "elb:DescribeLoadBalancerAttributes": _BALANCER_GONE,
+    "elb:DescribeLoadBalancerPolicies": _BALANCER_GONE,
+    "elbv2:DescribeListeners": _BALANCER_GONE,
+    "elbv2:DescribeLoadBalancerAttributes": _BALANCER_GONE,
     "iam:GetAccountPasswordPolicy": frozenset({"NoSuchEntity"}),
     "iam:GetCredentialReport": frozenset({"ReportNotPresent", "ReportExpired", "ReportInProgress"}),
     "iam:ListMFADevices": frozenset({"NoSuchEntity"}),
@@ -71,7 +83,9 @@ _ABSENT = {
     "s3:GetBucketTagging": frozenset({"NoSuchTagSet"}),
     "s3:GetObjectLockConfiguration": frozenset({"ObjectLockConfigurationNotFoundError"}),
     "s3:GetPublicAccessBlock": frozenset({"NoSuchPublicAccessBlockConfiguration"}),
+    "secretsmanager:GetResourcePolicy": frozenset({"ResourceNotFoundException"}),
     "s3control:GetPublicAccessBlock": frozenset({"NoSuchPublicAccessBlockConfiguration"}),
+    "wafv2:GetWebACLForResource": frozenset({"WAFNonexistentItemException"}),
 }
 
 # The bucket itself went away between its listing and this read.

@@ -1,0 +1,83 @@
+"""What a sync shows of the sample's secrets and certificates, and of what serves with them."""
+
+from secmesh.inventory.v1.record_pb2 import Record
+from tests.service.collect_world import World, body_of, by
+
+
+def having(rows: dict[str, Record], field: str) -> set[str]:
+    """Give the keys of the records whose field is true or filled."""
+    return {name for name, record in rows.items() if getattr(body_of(record), field)}
+
+
+async def test_secrets_of_the_sample(collecting: World) -> None:
+    await collecting.sync("secretsmanager")
+    secrets = by(await collecting.rows("secretsmanager"), "secret_name")
+    assert secrets.keys() == {"ledger/database", "partner/token", "website/smtp", "old/ftp"}
+    assert having(secrets, "rotation_enabled") == {"ledger/database", "partner/token"}
+    assert having(secrets, "policy_public") == {"website/smtp"}
+    assert having(secrets, "policy_cross_account") == {"partner/token"}
+    assert not having(secrets, "is_replica")
+    kept, gone = body_of(secrets["ledger/database"]), body_of(secrets["old/ftp"])
+    assert (kept.rotation_days, kept.kms_key_id) == (30, "alias/data")
+    assert kept.tags == {"owner": "finance"}
+    assert not kept.HasField("policy")
+    assert body_of(secrets["partner/token"]).rotation_schedule == "rate(30 days)"
+    assert gone.HasField("deletion_date")
+    assert not gone.HasField("policy_public")
+    assert not gone.HasField("last_rotated")
+
+
+async def test_certificates_of_the_sample(collecting: World) -> None:
+    await collecting.sync("acm_certificates")
+    found = by(await collecting.rows("acm_certificates"), "domain_name")
+    assert having(found, "in_use") == {"www.example.com", "shop.example.com"}
+    assert having(found, "transparency_logging") == {"www.example.com"}
+    kept = body_of(found["www.example.com"])
+    assert kept.alternative_names == ["example.com", "www.example.com"]
+    assert (kept.renewal_eligibility, kept.renewal_status) == ("ELIGIBLE", "PENDING_AUTO_RENEWAL")
+    assert (kept.validation_method, kept.key_algorithm) == ("DNS", "EC_prime256v1")
+    assert kept.tags == {"owner": "web"}
+    imported = body_of(found["shop.example.com"])
+    assert imported.HasField("creation_date")
+    assert not imported.HasField("renewal_status")
+    assert not body_of(found["old.example.com"]).HasField("transparency_logging")
+
+
+async def test_load_balancers_of_the_sample(collecting: World) -> None:
+    await collecting.sync("load_balancers")
+    found = by(await collecting.rows("load_balancers"), "load_balancer_name")
+    assert having(found, "internet_facing") == {"web", "feeds", "shop"}
+    assert having(found, "access_logs") == having(found, "deletion_protection") == {"web"}
+    assert having(found, "web_acl") == {"web"}
+    assert having(found, "cross_zone") == {"web", "reports", "feeds", "shop"}
+    assert {name: body_of(each).desync_mode for name, each in found.items()} == {
+        "web": "strictest",
+        "reports": "defensive",
+        "feeds": "",
+        "shop": "monitor",
+    }
+    assert body_of(found["web"]).tags == {"owner": "web"}
+    assert body_of(found["web"]).access_log_bucket == "acme-access-logs"
+    shop = found["shop"]
+    assert body_of(shop).tags == {"owner": "sales"}
+    assert not body_of(shop).HasField("deletion_protection")
+    assert shop.arn == "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/shop"
+
+
+async def test_listeners_of_the_sample(collecting: World) -> None:
+    await collecting.sync("load_balancer_listeners")
+    rows = (await collecting.rows("load_balancer_listeners")).values()
+    found = {(body_of(each).load_balancer_name, body_of(each).port): body_of(each) for each in rows}
+    assert {key: list(each.tls_protocols) for key, each in found.items()} == {
+        ("web", 443): ["TLSv1.2", "TLSv1.3"],
+        ("web", 80): [],
+        ("reports", 80): [],
+        ("feeds", 853): ["TLSv1", "TLSv1.1", "TLSv1.2"],
+        ("shop", 443): ["TLSv1.2"],
+        ("shop", 80): [],
+    }
+    assert {key for key, each in found.items() if each.redirects_to_https} == {("web", 80)}
+    assert found["shop", 443].ssl_policy == "ELBSecurityPolicy-TLS-1-2-2017-01"
+    assert found["shop", 443].certificate.endswith("000000000002")
+    assert found["web", 443].mutual_authentication == "off"
+    assert found["web", 80].default_actions == ["redirect"]
