@@ -16,7 +16,7 @@ from cli.sample.functions import make_functions
 from cli.sample.keys import make_keys
 from cli.sample.network import make_networks
 from cli.sample.organization import make_organization
-from cli.sample.roles import make_roles
+from cli.sample.roles import PARTNER, make_roles
 from cli.sample.tables import make_tables
 from mesh.embedded.aws import TAG_PREFIX
 from mesh.loopback import is_loopback
@@ -99,7 +99,7 @@ def _people(iam: Any) -> None:
     # A console password without MFA, and no login for 200 days.
     _user(iam, "bob", "developers", _past(password_last_used=200, password_last_changed=380))
     iam.create_login_profile(UserName="bob", Password=PASSWORD)
-    _user(iam, "carol", "developers", _past(password_last_used=12))
+    _user(iam, "carol", "administrators", _past(password_last_used=12))
     iam.create_login_profile(UserName="carol", Password=PASSWORD)
     _assign(iam, "carol", "GAHT12345678")
     # Permissions on the user itself, where a group should hold them.
@@ -112,9 +112,10 @@ def _people(iam: Any) -> None:
 
 
 def _machines(iam: Any) -> None:
-    # A key that was made 400 days ago and is in use.
+    # A key that was made 400 days ago and is in use, and the one that was to take its place.
     old = _past(access_key_1_last_rotated=400, access_key_1_last_used_date=1)
     _user(iam, "ci-deploy", "", old)
+    iam.create_access_key(UserName="ci-deploy")
     iam.create_access_key(UserName="ci-deploy")
     # A fresh key beside one that is switched off.
     _user(iam, "reporting", "", _past(access_key_1_last_used_date=2))
@@ -173,6 +174,16 @@ def _anyone_reads(bucket: str) -> dict[str, Any]:
         "Effect": "Allow",
         "Principal": "*",
         "Action": "s3:GetObject",
+        "Resource": f"arn:aws:s3:::{bucket}/*",
+    }
+
+
+def _partner_writes(bucket: str) -> dict[str, Any]:
+    return {
+        "Sid": "PartnerWrites",
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{PARTNER}:root"},
+        "Action": "s3:PutObject*",
         "Resource": f"arn:aws:s3:::{bucket}/*",
     }
 
@@ -241,15 +252,17 @@ def _logs(s3: Any) -> None:
     )
     _log_access(s3, TRAIL_LOGS)
     rule = {"ID": "expire", "Status": "Enabled", "Filter": {"Prefix": ""}}
-    s3.put_bucket_lifecycle_configuration(
-        Bucket=ACCESS_LOGS,
-        LifecycleConfiguration={"Rules": [{**rule, "Expiration": {"Days": 400}}]},
-    )
+    for bucket, days in ((ACCESS_LOGS, 400), (UPLOADS, 30)):
+        s3.put_bucket_lifecycle_configuration(
+            Bucket=bucket,
+            LifecycleConfiguration={"Rules": [{**rule, "Expiration": {"Days": days}}]},
+        )
 
 
 def _exposed(s3: Any) -> None:
     s3.put_bucket_policy(Bucket=WEBSITE, Policy=_policy(_anyone_reads(WEBSITE)))
     s3.put_bucket_acl(Bucket=UPLOADS, ACL="public-read")
+    s3.put_bucket_policy(Bucket=UPLOADS, Policy=_policy(_partner_writes(UPLOADS)))
     # The same policy as the website's, taken back by the bucket's block.
     s3.put_bucket_policy(Bucket=SHIELDED, Policy=_policy(_anyone_reads(SHIELDED)))
     s3.put_public_access_block(Bucket=SHIELDED, PublicAccessBlockConfiguration=ALL_BLOCKED)

@@ -11,12 +11,14 @@ def make_organization(organizations: Any, account: Any) -> None:
     organizations.create_organization(FeatureSet="ALL")
     elsewhere = {"StringNotEquals": {"aws:RequestedRegion": REGIONS}}
     deny = {"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": elsewhere}
-    organizations.create_policy(
+    made = organizations.create_policy(
         Name="our-regions-only",
         Description="Nothing outside the regions of the plan",
         Content=json.dumps({"Version": "2012-10-17", "Statement": [deny]}),
         Type="SERVICE_CONTROL_POLICY",
     )
+    (root,) = organizations.list_roots()["Roots"]
+    organizations.attach_policy(PolicyId=made["Policy"]["PolicySummary"]["Id"], TargetId=root["Id"])
     account.put_alternate_contact(
         AlternateContactType="SECURITY",
         EmailAddress="security@example.com",

@@ -9,7 +9,10 @@ PARTNER = "999999999999"
 
 
 def make_roles(iam: Any) -> None:
-    """Make roles for a service, for people and for partners, and one that anyone may take on."""
+    """Make roles for a service, for people and for partners, and one that anyone may take on.
+
+    The group of administrators must be there.
+    """
     _role(
         iam,
         "etl",
@@ -23,6 +26,7 @@ def make_roles(iam: Any) -> None:
     anything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     made = iam.create_policy(PolicyName="do-anything", PolicyDocument=_policy(anything))
     iam.attach_role_policy(RoleName="deploy", PolicyArn=made["Policy"]["Arn"])
+    iam.attach_group_policy(GroupName="administrators", PolicyArn=made["Policy"]["Arn"])
     outside = {"AWS": f"arn:aws:iam::{PARTNER}:root"}
     _role(iam, "auditor", outside, {"StringEquals": {"sts:ExternalId": "acme-2026"}})
     _role(iam, "partner", outside)

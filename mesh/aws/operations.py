@@ -70,6 +70,8 @@ _ABSENT = {
     "lambda:GetPolicy": _FUNCTION_GONE,
     "lambda:ListTags": _FUNCTION_GONE,
     "organizations:DescribeOrganization": frozenset({"AWSOrganizationsNotInUseException"}),
+    "organizations:DescribePolicy": frozenset({"PolicyNotFoundException"}),
+    "organizations:ListTargetsForPolicy": frozenset({"PolicyNotFoundException"}),
     "rds:DescribeDBClusterParameters": _NO_PARAMETER_GROUP,
     "rds:DescribeDBClusterSnapshotAttributes": _CLUSTER_SNAPSHOT_GONE,
     "rds:DescribeDBParameters": _NO_PARAMETER_GROUP,

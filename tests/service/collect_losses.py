@@ -1,6 +1,12 @@
 """What each operation of a sync alone tells: the fields that are lost where it is denied."""
 
-from services.inventory.collect import account_metadata, dynamodb_tables, kms_keys, rds_instances
+from services.inventory.collect import (
+    account_metadata,
+    dynamodb_tables,
+    kms_keys,
+    rds_instances,
+    rds_maintenance,
+)
 from tests.service import collect_losses_delivery, collect_losses_detection
 
 BLOCK = {
@@ -33,6 +39,7 @@ LOST: dict[str, dict[str, set[str]]] = {
             "inline_policies",
             "groups",
             "permissions_boundary",
+            "administrator",
             "tags",
         }
     },
@@ -65,9 +72,14 @@ LOST: dict[str, dict[str, set[str]]] = {
         "iam_password_policy": {"account_alias"},
     },
     "organizations:DescribeOrganization": {
-        "account_metadata": {*account_metadata.ORGANIZATION_FIELDS, "scps", "delegated_admins"}
+        "account_metadata": {
+            *account_metadata.ORGANIZATION_FIELDS,
+            *account_metadata.MANAGEMENT_FIELDS,
+        }
     },
-    "organizations:ListPolicies": {"account_metadata": {"scps"}},
+    "organizations:ListPolicies": {"account_metadata": set(account_metadata.CONTROL_FIELDS)},
+    "organizations:DescribePolicy": {"account_metadata": {"limiting_scps"}},
+    "organizations:ListTargetsForPolicy": {"account_metadata": {"limiting_scps"}},
     "organizations:ListDelegatedAdministrators": {"account_metadata": {"delegated_admins"}},
     "account:GetAlternateContact": {"account_metadata": set(account_metadata.CONTACTS)},
     "ec2:DescribeRegions": {"account_metadata": {"regions_enabled"}},
@@ -87,7 +99,7 @@ LOST: dict[str, dict[str, set[str]]] = {
         "s3_buckets": BLOCK | {"public"},
         "cloudtrail_trails": {"log_bucket_public"},
     },
-    "s3:GetBucketPolicy": {"s3_buckets": {"policy", "https_only"}},
+    "s3:GetBucketPolicy": {"s3_buckets": {"policy", "https_only", "policy_cross_account_write"}},
     "s3:GetBucketPolicyStatus": {"s3_buckets": {"policy_is_public", "public"}},
     "s3:GetBucketAcl": {
         "s3_buckets": {"acl_grants_public", "public"},
@@ -99,7 +111,7 @@ LOST: dict[str, dict[str, set[str]]] = {
     },
     "s3:GetBucketVersioning": {"s3_buckets": {"versioning", "mfa_delete"}},
     "s3:GetBucketLogging": {
-        "s3_buckets": {"logging_target_bucket"},
+        "s3_buckets": {"logging_target_bucket", "keeps_logs"},
         "cloudtrail_trails": {"log_bucket_logged"},
     },
     "s3:GetObjectLockConfiguration": {"s3_buckets": {"object_lock_mode", "retention_days"}},
@@ -114,7 +126,7 @@ LOST: dict[str, dict[str, set[str]]] = {
     "ec2:DescribeNetworkInterfaces": {"security_groups": {"attached_enis", "unused"}},
     "ec2:GetManagedPrefixListEntries": {"security_groups": {"open_to_world"}},
     "cloudtrail:DescribeTrails": {
-        "s3_buckets": {"data_events_logged"},
+        "s3_buckets": {"data_events_logged", "keeps_logs"},
     },
     "cloudtrail:GetTrailStatus": {
         "cloudtrail_trails": {
@@ -168,10 +180,18 @@ LOST: dict[str, dict[str, set[str]]] = {
     "ec2:DescribeVpcAttribute": {"vpc": {"dns_support", "dns_hostnames"}},
     "rds:DescribeDBInstances": {},
     "rds:DescribeDBClusters": {
-        "rds_instances": {*rds_instances.CLUSTER_FIELDS, "tls_parameter", "tls_required"}
+        "rds_instances": {
+            *rds_instances.CLUSTER_FIELDS,
+            *rds_maintenance.MAINTENANCE_FIELDS,
+            "tls_parameter",
+            "tls_required",
+        }
     },
     "rds:DescribeDBParameters": {"rds_instances": {"tls_parameter", "tls_required"}},
     "rds:DescribeDBClusterParameters": {"rds_instances": {"tls_parameter", "tls_required"}},
+    "rds:DescribePendingMaintenanceActions": {
+        "rds_instances": set(rds_maintenance.MAINTENANCE_FIELDS)
+    },
     "rds:DescribeDBSnapshots": {},
     "rds:DescribeDBClusterSnapshots": {},
     "rds:DescribeDBSnapshotAttributes": {"rds_snapshots": {"public", "shared_with"}},

@@ -20,7 +20,7 @@ from tests.service.collect_world import World, by, client, gaps, world
 OWN = "222222222222"
 """An account that these tests change."""
 SAMPLE = {
-    "access_keys": 3,
+    "access_keys": 4,
     "account_metadata": 1,
     "acm_certificates": 3,
     "cloudtrail_trails": 2,

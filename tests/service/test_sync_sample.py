@@ -53,8 +53,14 @@ async def test_roles_policies_and_access_keys_of_the_sample(collecting: World) -
     told = {
         (body_of(each).username, body_of(each).slot, body_of(each).active) for each in keys.values()
     }
-    assert told == {("ci-deploy", 1, True), ("reporting", 1, True), ("reporting", 2, False)}
-    old = by(keys, "username")["ci-deploy"]
+    assert told == {
+        ("ci-deploy", 1, True),
+        ("ci-deploy", 2, True),
+        ("reporting", 1, True),
+        ("reporting", 2, False),
+    }
+    named = {(body_of(each).username, body_of(each).slot): each for each in keys.values()}
+    old = named["ci-deploy", 1]
     age = moment(old.valid_from) - moment(body_of(old).last_rotated)
     assert timedelta(days=399) < age < timedelta(days=401)
     assert old.arn == "arn:aws:iam::123456789012:user/ci-deploy"

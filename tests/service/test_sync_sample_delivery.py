@@ -81,3 +81,49 @@ async def test_listeners_of_the_sample(collecting: World) -> None:
     assert found["shop", 443].certificate.endswith("000000000002")
     assert found["web", 443].mutual_authentication == "off"
     assert found["web", 80].default_actions == ["redirect"]
+
+
+async def test_what_second_looks_show_of_the_sample(collecting: World) -> None:
+    """Facts that the checks of the second tier ask for, of kinds that others are there for."""
+    await collecting.sync(
+        "iam_users", "iam_roles", "iam_policies", "s3_buckets", "cloudtrail_trails", "lambda"
+    )
+    users = by(await collecting.rows("iam_users"), "username")
+    assert having(users, "administrator") == {"alice", "carol"}
+    assert {name for name, each in users.items() if body_of(each).active_access_keys > 1} == {
+        "ci-deploy"
+    }
+    roles = by(await collecting.rows("iam_roles"), "role_name")
+    assert not having(roles, "organization_only")
+    assert body_of(roles["partner"]).HasField("organization_only")
+    policies = by(await collecting.rows("iam_policies"), "policy_name")
+    assert body_of(policies["do-anything"]).whole_services == ["*"]
+    assert having(policies, "decrypts_with_all_keys") == {"do-anything"}
+    buckets = by(await collecting.rows("s3_buckets"), "bucket_name")
+    logs = {"acme-cloudtrail", "acme-access-logs", "acme-uploads"}
+    assert having(buckets, "keeps_logs") == logs
+    assert having(buckets, "policy_cross_account_write") == {"acme-uploads"}
+    assert body_of(buckets["acme-uploads"]).expiration_days == 30
+    functions = by(await collecting.rows("lambda"), "function_name")
+    assert having(functions, "credential_variables") == {"etl"}
+    (variable,) = body_of(functions["etl"]).credential_variables
+    assert (variable.variable_name, variable.looks_like) == ("API_TOKEN", "named")
+
+
+async def test_policies_of_the_sample_s_organization(collecting: World) -> None:
+    await collecting.sync("account_metadata")
+    (record,) = (await collecting.rows("account_metadata")).values()
+    assert body_of(record).limiting_scps == ["our-regions-only"]
+
+
+async def test_maintenance_of_the_sample_s_databases(collecting: World) -> None:
+    await collecting.sync("rds_instances")
+    found = by(await collecting.rows("rds_instances"), "instance_id")
+    assert {name: list(body_of(each).pending_maintenance) for name, each in found.items()} == {
+        "ledger": [],
+        "reports": ["system-update"],
+        "shop-1": ["db-upgrade"],
+        "shop-2": ["db-upgrade"],
+    }
+    assert body_of(found["reports"]).HasField("maintenance_due")
+    assert not body_of(found["shop-1"]).HasField("maintenance_due")

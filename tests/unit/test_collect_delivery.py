@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mesh.aws.outcomes import Outcome
-from mesh.aws.reader import Absent, Unread
+from mesh.aws.reader import Unread
 from secmesh.inventory.v1.load_balancers_pb2 import LoadBalancer
 from services.inventory.collect import (
     acm_certificates,
@@ -125,10 +125,3 @@ def test_a_classic_listener_without_tls_needs_no_policy() -> None:
     assert not found.unread
     assert not found.body.tls_protocols
     assert found.native_id == "arn:old:25"
-
-
-def test_gone_while_it_was_read() -> None:
-    draft = load_balancers.classic_draft(CLASSIC, "arn:old")
-    gone = Absent("LoadBalancerNotFound")
-    draft.take(gone, load_balancers.CLASSIC_FIELDS, load_balancers.fill_classic_attributes)
-    assert not draft.body.access_logs

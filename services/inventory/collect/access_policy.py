@@ -12,6 +12,7 @@ from typing import Any
 
 EVERYONE = "*"
 EXTERNAL_ID = "sts:externalid"
+ORGANIZATION = ("aws:principalorgid", "aws:principalorgpaths")
 # Keys whose value says who or from where, so that a condition on them limits a principal `*`.
 _LIMITING = frozenset(
     {
@@ -87,8 +88,17 @@ def trusted(policy: object, kind: str) -> list[str]:
 
 def demands_external_id(policy: object, own: str) -> bool:
     """Tell whether every statement that lets another account in asks for an external id."""
+    return _demands_of_others(policy, own, (EXTERNAL_ID,))
+
+
+def demands_organization(policy: object, own: str) -> bool:
+    """Tell whether every statement that lets another account in names its organization."""
+    return _demands_of_others(policy, own, ORGANIZATION)
+
+
+def _demands_of_others(policy: object, own: str, keys: Iterable[str]) -> bool:
     return all(
-        EXTERNAL_ID in _demanded_keys(statement)
+        not frozenset(keys).isdisjoint(_demanded_keys(statement))
         for statement in _allowing(policy)
         if foreign_accounts({"Statement": statement}, own)
     )

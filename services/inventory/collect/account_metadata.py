@@ -6,18 +6,27 @@ from secmesh.inventory.v1.account_pb2 import AccountMetadata
 from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft
 from services.inventory.collect.iam_password_policy import ALIASES
+from services.inventory.collect.service_control import POLICY, TARGETS, limiting
 
 ORGANIZATION = "organizations:DescribeOrganization"
 POLICIES = "organizations:ListPolicies"
 ADMINISTRATORS = "organizations:ListDelegatedAdministrators"
 CONTACT = "account:GetAlternateContact"
 REGIONS = "ec2:DescribeRegions"
-OPERATIONS = frozenset((ALIASES, ORGANIZATION, POLICIES, ADMINISTRATORS, CONTACT, REGIONS))
+OPERATIONS = frozenset(
+    (ALIASES, ORGANIZATION, POLICIES, POLICY, TARGETS, ADMINISTRATORS, CONTACT, REGIONS)
+)
 PAGE = 20
 NOT_MANAGEMENT = "NotManagementAccount"
 """Code of facts that Organizations tells its management account only, whatever is permitted."""
 
 ORGANIZATION_FIELDS = ("org_id", "management_account", "feature_set")
+CONTROL_FIELDS = ("scps", "limiting_scps")
+MANAGEMENT_FIELDS = {
+    **dict.fromkeys(CONTROL_FIELDS, POLICIES),
+    "delegated_admins": ADMINISTRATORS,
+}
+"""Each with an operation that the management account alone may call."""
 CONTACTS = {
     "security_contact": "SECURITY",
     "billing_contact": "BILLING",
@@ -61,24 +70,14 @@ def _fill_policies(reader: Reader, draft: Draft[AccountMetadata], organization: 
     if isinstance(organization, Absent):
         return
     if isinstance(organization, Unread):
-        draft.miss(organization, "scps", "delegated_admins")
+        draft.miss(organization, *MANAGEMENT_FIELDS)
         return
     body = draft.body
     if body.management_account != body.account_id:
-        for name, operation in (("scps", POLICIES), ("delegated_admins", ADMINISTRATORS)):
+        for name, operation in MANAGEMENT_FIELDS.items():
             draft.miss(Unread.of(operation, Outcome.UNSUPPORTED, NOT_MANAGEMENT), name)
         return
-    policies = reader.picked(
-        POLICIES,
-        "Policies",
-        lambda policy: str(policy["Name"]),
-        page_size=PAGE,
-        Filter="SERVICE_CONTROL_POLICY",
-    )
-    if isinstance(policies, Unread):
-        draft.miss(policies, "scps")
-    else:
-        body.scps.extend(sorted(policies))
+    _fill_controls(reader, draft)
     administrators = reader.picked(
         ADMINISTRATORS, "DelegatedAdministrators", lambda each: str(each["Id"]), page_size=PAGE
     )
@@ -86,6 +85,19 @@ def _fill_policies(reader: Reader, draft: Draft[AccountMetadata], organization: 
         draft.miss(administrators, "delegated_admins")
     else:
         body.delegated_admins.extend(sorted(administrators))
+
+
+def _fill_controls(reader: Reader, draft: Draft[AccountMetadata]) -> None:
+    policies = reader.items(POLICIES, "Policies", page_size=PAGE, Filter="SERVICE_CONTROL_POLICY")
+    if isinstance(policies, Unread):
+        draft.miss(policies, *CONTROL_FIELDS)
+        return
+    draft.body.scps.extend(sorted(str(policy["Name"]) for policy in policies))
+    found = limiting(reader, policies)
+    if isinstance(found, Unread):
+        draft.miss(found, "limiting_scps")
+    else:
+        draft.body.limiting_scps.extend(found)
 
 
 def fill_contact(draft: Draft[AccountMetadata], name: str, answer: Answer) -> None:

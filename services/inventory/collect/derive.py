@@ -1,5 +1,7 @@
 """Facts that no single read shows: trails that watch buckets, buckets that keep logs."""
 
+from collections.abc import Iterable
+
 from mesh.aws.outcomes import Outcome
 from mesh.aws.reader import Unread
 from secmesh.inventory.v1.cloudtrail_pb2 import CloudtrailTrail
@@ -7,12 +9,32 @@ from secmesh.inventory.v1.s3_pb2 import S3Bucket
 from services.inventory.collect.cloudtrail_trails import DESCRIBE
 from services.inventory.collect.draft import Draft, Truth, all_of, any_of
 from services.inventory.collect.s3_buckets import LIST
-from services.inventory.collect.source import GLOBAL, Source, Sources
+from services.inventory.collect.source import GLOBAL, NOT_COLLECTED, Source, Sources
 
 TRAILS = "cloudtrail_trails"
 BUCKETS = "s3_buckets"
 NOT_IN_ACCOUNT = "NotInAccount"
 """Code of facts about a bucket that another account owns."""
+
+
+def fill_buckets(drafts: list[Draft[S3Bucket]], sources: Sources) -> None:
+    """Tell for each bucket whether a trail watches it, and whether logs are written into it."""
+    fill_data_events(drafts, sources)
+    fill_log_keepers(drafts, sources[TRAILS])
+
+
+def fill_log_keepers(drafts: Iterable[Draft[S3Bucket]], trails: Source) -> None:
+    """Tell for each bucket whether the log of a trail or of a bucket is written into it."""
+    targets = {trail.body.s3_bucket for trail in trails.drafts}
+    unknown = next(iter(trails.gaps.values()), None)
+    if not trails.listed and unknown is None:
+        unknown = Unread.of(DESCRIBE, Outcome.FAILED, NOT_COLLECTED)
+    for draft in drafts:
+        if gap := draft.unread.get("logging_target_bucket"):
+            unknown = unknown or gap
+        targets.add(draft.body.logging_target_bucket)
+    for draft in drafts:
+        draft.decide("keeps_logs", draft.body.bucket_name in targets or unknown or False)
 
 
 def fill_data_events(drafts: list[Draft[S3Bucket]], sources: Sources) -> None:

@@ -3,8 +3,10 @@
 from mesh.aws.reader import Reader, Response, Unread
 from secmesh.inventory.v1.iam_pb2 import IamPolicy
 from services.inventory.collect.access_policy import permits_everything, policy_text
+from services.inventory.collect.administrators import default_document
 from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft, timestamp
+from services.inventory.collect.granted_actions import decrypts_with_all_keys, whole_services
 from services.inventory.collect.iam_users import DETAILS, PAGE
 
 LISTINGS = (DETAILS,)
@@ -24,14 +26,7 @@ def collect(reader: Reader) -> Collected:
 
 def policy_draft(policy: Response) -> Draft[IamPolicy]:
     """Map one policy of GetAccountAuthorizationDetails."""
-    document: object = next(
-        (
-            version["Document"]
-            for version in policy.get("PolicyVersionList", ())
-            if version["IsDefaultVersion"]
-        ),
-        {},
-    )
+    document = default_document(policy)
     body = IamPolicy(
         policy_name=str(policy["Arn"]).rpartition("/")[2],
         policy_id=policy.get("PolicyId"),
@@ -42,6 +37,8 @@ def policy_draft(policy: Response) -> Draft[IamPolicy]:
         document=policy_text(document),
         attachment_count=policy.get("AttachmentCount", 0),
         permits_everything=permits_everything(document),
+        whole_services=whole_services(document),
+        decrypts_with_all_keys=decrypts_with_all_keys(document),
     )
     return Draft(native_id=policy["Arn"], arn=policy["Arn"], body=body)
 

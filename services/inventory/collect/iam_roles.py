@@ -5,6 +5,7 @@ from secmesh.inventory.v1.iam_pb2 import IamRole
 from services.inventory.collect.access_policy import (
     admits_everyone,
     demands_external_id,
+    demands_organization,
     foreign_accounts,
     policy_text,
     trusted,
@@ -74,6 +75,7 @@ def _fill_trust(body: IamRole, policy: object, cloud_account_id: str) -> None:
     body.trusts_other_accounts = bool(foreign_accounts(policy, cloud_account_id))
     if body.trusts_other_accounts:
         body.external_id_required = demands_external_id(policy, cloud_account_id)
+        body.organization_only = demands_organization(policy, cloud_account_id)
 
 
 COLLECTOR = Collector(

@@ -7,6 +7,7 @@ from typing import Any
 from mesh.aws.outcomes import Outcome
 from mesh.aws.reader import Absent, Reader, Response, Unread
 from secmesh.inventory.v1.iam_pb2 import AccessKey, IamUser
+from services.inventory.collect.administrators import Grants, grants_of, is_administrator
 from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.credential_report import (
     GENERATE,
@@ -33,6 +34,7 @@ DETAIL_FIELDS = (
     "inline_policies",
     "groups",
     "permissions_boundary",
+    "administrator",
     "tags",
 )
 REPORT_FIELDS = (
@@ -61,7 +63,8 @@ def collect(reader: Reader) -> Collected:
         found = () if isinstance(report, Unread) else report.values()
         drafts = [report_draft(line, details) for line in found]
     else:
-        drafts = [detail_draft(detail) for detail in details]
+        grants = _grants(reader)
+        drafts = [detail_draft(detail, grants) for detail in details]
         drafts.append(
             root_draft(
                 f"arn:{reader.account.partition}:iam::{reader.account.cloud_account_id}:root",
@@ -74,7 +77,17 @@ def collect(reader: Reader) -> Collected:
     return Collected(drafts, details if isinstance(details, Unread) else None)
 
 
-def detail_draft(detail: Response) -> Draft[IamUser]:
+def _grants(reader: Reader) -> Grants | Unread:
+    groups = reader.items(DETAILS, "GroupDetailList", page_size=PAGE, Filter=["Group"])
+    policies = reader.items(DETAILS, "Policies", page_size=PAGE, Filter=["LocalManagedPolicy"])
+    if isinstance(groups, Unread):
+        return groups
+    if isinstance(policies, Unread):
+        return policies
+    return grants_of(groups, policies, reader.account.partition)
+
+
+def detail_draft(detail: Response, grants: Grants | Unread) -> Draft[IamUser]:
     """Map one user of GetAccountAuthorizationDetails."""
     body = IamUser(
         username=detail["UserName"],
@@ -92,7 +105,12 @@ def detail_draft(detail: Response) -> Draft[IamUser]:
     )
     if boundary := detail.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"):
         body.permissions_boundary = boundary
-    return Draft(native_id=detail["Arn"], arn=detail["Arn"], body=body)
+    draft = Draft(native_id=detail["Arn"], arn=detail["Arn"], body=body)
+    draft.decide(
+        "administrator",
+        grants if isinstance(grants, Unread) else is_administrator(detail, grants),
+    )
+    return draft
 
 
 def report_draft(line: UserLine, details: Unread) -> Draft[IamUser]:

@@ -1,6 +1,7 @@
 """Lambda functions: what they run on and who may call them.
 
-Values of environment variables are dropped as soon as they are read: only names are kept.
+Values of environment variables are dropped as soon as they are read: names are kept, and of what
+looks like a credential also what it looks like.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from mesh.aws.reader import Answer, Reader, Response, Unread
 from secmesh.inventory.v1.lambda_pb2 import LambdaFunction
 from services.inventory.collect.access_policy import admits_everyone
 from services.inventory.collect.collector import Collector, Scope
+from services.inventory.collect.credential_shapes import looks_like
 from services.inventory.collect.draft import Collected, Draft, Truth, any_of, timestamp
 from services.inventory.collect.lambda_runtimes import deprecation_of
 
@@ -29,6 +31,7 @@ LISTED_FIELDS = (
     "vpc_id",
     "kms_key_id",
     "environment_names",
+    "credential_variables",
     "dead_letter_target",
     "tracing",
     "layers",
@@ -94,9 +97,12 @@ def collect(reader: Reader) -> Collected:
 
 
 def without_values(function: Response) -> Response:
-    """Keep of the environment the names of its variables alone."""
-    names = sorted(function.get("Environment", {}).get("Variables", {}))
-    return {**function, "Environment": names}
+    """Keep of the environment the names of its variables, and what their values look like."""
+    variables = function.get("Environment", {}).get("Variables", {})
+    return {
+        **function,
+        "Environment": {name: looks_like(name, variables[name]) for name in sorted(variables)},
+    }
 
 
 def _read(reader: Reader, function: Response) -> Draft[LambdaFunction]:
@@ -132,6 +138,11 @@ def _listed(function: Any) -> LambdaFunction:
         vpc_id=function.get("VpcConfig", {}).get("VpcId") or None,
         kms_key_id=function.get("KMSKeyArn") or None,
         environment_names=function["Environment"],
+        credential_variables=[
+            LambdaFunction.CredentialVariable(variable_name=name, looks_like=form)
+            for name, form in function["Environment"].items()
+            if form
+        ],
         dead_letter_target=function.get("DeadLetterConfig", {}).get("TargetArn") or None,
         tracing=function.get("TracingConfig", {}).get("Mode", "PassThrough"),
         layers=[layer["Arn"] for layer in function.get("Layers", ())],

@@ -7,6 +7,11 @@ from mesh.aws.reader import Reader, Response, Unread
 from secmesh.inventory.v1.rds_pb2 import RdsInstance
 from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft, tag_map, timestamp
+from services.inventory.collect.rds_maintenance import (
+    MAINTENANCE,
+    fill_maintenance,
+    read_maintenance,
+)
 from services.inventory.collect.rds_parameters import (
     CLUSTER_PARAMETERS,
     INSTANCE_PARAMETERS,
@@ -21,7 +26,9 @@ LIST = "rds:DescribeDBInstances"
 CLUSTERS = "rds:DescribeDBClusters"
 ROUTES = "ec2:DescribeRouteTables"
 LISTINGS = (LIST,)
-OPERATIONS = frozenset((LIST, CLUSTERS, ROUTES, INSTANCE_PARAMETERS, CLUSTER_PARAMETERS))
+OPERATIONS = frozenset(
+    (LIST, CLUSTERS, ROUTES, INSTANCE_PARAMETERS, CLUSTER_PARAMETERS, MAINTENANCE)
+)
 PAGE = 100
 ROUTE_PAGE = 100
 FIELDS = frozenset(RdsInstance.DESCRIPTOR.fields_by_name)
@@ -42,11 +49,13 @@ def collect(reader: Reader) -> Collected:
     routes = _routes(reader, instances)
     tls = _tls(reader, instances, clusters)
     zones = _zones(instances)
+    pending = read_maintenance(reader) if instances else {}
     drafts = []
     for instance in instances:
         draft = instance_draft(instance, zones)
         fill_cluster(draft, clusters)
         fill_route(draft, instance, routes)
+        fill_maintenance(draft, _cluster_arn(draft, clusters), pending)
         rule = rule_of(draft.body.engine)
         if rule is not None:
             fill_tls(draft, rule, tls[rule, group_of(instance, rule, clusters)])
@@ -126,6 +135,14 @@ def instance_draft(instance: Response, zones: Mapping[str, set[str]]) -> Draft[R
     if created := instance.get("InstanceCreateTime"):
         body.creation_date.CopyFrom(timestamp(created))
     return Draft(native_id=body.instance_id, arn=str(instance["DBInstanceArn"]), body=body)
+
+
+def _cluster_arn(draft: Draft[RdsInstance], clusters: Clusters) -> str | Unread:
+    if not draft.body.HasField("cluster_id"):
+        return ""
+    if isinstance(clusters, Unread):
+        return clusters
+    return str(clusters.get(draft.body.cluster_id, {}).get("DBClusterArn", ""))
 
 
 def _active_groups(instance: Response) -> Iterable[str]:

@@ -68,7 +68,7 @@ COLLECTORS = (
     iam_password_policy.COLLECTOR,
     account_metadata.COLLECTOR,
     s3_account_settings.COLLECTOR,
-    replace(s3_buckets.COLLECTOR, sources=(derive.TRAILS,), derive=derive.fill_data_events),
+    replace(s3_buckets.COLLECTOR, sources=(derive.TRAILS,), derive=derive.fill_buckets),
     security_groups.COLLECTOR,
     kms_keys.COLLECTOR,
     dynamodb_tables.COLLECTOR,

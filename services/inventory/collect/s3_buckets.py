@@ -18,6 +18,7 @@ from services.inventory.collect.draft import (
     tag_map,
     timestamp,
 )
+from services.inventory.collect.granted_actions import lets_others_write
 from services.inventory.collect.s3_account_settings import (
     ACCOUNT_BLOCK,
     BLOCK_FIELDS,
@@ -171,8 +172,8 @@ PARTS = (
     Part("s3:GetBucketTagging", ("tags",), _tags),
 )
 LISTED_FIELDS = ("bucket_name", "creation_date")
-EFFECTIVE_FIELDS = ("public", "https_only")
-DERIVED_FIELDS = ("data_events_logged",)
+EFFECTIVE_FIELDS = ("public", "https_only", "policy_cross_account_write")
+DERIVED_FIELDS = ("data_events_logged", "keeps_logs")
 OPERATIONS = frozenset((LIST, LOCATION, ACCOUNT_BLOCK, *(part.operation for part in PARTS)))
 FIELDS = frozenset(
     (
@@ -262,6 +263,10 @@ def bucket_draft(
         draft.take(answers[part.operation], part.fields, part.fill)
     draft.decide("public", _public(draft, account))
     draft.decide("https_only", _https_only(draft, partition))
+    others_write: Truth = draft.unread.get("policy") or lets_others_write(
+        draft.body.policy, account.native_id
+    )
+    draft.decide("policy_cross_account_write", others_write)
     return draft
 
 

@@ -9,7 +9,12 @@ from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import check_pb2, ssp_pb2
 from services.inventory.compliance.check_catalogue import BoundCheck, CheckCatalogue
 from services.inventory.compliance.controls import baseline_controls
-from services.inventory.compliance.thresholds import ThresholdUnclear, claim_thresholds, weaker
+from services.inventory.compliance.thresholds import (
+    IN_DAYS,
+    ThresholdUnclear,
+    claim_thresholds,
+    weaker,
+)
 from services.inventory.compliance.verdict import judge, judge_silence, missing_actions, worst
 
 MAX_RESULTS = 200
@@ -87,7 +92,7 @@ def _below(claim: ssp_pb2.Claim, check: BoundCheck, thresholds: Mapping[str, int
             continue
         value, admitted = thresholds[parameter.variable], parameter.fedramp_moderate_value
         if weaker(value, admitted, parameter.direction):
-            unit = " days" if parameter.unit == check_pb2.THRESHOLD_UNIT_DAYS else ""
+            unit = " days" if parameter.unit in IN_DAYS else ""
             at_most = parameter.direction == check_pb2.THRESHOLD_DIRECTION_AT_MOST
             bound = "at most" if at_most else "at least"
             yield (

@@ -29,6 +29,7 @@ NOW = "now"
 _UNIT_TYPES = {
     check_pb2.THRESHOLD_UNIT_DAYS: CelType.DURATION,
     check_pb2.THRESHOLD_UNIT_COUNT: CelType.INT,
+    check_pb2.THRESHOLD_UNIT_DAY_COUNT: CelType.INT,
 }
 
 

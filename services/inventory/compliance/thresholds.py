@@ -10,6 +10,7 @@ from fractions import Fraction
 from secmesh.inventory.v1 import check_pb2, ssp_pb2
 
 LARGEST = 1_000_000
+IN_DAYS = (check_pb2.THRESHOLD_UNIT_DAYS, check_pb2.THRESHOLD_UNIT_DAY_COUNT)
 _DAYS = {
     "second": Fraction(1, 86_400),
     "minute": Fraction(1, 1440),
@@ -61,7 +62,7 @@ def read_threshold(text: str, unit: check_pb2.ThresholdUnit.ValueType) -> int:
 
     Raises ThresholdUnclear if they name none, several, or no whole number of the unit.
     """
-    if unit == check_pb2.THRESHOLD_UNIT_DAYS:
+    if unit in IN_DAYS:
         found, missing = _periods(text), "no period of time"
     else:
         found, missing = _counts(text), "no number"
