@@ -21,6 +21,7 @@ _ACTIONS = {
 _PREFIXES = {
     "elb": "elasticloadbalancing",
     "elbv2": "elasticloadbalancing",
+    "opensearch": "es",
     "s3control": "s3",
 }
 
@@ -44,6 +45,7 @@ _ABSENT = {
     ),
     "cloudtrail:GetEventSelectors": frozenset({"TrailNotFoundException"}),
     "cloudtrail:GetTrailStatus": frozenset({"TrailNotFoundException"}),
+    "controltower:GetLandingZone": frozenset({"ResourceNotFoundException"}),
     "detective:DescribeOrganizationConfiguration": frozenset({"ValidationException"}),
     "dynamodb:DescribeContinuousBackups": _TABLE_GONE,
     "dynamodb:DescribeTable": _TABLE_GONE,
@@ -52,6 +54,9 @@ _ABSENT = {
     "dynamodb:ListTagsOfResource": _TABLE_GONE,
     "ec2:DescribeVpcAttribute": frozenset({"InvalidVpcID.NotFound"}),
     "ec2:GetManagedPrefixListEntries": frozenset({"InvalidPrefixListID.NotFound"}),
+    "elasticache:ListTagsForResource": frozenset(
+        {"CacheClusterNotFound", "ReplicationGroupNotFoundFault"}
+    ),
     "elb:DescribeLoadBalancerAttributes": _BALANCER_GONE,
     "elb:DescribeLoadBalancerPolicies": _BALANCER_GONE,
     "elbv2:DescribeListeners": _BALANCER_GONE,
@@ -76,6 +81,8 @@ _ABSENT = {
     "rds:DescribeDBClusterSnapshotAttributes": _CLUSTER_SNAPSHOT_GONE,
     "rds:DescribeDBParameters": _NO_PARAMETER_GROUP,
     "rds:DescribeDBSnapshotAttributes": _INSTANCE_SNAPSHOT_GONE,
+    "opensearch:ListTags": frozenset({"ResourceNotFoundException"}),
+    "redshift:DescribeLoggingStatus": frozenset({"ClusterNotFound"}),
     "s3:GetBucketEncryption": frozenset({"ServerSideEncryptionConfigurationNotFoundError"}),
     "s3:GetBucketLifecycleConfiguration": frozenset({"NoSuchLifecycleConfiguration"}),
     "s3:GetBucketOwnershipControls": frozenset({"OwnershipControlsNotFoundError"}),

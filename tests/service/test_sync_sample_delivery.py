@@ -127,3 +127,58 @@ async def test_maintenance_of_the_sample_s_databases(collecting: World) -> None:
     }
     assert body_of(found["reports"]).HasField("maintenance_due")
     assert not body_of(found["shop-1"]).HasField("maintenance_due")
+
+
+async def test_search_domains_of_the_sample(collecting: World) -> None:
+    await collecting.sync("opensearch")
+    found = by(await collecting.rows("opensearch"), "domain_name")
+    assert having(found, "public") == having(found, "policy_public") == {"products"}
+    assert having(found, "vpc_id") == having(found, "encrypted_at_rest") == {"audit"}
+    assert having(found, "audit_logs") == having(found, "fine_grained_access") == {"audit"}
+    assert having(found, "enforce_https") == having(found, "tags") == {"audit"}
+    assert having(found, "update_available") == {"products"}
+    assert body_of(found["audit"]).log_types == ["AUDIT_LOGS"]
+    assert found["audit"].arn == "arn:aws:es:us-east-1:123456789012:domain/audit"
+
+
+async def test_warehouses_of_the_sample(collecting: World) -> None:
+    await collecting.sync("redshift")
+    found = by(await collecting.rows("redshift"), "cluster_id")
+    assert having(found, "publicly_accessible") == {"trial"}
+    for kept in ("encrypted_at_rest", "tls_required", "audit_logs", "auto_upgrade", "multi_az"):
+        assert having(found, kept) == {"warehouse"}
+    warehouse = body_of(found["warehouse"])
+    assert (warehouse.log_destination, warehouse.snapshot_copy_region) == (
+        "acme-access-logs",
+        "eu-west-1",
+    )
+    assert (warehouse.retention_days, warehouse.port) == (14, 5439)
+    assert warehouse.tags == {"owner": "finance"}
+
+
+async def test_caches_of_the_sample(collecting: World) -> None:
+    await collecting.sync("elasticache")
+    found = by(await collecting.rows("elasticache"), "cache_id")
+    assert found.keys() == {"sessions", "fragments"}
+    for kept in ("encrypted_at_rest", "encrypted_in_transit", "user_groups", "log_types", "tags"):
+        assert having(found, kept) == {"sessions"}
+    sessions, fragments = body_of(found["sessions"]), body_of(found["fragments"])
+    assert (sessions.engine_version, sessions.subnet_group) == ("8.1", "data")
+    assert sessions.security_groups == ["sg-0a1b2c3d4e5f60718"]
+    assert (sessions.node_count, fragments.node_count) == (2, 2)
+    assert (fragments.cache_type, fragments.engine) == ("cluster", "memcached")
+    assert not fragments.HasField("transit_mode")
+
+
+async def test_the_landing_zone_of_the_sample(collecting: World) -> None:
+    await collecting.sync("control_tower")
+    (record,) = (await collecting.rows("control_tower")).values()
+    zone = body_of(record)
+    assert (zone.version, zone.latest_version, zone.drift_status) == ("3.2", "3.3", "IN_SYNC")
+    assert zone.governed_regions == ["eu-west-1", "us-east-1"]
+    assert (zone.log_account, zone.log_retention_days) == ("111122223333", 365)
+    assert zone.centralized_logging
+    assert zone.access_management
+    assert {each.drift_status for each in zone.enabled_controls} == {"IN_SYNC", "DRIFTED"}
+    assert zone.broken_controls == 1
+    assert [each.baseline_version for each in zone.enabled_baselines] == ["4.0"]
