@@ -33,12 +33,13 @@ def collect(reader: Reader) -> Collected:
         return Collected([], names)
     batches = [names[start : start + BATCH] for start in range(0, len(names), BATCH)]
     answers = reader.fan_out(lambda batch: _describe(reader, batch), batches)
-    drafts: list[Draft[OpensearchDomain]] = []
-    for batch, described in zip(batches, answers, strict=True):
-        for name in batch:
-            # Deleted since it was listed, if others of the batch are told and it is not.
-            if isinstance(described, Unread) or name in described:
-                drafts.append(domain_draft(name, _arn(reader, name), described))
+    drafts = [
+        domain_draft(name, _arn(reader, name), described)
+        for batch, described in zip(batches, answers, strict=True)
+        for name in batch
+        # Deleted since it was listed, if others of the batch are told and it is not.
+        if isinstance(described, Unread) or name in described
+    ]
     reader.fan_out(lambda draft: _read_tags(reader, draft), drafts)
     return Collected(drafts)
 
