@@ -1,9 +1,11 @@
 """Roles of the sample account."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cli.sample.clients import ACCOUNT
+from mesh.embedded.aws import ROLE_AGE_TAG
 
 PARTNER = "999999999999"
 
@@ -29,7 +31,9 @@ def make_roles(iam: Any) -> None:
     iam.attach_group_policy(GroupName="administrators", PolicyArn=made["Policy"]["Arn"])
     outside = {"AWS": f"arn:aws:iam::{PARTNER}:root"}
     _role(iam, "auditor", outside, {"StringEquals": {"sts:ExternalId": "acme-2026"}})
-    _role(iam, "partner", outside)
+    # Made long ago and never used.
+    made_long_ago = (datetime.now(UTC) - timedelta(days=300)).isoformat(timespec="seconds")
+    _role(iam, "partner", outside, Tags=[{"Key": ROLE_AGE_TAG, "Value": made_long_ago}])
     _role(iam, "anyone", {"AWS": "*"})
 
 

@@ -5,6 +5,7 @@ everything when it ends. Where moto differs from AWS in what is collected:
 
 - its credential report has no root user and no past, so it is written here: a
   user's tags named ``embedded:`` and a column of the report take that column's place;
+- its roles were all made just now: a role's tag ``embedded:create_date`` says when it was;
 - it lists no region of a bucket, as S3 does: it is added to the list here;
 - its DynamoDB is not atomic: calls of it are let in one at a time (``aws_dynamodb.py``).
 - it lets anyone assume any role: the external id of a trust policy is asked for (``aws_trust.py``).
@@ -20,6 +21,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 TAG_PREFIX = "embedded:"
+ROLE_AGE_TAG = f"{TAG_PREFIX}create_date"
 _ROOT = {
     "user": "<root_account>",
     "user_creation_time": "2020-01-01T00:00:00+00:00",
@@ -88,6 +91,7 @@ def moto_application() -> "WSGIApplication":
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     _teach_reports()
     _teach_regions()
+    _teach_ages()
     teach_trust()
     application: WSGIApplication = DomainDispatcherApplication(create_backend_app)
     return OneAtATime(application)
@@ -122,6 +126,25 @@ def _teach_regions() -> None:
         return written(response)
 
     setattr(S3Response, written.__name__, all_buckets)
+
+
+@cache
+def _teach_ages() -> None:
+    """Let moto's roles be as old as their tags say; once a process."""
+    from moto.iam.models import IAMBackend
+
+    made = IAMBackend.create_role
+
+    def create_role(backend: Any, *given: Any, **more: Any) -> Any:
+        role = made(backend, *given, **more)
+        for tag in role.tags:
+            if tag["Key"] == ROLE_AGE_TAG:
+                # Moto's moments are in UTC and do not say so.
+                told = datetime.fromisoformat(tag["Value"]).astimezone(UTC)
+                role.create_date = told.replace(tzinfo=None)
+        return role
+
+    setattr(IAMBackend, made.__name__, create_role)
 
 
 def credential_report(backend: Any, written: str) -> str:

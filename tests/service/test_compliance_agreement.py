@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from buf.validate import validate_pb2
@@ -65,6 +66,8 @@ def value(field: FieldDescriptor, values: Values, chance: random.Random) -> Any:
         return PortRange(
             protocol=chance.choice(["tcp", "udp", "-1"]), from_port=first, to_port=last
         )
+    if field.message_type not in (None, Timestamp.DESCRIPTOR):
+        return GetMessageClass(field.message_type)()
     if field.message_type is not None:
         stamp = Timestamp()
         stamp.FromDatetime(NOW - timedelta(hours=chance.choice(HOURS)))

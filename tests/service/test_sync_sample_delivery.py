@@ -1,6 +1,9 @@
 """What a sync shows of the sample's secrets and certificates, and of what serves with them."""
 
+from datetime import timedelta
+
 from secmesh.inventory.v1.record_pb2 import Record
+from services.inventory.collect.versions import moment
 from tests.service.collect_world import World, body_of, by
 
 
@@ -96,6 +99,12 @@ async def test_what_second_looks_show_of_the_sample(collecting: World) -> None:
     roles = by(await collecting.rows("iam_roles"), "role_name")
     assert not having(roles, "organization_only")
     assert body_of(roles["partner"]).HasField("organization_only")
+    old = {
+        name
+        for name, each in roles.items()
+        if moment(each.valid_from) - moment(body_of(each).create_date) > timedelta(days=299)
+    }
+    assert old == {"partner"}
     policies = by(await collecting.rows("iam_policies"), "policy_name")
     assert body_of(policies["do-anything"]).whole_services == ["*"]
     assert having(policies, "decrypts_with_all_keys") == {"do-anything"}

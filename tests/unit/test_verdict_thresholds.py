@@ -14,6 +14,7 @@ from services.inventory.compliance.thresholds import (
 
 DAYS = check_pb2.THRESHOLD_UNIT_DAYS
 COUNT = check_pb2.THRESHOLD_UNIT_COUNT
+DAY_COUNT = check_pb2.THRESHOLD_UNIT_DAY_COUNT
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ COUNT = check_pb2.THRESHOLD_UNIT_COUNT
     ],
 )
 def test_periods(text: str, days: int) -> None:
-    assert read_threshold(text, DAYS) == days
+    assert read_threshold(text, DAYS) == read_threshold(text, DAY_COUNT) == days
 
 
 @pytest.mark.parametrize(
