@@ -145,6 +145,6 @@ async def test_a_member_cannot_know_the_organizations_policies(
     assert sync.state == Sync.STATE_SUCCEEDED
     (record,) = (await collecting.rows("account_metadata")).values()
     assert body_of(record).management_account == "123456789012"
-    assert gaps(record).keys() == {"scps", "delegated_admins"}
+    assert gaps(record).keys() == {"scps", "limiting_scps", "delegated_admins"}
     assert {each.code for each in record.unread} == {NOT_MANAGEMENT}
     assert {each.outcome for each in record.unread} == {READ_OUTCOME_UNSUPPORTED}

@@ -1,7 +1,5 @@
 """Facts that no single read shows: trails that watch buckets, buckets that keep logs."""
 
-from collections.abc import Iterable
-
 from mesh.aws.outcomes import Outcome
 from mesh.aws.reader import Unread
 from secmesh.inventory.v1.cloudtrail_pb2 import CloudtrailTrail
@@ -23,7 +21,7 @@ def fill_buckets(drafts: list[Draft[S3Bucket]], sources: Sources) -> None:
     fill_log_keepers(drafts, sources[TRAILS])
 
 
-def fill_log_keepers(drafts: Iterable[Draft[S3Bucket]], trails: Source) -> None:
+def fill_log_keepers(drafts: list[Draft[S3Bucket]], trails: Source) -> None:
     """Tell for each bucket whether the log of a trail or of a bucket is written into it."""
     targets = {trail.body.s3_bucket for trail in trails.drafts}
     unknown = next(iter(trails.gaps.values()), None)
