@@ -2,7 +2,10 @@
 
 from datetime import timedelta
 
+from mesh.embedded.aws import AwsEndpoint
+from mesh.embedded.aws_canned import PAGE
 from secmesh.inventory.v1.record_pb2 import Record
+from secmesh.inventory.v1.sync_pb2 import Sync
 from services.inventory.collect.versions import moment
 from tests.service.collect_world import World, body_of, by
 
@@ -191,3 +194,27 @@ async def test_the_landing_zone_of_the_sample(collecting: World) -> None:
     assert {each.drift_status for each in zone.enabled_controls} == {"IN_SYNC", "DRIFTED"}
     assert zone.broken_controls == 1
     assert [each.baseline_version for each in zone.enabled_baselines] == ["4.0"]
+
+
+async def test_lists_are_read_to_their_last_page(collecting: World, aws: AwsEndpoint) -> None:
+    kinds = {
+        "secretsmanager": 4,
+        "acm_certificates": 3,
+        "load_balancers": 4,
+        "load_balancer_listeners": 6,
+        "redshift": 2,
+        "elasticache": 2,
+    }
+    aws.canned.page = 1
+    try:
+        sync = await collecting.sync(*kinds)
+    finally:
+        aws.canned.page = PAGE
+    assert sync.state == Sync.STATE_SUCCEEDED
+    assert {kind: len(await collecting.rows(kind)) for kind in kinds} == kinds
+    (listing,) = [
+        entry
+        for entry in await collecting.manifest(sync)
+        if entry.operation == "secretsmanager:ListSecrets"
+    ]
+    assert listing.pages == 4
