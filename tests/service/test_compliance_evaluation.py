@@ -242,7 +242,7 @@ async def test_now_is_when_the_record_was_read(world: World) -> None:
 
 async def test_a_trail_whose_home_was_not_read_is_vouched_for_by_all_units(world: World) -> None:
     await world.plan(document(requirement("au-9")))
-    await world.sync(["cloudtrail_trails"])
+    await world.sync(["cloudtrail_trails", "s3_buckets"])
     good = CloudtrailTrail(
         log_file_validation=True, kms_key_id="k", log_bucket_public=False, log_bucket_logged=True
     )

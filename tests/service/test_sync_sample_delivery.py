@@ -22,7 +22,7 @@ async def test_secrets_of_the_sample(collecting: World) -> None:
     assert having(secrets, "rotation_enabled") == {"ledger/database", "partner/token"}
     assert having(secrets, "policy_public") == {"website/smtp"}
     assert having(secrets, "policy_cross_account") == {"partner/token"}
-    assert not having(secrets, "is_replica")
+    assert having(secrets, "rotatable") == secrets.keys() - {"old/ftp"}
     kept, gone = body_of(secrets["ledger/database"]), body_of(secrets["old/ftp"])
     assert (kept.rotation_days, kept.kms_key_id) == (30, "alias/data")
     assert kept.tags == {"owner": "finance"}
@@ -43,6 +43,7 @@ async def test_certificates_of_the_sample(collecting: World) -> None:
     assert (kept.renewal_eligibility, kept.renewal_status) == ("ELIGIBLE", "PENDING_AUTO_RENEWAL")
     assert (kept.validation_method, kept.key_algorithm) == ("DNS", "EC_prime256v1")
     assert kept.tags == {"owner": "web"}
+    assert having(found, "auto_renews") == {"www.example.com"}
     imported = body_of(found["shop.example.com"])
     assert imported.HasField("creation_date")
     assert not imported.HasField("renewal_status")

@@ -25,24 +25,34 @@ CLASSIC = {"LoadBalancerName": "old", "Scheme": "internet-facing"}
 
 
 @pytest.mark.parametrize(
-    ("primary", "replica"), [(None, False), ("us-east-1", False), ("eu-west-1", True)]
+    ("told", "rotatable"),
+    [
+        ({}, True),
+        ({"PrimaryRegion": "us-east-1"}, True),
+        ({"PrimaryRegion": "eu-west-1"}, False),
+        ({"DeletedDate": T}, False),
+    ],
 )
-def test_a_secret_of_another_region_is_a_copy(primary: str | None, replica: bool) -> None:
-    body = secrets_manager.secret_draft(SECRET | {"PrimaryRegion": primary}, "us-east-1").body
-    assert body.is_replica is replica
-    assert body.HasField("primary_region") is replica
+def test_secrets_that_can_be_rotated(told: dict[str, Any], rotatable: bool) -> None:
+    body = secrets_manager.secret_draft(SECRET | told, "us-east-1").body
+    assert body.rotatable is rotatable
+    assert body.HasField("primary_region") is (told.get("PrimaryRegion") == "eu-west-1")
     assert not body.rotation_enabled
     assert not body.HasField("last_rotated")
 
 
-def test_policies_of_secrets() -> None:
+@pytest.mark.parametrize(
+    ("told", "public"),
+    [
+        ({}, False),
+        ({"ResourcePolicy": '{"Statement": {"Effect": "Allow", "Principal": "*"}}'}, True),
+    ],
+)
+def test_policies_of_secrets(told: dict[str, Any], public: bool) -> None:
     found = secrets_manager.secret_draft(SECRET, "us-east-1")
-    secrets_manager.fill_policy(found, {"Name": "s"}, OWN)
-    assert not found.body.HasField("policy")
-    assert not found.body.policy_public
-    anyone = '{"Statement": {"Effect": "Allow", "Principal": "*"}}'
-    secrets_manager.fill_policy(found, {"ResourcePolicy": anyone}, OWN)
-    assert found.body.policy_public
+    secrets_manager.fill_policy(found, told, OWN)
+    assert found.body.HasField("policy") is public
+    assert found.body.policy_public is public
     secrets_manager.fill_policy(found, DENIED, OWN)
     assert found.unread.keys() == set(secrets_manager.POLICY_FIELDS)
 
@@ -54,6 +64,22 @@ def test_a_certificate_that_is_not_issued_yet() -> None:
     assert not body.HasField("domain_name")
     assert not body.in_use
     assert not body.HasField("transparency_logging")
+
+
+@pytest.mark.parametrize(
+    ("eligibility", "status", "renews"),
+    [
+        ("ELIGIBLE", None, True),
+        ("ELIGIBLE", "SUCCESS", True),
+        ("ELIGIBLE", "PENDING_VALIDATION", False),
+        ("ELIGIBLE", "FAILED", False),
+        ("INELIGIBLE", "SUCCESS", False),
+    ],
+)
+def test_certificates_that_are_renewed(eligibility: str, status: str | None, renews: bool) -> None:
+    listed = CERTIFICATE | {"RenewalEligibility": eligibility}
+    told = {"Certificate": {"RenewalSummary": {"RenewalStatus": status}}}
+    assert acm_certificates.certificate_draft(listed, told).body.auto_renews is renews
 
 
 def test_a_certificate_that_is_not_described_keeps_its_gaps() -> None:

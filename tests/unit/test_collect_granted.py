@@ -143,7 +143,7 @@ def policy_of(name: str, document: object) -> dict[str, Any]:
 )
 def test_who_is_an_administrator(user: dict[str, Any], expected: bool) -> None:
     policies = [policy_of("all", ANYTHING), policy_of("some", allow("s3:Get*"))]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"GroupName": "inline", "GroupPolicyList": [{"PolicyDocument": ANYTHING}]},
         {
             "GroupName": "attached",

@@ -24,6 +24,8 @@ KEY_TYPES = [
     "EC_secp384r1",
     "EC_secp521r1",
 ]
+ELIGIBLE = "ELIGIBLE"
+STUCK = ("FAILED", "PENDING_VALIDATION")
 LISTED_MOMENTS = {
     "not_before": "NotBefore",
     "not_after": "NotAfter",
@@ -35,6 +37,7 @@ DESCRIBED_FIELDS = (
     "used_by",
     "in_use",
     "renewal_status",
+    "auto_renews",
     "issuer",
     "signature_algorithm",
     "validation_method",
@@ -107,6 +110,7 @@ def _fill_description(body: AcmCertificate, response: Response | None) -> None:
     for name, text in texts.items():
         if text:
             setattr(body, name, text)
+    body.auto_renews = body.renewal_eligibility == ELIGIBLE and body.renewal_status not in STUCK
     if preference := options.get("CertificateTransparencyLoggingPreference"):
         body.transparency_logging = preference == "ENABLED"
 

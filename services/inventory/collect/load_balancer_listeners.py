@@ -88,7 +88,7 @@ def listener_draft(balancer: Response, listener: Response) -> Draft[LoadBalancer
 
 def _is_redirect(action: Response) -> bool:
     target: Any = action.get("RedirectConfig", {})
-    return action["Type"] == "redirect" and target.get("Protocol") == "HTTPS"
+    return bool(action["Type"] == "redirect" and target.get("Protocol") == "HTTPS")
 
 
 def _fill_policies(reader: Reader, drafts: Iterable[Draft[LoadBalancerListener]]) -> None:

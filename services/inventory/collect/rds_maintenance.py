@@ -32,9 +32,10 @@ def fill_maintenance(
     draft: Draft[RdsInstance], cluster_arn: str | Unread, pending: Pending
 ) -> None:
     """Fill what waits for an instance, or for the cluster that it belongs to."""
+    for each in (pending, cluster_arn):
+        if isinstance(each, Unread):
+            draft.miss(each, *MAINTENANCE_FIELDS)
     if isinstance(pending, Unread) or isinstance(cluster_arn, Unread):
-        gap = pending if isinstance(pending, Unread) else cluster_arn
-        draft.miss(gap, *MAINTENANCE_FIELDS)
         return
     actions = [*pending.get(draft.arn, ()), *pending.get(cluster_arn, ())]
     draft.body.pending_maintenance.extend(sorted({str(each["Action"]) for each in actions}))

@@ -55,7 +55,7 @@ def secret_draft(secret: Response, region: str) -> Draft[Secret]:
         rotation_schedule=rules.get("ScheduleExpression") or None,
         owning_service=secret.get("OwningService") or None,
         primary_region=primary if primary != region else None,
-        is_replica=primary != region,
+        rotatable=primary == region and not secret.get("DeletedDate"),
         tags=tag_map(secret.get("Tags", ())),
     )
     for name, member in MOMENTS.items():
