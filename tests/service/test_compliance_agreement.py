@@ -105,7 +105,7 @@ async def fill(world: World, checks: list[BoundCheck], chance: random.Random) ->
             **{str(kind.body_field): body(kind, wanted, values, chance)},  # type: ignore[arg-type]  # the kind names its field
         )
         record.valid_from.FromDatetime(NOW)
-        for name in wanted:
+        for name in sorted(wanted):
             if chance.random() < 0.15:
                 record.unread.add(field=name, action=f"x:{name}", code="AccessDenied")
         records.append(record)

@@ -21,6 +21,7 @@ DENIED = Unread.of("acm:DescribeCertificate", Outcome.DENIED, "AccessDeniedExcep
 SECRET = {"Name": "s", "ARN": f"arn:aws:secretsmanager:us-east-1:{OWN}:secret:s-a1B2c3"}
 CERTIFICATE = {"CertificateArn": f"arn:aws:acm:us-east-1:{OWN}:certificate/c"}
 BALANCER = {"LoadBalancerArn": "arn:b", "LoadBalancerName": "b", "Scheme": "internet-facing"}
+ANYONE = '{"Statement": {"Effect": "Allow", "Principal": "*"}}'
 CLASSIC = {"LoadBalancerName": "old", "Scheme": "internet-facing"}
 
 
@@ -45,7 +46,7 @@ def test_secrets_that_can_be_rotated(told: dict[str, Any], rotatable: bool) -> N
     ("told", "public"),
     [
         ({}, False),
-        ({"ResourcePolicy": '{"Statement": {"Effect": "Allow", "Principal": "*"}}'}, True),
+        ({"ResourcePolicy": ANYONE}, True),
     ],
 )
 def test_policies_of_secrets(told: dict[str, Any], public: bool) -> None:
