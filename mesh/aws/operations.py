@@ -25,6 +25,7 @@ _FUNCTION_GONE = frozenset({"ResourceNotFoundException"})
 _INSTANCE_SNAPSHOT_GONE = frozenset({"DBSnapshotNotFound", "DBSnapshotNotFoundFault"})
 _CLUSTER_SNAPSHOT_GONE = frozenset({"DBClusterSnapshotNotFoundFault"})
 _NO_PARAMETER_GROUP = frozenset({"DBParameterGroupNotFound"})
+_TOPIC_GONE = frozenset({"NotFound", "NotFoundException"})
 _TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
 
 # Errors that say "not configured" or "not there". Source: the Errors section of
@@ -72,6 +73,7 @@ _ABSENT = {
     "s3:GetObjectLockConfiguration": frozenset({"ObjectLockConfigurationNotFoundError"}),
     "s3:GetPublicAccessBlock": frozenset({"NoSuchPublicAccessBlockConfiguration"}),
     "s3control:GetPublicAccessBlock": frozenset({"NoSuchPublicAccessBlockConfiguration"}),
+    "sns:ListSubscriptionsByTopic": _TOPIC_GONE,
 }
 
 # The bucket itself went away between its listing and this read.

@@ -6,7 +6,10 @@ from mesh.contract.catalogue import Catalogue, CatalogueError
 from services.inventory.collect import (
     access_keys,
     account_metadata,
+    alarmed_events,
     cloudtrail_trails,
+    cloudwatch,
+    cloudwatch_alarms,
     derive,
     detective,
     dynamodb_tables,
@@ -16,6 +19,7 @@ from services.inventory.collect import (
     iam_users,
     kms_keys,
     lambda_functions,
+    log_groups,
     rds_instances,
     rds_reach,
     rds_snapshots,
@@ -72,6 +76,13 @@ COLLECTORS = (
     rds_snapshots.COLLECTOR,
     lambda_functions.COLLECTOR,
     detective.COLLECTOR,
+    log_groups.COLLECTOR,
+    cloudwatch_alarms.COLLECTOR,
+    replace(
+        cloudwatch.COLLECTOR,
+        sources=(derive.TRAILS,),
+        derive=alarmed_events.fill_alarmed_events,
+    ),
     vpcs.COLLECTOR,
     subnets.COLLECTOR,
     replace(
