@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from cli.sample.clients import ACCOUNT, Clients
 from cli.sample.databases import make_databases
+from cli.sample.delivery import make_pipelines, make_projects
+from cli.sample.events import make_channels, make_events
 from cli.sample.functions import make_functions
 from cli.sample.keys import make_keys
 from cli.sample.monitoring import TRAIL_GROUP, make_monitoring
@@ -60,6 +62,10 @@ def populate(endpoint_url: str, region: str) -> None:
     make_networks(clients.client("ec2"), ACCESS_LOGS)
     make_databases(clients.client("rds"), clients.client("ec2"), key)
     make_monitoring(clients.client("logs"), clients.client("cloudwatch"), key)
+    make_channels(clients.client("sns"), clients.client("sqs"), key)
+    make_events(clients.client("events"))
+    make_projects(clients.client("codebuild"))
+    make_pipelines(clients.client("codepipeline"), clients.client("iam"))
     make_organization(clients.client("organizations"), clients.client("account"))
 
 

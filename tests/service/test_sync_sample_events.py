@@ -52,3 +52,80 @@ async def test_alarms_and_log_groups_of_the_sample(collecting: World) -> None:
     assert not body_of(groups["acme/shop"]).HasField("retention")
     assert having(groups, "kms_key_id") == {"acme/cloudtrail"}
     assert groups["acme/shop"].arn == "arn:aws:logs:us-east-1:123456789012:log-group:acme/shop"
+
+
+async def test_event_buses_and_rules_of_the_sample(collecting: World) -> None:
+    await collecting.sync("event_buses", "eventbridge_rules")
+    buses = by(await collecting.rows("event_buses"), "bus_name")
+    assert buses.keys() == {"default", "partners", "anyone"}
+    assert having(buses, "policy_public") == {"anyone"}
+    assert having(buses, "policy_cross_account") == {"partners"}
+    assert having(buses, "dead_letter_target") == {"partners"}
+    partners = body_of(buses["partners"])
+    assert [(each.archive_name, each.retention_days) for each in partners.archives] == [
+        ("partners", 90)
+    ]
+    assert partners.tags == {"owner": "integration"}
+    assert partners.log_level == "OFF"
+    rules = by(await collecting.rows("eventbridge_rules"), "rule_name")
+    findings, nightly = body_of(rules["findings"]), body_of(rules["nightly"])
+    assert findings.event_sources == ["aws.guardduty", "aws.securityhub"]
+    assert findings.targets[0].dead_letter_target.endswith(":undelivered")
+    assert body_of(rules["changes"]).state == "DISABLED"
+    assert having(rules, "managed_by") == {"Events-Archive-partners"}
+    assert nightly.schedule == "cron(0 3 * * ? *)"
+    assert nightly.targets[0].role.endswith(":role/etl")
+    assert "not-a-real-token" not in str(rules)
+
+
+async def test_build_projects_of_the_sample(collecting: World) -> None:
+    await collecting.sync("codebuild")
+    projects = by(await collecting.rows("codebuild"), "project_name")
+    assert having(projects, "privileged") == {"shop-images", "legacy-build"}
+    assert having(projects, "builds_images") == {"shop-images"}
+    assert having(projects, "source_has_credentials") == {"legacy-build"}
+    assert having(projects, "plaintext_credentials") == {"legacy-build"}
+    assert having(projects, "cloudwatch_logs") == {"shop"}
+    assert having(projects, "s3_logs_encrypted") == {"shop-images"}
+    shop, legacy = body_of(projects["shop"]), body_of(projects["legacy-build"])
+    assert legacy.sources[0].location == "https://bitbucket.org/acme/old"
+    assert legacy.plaintext_credentials == ["AWS_ACCESS_KEY_ID"]
+    assert [(each.variable_name, each.variable_type) for each in shop.variables] == [
+        ("NPM_TOKEN", "PARAMETER_STORE"),
+        ("STAGE", "PLAINTEXT"),
+    ]
+    assert shop.source_credentials == ["BITBUCKET BASIC_AUTH", "GITHUB CODECONNECTIONS"]
+    assert shop.tags == {"owner": "shop"}
+    assert "not-a-real-password" not in str(projects)
+    assert "AKIAIOSFODNN7EXAMPLE" not in str(projects)
+
+
+async def test_pipelines_of_the_sample(collecting: World) -> None:
+    await collecting.sync("codepipeline")
+    pipelines = by(await collecting.rows("codepipeline"), "pipeline_name")
+    assert pipelines.keys() == {"shop-production", "legacy", "shop-test"}
+    assert having(pipelines, "deploys") == pipelines.keys()
+    assert having(pipelines, "production") == {"shop-production", "legacy"}
+    assert having(pipelines, "approved_before_deployment") == {"shop-production"}
+    assert having(pipelines, "customer_key") == {"shop-production"}
+    assert having(pipelines, "oauth_source") == {"legacy"}
+    assert having(pipelines, "open_webhook") == {"legacy"}
+    body = body_of(pipelines["shop-production"])
+    assert body.source_providers == ["CodeStarSourceConnection"]
+    assert [step.category for step in body.stages[1].actions] == ["Approval", "Deploy"]
+    assert body_of(pipelines["legacy"]).tags == {"Environment": "prod"}
+    assert "not-a-real-token" not in str(pipelines)
+
+
+async def test_topics_and_queues_of_the_sample(collecting: World) -> None:
+    await collecting.sync("sns_sqs")
+    channels = by(await collecting.rows("sns_sqs"), "channel_name")
+    assert channels.keys() == {"security-alerts", "prices", "undelivered", "orders.fifo", "inbox"}
+    assert having(channels, "policy_public") == {"prices", "inbox"}
+    assert having(channels, "encrypted") == {"security-alerts", "undelivered", "orders.fifo"}
+    assert having(channels, "kms_key_id") == {"security-alerts", "orders.fifo"}
+    assert having(channels, "fifo") == {"orders.fifo"}
+    assert having(channels, "dead_letter_target") == {"inbox"}
+    assert body_of(channels["prices"]).subscription_protocols == ["http"]
+    assert body_of(channels["orders.fifo"]).retention.ToTimedelta().days == 14
+    assert {body_of(each).service for each in channels.values()} == {"SNS", "SQS"}
