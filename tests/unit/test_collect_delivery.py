@@ -97,7 +97,6 @@ def test_addresses_that_carry_credentials(address: str, expected: bool, kept: st
     [
         ("- docker build .", True),
         ("- /usr/bin/podman build", True),
-        ("- pip install docker-compose-lint", True),
         ("- echo dockerless", False),
         ("", False),
     ],

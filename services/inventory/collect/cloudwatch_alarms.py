@@ -12,6 +12,7 @@ LISTINGS = (ALARMS,)
 OPERATIONS = frozenset(LISTINGS)
 PAGE = 100
 FIELDS = frozenset(CloudwatchAlarm.DESCRIPTOR.fields_by_name)
+# A region that does not know a kind yet refuses its name: the newest comes last.
 KINDS = {"MetricAlarm": "METRIC", "CompositeAlarm": "COMPOSITE", "LogAlarm": "LOG"}
 
 

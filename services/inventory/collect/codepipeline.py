@@ -130,7 +130,7 @@ def fill_tags(draft: Draft[Codepipeline], tags: Sequence[tuple[str, str]] | Unre
         draft.miss(tags, "tags")
         says = tags
     else:
-        body.tags.update(tags)
+        body.tags.update(dict(tags))
         says = any(key.lower() in ENVIRONMENT_TAGS and _is_production(tag) for key, tag in tags)
     stages: Truth = draft.unread.get("stages") or any(
         _is_production(stage.stage_name) for stage in body.stages
