@@ -137,15 +137,16 @@ def _keys(path: str) -> list[str | int]:
     return keys
 
 
-def _value(event: Any, path: list[str | int]) -> Any:
+def _value(event: Event, path: list[str | int]) -> Any:
+    found: Any = event
     for key in path:
-        if not isinstance(event, Mapping if isinstance(key, str) else list):
+        if isinstance(found, Mapping) != isinstance(key, str) or isinstance(found, str):
             return _NOTHING
         try:
-            event = event[key]
-        except LookupError:
+            found = found[key]
+        except (LookupError, TypeError):
             return _NOTHING
-    return event
+    return found
 
 
 def _comparison(path: list[str | int], symbol: str, kind: str, text: str) -> Predicate:
