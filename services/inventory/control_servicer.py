@@ -12,14 +12,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from mesh.contract.names import tenant_of
 from mesh.errors import FieldInvalid
 from mesh.records.moments import past_moment
-from mesh.records.update import updated
 from mesh.server.interceptors.validation import violations_of
 from secmesh.inventory.v1 import control_pb2, control_service_pb2_grpc
 from secmesh.inventory.v1 import control_service_pb2 as api
 from services.inventory.compliance.check_catalogue import BoundCheck
 from services.inventory.controls.component_definition import component_definition
 from services.inventory.controls.component_import import DOCUMENT, read_controls
-from services.inventory.controls.control_rules import bound_of, require_fit, settled
+from services.inventory.controls.control_rules import bound_of, edited, require_fit, settled
 from services.inventory.controls.control_store import ControlStore, held, same
 from services.inventory.controls.fixtures import fixture_outcome
 from services.inventory.controls.tenant_checks import CONTROLS, TenantChecks
@@ -71,12 +70,10 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
     async def UpdateControl(  # noqa: N802  # the contract's name
         self, request: api.UpdateControlRequest, _context: object
     ) -> control_pb2.Control:
-        kind = self._controls.store.target(CONTROLS).kind
         async with self._controls.store.transaction() as connection:
             old = await self._controls.control(request.control.name, connection)
             held(old, request.control.etag)
-            changed = updated(kind, old, request.control, request.update_mask.paths)
-            new = settled(cast("control_pb2.Control", changed), old.name)
+            new = settled(edited(old, request.control, request.update_mask.paths), old.name)
             require_fit(self._checks, new, self._clock())
             return await self._controls.update(connection, old, new, self._stamp())
 

@@ -218,7 +218,9 @@ def _compiled(environment: Environment, field: str, expression: str) -> Conditio
     try:
         return environment.compile(expression)
     except FilterInvalid as error:
-        raise RuleBroken(field, str(error)) from error
+        place = "line {line}, column {column}".format_map(error.metadata)
+        problem = str(error).partition(": ")[2]
+        raise RuleBroken(field, f"{place}: {problem}") from error
 
 
 def _check_rules(check: check_pb2.Check) -> None:
