@@ -32,6 +32,9 @@ _FUNCTION_GONE = frozenset({"ResourceNotFoundException"})
 _INSTANCE_SNAPSHOT_GONE = frozenset({"DBSnapshotNotFound", "DBSnapshotNotFoundFault"})
 _CLUSTER_SNAPSHOT_GONE = frozenset({"DBClusterSnapshotNotFoundFault"})
 _NO_PARAMETER_GROUP = frozenset({"DBParameterGroupNotFound"})
+_BUS_GONE = frozenset({"ResourceNotFoundException"})
+_QUEUE_GONE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
+_TOPIC_GONE = frozenset({"NotFound", "NotFoundException"})
 _TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
 
 # Errors that say "not configured" or "not there". Source: the Errors section of
@@ -46,6 +49,8 @@ _ABSENT = {
     "cloudtrail:GetEventSelectors": frozenset({"TrailNotFoundException"}),
     "cloudtrail:GetTrailStatus": frozenset({"TrailNotFoundException"}),
     "controltower:GetLandingZone": frozenset({"ResourceNotFoundException"}),
+    "codepipeline:GetPipeline": frozenset({"PipelineNotFoundException"}),
+    "codepipeline:ListTagsForResource": frozenset({"ResourceNotFoundException"}),
     "detective:DescribeOrganizationConfiguration": frozenset({"ValidationException"}),
     "dynamodb:DescribeContinuousBackups": _TABLE_GONE,
     "dynamodb:DescribeTable": _TABLE_GONE,
@@ -61,6 +66,10 @@ _ABSENT = {
     "elb:DescribeLoadBalancerPolicies": _BALANCER_GONE,
     "elbv2:DescribeListeners": _BALANCER_GONE,
     "elbv2:DescribeLoadBalancerAttributes": _BALANCER_GONE,
+    "events:DescribeEventBus": _BUS_GONE,
+    "events:ListRules": _BUS_GONE,
+    "events:ListTagsForResource": _BUS_GONE,
+    "events:ListTargetsByRule": _BUS_GONE,
     "iam:GetAccountPasswordPolicy": frozenset({"NoSuchEntity"}),
     "iam:GetCredentialReport": frozenset({"ReportNotPresent", "ReportExpired", "ReportInProgress"}),
     "iam:ListMFADevices": frozenset({"NoSuchEntity"}),
@@ -95,6 +104,9 @@ _ABSENT = {
     "secretsmanager:GetResourcePolicy": frozenset({"ResourceNotFoundException"}),
     "s3control:GetPublicAccessBlock": frozenset({"NoSuchPublicAccessBlockConfiguration"}),
     "wafv2:GetWebACLForResource": frozenset({"WAFNonexistentItemException"}),
+    "sns:GetTopicAttributes": _TOPIC_GONE,
+    "sns:ListSubscriptionsByTopic": _TOPIC_GONE,
+    "sqs:GetQueueAttributes": _QUEUE_GONE,
 }
 
 # The bucket itself went away between its listing and this read.

@@ -7,7 +7,12 @@ from services.inventory.collect import (
     rds_instances,
     rds_maintenance,
 )
-from tests.service import collect_losses_delivery, collect_losses_detection
+from tests.service import (
+    collect_losses_delivery,
+    collect_losses_detection,
+    collect_losses_events,
+)
+from tests.service.collect_losses_events import UNALARMED
 
 BLOCK = {
     "public_access_block",
@@ -32,6 +37,7 @@ POLICY = {
 LOST: dict[str, dict[str, set[str]]] = {
     **collect_losses_delivery.LOST,
     **collect_losses_detection.LOST,
+    **collect_losses_events.LOST,
     "iam:GetAccountAuthorizationDetails": {
         "iam_users": {
             "user_id",
@@ -127,8 +133,11 @@ LOST: dict[str, dict[str, set[str]]] = {
     "ec2:GetManagedPrefixListEntries": {"security_groups": {"open_to_world"}},
     "cloudtrail:DescribeTrails": {
         "s3_buckets": {"data_events_logged", "keeps_logs"},
+        "cloudwatch": UNALARMED,
+        "s3_buckets": {"data_events_logged"},
     },
     "cloudtrail:GetTrailStatus": {
+        "cloudwatch": UNALARMED,
         "cloudtrail_trails": {
             "is_logging",
             "latest_delivery_time",
@@ -139,6 +148,7 @@ LOST: dict[str, dict[str, set[str]]] = {
         "s3_buckets": {"data_events_logged"},
     },
     "cloudtrail:GetEventSelectors": {
+        "cloudwatch": UNALARMED,
         "cloudtrail_trails": {
             "management_events",
             "s3_data_events",
