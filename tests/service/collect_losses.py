@@ -134,7 +134,6 @@ LOST: dict[str, dict[str, set[str]]] = {
     "cloudtrail:DescribeTrails": {
         "s3_buckets": {"data_events_logged", "keeps_logs"},
         "cloudwatch": UNALARMED,
-        "s3_buckets": {"data_events_logged"},
     },
     "cloudtrail:GetTrailStatus": {
         "cloudwatch": UNALARMED,
