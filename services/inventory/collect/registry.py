@@ -4,8 +4,12 @@ from dataclasses import dataclass, field, replace
 
 from mesh.contract.catalogue import Catalogue, CatalogueError
 from services.inventory.collect import (
+    access_analyzer,
     access_keys,
     account_metadata,
+    api_gateway,
+    api_stages,
+    cloudfront,
     cloudtrail_trails,
     derive,
     detective,
@@ -14,8 +18,12 @@ from services.inventory.collect import (
     iam_policies,
     iam_roles,
     iam_users,
+    inspector2,
+    inspector2_findings,
     kms_keys,
     lambda_functions,
+    macie_jobs,
+    macie_sessions,
     rds_instances,
     rds_reach,
     rds_snapshots,
@@ -24,6 +32,7 @@ from services.inventory.collect import (
     security_groups,
     subnets,
     vpcs,
+    waf,
 )
 from services.inventory.collect.collector import Collector
 
@@ -72,6 +81,15 @@ COLLECTORS = (
     rds_snapshots.COLLECTOR,
     lambda_functions.COLLECTOR,
     detective.COLLECTOR,
+    cloudfront.COLLECTOR,
+    api_gateway.COLLECTOR,
+    api_stages.COLLECTOR,
+    replace(waf.COLLECTOR, sources=(waf.DISTRIBUTIONS,), derive=waf.fill_distributions),
+    access_analyzer.COLLECTOR,
+    inspector2.COLLECTOR,
+    inspector2_findings.COLLECTOR,
+    macie_jobs.COLLECTOR,
+    macie_sessions.COLLECTOR,
     vpcs.COLLECTOR,
     subnets.COLLECTOR,
     replace(
