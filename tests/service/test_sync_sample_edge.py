@@ -1,6 +1,7 @@
 """What a sync shows of the sample account's edge, and of what looks for weak points."""
 
 from datetime import timedelta
+from typing import Any
 
 from mesh.embedded.aws import AwsEndpoint
 from mesh.embedded.aws_faults import Fault, Faults
@@ -231,7 +232,7 @@ async def test_pages_are_read_to_the_last(collecting: World, aws: AwsEndpoint) -
 async def test_services_that_are_off_are_no_gaps(
     collecting: World, aws: AwsEndpoint, faults: Faults
 ) -> None:
-    off = {
+    off: dict[str, Any] = {
         "macie2:GetMacieSession": Fault(403, "AccessDeniedException", "Macie is not enabled."),
         "macie2:ListClassificationJobs": Fault(
             403, "AccessDeniedException", "Macie is not enabled"

@@ -31,7 +31,7 @@ def collect(reader: Reader) -> Collected:
 
 def finding_draft(finding: Any) -> Draft[InspectorFinding]:
     """Map one finding; times that move with every scan are left out."""
-    resource = next(iter(finding.get("resources", ())), {})
+    resource: Any = next(iter(finding.get("resources", ())), {})
     vulnerability = finding.get("packageVulnerabilityDetails", {})
     body = InspectorFinding(
         title=finding.get("title", ""),
