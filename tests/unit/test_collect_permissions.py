@@ -15,7 +15,6 @@ from services.inventory.collect.policy import MAX_CHARACTERS, documents, suggest
 from services.inventory.collect.registry import REGISTRY
 
 COLLECTORS = REGISTRY.collectors
-READING = ("BatchGet", "Describe", "GET", "Get", "List")
 NAMES = st.from_regex(r"[a-z]{2,12}:[A-Z][A-Za-z]{2,60}", fullmatch=True)
 
 
@@ -35,8 +34,9 @@ def test_everything_that_is_declared_is_allowed_and_nothing_else() -> None:
     assert len(answer.documents) == 1
     assert all("*" not in each for each in declared)
     # Reading changes nothing.
+    reading = ("Get", "GET", "List", "Describe", "BatchGet")
     verbs = {each.partition(":")[2] for each in declared}
-    assert {verb for verb in verbs if not verb.startswith(READING)} == {"GenerateCredentialReport"}
+    assert {verb for verb in verbs if not verb.startswith(reading)} == {"GenerateCredentialReport"}
 
 
 def test_each_collection_has_a_policy_of_its_own() -> None:
