@@ -12,6 +12,8 @@ from tests.service import (
     collect_losses_detection,
     collect_losses_events,
 )
+from services.inventory.collect import account_metadata, dynamodb_tables, kms_keys, rds_instances
+from tests.service import collect_losses_detection, collect_losses_edge, collect_losses_events
 from tests.service.collect_losses_events import UNALARMED
 
 BLOCK = {
@@ -37,6 +39,7 @@ POLICY = {
 LOST: dict[str, dict[str, set[str]]] = {
     **collect_losses_delivery.LOST,
     **collect_losses_detection.LOST,
+    **collect_losses_edge.LOST,
     **collect_losses_events.LOST,
     "iam:GetAccountAuthorizationDetails": {
         "iam_users": {
