@@ -10,10 +10,9 @@ from services.inventory.collect import (
 from tests.service import (
     collect_losses_delivery,
     collect_losses_detection,
+    collect_losses_edge,
     collect_losses_events,
 )
-from services.inventory.collect import account_metadata, dynamodb_tables, kms_keys, rds_instances
-from tests.service import collect_losses_detection, collect_losses_edge, collect_losses_events
 from tests.service.collect_losses_events import UNALARMED
 
 BLOCK = {
