@@ -18,8 +18,10 @@ _ACTIONS = {
 }
 
 # Services whose IAM prefix is not their name in botocore.
-_PREFIXES = {"s3control": "s3"}
+_PREFIXES = {"efs": "elasticfilesystem", "s3control": "s3"}
 
+_BACKUP_GONE = frozenset({"ResourceNotFoundException"})
+_FILE_SYSTEM_GONE = frozenset({"FileSystemNotFound"})
 _KEY_GONE = frozenset({"NotFoundException"})
 _FUNCTION_GONE = frozenset({"ResourceNotFoundException"})
 _INSTANCE_SNAPSHOT_GONE = frozenset({"DBSnapshotNotFound", "DBSnapshotNotFoundFault"})
@@ -31,6 +33,12 @@ _TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
 # each operation in the API references of the services.
 _ABSENT = {
     "account:GetAlternateContact": frozenset({"ResourceNotFoundException"}),
+    "backup:GetBackupPlan": _BACKUP_GONE,
+    "backup:GetBackupSelection": _BACKUP_GONE,
+    "backup:GetBackupVaultAccessPolicy": _BACKUP_GONE,
+    "backup:ListBackupSelections": _BACKUP_GONE,
+    "backup:ListRecoveryPointsByBackupVault": _BACKUP_GONE,
+    "backup:ListTags": _BACKUP_GONE,
     "cloudtrail:GetInsightSelectors": frozenset(
         {"InsightNotEnabledException", "TrailNotFoundException"}
     ),
@@ -44,6 +52,14 @@ _ABSENT = {
     "dynamodb:ListTagsOfResource": _TABLE_GONE,
     "ec2:DescribeVpcAttribute": frozenset({"InvalidVpcID.NotFound"}),
     "ec2:GetManagedPrefixListEntries": frozenset({"InvalidPrefixListID.NotFound"}),
+    "efs:DescribeBackupPolicy": _FILE_SYSTEM_GONE | {"PolicyNotFound"},
+    "efs:DescribeFileSystemPolicy": _FILE_SYSTEM_GONE | {"PolicyNotFound"},
+    "efs:DescribeLifecycleConfiguration": _FILE_SYSTEM_GONE,
+    "efs:DescribeMountTargetSecurityGroups": frozenset(
+        {"IncorrectMountTargetState", "MountTargetNotFound"}
+    ),
+    "efs:DescribeMountTargets": _FILE_SYSTEM_GONE,
+    "efs:DescribeReplicationConfigurations": frozenset({"ReplicationNotFound"}),
     "iam:GetAccountPasswordPolicy": frozenset({"NoSuchEntity"}),
     "iam:GetCredentialReport": frozenset({"ReportNotPresent", "ReportExpired", "ReportInProgress"}),
     "iam:ListMFADevices": frozenset({"NoSuchEntity"}),
