@@ -28,6 +28,7 @@ _INSTANCE_SNAPSHOT_GONE = frozenset({"DBSnapshotNotFound", "DBSnapshotNotFoundFa
 _CLUSTER_SNAPSHOT_GONE = frozenset({"DBClusterSnapshotNotFoundFault"})
 _NO_PARAMETER_GROUP = frozenset({"DBParameterGroupNotFound"})
 _TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
+_ZONE_GONE = frozenset({"NoSuchHostedZone"})
 
 # Errors that say "not configured" or "not there". Source: the Errors section of
 # each operation in the API references of the services.
@@ -78,6 +79,9 @@ _ABSENT = {
     "rds:DescribeDBClusterSnapshotAttributes": _CLUSTER_SNAPSHOT_GONE,
     "rds:DescribeDBParameters": _NO_PARAMETER_GROUP,
     "rds:DescribeDBSnapshotAttributes": _INSTANCE_SNAPSHOT_GONE,
+    "route53:GetDNSSEC": _ZONE_GONE,
+    "route53:GetHostedZone": _ZONE_GONE,
+    "route53:ListTagsForResources": _ZONE_GONE,
     "s3:GetBucketEncryption": frozenset({"ServerSideEncryptionConfigurationNotFoundError"}),
     "s3:GetBucketLifecycleConfiguration": frozenset({"NoSuchLifecycleConfiguration"}),
     "s3:GetBucketOwnershipControls": frozenset({"OwnershipControlsNotFoundError"}),

@@ -1,6 +1,12 @@
 """What operations of backup, storage and link services alone tell; see ``collect_losses``."""
 
-from services.inventory.collect import backup_coverage, backup_plans, backup_vaults
+from services.inventory.collect import (
+    backup_coverage,
+    backup_plans,
+    backup_vaults,
+    hosted_zones,
+    ssm_patch,
+)
 
 LOST: dict[str, dict[str, set[str]]] = {
     "backup:ListBackupVaults": {},
@@ -29,4 +35,22 @@ LOST: dict[str, dict[str, set[str]]] = {
     "efs:DescribeLifecycleConfiguration": {"efs_file_systems": {"lifecycle"}},
     "efs:DescribeMountTargets": {"efs_file_systems": {"mount_targets"}},
     "efs:DescribeMountTargetSecurityGroups": {"efs_file_systems": {"mount_targets"}},
+    "route53:ListHostedZones": {},
+    "route53:GetHostedZone": {"route53": set(hosted_zones.ZONE_FIELDS)},
+    "route53:GetDNSSEC": {"route53": set(hosted_zones.DNSSEC_FIELDS)},
+    "route53:ListQueryLoggingConfigs": {"route53": {"query_log_group"}},
+    "route53:ListTagsForResources": {"route53": {"tags"}},
+    "ec2:DescribeInstances": {},
+    "ssm:DescribeInstanceInformation": {},
+    "ssm:DescribeInstancePatchStates": {"ssm_patch": set(ssm_patch.PATCH_FIELDS)},
+    "ec2:DescribeVpnConnections": {"direct_connect": {"vpn_overlay"}},
+    "ec2:DescribeCustomerGateways": {"vpn": {"customer_address"}},
+    "ec2:DescribeTransitGatewayAttachments": {
+        "vpn": {"direct_connect_gateway_id"},
+        "direct_connect": {"vpn_overlay"},
+    },
+    "directconnect:DescribeConnections": {},
+    "directconnect:DescribeVirtualInterfaces": {
+        "direct_connect": {"virtual_interfaces", "vpn_overlay"}
+    },
 }

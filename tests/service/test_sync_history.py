@@ -27,6 +27,7 @@ SAMPLE = {
     "backup_plans": 2,
     "cloudtrail_trails": 2,
     "detective": 2,
+    "direct_connect": 3,
     "dynamodb_tables": 2,
     "efs_file_systems": 3,
     "iam_password_policy": 1,
@@ -38,11 +39,14 @@ SAMPLE = {
     "rds_instances": 4,
     "rds_snapshots": 8,
     "recovery_points": 3,
+    "route53": 3,
     "s3_account_settings": 1,
     "s3_buckets": 7,
     "security_groups": 12,
+    "ssm_patch": 3,
     "subnets": 8,
     "vpc": 3,
+    "vpn": 2,
 }
 """Resources of the sample account, by collection."""
 

@@ -1,5 +1,8 @@
 """What a sync shows of the sample's backups, file systems and links: good and bad of each."""
 
+import pytest
+
+from mesh.embedded.aws import AwsEndpoint
 from services.inventory.collect.versions import moment
 from tests.service.collect_world import World, body_of, by
 from tests.service.test_sync_sample import having
@@ -75,3 +78,84 @@ async def test_file_systems_of_the_sample(collecting: World) -> None:
     ]
     assert body_of(systems["scratch"]).availability_zone == "us-east-1a"
     assert not body_of(systems["homes"]).HasField("policy")
+
+
+async def test_zones_of_the_sample(collecting: World) -> None:
+    await collecting.sync("route53")
+    zones = by(await collecting.rows("route53"), "zone_name")
+    assert having(zones, "private") == {"internal.acme.example."}
+    assert having(zones, "query_log_group") == {"acme.example."}
+    acme, campaign, internal = (
+        body_of(zones[name])
+        for name in ("acme.example.", "campaign.example.", "internal.acme.example.")
+    )
+    assert (acme.dnssec_status, campaign.dnssec_status) == ("SIGNING", "NOT_SIGNING")
+    assert not internal.HasField("dnssec_status")
+    assert acme.signing_keys[0].startswith("arn:aws:kms:")
+    assert acme.name_servers == ["ns-1.awsdns-01.org", "ns-2.awsdns-02.com"]
+    assert (list(internal.vpcs), list(internal.name_servers)) == (["us-east-1/vpc-0a1b2c3d"], [])
+    assert (acme.tags, campaign.tags) == ({"owner": "web"}, {})
+    assert zones["acme.example."].region == "global"
+    assert zones["acme.example."].arn == "arn:aws:route53:::hostedzone/Z0000000000ACMECOM"
+
+
+async def test_machines_of_the_sample(collecting: World) -> None:
+    await collecting.sync("ssm_patch")
+    rows = by(await collecting.rows("ssm_patch"), "instance_id")
+    nodes = {name[-1]: body_of(row) for name, row in rows.items() if name.startswith("mi-")}
+    assert {key: node.ping_status for key, node in nodes.items()} == {
+        "1": "Online",
+        "2": "Online",
+        "3": "ConnectionLost",
+    }
+    assert {key for key, node in nodes.items() if node.security_noncompliant_count} == {"2"}
+    assert (nodes["1"].missing_count, nodes["1"].critical_noncompliant_count) == (2, 0)
+    assert nodes["1"].patch_group == "web"
+    assert not nodes["2"].HasField("patch_group")
+    assert not nodes["3"].HasField("missing_count")
+    assert nodes["3"].managed
+    arn = rows["mi-0a1b2c3d4e5f60001"].arn
+    assert arn == "arn:aws:ssm:us-east-1:123456789012:managed-instance/mi-0a1b2c3d4e5f60001"
+
+
+async def test_links_of_the_sample_and_no_key_of_them(collecting: World) -> None:
+    await collecting.sync("vpn", "direct_connect")
+    vpns = by(await collecting.rows("vpn"), "vpn_connection_id")
+    good, bad = (body_of(vpns[f"vpn-0a1b2c3d4e5f6000{number}"]) for number in (1, 2))
+    assert len(vpns) == 2
+    assert (good.tunnels_up, bad.tunnels_up) == (2, 1)
+    assert (list(good.weak_options), list(bad.weak_options)) == (
+        [],
+        ["DH2", "DH5", "SHA1", "ikev1"],
+    )
+    assert (good.customer_address, bad.customer_address) == ("10.50.0.1", "203.0.113.7")
+    assert good.tunnels[0].logged
+    assert list(good.tunnels[1].phase2_groups) == [20, 21]
+    assert (bad.static_routes_only, list(bad.routes)) == (True, ["192.168.0.0/16"])
+    assert good.tags == {"site": "head-office"}
+    lines = by(await collecting.rows("direct_connect"), "connection_name")
+    assert having(lines, "macsec_key_count") == {"encrypted"}
+    assert having(lines, "vpn_overlay") == {"overlaid"}
+    assert body_of(lines["encrypted"]).port_encryption_status == "Encryption Up"
+    (transit,) = body_of(lines["overlaid"]).virtual_interfaces
+    assert (transit.type, transit.bgp_authenticated) == ("transit", True)
+    assert not body_of(lines["plain"]).virtual_interfaces[0].bgp_authenticated
+    assert "not-a-real-key" not in f"{vpns} {lines}"
+    assert lines["plain"].arn.endswith(":123456789012:dxcon/dxcon-fg000003")
+
+
+KINDS = (
+    *("backup", "backup_coverage", "backup_plans", "recovery_points", "efs_file_systems"),
+    *("route53", "ssm_patch", "vpn", "direct_connect"),
+)
+
+
+async def test_small_pages_tell_the_same(
+    collecting: World, aws: AwsEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = await collecting.sync(*KINDS)
+    monkeypatch.setattr(aws.canned, "page", 1)
+    paged = await collecting.sync(*KINDS)
+    assert paged.progress.calls > whole.progress.calls
+    assert paged.progress.rows_written == paged.progress.rows_closed == 0
+    assert paged.progress.rows_unchanged == whole.progress.resources

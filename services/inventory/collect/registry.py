@@ -13,8 +13,10 @@ from services.inventory.collect import (
     cloudtrail_trails,
     derive,
     detective,
+    direct_connections,
     dynamodb_tables,
     efs_file_systems,
+    hosted_zones,
     iam_password_policy,
     iam_policies,
     iam_roles,
@@ -28,8 +30,10 @@ from services.inventory.collect import (
     s3_account_settings,
     s3_buckets,
     security_groups,
+    ssm_patch,
     subnets,
     vpcs,
+    vpn_connections,
 )
 from services.inventory.collect.collector import Collector
 
@@ -86,6 +90,14 @@ COLLECTORS = (
         efs_file_systems.COLLECTOR,
         sources=(backup_selection.COLLECTION,),
         derive=backup_selection.fill_planned,
+    ),
+    hosted_zones.COLLECTOR,
+    ssm_patch.COLLECTOR,
+    vpn_connections.COLLECTOR,
+    replace(
+        direct_connections.COLLECTOR,
+        sources=(direct_connections.VPN,),
+        derive=direct_connections.fill_overlay,
     ),
     vpcs.COLLECTOR,
     subnets.COLLECTOR,
