@@ -18,7 +18,12 @@ _ACTIONS = {
 }
 
 # Services whose IAM prefix is not their name in botocore.
-_PREFIXES = {"efs": "elasticfilesystem", "s3control": "s3"}
+_PREFIXES = {
+    "efs": "elasticfilesystem",
+    "elb": "elasticloadbalancing",
+    "elbv2": "elasticloadbalancing",
+    "s3control": "s3",
+}
 
 _BACKUP_GONE = frozenset({"ResourceNotFoundException"})
 _FILE_SYSTEM_GONE = frozenset({"FileSystemNotFound"})
@@ -81,6 +86,7 @@ _ABSENT = {
     "rds:DescribeDBSnapshotAttributes": _INSTANCE_SNAPSHOT_GONE,
     "route53:GetDNSSEC": _ZONE_GONE,
     "route53:GetHostedZone": _ZONE_GONE,
+    "route53:ListResourceRecordSets": _ZONE_GONE,
     "route53:ListTagsForResources": _ZONE_GONE,
     "s3:GetBucketEncryption": frozenset({"ServerSideEncryptionConfigurationNotFoundError"}),
     "s3:GetBucketLifecycleConfiguration": frozenset({"NoSuchLifecycleConfiguration"}),

@@ -76,7 +76,10 @@ LOST: dict[str, dict[str, set[str]]] = {
         "s3_buckets": {"public"},
         "cloudtrail_trails": {"log_bucket_public"},
     },
-    "s3:ListBuckets": {"cloudtrail_trails": {"log_bucket_public", "log_bucket_logged"}},
+    "s3:ListBuckets": {
+        "cloudtrail_trails": {"log_bucket_public", "log_bucket_logged"},
+        "route53_records": {"dangling"},
+    },
     # Without it the region is not known, so neither is whether one of its trails watches.
     "s3:GetBucketLocation": {
         "s3_buckets": {"data_events_logged"},

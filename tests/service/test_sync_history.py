@@ -40,6 +40,7 @@ SAMPLE = {
     "rds_snapshots": 8,
     "recovery_points": 3,
     "route53": 3,
+    "route53_records": 4,
     "s3_account_settings": 1,
     "s3_buckets": 7,
     "security_groups": 12,

@@ -99,6 +99,20 @@ async def test_zones_of_the_sample(collecting: World) -> None:
     assert zones["acme.example."].arn == "arn:aws:route53:::hostedzone/Z0000000000ACMECOM"
 
 
+async def test_records_of_the_sample_that_lead_nowhere(collecting: World) -> None:
+    await collecting.sync("route53_records", "s3_buckets")
+    records = by(await collecting.rows("route53_records"), "record_name")
+    assert having(records, "dangling") == {"shop.acme.example.", "campaign.example."}
+    assert having(records, "alias") == {"shop.acme.example.", "campaign.example."}
+    assert body_of(records["docs.acme.example."]).bucket_name == "acme-website"
+    assert body_of(records["campaign.example."]).bucket_name == "campaign.example"
+    lost = body_of(records["shop.acme.example."]).load_balancer
+    assert lost == "shop-1234567890.us-east-1.elb.amazonaws.com"
+    mail = body_of(records["mail.acme.example."])
+    assert list(mail.targets) == ["203.0.113.25"]
+    assert not mail.HasField("dangling")
+
+
 async def test_machines_of_the_sample(collecting: World) -> None:
     await collecting.sync("ssm_patch")
     rows = by(await collecting.rows("ssm_patch"), "instance_id")
@@ -146,7 +160,7 @@ async def test_links_of_the_sample_and_no_key_of_them(collecting: World) -> None
 
 KINDS = (
     *("backup", "backup_coverage", "backup_plans", "recovery_points", "efs_file_systems"),
-    *("route53", "ssm_patch", "vpn", "direct_connect"),
+    *("route53", "route53_records", "ssm_patch", "vpn", "direct_connect"),
 )
 
 

@@ -14,6 +14,8 @@ from services.inventory.collect import (
     derive,
     detective,
     direct_connections,
+    dns_records,
+    dns_targets,
     dynamodb_tables,
     efs_file_systems,
     hosted_zones,
@@ -92,6 +94,11 @@ COLLECTORS = (
         derive=backup_selection.fill_planned,
     ),
     hosted_zones.COLLECTOR,
+    replace(
+        dns_records.COLLECTOR,
+        sources=(derive.BUCKETS,),
+        derive=dns_targets.fill_dangling,
+    ),
     ssm_patch.COLLECTOR,
     vpn_connections.COLLECTOR,
     replace(
