@@ -17,8 +17,9 @@ PROTECTED = "backup:ListProtectedResources"
 PROTECTED_PAGE = 1000
 BACKUP_FIELDS = ("last_backup_time", "last_vault_arn")
 FIELDS = frozenset(BackupCoverage.DESCRIPTOR.fields_by_name)
-# Clusters that are not Aurora's. Source: AWS Backup Developer Guide, "Supported resources".
-_ENGINES = {"docdb": "DocumentDB", "neptune": "Neptune"}
+# Clusters that are not of RDS proper, by the beginning of their engine's name. Source: AWS Backup
+# Developer Guide, "Supported resources".
+_ENGINES = {"aurora": "Aurora", "docdb": "DocumentDB", "neptune": "Neptune"}
 
 Found = tuple[str, str]
 """ARN and type of a resource."""
@@ -43,7 +44,8 @@ def _instance(item: Response, _: Place) -> Found | None:
 
 
 def _cluster(item: Response, _: Place) -> Found:
-    return str(item["DBClusterArn"]), _ENGINES.get(str(item.get("Engine")), "Aurora")
+    engine = str(item.get("Engine", "")).partition("-")[0]
+    return str(item["DBClusterArn"]), _ENGINES.get(engine, "RDS")
 
 
 def _table(name: Any, place: Place) -> Found:
