@@ -160,7 +160,7 @@ async def test_links_of_the_sample_and_no_key_of_them(collecting: World) -> None
 
 KINDS = (
     *("backup", "backup_coverage", "backup_plans", "recovery_points", "efs_file_systems"),
-    *("route53", "route53_records", "ssm_patch", "vpn", "direct_connect"),
+    *("ssm_patch", "vpn", "direct_connect"),
 )
 
 
