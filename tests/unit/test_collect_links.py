@@ -26,7 +26,7 @@ GATEWAY = "11111111-2222-3333-4444-555555555555"
 
 
 def tunnel(**changes: Any) -> VpnConnection.Tunnel:
-    told = {
+    told: dict[str, Any] = {
         "ike_versions": ["ikev2"],
         "phase1_integrity": ["SHA2-256"],
         "phase2_integrity": ["SHA2-512"],

@@ -130,8 +130,8 @@ def _read_patches(reader: Reader, drafts: Iterable[Draft[SsmNode]]) -> None:
             draft.miss(found, *PATCH_FIELDS)
         return
     for state in found:
-        if draft := by_id.get(str(state["InstanceId"])):
-            fill_patches(draft.body, state)
+        if scanned := by_id.get(str(state["InstanceId"])):
+            fill_patches(scanned.body, state)
 
 
 def fill_patches(body: SsmNode, state: Response) -> None:
