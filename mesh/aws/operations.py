@@ -25,6 +25,7 @@ _FUNCTION_GONE = frozenset({"ResourceNotFoundException"})
 _INSTANCE_SNAPSHOT_GONE = frozenset({"DBSnapshotNotFound", "DBSnapshotNotFoundFault"})
 _CLUSTER_SNAPSHOT_GONE = frozenset({"DBClusterSnapshotNotFoundFault"})
 _NO_PARAMETER_GROUP = frozenset({"DBParameterGroupNotFound"})
+_CLUSTER_GONE = frozenset({"ResourceNotFoundException"})
 _TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
 
 # Errors that say "not configured" or "not there". Source: the Errors section of
@@ -44,6 +45,14 @@ _ABSENT = {
     "dynamodb:ListTagsOfResource": _TABLE_GONE,
     "ec2:DescribeVpcAttribute": frozenset({"InvalidVpcID.NotFound"}),
     "ec2:GetManagedPrefixListEntries": frozenset({"InvalidPrefixListID.NotFound"}),
+    "eks:DescribeAddon": _CLUSTER_GONE,
+    "eks:DescribeCluster": _CLUSTER_GONE,
+    "eks:DescribeNodegroup": _CLUSTER_GONE,
+    "eks:ListAccessEntries": _CLUSTER_GONE | {"InvalidRequestException"},
+    "eks:ListAddons": _CLUSTER_GONE,
+    "eks:ListFargateProfiles": _CLUSTER_GONE,
+    "eks:ListNodegroups": _CLUSTER_GONE,
+    "eks:ListPodIdentityAssociations": _CLUSTER_GONE,
     "iam:GetAccountPasswordPolicy": frozenset({"NoSuchEntity"}),
     "iam:GetCredentialReport": frozenset({"ReportNotPresent", "ReportExpired", "ReportInProgress"}),
     "iam:ListMFADevices": frozenset({"NoSuchEntity"}),

@@ -25,6 +25,7 @@ SAMPLE = {
     "cloudtrail_trails": 2,
     "detective": 2,
     "dynamodb_tables": 2,
+    "eks_clusters": 2,
     "iam_password_policy": 1,
     "iam_policies": 2,
     "iam_roles": 5,

@@ -10,6 +10,7 @@ from services.inventory.collect import (
     derive,
     detective,
     dynamodb_tables,
+    eks_clusters,
     iam_password_policy,
     iam_policies,
     iam_roles,
@@ -72,6 +73,7 @@ COLLECTORS = (
     rds_snapshots.COLLECTOR,
     lambda_functions.COLLECTOR,
     detective.COLLECTOR,
+    eks_clusters.COLLECTOR,
     vpcs.COLLECTOR,
     subnets.COLLECTOR,
     replace(
