@@ -54,3 +54,73 @@ def make_kubernetes(eks: Any, key: str) -> None:
         podExecutionRoleArn=ROLE,
         selectors=[{"namespace": "jobs"}],
     )
+
+
+def make_containers(ecs: Any, ec2: Any, key: str) -> None:
+    """Make a cluster with a service that is well kept, and one with what should not be."""
+    _container_clusters(ecs, key)
+    # The revision before named a password; the latest one counts.
+    for more in (
+        {"environment": [{"name": "DATABASE_PASSWORD", "value": "not-a-real-password"}]},
+        {"environment": [{"name": "DATABASE_HOST", "value": "ledger.internal"}]},
+    ):
+        _task(ecs, "web", user="1000:1000", readonlyRootFilesystem=True, **more)
+    _task(
+        ecs,
+        "agent",
+        compatibility="EC2",
+        host=True,
+        privileged=True,
+        user="root",
+        environment=[
+            {"name": "AWS_ACCESS_KEY_ID", "value": "AKIAIOSFODNN7EXAMPLE"},
+            {"name": "LOG_LEVEL", "value": "debug"},
+        ],
+    )
+    subnet = ec2.describe_subnets()["Subnets"][0]
+    for cluster, public in (("shop", "DISABLED"), ("lab", "ENABLED")):
+        network = {"subnets": [subnet["SubnetId"]], "assignPublicIp": public}
+        ecs.create_service(
+            cluster=cluster,
+            serviceName="web",
+            taskDefinition="web",
+            desiredCount=2,
+            launchType="FARGATE",
+            platformVersion="LATEST",
+            networkConfiguration={"awsvpcConfiguration": network},
+        )
+    ecs.create_service(
+        cluster="lab", serviceName="agent", taskDefinition="agent", launchType="EC2", desiredCount=1
+    )
+
+
+def _container_clusters(ecs: Any, key: str) -> None:
+    log = {"cloudWatchLogGroupName": "exec", "cloudWatchEncryptionEnabled": True}
+    ecs.create_cluster(
+        clusterName="shop",
+        settings=[{"name": "containerInsights", "value": "enabled"}],
+        configuration={
+            "executeCommandConfiguration": {
+                "kmsKeyId": key,
+                "logging": "OVERRIDE",
+                "logConfiguration": log,
+            }
+        },
+        capacityProviders=["FARGATE", "FARGATE_SPOT"],
+        tags=[{"key": "team", "value": "shop"}],
+    )
+    ecs.create_cluster(clusterName="lab")
+
+
+def _task(
+    ecs: Any, family: str, *, compatibility: str = "FARGATE", host: bool = False, **more: Any
+) -> None:
+    container = {"name": family, "image": f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/{family}:1"}
+    ecs.register_task_definition(
+        family=family,
+        requiresCompatibilities=[compatibility],
+        cpu="256",
+        memory="512",
+        containerDefinitions=[{**container, **more}],
+        **({"pidMode": "host"} if host else {}),
+    )

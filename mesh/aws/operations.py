@@ -45,6 +45,8 @@ _ABSENT = {
     "dynamodb:ListTagsOfResource": _TABLE_GONE,
     "ec2:DescribeVpcAttribute": frozenset({"InvalidVpcID.NotFound"}),
     "ec2:GetManagedPrefixListEntries": frozenset({"InvalidPrefixListID.NotFound"}),
+    "ecs:DescribeServices": frozenset({"ClusterNotFoundException"}),
+    "ecs:ListServices": frozenset({"ClusterNotFoundException"}),
     "eks:DescribeAddon": _CLUSTER_GONE,
     "eks:DescribeCluster": _CLUSTER_GONE,
     "eks:DescribeNodegroup": _CLUSTER_GONE,

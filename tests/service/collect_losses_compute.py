@@ -1,8 +1,21 @@
 """What operations of containers and machines alone tell; see ``collect_losses``."""
 
-from services.inventory.collect import eks_clusters
+from services.inventory.collect import (
+    ecs_clusters,
+    ecs_services,
+    ecs_task_definitions,
+    eks_clusters,
+)
 
 LOST: dict[str, dict[str, set[str]]] = {
+    "ecs:ListClusters": {},
+    "ecs:DescribeClusters": {"ecs_clusters": set(ecs_clusters.DESCRIBED_FIELDS)},
+    "ecs:ListServices": {},
+    "ecs:DescribeServices": {"ecs_services": set(ecs_services.DESCRIBED_FIELDS)},
+    "ecs:ListTaskDefinitionFamilies": {},
+    "ecs:DescribeTaskDefinition": {
+        "ecs_task_definitions": set(ecs_task_definitions.DESCRIBED_FIELDS)
+    },
     "eks:ListClusters": {},
     "eks:DescribeClusterVersions": {"eks_clusters": {"standard_support_end"}},
     "eks:DescribeCluster": {

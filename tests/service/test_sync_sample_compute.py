@@ -25,3 +25,35 @@ async def test_clusters_of_kubernetes_of_the_sample(collecting: World) -> None:
     read = moment(rows["payments"].valid_from)
     assert moment(old.standard_support_end) < read < moment(kept.standard_support_end)
     assert not rows["playground"].unread
+
+
+async def test_clusters_services_and_tasks_of_the_sample(collecting: World) -> None:
+    await collecting.sync("ecs_clusters", "ecs_services", "ecs_task_definitions")
+    clusters = by(await collecting.rows("ecs_clusters"), "cluster_name")
+    shop, lab = body_of(clusters["shop"]), body_of(clusters["lab"])
+    assert (shop.container_insights, lab.container_insights) == ("enabled", "disabled")
+    assert (shop.exec_logging, shop.exec_log_encrypted) == ("OVERRIDE", True)
+    assert shop.exec_kms_key_id
+    assert shop.capacity_providers == ["FARGATE", "FARGATE_SPOT"]
+    assert shop.tags == {"team": "shop"}
+    assert not lab.HasField("exec_logging")
+    services = {
+        (body_of(each).cluster_arn.rpartition("/")[2], body_of(each).service_name): body_of(each)
+        for each in (await collecting.rows("ecs_services")).values()
+    }
+    told = {name: each.assign_public_ip for name, each in services.items() if each.subnets}
+    assert told == {("shop", "web"): False, ("lab", "web"): True}
+    assert not services["lab", "agent"].HasField("assign_public_ip")
+    assert services["shop", "web"].task_definition.endswith(":task-definition/web:2")
+    tasks = by(await collecting.rows("ecs_task_definitions"), "family")
+    assert having(tasks, "host_pid") == having(tasks, "credential_variables") == {"agent"}
+    web, agent = body_of(tasks["web"]), body_of(tasks["agent"])
+    assert web.revision == 2
+    assert web.containers[0].environment_names == ["DATABASE_HOST"]
+    assert web.containers[0].readonly_root
+    assert not web.containers[0].root_user
+    assert agent.containers[0].root_user
+    assert agent.containers[0].privileged
+    (found,) = agent.credential_variables
+    assert (found.variable_name, found.looks_like) == ("AWS_ACCESS_KEY_ID", "aws-access-key-id")
+    assert "AKIAIOSFODNN7EXAMPLE" not in str(tasks["agent"])
