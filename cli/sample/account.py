@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cli.sample.clients import ACCOUNT, Clients
-from cli.sample.clusters import make_containers, make_kubernetes
+from cli.sample.clusters import make_containers, make_kubernetes, make_repositories
 from cli.sample.databases import make_databases
 from cli.sample.functions import make_functions
 from cli.sample.keys import make_keys
@@ -59,6 +59,7 @@ def populate(endpoint_url: str, region: str) -> None:
     make_functions(clients.client("lambda"))
     make_kubernetes(clients.client("eks"), key)
     make_containers(clients.client("ecs"), clients.client("ec2"), key)
+    make_repositories(clients.client("ecr"), key)
     make_networks(clients.client("ec2"), ACCESS_LOGS)
     make_databases(clients.client("rds"), clients.client("ec2"), key)
     make_organization(clients.client("organizations"), clients.client("account"))

@@ -1,5 +1,6 @@
 """Clusters of the sample account: Kubernetes and containers, some well kept and some not."""
 
+import json
 from typing import Any
 
 from cli.sample.clients import ACCOUNT
@@ -123,4 +124,39 @@ def _task(
         memory="512",
         containerDefinitions=[{**container, **more}],
         **({"pidMode": "host"} if host else {}),
+    )
+
+
+def make_repositories(ecr: Any, key: str) -> None:
+    """Make a repository that is well kept, one that anyone pulls from, and one that is shared."""
+    ecr.create_repository(
+        repositoryName="web",
+        imageTagMutability="IMMUTABLE",
+        encryptionConfiguration={"encryptionType": "KMS", "kmsKey": key},
+        tags=[{"Key": "team", "Value": "shop"}],
+    )
+    rule = {
+        "rulePriority": 1,
+        "selection": {"tagStatus": "untagged", "countType": "imageCountMoreThan", "countNumber": 9},
+        "action": {"type": "expire"},
+    }
+    ecr.put_lifecycle_policy(
+        repositoryName="web", lifecyclePolicyText=json.dumps({"rules": [rule]})
+    )
+    ecr.create_repository(repositoryName="open")
+    ecr.create_repository(repositoryName="tools/partner")
+    partner = {"AWS": "arn:aws:iam::210987654321:root"}
+    for name, principal in (("open", "*"), ("tools/partner", partner)):
+        statement = {
+            "Sid": "Pull",
+            "Effect": "Allow",
+            "Principal": principal,
+            "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+        }
+        policy = {"Version": "2012-10-17", "Statement": [statement]}
+        ecr.set_repository_policy(repositoryName=name, policyText=json.dumps(policy))
+    scanned = {"filter": "web", "filterType": "WILDCARD"}
+    ecr.put_registry_scanning_configuration(
+        scanType="ENHANCED",
+        rules=[{"scanFrequency": "CONTINUOUS_SCAN", "repositoryFilters": [scanned]}],
     )

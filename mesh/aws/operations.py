@@ -26,6 +26,7 @@ _INSTANCE_SNAPSHOT_GONE = frozenset({"DBSnapshotNotFound", "DBSnapshotNotFoundFa
 _CLUSTER_SNAPSHOT_GONE = frozenset({"DBClusterSnapshotNotFoundFault"})
 _NO_PARAMETER_GROUP = frozenset({"DBParameterGroupNotFound"})
 _CLUSTER_GONE = frozenset({"ResourceNotFoundException"})
+_REPOSITORY_GONE = frozenset({"RepositoryNotFoundException"})
 _TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
 
 # Errors that say "not configured" or "not there". Source: the Errors section of
@@ -45,6 +46,9 @@ _ABSENT = {
     "dynamodb:ListTagsOfResource": _TABLE_GONE,
     "ec2:DescribeVpcAttribute": frozenset({"InvalidVpcID.NotFound"}),
     "ec2:GetManagedPrefixListEntries": frozenset({"InvalidPrefixListID.NotFound"}),
+    "ecr:GetLifecyclePolicy": _REPOSITORY_GONE | {"LifecyclePolicyNotFoundException"},
+    "ecr:GetRepositoryPolicy": _REPOSITORY_GONE | {"RepositoryPolicyNotFoundException"},
+    "ecr:ListTagsForResource": _REPOSITORY_GONE,
     "ecs:DescribeServices": frozenset({"ClusterNotFoundException"}),
     "ecs:ListServices": frozenset({"ClusterNotFoundException"}),
     "eks:DescribeAddon": _CLUSTER_GONE,

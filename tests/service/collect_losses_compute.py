@@ -8,6 +8,14 @@ from services.inventory.collect import (
 )
 
 LOST: dict[str, dict[str, set[str]]] = {
+    "ecr:DescribeRepositories": {},
+    "ecr:GetRegistryScanningConfiguration": {"ecr_repositories": {"scan_type"}},
+    "ecr:BatchGetRepositoryScanningConfiguration": {
+        "ecr_repositories": {"scan_frequency", "scan_on_push"}
+    },
+    "ecr:GetRepositoryPolicy": {"ecr_repositories": {"policy", "policy_public", "shared_with"}},
+    "ecr:GetLifecyclePolicy": {"ecr_repositories": {"lifecycle_policy"}},
+    "ecr:ListTagsForResource": {"ecr_repositories": {"tags"}},
     "ecs:ListClusters": {},
     "ecs:DescribeClusters": {"ecs_clusters": set(ecs_clusters.DESCRIBED_FIELDS)},
     "ecs:ListServices": {},

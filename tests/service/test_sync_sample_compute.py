@@ -57,3 +57,19 @@ async def test_clusters_services_and_tasks_of_the_sample(collecting: World) -> N
     (found,) = agent.credential_variables
     assert (found.variable_name, found.looks_like) == ("AWS_ACCESS_KEY_ID", "aws-access-key-id")
     assert "AKIAIOSFODNN7EXAMPLE" not in str(tasks["agent"])
+
+
+async def test_repositories_of_the_sample(collecting: World) -> None:
+    await collecting.sync("ecr_repositories")
+    rows = by(await collecting.rows("ecr_repositories"), "repository_name")
+    assert having(rows, "policy_public") == {"open"}
+    assert having(rows, "lifecycle_policy") == having(rows, "scan_on_push") == {"web"}
+    web, partner = body_of(rows["web"]), body_of(rows["tools/partner"])
+    assert (web.scan_type, web.scan_frequency) == ("ENHANCED", "CONTINUOUS_SCAN")
+    assert (web.encryption, web.tag_mutability) == ("KMS", "IMMUTABLE")
+    assert web.kms_key_id
+    assert web.tags == {"team": "shop"}
+    assert (partner.encryption, partner.scan_frequency) == ("AES256", "MANUAL")
+    assert partner.shared_with == ["210987654321"]
+    assert not partner.HasField("kms_key_id")
+    assert rows["open"].arn == "arn:aws:ecr:us-east-1:123456789012:repository/open"

@@ -7,7 +7,12 @@ import pytest
 
 from mesh.aws.outcomes import Outcome
 from mesh.aws.reader import Absent, Unread
-from services.inventory.collect import ecs_clusters, ecs_services, ecs_task_definitions
+from services.inventory.collect import (
+    ecr_repositories,
+    ecs_clusters,
+    ecs_services,
+    ecs_task_definitions,
+)
 from services.inventory.collect.credential_shapes import looks_like
 
 ECS = "arn:aws:ecs:us-east-1:111111111111"
@@ -238,3 +243,30 @@ def test_values_of_variables_are_dropped() -> None:
 )
 def test_what_looks_like_a_credential(name: str, value: str, form: str) -> None:
     assert looks_like(name, value) == form
+
+
+def repository(registry: Any, scanning: Any, **members: Any) -> Any:
+    listed = {"repositoryName": "web", "repositoryArn": "arn:aws:ecr:::repository/web", **members}
+    return ecr_repositories.repository_draft(listed, registry, scanning)
+
+
+@pytest.mark.parametrize(
+    ("told", "frequency", "on_push"),
+    [
+        ({"scanFrequency": "SCAN_ON_PUSH", "scanOnPush": True}, "SCAN_ON_PUSH", True),
+        ({"scanFrequency": "CONTINUOUS_SCAN", "scanOnPush": False}, "CONTINUOUS_SCAN", True),
+        ({"scanFrequency": "MANUAL", "scanOnPush": False}, "MANUAL", False),
+        ({}, "MANUAL", False),
+    ],
+)
+def test_when_images_are_scanned(told: Any, frequency: str, on_push: bool) -> None:
+    found = repository({}, {"web": told}).body
+    assert (found.scan_frequency, found.scan_on_push) == (frequency, on_push)
+    assert (found.scan_type, found.encryption) == ("BASIC", "AES256")
+
+
+def test_how_images_are_scanned_may_be_unread() -> None:
+    found = repository(DENIED, {"web": DENIED}, createdAt=MADE)
+    assert found.unread == dict.fromkeys(("scan_type", "scan_frequency", "scan_on_push"), DENIED)
+    assert found.body.tag_mutability == "MUTABLE"
+    assert found.body.creation_date.ToDatetime(UTC) == MADE

@@ -10,6 +10,7 @@ from services.inventory.collect import (
     derive,
     detective,
     dynamodb_tables,
+    ecr_repositories,
     ecs_clusters,
     ecs_services,
     ecs_task_definitions,
@@ -80,6 +81,7 @@ COLLECTORS = (
     ecs_clusters.COLLECTOR,
     ecs_services.COLLECTOR,
     ecs_task_definitions.COLLECTOR,
+    ecr_repositories.COLLECTOR,
     vpcs.COLLECTOR,
     subnets.COLLECTOR,
     replace(
