@@ -15,6 +15,7 @@ from cli.sample.clusters import make_containers, make_kubernetes, make_repositor
 from cli.sample.databases import make_databases
 from cli.sample.functions import make_functions
 from cli.sample.keys import make_keys
+from cli.sample.machines import make_machines
 from cli.sample.network import make_networks
 from cli.sample.organization import make_organization
 from cli.sample.roles import make_roles
@@ -60,6 +61,7 @@ def populate(endpoint_url: str, region: str) -> None:
     make_kubernetes(clients.client("eks"), key)
     make_containers(clients.client("ecs"), clients.client("ec2"), key)
     make_repositories(clients.client("ecr"), key)
+    make_machines(clients.client("ec2"), key)
     make_networks(clients.client("ec2"), ACCESS_LOGS)
     make_databases(clients.client("rds"), clients.client("ec2"), key)
     make_organization(clients.client("organizations"), clients.client("account"))

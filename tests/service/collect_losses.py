@@ -108,6 +108,7 @@ LOST: dict[str, dict[str, set[str]]] = {
     "s3:GetBucketNotificationConfiguration": {"s3_buckets": {"event_targets"}},
     "s3:GetBucketTagging": {"s3_buckets": {"tags"}},
     "ec2:DescribeSecurityGroups": {
+        "ec2_instances": {"exposed"},
         "rds_instances": {"public"},
         "vpc": {"default_group_closed"},
     },

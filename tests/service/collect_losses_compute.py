@@ -8,6 +8,8 @@ from services.inventory.collect import (
 )
 
 LOST: dict[str, dict[str, set[str]]] = {
+    "ec2:DescribeInstances": {},
+    "ec2:DescribeLaunchTemplateVersions": {"ec2_instances": {"template_http_tokens"}},
     "ecr:DescribeRepositories": {},
     "ecr:GetRegistryScanningConfiguration": {"ecr_repositories": {"scan_type"}},
     "ecr:BatchGetRepositoryScanningConfiguration": {

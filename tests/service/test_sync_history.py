@@ -25,6 +25,7 @@ SAMPLE = {
     "cloudtrail_trails": 2,
     "detective": 2,
     "dynamodb_tables": 2,
+    "ec2_instances": 3,
     "ecr_repositories": 3,
     "ecs_clusters": 2,
     "ecs_services": 3,

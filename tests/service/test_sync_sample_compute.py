@@ -73,3 +73,29 @@ async def test_repositories_of_the_sample(collecting: World) -> None:
     assert partner.shared_with == ["210987654321"]
     assert not partner.HasField("kms_key_id")
     assert rows["open"].arn == "arn:aws:ecr:us-east-1:123456789012:repository/open"
+
+
+async def test_machines_of_the_sample(collecting: World) -> None:
+    await collecting.sync("ec2_instances", "security_groups")
+    found = await collecting.rows("ec2_instances")
+    rows = {body_of(each).tags["Name"]: each for each in found.values()}
+    # The terminated one is not among them.
+    assert rows.keys() == {"ledger", "web", "forgotten"}
+    assert having(rows, "public_ips") == having(rows, "exposed") == {"web"}
+    assert having(rows, "launch_template_id") == {"ledger", "forgotten"}
+    tokens = {
+        name: (body_of(each).http_tokens, body_of(each).template_http_tokens)
+        for name, each in rows.items()
+    }
+    assert tokens == {
+        "ledger": ("required", "required"),
+        "web": ("required", ""),
+        "forgotten": ("optional", "optional"),
+    }
+    ledger = body_of(rows["ledger"])
+    assert (ledger.monitoring, ledger.ebs_optimized, ledger.state) == (True, True, "running")
+    assert len(ledger.security_groups) == 1
+    assert ledger.vpc_id
+    assert rows["ledger"].arn == (
+        f"arn:aws:ec2:us-east-1:123456789012:instance/{ledger.instance_id}"
+    )

@@ -10,6 +10,8 @@ from services.inventory.collect import (
     derive,
     detective,
     dynamodb_tables,
+    ec2_instances,
+    ec2_reach,
     ecr_repositories,
     ecs_clusters,
     ecs_services,
@@ -82,6 +84,7 @@ COLLECTORS = (
     ecs_services.COLLECTOR,
     ecs_task_definitions.COLLECTOR,
     ecr_repositories.COLLECTOR,
+    replace(ec2_instances.COLLECTOR, sources=(ec2_reach.GROUPS,), derive=ec2_reach.fill_exposed),
     vpcs.COLLECTOR,
     subnets.COLLECTOR,
     replace(
