@@ -47,6 +47,7 @@ def make_machines(ec2: Any, key: str) -> None:
     machine("forgotten", "database", False, LaunchTemplate=legacy, BlockDeviceMappings=plain)
     gone = machine("gone", "web", True, BlockDeviceMappings=plain)
     ec2.terminate_instances(InstanceIds=[gone])
+    ec2.create_volume(AvailabilityZone="us-east-1a", Size=20, VolumeType="gp3")
 
 
 def _template(ec2: Any, name: str, data: dict[str, Any]) -> dict[str, str]:

@@ -8,6 +8,14 @@ from services.inventory.collect import (
 )
 
 LOST: dict[str, dict[str, set[str]]] = {
+    "ec2:DescribeVolumes": {},
+    "ec2:DescribeSnapshots": {},
+    "ec2:GetSnapshotBlockPublicAccessState": {
+        "ebs_settings": {"snapshot_block", "snapshot_block_managed_by"},
+        "ebs_snapshots": {"public"},
+    },
+    "ec2:GetEbsEncryptionByDefault": {"ebs_settings": {"default_encryption"}},
+    "ec2:GetEbsDefaultKmsKeyId": {"ebs_settings": {"default_kms_key_id"}},
     "ec2:DescribeInstances": {},
     "ec2:DescribeLaunchTemplateVersions": {"ec2_instances": {"template_http_tokens"}},
     "ecr:DescribeRepositories": {},

@@ -1,5 +1,8 @@
 """What a sync shows of the sample account's containers and machines, good and bad."""
 
+from mesh.embedded.aws import AwsEndpoint
+from mesh.embedded.aws_canned import PAGE
+from secmesh.inventory.v1.sync_pb2 import Sync
 from services.inventory.collect.versions import moment
 from tests.service.collect_world import World, body_of, by
 from tests.service.test_sync_sample import having
@@ -99,3 +102,37 @@ async def test_machines_of_the_sample(collecting: World) -> None:
     assert rows["ledger"].arn == (
         f"arn:aws:ec2:us-east-1:123456789012:instance/{ledger.instance_id}"
     )
+
+
+async def test_disks_of_the_sample(collecting: World) -> None:
+    await collecting.sync("ebs_volumes", "ebs_snapshots", "ebs_settings")
+    volumes = [body_of(each) for each in (await collecting.rows("ebs_volumes")).values()]
+    told = sorted((each.attached, each.encrypted) for each in volumes)
+    assert told == [(False, False), (True, False), (True, True), (True, True)]
+    assert all(each.kms_key_id for each in volumes if each.encrypted)
+    assert {each.size for each in volumes} == {8, 20}
+    snapshots = by(await collecting.rows("ebs_snapshots"), "snapshot_id")
+    assert having(snapshots, "public") == {"snap-0cccccccccccccccc"}
+    assert having(snapshots, "encrypted") == {"snap-0aaaaaaaaaaaaaaaa"}
+    kept = snapshots["snap-0aaaaaaaaaaaaaaaa"]
+    assert kept.arn == "arn:aws:ec2:us-east-1::snapshot/snap-0aaaaaaaaaaaaaaaa"
+    assert body_of(kept).tags == {"owner": "finance"}
+    ((settings, region),) = [
+        (body_of(each), each.region) for each in (await collecting.rows("ebs_settings")).values()
+    ]
+    assert region == "us-east-1"
+    assert not settings.default_encryption
+    assert (settings.default_kms_key_id, settings.snapshot_block) == ("alias/aws/ebs", "unblocked")
+
+
+async def test_small_pages_tell_the_same(collecting: World, aws: AwsEndpoint) -> None:
+    kinds = ("ebs_snapshots", "eks_clusters")
+    await collecting.sync(*kinds)
+    before = {kind: await collecting.rows(kind) for kind in kinds}
+    aws.canned.page = 1
+    try:
+        again = await collecting.sync(*kinds)
+    finally:
+        aws.canned.page = PAGE
+    assert (again.state, again.progress.rows_written) == (Sync.STATE_SUCCEEDED, 0)
+    assert {kind: await collecting.rows(kind) for kind in kinds} == before

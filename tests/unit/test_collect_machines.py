@@ -1,4 +1,4 @@
-"""What is made of EC2's answers about instances, and whether the internet reaches them."""
+"""What is made of EC2's answers about instances and disks, and whom they are open to."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +9,8 @@ from mesh.aws.outcomes import Outcome
 from mesh.aws.reader import Unread
 from secmesh.inventory.v1.ec2_pb2 import PortRange, SecurityGroup
 from services.inventory.collect.draft import Draft
+from services.inventory.collect.ebs_snapshots import snapshot_draft
+from services.inventory.collect.ebs_volumes import volume_draft
 from services.inventory.collect.ec2_instances import fill_templates, instance_draft, tokens_of
 from services.inventory.collect.ec2_reach import GROUPS, fill_exposed
 from services.inventory.collect.source import Source
@@ -115,3 +117,52 @@ def test_who_is_exposed(address: str, groups: list[Draft[Any]], exposed: bool | 
         assert found.unread.keys() == {"exposed"}
     else:
         assert found.body.exposed is exposed
+
+
+def snapshot(shared: Any, block: Any) -> Draft[Any]:
+    listed = {"SnapshotId": "snap-1", "VolumeId": "vol-1"}
+    return snapshot_draft(listed, "arn:aws:ec2:us-east-1::snapshot/", shared, block)
+
+
+@pytest.mark.parametrize(
+    ("shared", "block", "public"),
+    [
+        ({"snap-1"}, {"State": "unblocked"}, True),
+        ({"snap-1"}, {"State": "block-new-sharing"}, True),
+        ({"snap-1"}, {"State": "block-all-sharing"}, False),
+        ({"snap-2"}, {"State": "unblocked"}, False),
+        (frozenset(), {}, False),
+        # One that is not shared is not public whatever the region says.
+        ({"snap-2"}, DENIED, False),
+        (DENIED, {"State": "block-all-sharing"}, False),
+        ({"snap-1"}, DENIED, None),
+        (DENIED, {"State": "unblocked"}, None),
+    ],
+)
+def test_who_restores_a_snapshot(shared: Any, block: Any, public: bool | None) -> None:
+    found = snapshot(shared, block)
+    if public is None:
+        assert found.unread["public"] is DENIED
+    else:
+        assert found.body.public is public
+        assert "public" not in found.unread
+    assert found.arn == "arn:aws:ec2:us-east-1::snapshot/snap-1"
+
+
+@pytest.mark.parametrize(
+    ("attachments", "instances"),
+    [
+        ([], []),
+        ([{"State": "detached", "InstanceId": "i-1"}], []),
+        ([{"State": "attached", "InstanceId": "i-2"}, {"InstanceId": "i-1"}], ["i-1", "i-2"]),
+        # What a service of AWS's attaches may be no instance.
+        ([{"State": "attached", "AssociatedResource": "arn:aws:ecs:::task/t"}], None),
+    ],
+)
+def test_what_a_volume_is_attached_to(attachments: Any, instances: list[str] | None) -> None:
+    found = volume_draft({"VolumeId": "vol-1", "Attachments": attachments}, "arn:").body
+    expected = ["arn:aws:ecs:::task/t"] if instances is None else instances
+    assert found.instances == expected
+    assert found.attached is bool(expected)
+    assert not found.HasField("kms_key_id")
+    assert not found.HasField("snapshot_id")
