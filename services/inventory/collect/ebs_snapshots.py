@@ -7,7 +7,7 @@ User Guide, "Block public access for Amazon EBS snapshots".
 
 from collections.abc import Set as AbstractSet
 
-from mesh.aws.reader import Answer, Reader, Response, Unread
+from mesh.aws.reader import Absent, Answer, Reader, Response, Unread
 from secmesh.inventory.v1.ebs_pb2 import EbsSnapshot
 from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft, Truth, all_of, tag_map, timestamp
@@ -76,7 +76,7 @@ def snapshot_draft(
 def _unblocked(block: Answer) -> Truth:
     if isinstance(block, Unread):
         return block
-    told = block if isinstance(block, dict) else {}
+    told: Response = {} if isinstance(block, Absent) else block
     return told.get("State") != BLOCKS_ALL
 
 

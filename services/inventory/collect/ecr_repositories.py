@@ -7,9 +7,9 @@ from typing import Any
 from mesh.aws.reader import Answer, Reader, Response, Unread
 from secmesh.inventory.v1.ecr_pb2 import EcrRepository
 from services.inventory.collect.access_policy import admits_everyone, foreign_accounts
+from services.inventory.collect.batches import batches
 from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft, tag_map, timestamp
-from services.inventory.collect.ecs_clusters import batches
 
 LIST = "ecr:DescribeRepositories"
 REGISTRY = "ecr:GetRegistryScanningConfiguration"

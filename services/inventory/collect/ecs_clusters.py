@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from mesh.aws.reader import Answer, Reader, Response, Unread
 from secmesh.inventory.v1.ecs_pb2 import EcsCluster
+from services.inventory.collect.batches import batches
 from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft
 
@@ -17,8 +18,6 @@ PAGE = 100
 BATCH = 100
 FIELDS = frozenset(EcsCluster.DESCRIPTOR.fields_by_name)
 DESCRIBED_FIELDS = tuple(sorted(FIELDS - {"cluster_name"}))
-
-T = TypeVar("T")
 
 
 def collect(reader: Reader) -> Collected:
@@ -34,11 +33,6 @@ def cluster_arns(reader: Reader) -> list[str] | Unread:
     """List the clusters of one region."""
     reader.ledger.is_listing(LIST)
     return reader.picked(LIST, "clusterArns", str, page_size=PAGE)
-
-
-def batches(items: Sequence[T], size: int) -> list[Sequence[T]]:
-    """Cut a list into pieces of at most so many."""
-    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def ecs_tags(tags: Iterable[Response]) -> dict[str, str]:

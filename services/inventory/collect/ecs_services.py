@@ -6,9 +6,10 @@ from typing import Any
 from mesh.aws.reader import Absent, Answer, Reader, Response, Unread
 from secmesh.inventory.v1.ecs_pb2 import EcsService
 from services.inventory.collect import ecs_clusters
+from services.inventory.collect.batches import batches
 from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft, timestamp
-from services.inventory.collect.ecs_clusters import batches, cluster_arns, ecs_tags
+from services.inventory.collect.ecs_clusters import cluster_arns, ecs_tags
 
 LIST = "ecs:ListServices"
 DESCRIBE = "ecs:DescribeServices"
