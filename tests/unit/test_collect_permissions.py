@@ -36,9 +36,7 @@ def test_everything_that_is_declared_is_allowed_and_nothing_else() -> None:
     # Reading changes nothing.
     verbs = {each.partition(":")[2] for each in declared}
     reading = ("Get", "List", "Describe", "BatchGet")
-    assert {verb for verb in verbs if not verb.startswith(reading)} == {
-        "GenerateCredentialReport"
-    }
+    assert {verb for verb in verbs if not verb.startswith(reading)} == {"GenerateCredentialReport"}
 
 
 def test_each_collection_has_a_policy_of_its_own() -> None:
