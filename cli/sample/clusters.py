@@ -58,7 +58,10 @@ def make_kubernetes(eks: Any, key: str) -> None:
 
 
 def make_containers(ecs: Any, ec2: Any, key: str) -> None:
-    """Make a cluster with a service that is well kept, and one with what should not be."""
+    """Make a cluster with a service that is well kept, and one with what should not be.
+
+    The network of the security groups must be there.
+    """
     _container_clusters(ecs, key)
     # The revision before named a password; the latest one counts.
     for more in (
@@ -78,9 +81,12 @@ def make_containers(ecs: Any, ec2: Any, key: str) -> None:
             {"name": "LOG_LEVEL", "value": "debug"},
         ],
     )
-    subnet = ec2.describe_subnets()["Subnets"][0]
+    named = [{"Name": "group-name", "Values": ["web"]}]
+    (group,) = ec2.describe_security_groups(Filters=named)["SecurityGroups"]
+    own = [{"Name": "vpc-id", "Values": [group["VpcId"]]}]
+    subnet = ec2.describe_subnets(Filters=own)["Subnets"][0]
+    place = {"subnets": [subnet["SubnetId"]], "securityGroups": [group["GroupId"]]}
     for cluster, public in (("shop", "DISABLED"), ("lab", "ENABLED")):
-        network = {"subnets": [subnet["SubnetId"]], "assignPublicIp": public}
         ecs.create_service(
             cluster=cluster,
             serviceName="web",
@@ -88,7 +94,7 @@ def make_containers(ecs: Any, ec2: Any, key: str) -> None:
             desiredCount=2,
             launchType="FARGATE",
             platformVersion="LATEST",
-            networkConfiguration={"awsvpcConfiguration": network},
+            networkConfiguration={"awsvpcConfiguration": {**place, "assignPublicIp": public}},
         )
     ecs.create_service(
         cluster="lab", serviceName="agent", taskDefinition="agent", launchType="EC2", desiredCount=1
