@@ -64,11 +64,11 @@ def make_containers(ecs: Any, ec2: Any, key: str) -> None:
     """
     _container_clusters(ecs, key)
     # The revision before named a password; the latest one counts.
-    for more in (
-        {"environment": [{"name": "DATABASE_PASSWORD", "value": "not-a-real-password"}]},
-        {"environment": [{"name": "DATABASE_HOST", "value": "ledger.internal"}]},
+    for variable in (
+        {"name": "DATABASE_PASSWORD", "value": "not-a-real-password"},
+        {"name": "DATABASE_HOST", "value": "ledger.internal"},
     ):
-        _task(ecs, "web", user="1000:1000", readonlyRootFilesystem=True, **more)
+        _task(ecs, "web", user="1000:1000", readonlyRootFilesystem=True, environment=[variable])
     _task(
         ecs,
         "agent",
