@@ -27,6 +27,9 @@ _CLUSTER_SNAPSHOT_GONE = frozenset({"DBClusterSnapshotNotFoundFault"})
 _NO_PARAMETER_GROUP = frozenset({"DBParameterGroupNotFound"})
 _CLUSTER_GONE = frozenset({"ResourceNotFoundException"})
 _REPOSITORY_GONE = frozenset({"RepositoryNotFoundException"})
+_BUS_GONE = frozenset({"ResourceNotFoundException"})
+_QUEUE_GONE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
+_TOPIC_GONE = frozenset({"NotFound", "NotFoundException"})
 _TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
 
 # Errors that say "not configured" or "not there". Source: the Errors section of
@@ -38,6 +41,8 @@ _ABSENT = {
     ),
     "cloudtrail:GetEventSelectors": frozenset({"TrailNotFoundException"}),
     "cloudtrail:GetTrailStatus": frozenset({"TrailNotFoundException"}),
+    "codepipeline:GetPipeline": frozenset({"PipelineNotFoundException"}),
+    "codepipeline:ListTagsForResource": frozenset({"ResourceNotFoundException"}),
     "detective:DescribeOrganizationConfiguration": frozenset({"ValidationException"}),
     "dynamodb:DescribeContinuousBackups": _TABLE_GONE,
     "dynamodb:DescribeTable": _TABLE_GONE,
@@ -59,6 +64,10 @@ _ABSENT = {
     "eks:ListFargateProfiles": _CLUSTER_GONE,
     "eks:ListNodegroups": _CLUSTER_GONE,
     "eks:ListPodIdentityAssociations": _CLUSTER_GONE,
+    "events:DescribeEventBus": _BUS_GONE,
+    "events:ListRules": _BUS_GONE,
+    "events:ListTagsForResource": _BUS_GONE,
+    "events:ListTargetsByRule": _BUS_GONE,
     "iam:GetAccountPasswordPolicy": frozenset({"NoSuchEntity"}),
     "iam:GetCredentialReport": frozenset({"ReportNotPresent", "ReportExpired", "ReportInProgress"}),
     "iam:ListMFADevices": frozenset({"NoSuchEntity"}),
@@ -87,6 +96,9 @@ _ABSENT = {
     "s3:GetObjectLockConfiguration": frozenset({"ObjectLockConfigurationNotFoundError"}),
     "s3:GetPublicAccessBlock": frozenset({"NoSuchPublicAccessBlockConfiguration"}),
     "s3control:GetPublicAccessBlock": frozenset({"NoSuchPublicAccessBlockConfiguration"}),
+    "sns:GetTopicAttributes": _TOPIC_GONE,
+    "sns:ListSubscriptionsByTopic": _TOPIC_GONE,
+    "sqs:GetQueueAttributes": _QUEUE_GONE,
 }
 
 # The bucket itself went away between its listing and this read.
