@@ -6,6 +6,7 @@ from tests.service import (
     collect_losses_detection,
     collect_losses_events,
 )
+from tests.service import collect_losses_detection, collect_losses_edge, collect_losses_events
 from tests.service.collect_losses_events import UNALARMED
 
 BLOCK = {
@@ -31,6 +32,7 @@ POLICY = {
 LOST: dict[str, dict[str, set[str]]] = {
     **collect_losses_compute.LOST,
     **collect_losses_detection.LOST,
+    **collect_losses_edge.LOST,
     **collect_losses_events.LOST,
     "iam:GetAccountAuthorizationDetails": {
         "iam_users": {
