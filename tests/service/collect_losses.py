@@ -4,9 +4,9 @@ from services.inventory.collect import account_metadata, dynamodb_tables, kms_ke
 from tests.service import (
     collect_losses_compute,
     collect_losses_detection,
+    collect_losses_edge,
     collect_losses_events,
 )
-from tests.service import collect_losses_detection, collect_losses_edge, collect_losses_events
 from tests.service.collect_losses_events import UNALARMED
 
 BLOCK = {
