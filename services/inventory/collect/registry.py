@@ -4,9 +4,13 @@ from dataclasses import dataclass, field, replace
 
 from mesh.contract.catalogue import Catalogue, CatalogueError
 from services.inventory.collect import (
+    access_analyzer,
     access_keys,
     account_metadata,
     alarmed_events,
+    api_gateway,
+    api_stages,
+    cloudfront,
     cloudtrail_trails,
     cloudwatch,
     cloudwatch_alarms,
@@ -21,9 +25,13 @@ from services.inventory.collect import (
     iam_policies,
     iam_roles,
     iam_users,
+    inspector2,
+    inspector2_findings,
     kms_keys,
     lambda_functions,
     log_groups,
+    macie_jobs,
+    macie_sessions,
     rds_instances,
     rds_reach,
     rds_snapshots,
@@ -33,6 +41,7 @@ from services.inventory.collect import (
     sns_sqs,
     subnets,
     vpcs,
+    waf,
 )
 from services.inventory.collect.collector import Collector
 
@@ -81,6 +90,15 @@ COLLECTORS = (
     rds_snapshots.COLLECTOR,
     lambda_functions.COLLECTOR,
     detective.COLLECTOR,
+    cloudfront.COLLECTOR,
+    api_gateway.COLLECTOR,
+    api_stages.COLLECTOR,
+    replace(waf.COLLECTOR, sources=(waf.DISTRIBUTIONS,), derive=waf.fill_distributions),
+    access_analyzer.COLLECTOR,
+    inspector2.COLLECTOR,
+    inspector2_findings.COLLECTOR,
+    macie_jobs.COLLECTOR,
+    macie_sessions.COLLECTOR,
     log_groups.COLLECTOR,
     cloudwatch_alarms.COLLECTOR,
     event_buses.COLLECTOR,
