@@ -1,9 +1,9 @@
 """What each operation of a sync alone tells: the fields that are lost where it is denied."""
 
 from services.inventory.collect import account_metadata, dynamodb_tables, kms_keys, rds_instances
-from tests.service import collect_losses_continuity, collect_losses_detection, collect_losses_events
 from tests.service import (
     collect_losses_compute,
+    collect_losses_continuity,
     collect_losses_detection,
     collect_losses_edge,
     collect_losses_events,
