@@ -19,23 +19,17 @@ _ACTIONS = {
 
 # Services whose IAM prefix is not their name in botocore.
 _PREFIXES = {
+    "accessanalyzer": "access-analyzer",
+    "efs": "elasticfilesystem",
     "elb": "elasticloadbalancing",
     "elbv2": "elasticloadbalancing",
     "opensearch": "es",
     "s3control": "s3",
-}
-
-_BALANCER_GONE = frozenset({"LoadBalancerNotFound"})
-_CERTIFICATE_GONE = frozenset({"ResourceNotFoundException"})
-    "efs": "elasticfilesystem",
-    "elb": "elasticloadbalancing",
-    "elbv2": "elasticloadbalancing",
-    "s3control": "s3",
+    "sso-admin": "sso",
 }
 
 _BACKUP_GONE = frozenset({"ResourceNotFoundException"})
 _FILE_SYSTEM_GONE = frozenset({"FileSystemNotFound"})
-_PREFIXES = {"accessanalyzer": "access-analyzer", "s3control": "s3"}
 
 # Services whose reads all need one IAM action. Source: AWS Service Authorization Reference,
 # "Actions, resources, and condition keys for Amazon API Gateway Management".
@@ -48,6 +42,8 @@ _OFF_MESSAGES = {"macie2": "macie is not enabled"}
 _ACL_GONE = frozenset({"WAFNonexistentItemException"})
 _ANALYZER_GONE = frozenset({"ResourceNotFoundException"})
 _API_GONE = frozenset({"NotFoundException"})
+_BALANCER_GONE = frozenset({"LoadBalancerNotFound"})
+_CERTIFICATE_GONE = frozenset({"ResourceNotFoundException"})
 _KEY_GONE = frozenset({"NotFoundException"})
 _FUNCTION_GONE = frozenset({"ResourceNotFoundException"})
 _INSTANCE_SNAPSHOT_GONE = frozenset({"DBSnapshotNotFound", "DBSnapshotNotFoundFault"})
@@ -56,6 +52,7 @@ _NO_PARAMETER_GROUP = frozenset({"DBParameterGroupNotFound"})
 _CLUSTER_GONE = frozenset({"ResourceNotFoundException"})
 _REPOSITORY_GONE = frozenset({"RepositoryNotFoundException"})
 _BUS_GONE = frozenset({"ResourceNotFoundException"})
+_PERMISSION_SET_GONE = frozenset({"ResourceNotFoundException"})
 _QUEUE_GONE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 _TOPIC_GONE = frozenset({"NotFound", "NotFoundException"})
 _TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})

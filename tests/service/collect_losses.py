@@ -8,11 +8,9 @@ from services.inventory.collect import (
     rds_maintenance,
 )
 from tests.service import (
-    collect_losses_delivery,
-from services.inventory.collect import account_metadata, dynamodb_tables, kms_keys, rds_instances
-from tests.service import (
     collect_losses_compute,
     collect_losses_continuity,
+    collect_losses_delivery,
     collect_losses_detection,
     collect_losses_edge,
     collect_losses_events,
