@@ -1,7 +1,8 @@
 """What each operation of a sync alone tells: the fields that are lost where it is denied."""
 
 from services.inventory.collect import account_metadata, dynamodb_tables, kms_keys, rds_instances
-from tests.service import collect_losses_detection
+from tests.service import collect_losses_detection, collect_losses_events
+from tests.service.collect_losses_events import UNALARMED
 
 BLOCK = {
     "public_access_block",
@@ -25,6 +26,7 @@ POLICY = {
 # Operation: by collection, every field that some record loses by its denial.
 LOST: dict[str, dict[str, set[str]]] = {
     **collect_losses_detection.LOST,
+    **collect_losses_events.LOST,
     "iam:GetAccountAuthorizationDetails": {
         "iam_users": {
             "user_id",
@@ -113,9 +115,11 @@ LOST: dict[str, dict[str, set[str]]] = {
     "ec2:DescribeNetworkInterfaces": {"security_groups": {"attached_enis", "unused"}},
     "ec2:GetManagedPrefixListEntries": {"security_groups": {"open_to_world"}},
     "cloudtrail:DescribeTrails": {
+        "cloudwatch": UNALARMED,
         "s3_buckets": {"data_events_logged"},
     },
     "cloudtrail:GetTrailStatus": {
+        "cloudwatch": UNALARMED,
         "cloudtrail_trails": {
             "is_logging",
             "latest_delivery_time",
@@ -126,6 +130,7 @@ LOST: dict[str, dict[str, set[str]]] = {
         "s3_buckets": {"data_events_logged"},
     },
     "cloudtrail:GetEventSelectors": {
+        "cloudwatch": UNALARMED,
         "cloudtrail_trails": {
             "management_events",
             "s3_data_events",
