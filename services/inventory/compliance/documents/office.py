@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
@@ -12,6 +13,7 @@ from services.inventory.compliance.documents.blocks import DocumentRefused
 MAX_PART_BYTES = 128 << 20
 MAX_PARTS = 10_000
 _CHUNK = 1 << 16
+_BROKEN = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 class Handler(Protocol):
@@ -61,7 +63,7 @@ class Package:
         except expat.ExpatError as error:
             problem = f"its part {name} is no XML: {expat.ErrorString(error.code)}"
             raise DocumentRefused(problem) from None
-        except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError) as error:
+        except (*_BROKEN, OSError, EOFError, RuntimeError) as error:
             raise DocumentRefused(f"its part {name} cannot be unpacked: {error}") from None
 
 
@@ -81,7 +83,7 @@ def opened(content: bytes) -> Iterator[Package]:
             if len(archive.namelist()) > MAX_PARTS:
                 raise DocumentRefused(f"it holds more than {MAX_PARTS:,} parts")
             yield Package(archive)
-    except (zipfile.BadZipFile, ValueError) as error:
+    except (*_BROKEN, ValueError) as error:
         raise DocumentRefused(f"it is a broken ZIP archive: {error}") from None
 
 

@@ -12,13 +12,16 @@ import pypdf
 from pypdf.errors import PyPdfError
 
 from services.inventory.compliance.documents.blocks import Block, DocumentRefused, Extract
-from services.inventory.compliance.documents.plain_text import CONTROLS
+from services.inventory.compliance.documents.columns import columns_of
+from services.inventory.compliance.documents.plain_text import CONTROLS, cells_of_line
+from services.inventory.compliance.documents.vocabulary import reference
 
 MAX_PAGES = 5_000
 _EDGE = 2
 """Lines at the top and at the bottom of a page that may be its header and footer."""
 _FEWEST_PAGES = 3
 _DIGITS = re.compile(r"\d+")
+_PAGE_NUMBER = re.compile(r"\bpage\b|^\W*\d+\W*$|\b\d+ (?:of|/) \d+\b", re.IGNORECASE)
 
 
 def read_pdf(content: bytes) -> Extract:
@@ -40,6 +43,9 @@ def read_pdf(content: bytes) -> Extract:
     if not any(pages):
         raise DocumentRefused("it holds no text: images of pages are not read")
     repeated = _repeated(pages)
+    for line in repeated.values():
+        problem = f"{line[:64]!r} repeats at the edge of pages: a header or footer, not read"
+        extract.notes.append(("every page", problem))
     for number, lines in enumerate(pages, start=1):
         for index, line in enumerate(lines, start=1):
             at_edge = index <= _EDGE or index > len(lines) - _EDGE
@@ -64,18 +70,29 @@ def _lines(page: pypdf.PageObject, number: int, extract: Extract) -> list[str]:
 
 
 def _shape(line: str) -> str:
-    """Give a line without its numbers: `Page 3 of 9` repeats on every page."""
-    return _DIGITS.sub("#", " ".join(line.split()))
+    """Give a line, of a page's number without its digits: `Page 3 of 9` is on every page."""
+    words = " ".join(line.split())
+    return _DIGITS.sub("#", words) if _PAGE_NUMBER.search(words) else words
 
 
-def _repeated(pages: list[list[str]]) -> frozenset[str]:
-    """Find the headers and footers: lines at the edges of most pages."""
+def _tells_of_controls(line: str) -> bool:
+    """Tell whether a line is a control's, or the head of a table: these repeat, too."""
+    return reference(line) is not None or columns_of(cells_of_line(line)) is not None
+
+
+def _repeated(pages: list[list[str]]) -> dict[str, str]:
+    """Find the headers and footers, lines at the edges of most pages, by their shapes."""
     full = [lines for lines in pages if lines]
     if len(full) < _FEWEST_PAGES:
-        return frozenset()
-    seen = Counter(
-        shape
-        for lines in full
-        for shape in {_shape(each) for each in lines[:_EDGE] + lines[-_EDGE:]}
-    )
-    return frozenset(shape for shape, count in seen.items() if count * 2 > len(full))
+        return {}
+    seen: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for lines in full:
+        edges = {_shape(each): each for each in lines[:_EDGE] + lines[-_EDGE:]}
+        seen.update(edges.keys())
+        first = edges | first
+    return {
+        shape: first[shape].strip()
+        for shape, count in seen.items()
+        if count * 2 > len(full) and not _tells_of_controls(first[shape])
+    }

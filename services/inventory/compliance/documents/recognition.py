@@ -76,7 +76,7 @@ def _archive(content: bytes) -> Format:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = {*archive.namelist()}
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
         raise DocumentRefused(f"it is a broken ZIP archive: {error}") from None
     if "word/document.xml" in names:
         return ssp_pb2.SSP_FORMAT_DOCX

@@ -29,6 +29,10 @@ def take_apart(kind: str, content: bytes) -> dict[str, Any]:
         return {"problem": refused.problem, "place": refused.place}
     except RecursionError:
         return {"problem": "the document is nested too deeply", "place": ""}
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  # a damaged file can raise anything in its library
+        return {"problem": f"it is damaged: {type(error).__name__}", "place": ""}
     blocks = [[each.place, each.cells, each.table, each.level] for each in extract.blocks]
     return {"title": extract.title, "notes": extract.notes, "blocks": blocks}
 

@@ -234,7 +234,7 @@ _DASHES = dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2013, 0x2014, 0x2212), "-") |
 """Hyphens, dashes and spaces that word processors write."""
 _REFERENCE = re.compile(
     r"^\s*(?P<control>[A-Za-z]{2}\s?-\s?0*[1-9][0-9]?"
-    r"(?:\s*(?:enhancement\s*|enh\.?\s*)?\(\s*0*[1-9][0-9]?\s*\)|\.0*[1-9][0-9]?(?![0-9]))?)"
+    r"(?:\s*(?:[Ee]nhancement\s*|[Ee]nh\.?\s*)?\(\s*0*[1-9][0-9]?\s*\)|\.0*[1-9][0-9]?(?![0-9]))?)"
     r"(?P<part>(?:\s*\(?[a-z]\)|\s*[.,]?\s?(?:[Pp]art\s+)?[a-z](?![A-Za-z]))"
     r"(?:\.?\(?[0-9]{1,2}\)?(?![\w-])(?:\.?\(?[a-z]\)?(?!\w))?)?)?\.?(?![\w(])",
 )
