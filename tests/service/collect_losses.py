@@ -1,7 +1,12 @@
 """What each operation of a sync alone tells: the fields that are lost where it is denied."""
 
 from services.inventory.collect import account_metadata, dynamodb_tables, kms_keys, rds_instances
-from tests.service import collect_losses_detection, collect_losses_events
+from tests.service import (
+    collect_losses_compute,
+    collect_losses_detection,
+    collect_losses_edge,
+    collect_losses_events,
+)
 from tests.service.collect_losses_events import UNALARMED
 
 BLOCK = {
@@ -25,7 +30,9 @@ POLICY = {
 }
 # Operation: by collection, every field that some record loses by its denial.
 LOST: dict[str, dict[str, set[str]]] = {
+    **collect_losses_compute.LOST,
     **collect_losses_detection.LOST,
+    **collect_losses_edge.LOST,
     **collect_losses_events.LOST,
     "iam:GetAccountAuthorizationDetails": {
         "iam_users": {
@@ -109,6 +116,7 @@ LOST: dict[str, dict[str, set[str]]] = {
     "s3:GetBucketNotificationConfiguration": {"s3_buckets": {"event_targets"}},
     "s3:GetBucketTagging": {"s3_buckets": {"tags"}},
     "ec2:DescribeSecurityGroups": {
+        "ec2_instances": {"exposed"},
         "rds_instances": {"public"},
         "vpc": {"default_group_closed"},
     },
