@@ -216,6 +216,7 @@ class Reader:
         *,
         page_size: int | None = None,
         listing: bool = False,
+        region: str = "",
         **parameters: Any,
     ) -> list[Response] | Unread:
         """Read all pages and give the items under a key.
@@ -225,7 +226,9 @@ class Reader:
         """
         if listing:
             self.ledger.is_listing(operation)
-        return self.picked(operation, key, _whole, page_size=page_size, **parameters)
+        return self.picked(
+            operation, key, _whole, page_size=page_size, region=region, **parameters
+        )
 
     def picked(
         self,
@@ -235,11 +238,12 @@ class Reader:
         *,
         page_size: int | None = None,
         resource: str = "",
+        region: str = "",
         **parameters: Any,
     ) -> list[T] | Unread:
         """Read all pages as ``items`` does, and keep of each item what ``pick`` takes."""
         pages = self._made(
-            operation, resource, lambda: self._pages(operation, page_size, parameters)
+            operation, resource, lambda: self._pages(operation, region, page_size, parameters)
         )
         found: list[T] = []
         while True:
@@ -257,10 +261,10 @@ class Reader:
             found.extend(map(pick, page.get(key, ())))
 
     def _pages(
-        self, operation: str, page_size: int | None, parameters: Mapping[str, Any]
+        self, operation: str, region: str, page_size: int | None, parameters: Mapping[str, Any]
     ) -> Iterator[Response]:
         service, name = split(operation)
-        client = self._client(service, "")
+        client = self._client(service, region)
         method = xform_name(name)
         if not client.can_paginate(method):
             return _by_token(client, name, page_size, parameters)
