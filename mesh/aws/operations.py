@@ -18,13 +18,14 @@ _ACTIONS = {
 }
 
 # Services whose IAM prefix is not their name in botocore.
-_PREFIXES = {"s3control": "s3"}
+_PREFIXES = {"s3control": "s3", "sso-admin": "sso"}
 
 _KEY_GONE = frozenset({"NotFoundException"})
 _FUNCTION_GONE = frozenset({"ResourceNotFoundException"})
 _INSTANCE_SNAPSHOT_GONE = frozenset({"DBSnapshotNotFound", "DBSnapshotNotFoundFault"})
 _CLUSTER_SNAPSHOT_GONE = frozenset({"DBClusterSnapshotNotFoundFault"})
 _NO_PARAMETER_GROUP = frozenset({"DBParameterGroupNotFound"})
+_PERMISSION_SET_GONE = frozenset({"ResourceNotFoundException"})
 _TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
 
 # Errors that say "not configured" or "not there". Source: the Errors section of
@@ -44,6 +45,9 @@ _ABSENT = {
     "dynamodb:ListTagsOfResource": _TABLE_GONE,
     "ec2:DescribeVpcAttribute": frozenset({"InvalidVpcID.NotFound"}),
     "ec2:GetManagedPrefixListEntries": frozenset({"InvalidPrefixListID.NotFound"}),
+    # Who does not administer the organization, and who asks for a detector that went away.
+    "guardduty:DescribeOrganizationConfiguration": frozenset({"BadRequestException"}),
+    "guardduty:GetDetector": frozenset({"BadRequestException"}),
     "iam:GetAccountPasswordPolicy": frozenset({"NoSuchEntity"}),
     "iam:GetCredentialReport": frozenset({"ReportNotPresent", "ReportExpired", "ReportInProgress"}),
     "iam:ListMFADevices": frozenset({"NoSuchEntity"}),
@@ -72,6 +76,20 @@ _ABSENT = {
     "s3:GetObjectLockConfiguration": frozenset({"ObjectLockConfigurationNotFoundError"}),
     "s3:GetPublicAccessBlock": frozenset({"NoSuchPublicAccessBlockConfiguration"}),
     "s3control:GetPublicAccessBlock": frozenset({"NoSuchPublicAccessBlockConfiguration"}),
+    "securityhub:DescribeHub": frozenset({"InvalidAccessException", "ResourceNotFoundException"}),
+    "securityhub:DescribeOrganizationConfiguration": frozenset({"InvalidAccessException"}),
+    "securityhub:DescribeStandardsControls": frozenset({"ResourceNotFoundException"}),
+    "securityhub:GetAdministratorAccount": frozenset({"ResourceNotFoundException"}),
+    "sso-admin:DescribeInstanceAccessControlAttributeConfiguration": frozenset(
+        {"ResourceNotFoundException"}
+    ),
+    "sso-admin:DescribePermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:GetInlinePolicyForPermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:GetPermissionsBoundaryForPermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:ListAccountAssignments": _PERMISSION_SET_GONE,
+    "sso-admin:ListAccountsForProvisionedPermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:ListCustomerManagedPolicyReferencesInPermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:ListManagedPoliciesInPermissionSet": _PERMISSION_SET_GONE,
 }
 
 # The bucket itself went away between its listing and this read.

@@ -1,7 +1,7 @@
 """What each operation of a sync alone tells: the fields that are lost where it is denied."""
 
 from services.inventory.collect import account_metadata, dynamodb_tables, kms_keys, rds_instances
-from tests.service import collect_losses_detection
+from tests.service import collect_losses_detection, collect_losses_governance
 
 BLOCK = {
     "public_access_block",
@@ -25,6 +25,7 @@ POLICY = {
 # Operation: by collection, every field that some record loses by its denial.
 LOST: dict[str, dict[str, set[str]]] = {
     **collect_losses_detection.LOST,
+    **collect_losses_governance.LOST,
     "iam:GetAccountAuthorizationDetails": {
         "iam_users": {
             "user_id",
@@ -50,7 +51,8 @@ LOST: dict[str, dict[str, set[str]]] = {
             "credential_unused_since",
             "mfa_enabled",
             "mfa_types",
-        }
+        },
+        **collect_losses_governance.CONSOLE_USERS,
     },
     # The users' own lists tell the same.
     "iam:ListVirtualMFADevices": {},
