@@ -34,7 +34,8 @@ LOST: dict[str, dict[str, set[str]]] = {
             "groups",
             "permissions_boundary",
             "tags",
-        }
+        },
+        **collect_losses_governance.CONSOLE_USERS,
     },
     "iam:ListRoles": {"iam_roles": {"max_session_seconds"}},
     # The report that was made before is still there.
