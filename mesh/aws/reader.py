@@ -226,9 +226,7 @@ class Reader:
         """
         if listing:
             self.ledger.is_listing(operation)
-        return self.picked(
-            operation, key, _whole, page_size=page_size, region=region, **parameters
-        )
+        return self.picked(operation, key, _whole, page_size=page_size, region=region, **parameters)
 
     def picked(
         self,

@@ -120,9 +120,10 @@ def _read_others(reader: Reader, draft: Draft[SecurityHub]) -> None:
         body.finding_aggregator = str(aggregators[0]["FindingAggregatorArn"])
 
 
-def product_of(subscription: str) -> str:
+def product_of(subscription: object) -> str:
     """Give vendor and product of a subscription's ARN, ``...:product-subscription/aws/macie``."""
-    return subscription.partition("product-subscription/")[2] or subscription
+    arn = str(subscription)
+    return arn.partition("product-subscription/")[2] or arn
 
 
 def _member(member: Response) -> SecurityHub.Member:
