@@ -26,6 +26,9 @@ _INSTANCE_SNAPSHOT_GONE = frozenset({"DBSnapshotNotFound", "DBSnapshotNotFoundFa
 _CLUSTER_SNAPSHOT_GONE = frozenset({"DBClusterSnapshotNotFoundFault"})
 _NO_PARAMETER_GROUP = frozenset({"DBParameterGroupNotFound"})
 _PERMISSION_SET_GONE = frozenset({"ResourceNotFoundException"})
+_BUS_GONE = frozenset({"ResourceNotFoundException"})
+_QUEUE_GONE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
+_TOPIC_GONE = frozenset({"NotFound", "NotFoundException"})
 _TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
 
 # Errors that say "not configured" or "not there". Source: the Errors section of
@@ -37,6 +40,8 @@ _ABSENT = {
     ),
     "cloudtrail:GetEventSelectors": frozenset({"TrailNotFoundException"}),
     "cloudtrail:GetTrailStatus": frozenset({"TrailNotFoundException"}),
+    "codepipeline:GetPipeline": frozenset({"PipelineNotFoundException"}),
+    "codepipeline:ListTagsForResource": frozenset({"ResourceNotFoundException"}),
     "detective:DescribeOrganizationConfiguration": frozenset({"ValidationException"}),
     "dynamodb:DescribeContinuousBackups": _TABLE_GONE,
     "dynamodb:DescribeTable": _TABLE_GONE,
@@ -48,6 +53,10 @@ _ABSENT = {
     # Who does not administer the organization, and who asks for a detector that went away.
     "guardduty:DescribeOrganizationConfiguration": frozenset({"BadRequestException"}),
     "guardduty:GetDetector": frozenset({"BadRequestException"}),
+    "events:DescribeEventBus": _BUS_GONE,
+    "events:ListRules": _BUS_GONE,
+    "events:ListTagsForResource": _BUS_GONE,
+    "events:ListTargetsByRule": _BUS_GONE,
     "iam:GetAccountPasswordPolicy": frozenset({"NoSuchEntity"}),
     "iam:GetCredentialReport": frozenset({"ReportNotPresent", "ReportExpired", "ReportInProgress"}),
     "iam:ListMFADevices": frozenset({"NoSuchEntity"}),
@@ -90,6 +99,9 @@ _ABSENT = {
     "sso-admin:ListAccountsForProvisionedPermissionSet": _PERMISSION_SET_GONE,
     "sso-admin:ListCustomerManagedPolicyReferencesInPermissionSet": _PERMISSION_SET_GONE,
     "sso-admin:ListManagedPoliciesInPermissionSet": _PERMISSION_SET_GONE,
+    "sns:GetTopicAttributes": _TOPIC_GONE,
+    "sns:ListSubscriptionsByTopic": _TOPIC_GONE,
+    "sqs:GetQueueAttributes": _QUEUE_GONE,
 }
 
 # The bucket itself went away between its listing and this read.

@@ -2,6 +2,8 @@
 
 from services.inventory.collect import account_metadata, dynamodb_tables, kms_keys, rds_instances
 from tests.service import collect_losses_detection, collect_losses_governance
+from tests.service import collect_losses_detection, collect_losses_events
+from tests.service.collect_losses_events import UNALARMED
 
 BLOCK = {
     "public_access_block",
@@ -26,6 +28,7 @@ POLICY = {
 LOST: dict[str, dict[str, set[str]]] = {
     **collect_losses_detection.LOST,
     **collect_losses_governance.LOST,
+    **collect_losses_events.LOST,
     "iam:GetAccountAuthorizationDetails": {
         "iam_users": {
             "user_id",
@@ -116,9 +119,11 @@ LOST: dict[str, dict[str, set[str]]] = {
     "ec2:DescribeNetworkInterfaces": {"security_groups": {"attached_enis", "unused"}},
     "ec2:GetManagedPrefixListEntries": {"security_groups": {"open_to_world"}},
     "cloudtrail:DescribeTrails": {
+        "cloudwatch": UNALARMED,
         "s3_buckets": {"data_events_logged"},
     },
     "cloudtrail:GetTrailStatus": {
+        "cloudwatch": UNALARMED,
         "cloudtrail_trails": {
             "is_logging",
             "latest_delivery_time",
@@ -129,6 +134,7 @@ LOST: dict[str, dict[str, set[str]]] = {
         "s3_buckets": {"data_events_logged"},
     },
     "cloudtrail:GetEventSelectors": {
+        "cloudwatch": UNALARMED,
         "cloudtrail_trails": {
             "management_events",
             "s3_data_events",
