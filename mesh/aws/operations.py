@@ -25,8 +25,8 @@ _FUNCTION_GONE = frozenset({"ResourceNotFoundException"})
 _INSTANCE_SNAPSHOT_GONE = frozenset({"DBSnapshotNotFound", "DBSnapshotNotFoundFault"})
 _CLUSTER_SNAPSHOT_GONE = frozenset({"DBClusterSnapshotNotFoundFault"})
 _NO_PARAMETER_GROUP = frozenset({"DBParameterGroupNotFound"})
-_PERMISSION_SET_GONE = frozenset({"ResourceNotFoundException"})
 _BUS_GONE = frozenset({"ResourceNotFoundException"})
+_PERMISSION_SET_GONE = frozenset({"ResourceNotFoundException"})
 _QUEUE_GONE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 _TOPIC_GONE = frozenset({"NotFound", "NotFoundException"})
 _TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
@@ -50,13 +50,13 @@ _ABSENT = {
     "dynamodb:ListTagsOfResource": _TABLE_GONE,
     "ec2:DescribeVpcAttribute": frozenset({"InvalidVpcID.NotFound"}),
     "ec2:GetManagedPrefixListEntries": frozenset({"InvalidPrefixListID.NotFound"}),
-    # Who does not administer the organization, and who asks for a detector that went away.
-    "guardduty:DescribeOrganizationConfiguration": frozenset({"BadRequestException"}),
-    "guardduty:GetDetector": frozenset({"BadRequestException"}),
     "events:DescribeEventBus": _BUS_GONE,
     "events:ListRules": _BUS_GONE,
     "events:ListTagsForResource": _BUS_GONE,
     "events:ListTargetsByRule": _BUS_GONE,
+    # Who does not administer the organization, and who asks for a detector that went away.
+    "guardduty:DescribeOrganizationConfiguration": frozenset({"BadRequestException"}),
+    "guardduty:GetDetector": frozenset({"BadRequestException"}),
     "iam:GetAccountPasswordPolicy": frozenset({"NoSuchEntity"}),
     "iam:GetCredentialReport": frozenset({"ReportNotPresent", "ReportExpired", "ReportInProgress"}),
     "iam:ListMFADevices": frozenset({"NoSuchEntity"}),
@@ -89,6 +89,9 @@ _ABSENT = {
     "securityhub:DescribeOrganizationConfiguration": frozenset({"InvalidAccessException"}),
     "securityhub:DescribeStandardsControls": frozenset({"ResourceNotFoundException"}),
     "securityhub:GetAdministratorAccount": frozenset({"ResourceNotFoundException"}),
+    "sns:GetTopicAttributes": _TOPIC_GONE,
+    "sns:ListSubscriptionsByTopic": _TOPIC_GONE,
+    "sqs:GetQueueAttributes": _QUEUE_GONE,
     "sso-admin:DescribeInstanceAccessControlAttributeConfiguration": frozenset(
         {"ResourceNotFoundException"}
     ),
@@ -99,9 +102,6 @@ _ABSENT = {
     "sso-admin:ListAccountsForProvisionedPermissionSet": _PERMISSION_SET_GONE,
     "sso-admin:ListCustomerManagedPolicyReferencesInPermissionSet": _PERMISSION_SET_GONE,
     "sso-admin:ListManagedPoliciesInPermissionSet": _PERMISSION_SET_GONE,
-    "sns:GetTopicAttributes": _TOPIC_GONE,
-    "sns:ListSubscriptionsByTopic": _TOPIC_GONE,
-    "sqs:GetQueueAttributes": _QUEUE_GONE,
 }
 
 # The bucket itself went away between its listing and this read.
