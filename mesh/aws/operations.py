@@ -19,7 +19,19 @@ _ACTIONS = {
 
 # Services whose IAM prefix is not their name in botocore.
 _PREFIXES = {"s3control": "s3", "sso-admin": "sso"}
+_PREFIXES = {"accessanalyzer": "access-analyzer", "s3control": "s3"}
 
+# Services whose reads all need one IAM action. Source: AWS Service Authorization Reference,
+# "Actions, resources, and condition keys for Amazon API Gateway Management".
+_ONE_ACTION = {"apigateway": "apigateway:GET", "apigatewayv2": "apigateway:GET"}
+
+# Services that refuse every call while they are off, with a code that says something else.
+# Source: Amazon Macie API Reference, whose GetMacieSession is refused with this message.
+_OFF_MESSAGES = {"macie2": "macie is not enabled"}
+
+_ACL_GONE = frozenset({"WAFNonexistentItemException"})
+_ANALYZER_GONE = frozenset({"ResourceNotFoundException"})
+_API_GONE = frozenset({"NotFoundException"})
 _KEY_GONE = frozenset({"NotFoundException"})
 _FUNCTION_GONE = frozenset({"ResourceNotFoundException"})
 _INSTANCE_SNAPSHOT_GONE = frozenset({"DBSnapshotNotFound", "DBSnapshotNotFoundFault"})
@@ -34,7 +46,17 @@ _TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
 # Errors that say "not configured" or "not there". Source: the Errors section of
 # each operation in the API references of the services.
 _ABSENT = {
+    "accessanalyzer:GetFindingsStatistics": _ANALYZER_GONE,
+    "accessanalyzer:ListFindings": _ANALYZER_GONE,
     "account:GetAlternateContact": frozenset({"ResourceNotFoundException"}),
+    "apigateway:GetAuthorizers": _API_GONE,
+    "apigateway:GetResources": _API_GONE,
+    "apigateway:GetStages": _API_GONE,
+    "apigatewayv2:GetAuthorizers": _API_GONE,
+    "apigatewayv2:GetRoutes": _API_GONE,
+    "apigatewayv2:GetStages": _API_GONE,
+    "cloudfront:GetDistribution": frozenset({"NoSuchDistribution"}),
+    "cloudfront:ListTagsForResource": frozenset({"NoSuchResource"}),
     "cloudtrail:GetInsightSelectors": frozenset(
         {"InsightNotEnabledException", "TrailNotFoundException"}
     ),
@@ -70,6 +92,8 @@ _ABSENT = {
     "lambda:GetFunctionUrlConfig": _FUNCTION_GONE,
     "lambda:GetPolicy": _FUNCTION_GONE,
     "lambda:ListTags": _FUNCTION_GONE,
+    "macie2:DescribeClassificationJob": frozenset({"ResourceNotFoundException"}),
+    "macie2:GetAdministratorAccount": frozenset({"ResourceNotFoundException"}),
     "organizations:DescribeOrganization": frozenset({"AWSOrganizationsNotInUseException"}),
     "rds:DescribeDBClusterParameters": _NO_PARAMETER_GROUP,
     "rds:DescribeDBClusterSnapshotAttributes": _CLUSTER_SNAPSHOT_GONE,
@@ -102,6 +126,10 @@ _ABSENT = {
     "sso-admin:ListAccountsForProvisionedPermissionSet": _PERMISSION_SET_GONE,
     "sso-admin:ListCustomerManagedPolicyReferencesInPermissionSet": _PERMISSION_SET_GONE,
     "sso-admin:ListManagedPoliciesInPermissionSet": _PERMISSION_SET_GONE,
+    "wafv2:GetWebACL": _ACL_GONE,
+    # Not every region has every sort of resource that a web ACL may guard.
+    "wafv2:ListResourcesForWebACL": _ACL_GONE | {"WAFInvalidParameterException"},
+    "wafv2:ListTagsForResource": _ACL_GONE,
 }
 
 # The bucket itself went away between its listing and this read.
@@ -119,11 +147,15 @@ def action(operation: str) -> str:
     if not operation:
         return ""
     service, name = split(operation)
-    return _ACTIONS.get(operation, f"{_PREFIXES.get(service, service)}:{name}")
+    named = _ACTIONS.get(operation) or _ONE_ACTION.get(service)
+    return named or f"{_PREFIXES.get(service, service)}:{name}"
 
 
-def is_absence(operation: str, code: str) -> bool:
-    """Tell whether an error code of this operation states a fact."""
+def is_absence(operation: str, code: str, message: str = "") -> bool:
+    """Tell whether an error of this operation states a fact, by its code or its message."""
     if code == BUCKET_GONE and operation.startswith("s3:"):
+        return True
+    off = _OFF_MESSAGES.get(split(operation)[0])
+    if off is not None and off in message.lower():
         return True
     return code in _ABSENT.get(operation, frozenset())

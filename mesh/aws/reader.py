@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from mesh.aws.accounts import Account
 from mesh.aws.operations import action, is_absence, split
-from mesh.aws.outcomes import Outcome, classify
+from mesh.aws.outcomes import Outcome, classify, error_message
 from mesh.aws.sending import observer
 
 Response = Mapping[str, Any]
@@ -140,6 +140,13 @@ def _whole(item: Response) -> Response:
     return item
 
 
+def _under(page: Response, key: str) -> Iterable[Response]:
+    found: Any = page
+    for part in key.split("."):
+        found = found.get(part) or {}
+    return found or ()
+
+
 _TOKENS = ("NextToken", "nextToken", "NextMarker", "Marker")
 """Parameters that name a page, of operations whose pages botocore does not know."""
 _SIZES = ("MaxResults", "maxResults", "Limit", "MaxItems")
@@ -219,7 +226,7 @@ class Reader:
         region: str = "",
         **parameters: Any,
     ) -> list[Response] | Unread:
-        """Read all pages and give the items under a key.
+        """Read all pages and give the items under a key, such as ``DistributionList.Items``.
 
         Absence gives no items. If any page is unread, so is the whole. ``listing``
         says that the unit knows its resources by this read.
@@ -256,7 +263,7 @@ class Reader:
                 pages = page
                 continue
             self.ledger.add(operation, Outcome.READ, pages=1)
-            found.extend(map(pick, page.get(key, ())))
+            found.extend(map(pick, _under(page, key)))
 
     def _pages(
         self, operation: str, region: str, page_size: int | None, parameters: Mapping[str, Any]
@@ -308,9 +315,10 @@ class Reader:
             return self._gap(operation, resource, Outcome.FAILED, DEADLINE)
         except (ClientError, BotoCoreError) as error:
             outcome, code = classify(error)
+            message = error_message(error.response) if isinstance(error, ClientError) else ""
         finally:
             observer.reset(token)
-        if is_absence(operation, code):
+        if is_absence(operation, code, message):
             self.ledger.add(operation, Outcome.ABSENT, code)
             return Absent(code)
         return self._gap(operation, resource, outcome, code)

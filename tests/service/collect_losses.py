@@ -2,6 +2,7 @@
 
 from services.inventory.collect import account_metadata, dynamodb_tables, kms_keys, rds_instances
 from tests.service import collect_losses_detection, collect_losses_events, collect_losses_governance
+from tests.service import collect_losses_detection, collect_losses_edge, collect_losses_events
 from tests.service.collect_losses_events import UNALARMED
 
 BLOCK = {
@@ -27,6 +28,7 @@ POLICY = {
 LOST: dict[str, dict[str, set[str]]] = {
     **collect_losses_detection.LOST,
     **collect_losses_governance.LOST,
+    **collect_losses_edge.LOST,
     **collect_losses_events.LOST,
     "iam:GetAccountAuthorizationDetails": {
         "iam_users": {

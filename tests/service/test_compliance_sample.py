@@ -39,7 +39,7 @@ def words() -> dict[str, str]:
     return {
         "ac-2.1": "gap_confirmed",
         "ac-2.3": "contradicted",
-        "ac-2.7": "supported",
+        "ac-2.7": "understated",
         "ac-3": "contradicted",
         "ac-6": "contradicted",
         "ac-17": "contradicted",

@@ -20,8 +20,12 @@ from tests.service.collect_world import World, by, client, gaps, world
 OWN = "222222222222"
 """An account that these tests change."""
 SAMPLE = {
+    "access_analyzer": 2,
     "access_keys": 3,
     "account_metadata": 1,
+    "api_gateway": 5,
+    "api_stages": 4,
+    "cloudfront": 3,
     "cloudtrail_trails": 2,
     "cloudwatch": 1,
     "cloudwatch_alarms": 5,
@@ -39,10 +43,14 @@ SAMPLE = {
     "iam_policies": 2,
     "iam_roles": 5,
     "iam_users": 7,
+    "inspector2": 1,
+    "inspector2_findings": 3,
     "kms_keys": 5,
     "lambda": 4,
     "log_groups": 3,
     "permission_sets": 4,
+    "macie_jobs": 2,
+    "macie_sessions": 1,
     "rds_instances": 4,
     "rds_snapshots": 8,
     "s3_account_settings": 1,
@@ -53,6 +61,7 @@ SAMPLE = {
     "sso": 1,
     "subnets": 8,
     "vpc": 3,
+    "waf": 3,
 }
 """Resources of the sample account, by collection."""
 

@@ -4,9 +4,13 @@ from dataclasses import dataclass, field, replace
 
 from mesh.contract.catalogue import Catalogue, CatalogueError
 from services.inventory.collect import (
+    access_analyzer,
     access_keys,
     account_metadata,
     alarmed_events,
+    api_gateway,
+    api_stages,
+    cloudfront,
     cloudtrail_trails,
     cloudwatch,
     cloudwatch_alarms,
@@ -25,10 +29,14 @@ from services.inventory.collect import (
     iam_policies,
     iam_roles,
     iam_users,
+    inspector2,
+    inspector2_findings,
     kms_keys,
     lambda_functions,
     log_groups,
     permission_sets,
+    macie_jobs,
+    macie_sessions,
     rds_instances,
     rds_reach,
     rds_snapshots,
@@ -40,6 +48,7 @@ from services.inventory.collect import (
     sso_instances,
     subnets,
     vpcs,
+    waf,
 )
 from services.inventory.collect.collector import Collector
 
@@ -95,6 +104,15 @@ COLLECTORS = (
     conformance_packs.COLLECTOR,
     guardduty.COLLECTOR,
     security_hub.COLLECTOR,
+    cloudfront.COLLECTOR,
+    api_gateway.COLLECTOR,
+    api_stages.COLLECTOR,
+    replace(waf.COLLECTOR, sources=(waf.DISTRIBUTIONS,), derive=waf.fill_distributions),
+    access_analyzer.COLLECTOR,
+    inspector2.COLLECTOR,
+    inspector2_findings.COLLECTOR,
+    macie_jobs.COLLECTOR,
+    macie_sessions.COLLECTOR,
     log_groups.COLLECTOR,
     cloudwatch_alarms.COLLECTOR,
     event_buses.COLLECTOR,
