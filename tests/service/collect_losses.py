@@ -1,8 +1,12 @@
 """What each operation of a sync alone tells: the fields that are lost where it is denied."""
 
 from services.inventory.collect import account_metadata, dynamodb_tables, kms_keys, rds_instances
-from tests.service import collect_losses_detection, collect_losses_events, collect_losses_governance
-from tests.service import collect_losses_detection, collect_losses_edge, collect_losses_events
+from tests.service import (
+    collect_losses_detection,
+    collect_losses_edge,
+    collect_losses_events,
+    collect_losses_governance,
+)
 from tests.service.collect_losses_events import UNALARMED
 
 BLOCK = {
