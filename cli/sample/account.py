@@ -11,11 +11,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cli.sample.clients import ACCOUNT, Clients
+from cli.sample.clusters import make_containers, make_kubernetes, make_repositories
 from cli.sample.databases import make_databases
 from cli.sample.delivery import make_pipelines, make_projects
 from cli.sample.events import make_channels, make_events
 from cli.sample.functions import make_functions
 from cli.sample.keys import make_keys
+from cli.sample.machines import make_machines
 from cli.sample.monitoring import TRAIL_GROUP, make_monitoring
 from cli.sample.network import make_networks
 from cli.sample.organization import make_organization
@@ -59,6 +61,10 @@ def populate(endpoint_url: str, region: str) -> None:
     key = make_keys(clients.client("kms"))
     make_tables(clients.client("dynamodb"), key)
     make_functions(clients.client("lambda"))
+    make_kubernetes(clients.client("eks"), key)
+    make_containers(clients.client("ecs"), clients.client("ec2"), key)
+    make_repositories(clients.client("ecr"), key)
+    make_machines(clients.client("ec2"), key)
     make_networks(clients.client("ec2"), ACCESS_LOGS)
     make_databases(clients.client("rds"), clients.client("ec2"), key)
     make_monitoring(clients.client("logs"), clients.client("cloudwatch"), key)

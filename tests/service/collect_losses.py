@@ -6,6 +6,11 @@ from tests.service import (
     collect_losses_edge,
     collect_losses_events,
     collect_losses_governance,
+    collect_losses_compute,
+    collect_losses_continuity,
+    collect_losses_detection,
+    collect_losses_edge,
+    collect_losses_events,
 )
 from tests.service.collect_losses_events import UNALARMED
 
@@ -30,6 +35,8 @@ POLICY = {
 }
 # Operation: by collection, every field that some record loses by its denial.
 LOST: dict[str, dict[str, set[str]]] = {
+    **collect_losses_continuity.LOST,
+    **collect_losses_compute.LOST,
     **collect_losses_detection.LOST,
     **collect_losses_governance.LOST,
     **collect_losses_edge.LOST,
@@ -86,7 +93,10 @@ LOST: dict[str, dict[str, set[str]]] = {
         "s3_buckets": {"public"},
         "cloudtrail_trails": {"log_bucket_public"},
     },
-    "s3:ListBuckets": {"cloudtrail_trails": {"log_bucket_public", "log_bucket_logged"}},
+    "s3:ListBuckets": {
+        "cloudtrail_trails": {"log_bucket_public", "log_bucket_logged"},
+        "route53_records": {"dangling"},
+    },
     # Without it the region is not known, so neither is whether one of its trails watches.
     "s3:GetBucketLocation": {
         "s3_buckets": {"data_events_logged"},
@@ -118,6 +128,7 @@ LOST: dict[str, dict[str, set[str]]] = {
     "s3:GetBucketNotificationConfiguration": {"s3_buckets": {"event_targets"}},
     "s3:GetBucketTagging": {"s3_buckets": {"tags"}},
     "ec2:DescribeSecurityGroups": {
+        "ec2_instances": {"exposed"},
         "rds_instances": {"public"},
         "vpc": {"default_group_closed"},
     },
