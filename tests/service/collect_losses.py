@@ -2,15 +2,12 @@
 
 from services.inventory.collect import account_metadata, dynamodb_tables, kms_keys, rds_instances
 from tests.service import (
-    collect_losses_detection,
-    collect_losses_edge,
-    collect_losses_events,
-    collect_losses_governance,
     collect_losses_compute,
     collect_losses_continuity,
     collect_losses_detection,
     collect_losses_edge,
     collect_losses_events,
+    collect_losses_governance,
 )
 from tests.service.collect_losses_events import UNALARMED
 
