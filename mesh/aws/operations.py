@@ -18,6 +18,16 @@ _ACTIONS = {
 }
 
 # Services whose IAM prefix is not their name in botocore.
+_PREFIXES = {"s3control": "s3", "sso-admin": "sso"}
+_PREFIXES = {
+    "efs": "elasticfilesystem",
+    "elb": "elasticloadbalancing",
+    "elbv2": "elasticloadbalancing",
+    "s3control": "s3",
+}
+
+_BACKUP_GONE = frozenset({"ResourceNotFoundException"})
+_FILE_SYSTEM_GONE = frozenset({"FileSystemNotFound"})
 _PREFIXES = {"accessanalyzer": "access-analyzer", "s3control": "s3"}
 
 # Services whose reads all need one IAM action. Source: AWS Service Authorization Reference,
@@ -39,9 +49,11 @@ _NO_PARAMETER_GROUP = frozenset({"DBParameterGroupNotFound"})
 _CLUSTER_GONE = frozenset({"ResourceNotFoundException"})
 _REPOSITORY_GONE = frozenset({"RepositoryNotFoundException"})
 _BUS_GONE = frozenset({"ResourceNotFoundException"})
+_PERMISSION_SET_GONE = frozenset({"ResourceNotFoundException"})
 _QUEUE_GONE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 _TOPIC_GONE = frozenset({"NotFound", "NotFoundException"})
 _TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
+_ZONE_GONE = frozenset({"NoSuchHostedZone"})
 
 # Errors that say "not configured" or "not there". Source: the Errors section of
 # each operation in the API references of the services.
@@ -49,6 +61,12 @@ _ABSENT = {
     "accessanalyzer:GetFindingsStatistics": _ANALYZER_GONE,
     "accessanalyzer:ListFindings": _ANALYZER_GONE,
     "account:GetAlternateContact": frozenset({"ResourceNotFoundException"}),
+    "backup:GetBackupPlan": _BACKUP_GONE,
+    "backup:GetBackupSelection": _BACKUP_GONE,
+    "backup:GetBackupVaultAccessPolicy": _BACKUP_GONE,
+    "backup:ListBackupSelections": _BACKUP_GONE,
+    "backup:ListRecoveryPointsByBackupVault": _BACKUP_GONE,
+    "backup:ListTags": _BACKUP_GONE,
     "apigateway:GetAuthorizers": _API_GONE,
     "apigateway:GetResources": _API_GONE,
     "apigateway:GetStages": _API_GONE,
@@ -72,6 +90,14 @@ _ABSENT = {
     "dynamodb:ListTagsOfResource": _TABLE_GONE,
     "ec2:DescribeVpcAttribute": frozenset({"InvalidVpcID.NotFound"}),
     "ec2:GetManagedPrefixListEntries": frozenset({"InvalidPrefixListID.NotFound"}),
+    "efs:DescribeBackupPolicy": _FILE_SYSTEM_GONE | {"PolicyNotFound"},
+    "efs:DescribeFileSystemPolicy": _FILE_SYSTEM_GONE | {"PolicyNotFound"},
+    "efs:DescribeLifecycleConfiguration": _FILE_SYSTEM_GONE,
+    "efs:DescribeMountTargetSecurityGroups": frozenset(
+        {"IncorrectMountTargetState", "MountTargetNotFound"}
+    ),
+    "efs:DescribeMountTargets": _FILE_SYSTEM_GONE,
+    "efs:DescribeReplicationConfigurations": frozenset({"ReplicationNotFound"}),
     "ecr:GetLifecyclePolicy": _REPOSITORY_GONE | {"LifecyclePolicyNotFoundException"},
     "ecr:GetRepositoryPolicy": _REPOSITORY_GONE | {"RepositoryPolicyNotFoundException"},
     "ecr:ListTagsForResource": _REPOSITORY_GONE,
@@ -89,6 +115,9 @@ _ABSENT = {
     "events:ListRules": _BUS_GONE,
     "events:ListTagsForResource": _BUS_GONE,
     "events:ListTargetsByRule": _BUS_GONE,
+    # Who does not administer the organization, and who asks for a detector that went away.
+    "guardduty:DescribeOrganizationConfiguration": frozenset({"BadRequestException"}),
+    "guardduty:GetDetector": frozenset({"BadRequestException"}),
     "iam:GetAccountPasswordPolicy": frozenset({"NoSuchEntity"}),
     "iam:GetCredentialReport": frozenset({"ReportNotPresent", "ReportExpired", "ReportInProgress"}),
     "iam:ListMFADevices": frozenset({"NoSuchEntity"}),
@@ -109,6 +138,10 @@ _ABSENT = {
     "rds:DescribeDBClusterSnapshotAttributes": _CLUSTER_SNAPSHOT_GONE,
     "rds:DescribeDBParameters": _NO_PARAMETER_GROUP,
     "rds:DescribeDBSnapshotAttributes": _INSTANCE_SNAPSHOT_GONE,
+    "route53:GetDNSSEC": _ZONE_GONE,
+    "route53:GetHostedZone": _ZONE_GONE,
+    "route53:ListResourceRecordSets": _ZONE_GONE,
+    "route53:ListTagsForResources": _ZONE_GONE,
     "s3:GetBucketEncryption": frozenset({"ServerSideEncryptionConfigurationNotFoundError"}),
     "s3:GetBucketLifecycleConfiguration": frozenset({"NoSuchLifecycleConfiguration"}),
     "s3:GetBucketOwnershipControls": frozenset({"OwnershipControlsNotFoundError"}),
@@ -119,9 +152,23 @@ _ABSENT = {
     "s3:GetObjectLockConfiguration": frozenset({"ObjectLockConfigurationNotFoundError"}),
     "s3:GetPublicAccessBlock": frozenset({"NoSuchPublicAccessBlockConfiguration"}),
     "s3control:GetPublicAccessBlock": frozenset({"NoSuchPublicAccessBlockConfiguration"}),
+    "securityhub:DescribeHub": frozenset({"InvalidAccessException", "ResourceNotFoundException"}),
+    "securityhub:DescribeOrganizationConfiguration": frozenset({"InvalidAccessException"}),
+    "securityhub:DescribeStandardsControls": frozenset({"ResourceNotFoundException"}),
+    "securityhub:GetAdministratorAccount": frozenset({"ResourceNotFoundException"}),
     "sns:GetTopicAttributes": _TOPIC_GONE,
     "sns:ListSubscriptionsByTopic": _TOPIC_GONE,
     "sqs:GetQueueAttributes": _QUEUE_GONE,
+    "sso-admin:DescribeInstanceAccessControlAttributeConfiguration": frozenset(
+        {"ResourceNotFoundException"}
+    ),
+    "sso-admin:DescribePermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:GetInlinePolicyForPermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:GetPermissionsBoundaryForPermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:ListAccountAssignments": _PERMISSION_SET_GONE,
+    "sso-admin:ListAccountsForProvisionedPermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:ListCustomerManagedPolicyReferencesInPermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:ListManagedPoliciesInPermissionSet": _PERMISSION_SET_GONE,
     "wafv2:GetWebACL": _ACL_GONE,
     # Not every region has every sort of resource that a web ACL may guard.
     "wafv2:ListResourcesForWebACL": _ACL_GONE | {"WAFInvalidParameterException"},

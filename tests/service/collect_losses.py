@@ -3,9 +3,11 @@
 from services.inventory.collect import account_metadata, dynamodb_tables, kms_keys, rds_instances
 from tests.service import (
     collect_losses_compute,
+    collect_losses_continuity,
     collect_losses_detection,
     collect_losses_edge,
     collect_losses_events,
+    collect_losses_governance,
 )
 from tests.service.collect_losses_events import UNALARMED
 
@@ -30,8 +32,10 @@ POLICY = {
 }
 # Operation: by collection, every field that some record loses by its denial.
 LOST: dict[str, dict[str, set[str]]] = {
+    **collect_losses_continuity.LOST,
     **collect_losses_compute.LOST,
     **collect_losses_detection.LOST,
+    **collect_losses_governance.LOST,
     **collect_losses_edge.LOST,
     **collect_losses_events.LOST,
     "iam:GetAccountAuthorizationDetails": {
@@ -42,7 +46,8 @@ LOST: dict[str, dict[str, set[str]]] = {
             "groups",
             "permissions_boundary",
             "tags",
-        }
+        },
+        **collect_losses_governance.CONSOLE_USERS,
     },
     "iam:ListRoles": {"iam_roles": {"max_session_seconds"}},
     # The report that was made before is still there.
@@ -59,7 +64,8 @@ LOST: dict[str, dict[str, set[str]]] = {
             "credential_unused_since",
             "mfa_enabled",
             "mfa_types",
-        }
+        },
+        **collect_losses_governance.CONSOLE_USERS,
     },
     # The users' own lists tell the same.
     "iam:ListVirtualMFADevices": {},
@@ -84,7 +90,10 @@ LOST: dict[str, dict[str, set[str]]] = {
         "s3_buckets": {"public"},
         "cloudtrail_trails": {"log_bucket_public"},
     },
-    "s3:ListBuckets": {"cloudtrail_trails": {"log_bucket_public", "log_bucket_logged"}},
+    "s3:ListBuckets": {
+        "cloudtrail_trails": {"log_bucket_public", "log_bucket_logged"},
+        "route53_records": {"dangling"},
+    },
     # Without it the region is not known, so neither is whether one of its trails watches.
     "s3:GetBucketLocation": {
         "s3_buckets": {"data_events_logged"},
