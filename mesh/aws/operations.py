@@ -18,6 +18,7 @@ _ACTIONS = {
 }
 
 # Services whose IAM prefix is not their name in botocore.
+_PREFIXES = {"s3control": "s3", "sso-admin": "sso"}
 _PREFIXES = {
     "accessanalyzer": "access-analyzer",
     "efs": "elasticfilesystem",
@@ -128,6 +129,9 @@ _ABSENT = {
     "events:ListRules": _BUS_GONE,
     "events:ListTagsForResource": _BUS_GONE,
     "events:ListTargetsByRule": _BUS_GONE,
+    # Who does not administer the organization, and who asks for a detector that went away.
+    "guardduty:DescribeOrganizationConfiguration": frozenset({"BadRequestException"}),
+    "guardduty:GetDetector": frozenset({"BadRequestException"}),
     "iam:GetAccountPasswordPolicy": frozenset({"NoSuchEntity"}),
     "iam:GetCredentialReport": frozenset({"ReportNotPresent", "ReportExpired", "ReportInProgress"}),
     "iam:ListMFADevices": frozenset({"NoSuchEntity"}),
@@ -168,9 +172,23 @@ _ABSENT = {
     "secretsmanager:GetResourcePolicy": frozenset({"ResourceNotFoundException"}),
     "s3control:GetPublicAccessBlock": frozenset({"NoSuchPublicAccessBlockConfiguration"}),
     "wafv2:GetWebACLForResource": frozenset({"WAFNonexistentItemException"}),
+    "securityhub:DescribeHub": frozenset({"InvalidAccessException", "ResourceNotFoundException"}),
+    "securityhub:DescribeOrganizationConfiguration": frozenset({"InvalidAccessException"}),
+    "securityhub:DescribeStandardsControls": frozenset({"ResourceNotFoundException"}),
+    "securityhub:GetAdministratorAccount": frozenset({"ResourceNotFoundException"}),
     "sns:GetTopicAttributes": _TOPIC_GONE,
     "sns:ListSubscriptionsByTopic": _TOPIC_GONE,
     "sqs:GetQueueAttributes": _QUEUE_GONE,
+    "sso-admin:DescribeInstanceAccessControlAttributeConfiguration": frozenset(
+        {"ResourceNotFoundException"}
+    ),
+    "sso-admin:DescribePermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:GetInlinePolicyForPermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:GetPermissionsBoundaryForPermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:ListAccountAssignments": _PERMISSION_SET_GONE,
+    "sso-admin:ListAccountsForProvisionedPermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:ListCustomerManagedPolicyReferencesInPermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:ListManagedPoliciesInPermissionSet": _PERMISSION_SET_GONE,
     "wafv2:GetWebACL": _ACL_GONE,
     # Not every region has every sort of resource that a web ACL may guard.
     "wafv2:ListResourcesForWebACL": _ACL_GONE | {"WAFInvalidParameterException"},
