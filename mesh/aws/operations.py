@@ -18,7 +18,6 @@ _ACTIONS = {
 }
 
 # Services whose IAM prefix is not their name in botocore.
-_PREFIXES = {"s3control": "s3", "sso-admin": "sso"}
 _PREFIXES = {
     "accessanalyzer": "access-analyzer",
     "efs": "elasticfilesystem",
