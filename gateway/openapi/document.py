@@ -54,7 +54,7 @@ def document(services: Iterable[Deployable]) -> Json:
 
 def document_bytes(services: Iterable[Deployable]) -> bytes:
     """Write the document as JSON text with a line's end."""
-    # A hundred times as fast as json, whose indenting writer is in Python.
+    # Eight times as fast as json, whose writer with indents is in Python.
     return orjson.dumps(document(services), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
