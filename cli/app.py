@@ -10,6 +10,7 @@ from cli import (
     api_keys,
     backups,
     compliance,
+    controls,
     credentials,
     crypto,
     executions,
@@ -40,6 +41,7 @@ app = typer.Typer(
 inventory.app.add_typer(store.app)
 inventory.app.add_typer(backups.app)
 compliance.app.add_typer(filing.app)
+compliance.app.add_typer(controls.app, name="controls")
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(compliance.app, name="compliance")
 app.add_typer(security.app, name="security")

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 MODELS = {
+    "component-definition": "trestle.oscal.component",
     "assessment-results": "trestle.oscal.assessment_results",
     "plan-of-action-and-milestones": "trestle.oscal.poam",
 }

@@ -34,6 +34,7 @@ with uncollected():
     from secmesh.inventory.v1.compliance_service_pb2_grpc import (
         add_ComplianceServiceServicer_to_server,
     )
+    from secmesh.inventory.v1.control_service_pb2_grpc import add_ControlServiceServicer_to_server
     from secmesh.inventory.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
     from secmesh.inventory.v1.store_service_pb2_grpc import add_StoreServiceServicer_to_server
     from secmesh.inventory.v1.sync_service_pb2_grpc import add_SyncServiceServicer_to_server
@@ -49,6 +50,9 @@ with uncollected():
     from services.inventory.collect.runner import Limits, SyncRunner
     from services.inventory.compliance.check_catalogue import load_checks
     from services.inventory.compliance_servicer import ComplianceServicer
+    from services.inventory.control_servicer import ControlServicer
+    from services.inventory.controls.control_store import ControlStore
+    from services.inventory.controls.tenant_checks import TenantChecks
     from services.inventory.history_servicer import HistoryServicer
     from services.inventory.load_store import LoadStore
     from services.inventory.loader import Loader
@@ -130,7 +134,7 @@ async def build_server(settings: InventorySettings) -> Server:
     verifier = verifier_of(settings)
     store = await open_store(settings, catalogue)
     runner = build_runner(settings, catalogue, store)
-    checks = load_checks(catalogue)
+    checks = TenantChecks(store, catalogue, load_checks(catalogue))
     security = open_security(settings)
     folder = BackupFolder(settings.backups)
     backups = Backups(store, folder, contract_digest(catalogue), settings.pg_programs)
@@ -149,6 +153,8 @@ async def build_server(settings: InventorySettings) -> Server:
         add_HistoryServiceServicer_to_server(histories, target)
         compliance = ComplianceServicer(store, checks, security=security)
         add_ComplianceServiceServicer_to_server(compliance, target)
+        controls = ControlServicer(ControlStore(store), checks)
+        add_ControlServiceServicer_to_server(controls, target)
         loader = Loader(catalogue, settings.grants, LoadStore(SyncStore(store)))
         accounts = AccountStore(SyncStore(store))
         upkeep = StoreServicer(catalogue, accounts, runner, schedule, loader)

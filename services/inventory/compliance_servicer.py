@@ -27,12 +27,12 @@ from services.inventory.compliance.assessment_store import (
     AssessmentStore,
 )
 from services.inventory.compliance.assessor import DEFAULT_MAX_AGE, Assessor
-from services.inventory.compliance.check_catalogue import CheckCatalogue
 from services.inventory.compliance.control_coverage import CoverageReporter
 from services.inventory.compliance.controls import control_id
 from services.inventory.compliance.report import Report
 from services.inventory.compliance.report_forms import FORMS
 from services.inventory.compliance.ssp import read_plan
+from services.inventory.controls.tenant_checks import TenantChecks
 from services.inventory.errors import FilingUnavailable
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
     def __init__(
         self,
         store: Store,
-        checks: CheckCatalogue,
+        checks: TenantChecks,
         clock: Callable[[], datetime] = _now,
         security: "Security | None" = None,
     ) -> None:
@@ -196,10 +196,10 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         control = control_id(request.control_id) if request.control_id else ""
         if control is None:
             raise FieldInvalid.of("control_id", "is no control of SP 800-53, such as ac-2.3")
-        chosen = self._checks.chosen(request.collection, control)
+        chosen = self._checks.shipped.chosen(request.collection, control)
         # The token is the last check's id: checks come with the service and hold no secret.
         after = request.page_token
-        if after and after not in self._checks.checks:
+        if after and after not in self._checks.shipped.checks:
             raise PageTokenInvalid
         left = [check for check in chosen if check.id > after]
         page = left[: request.page_size or DEFAULT_PAGE]

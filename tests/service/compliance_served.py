@@ -17,7 +17,6 @@ from secmesh.inventory.v1.s3_pb2 import S3Bucket
 from services.inventory.compliance_servicer import ComplianceServicer
 from tests.service.compliance_world import (
     CATALOGUE,
-    CHECKS,
     NOW,
     SSP,
     TENANT,
@@ -25,6 +24,7 @@ from tests.service.compliance_world import (
     document,
     new_world,
     requirement,
+    tenant_checks,
 )
 from tests.service.server_fixtures import PACKAGE, Running, running
 
@@ -57,7 +57,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     async with new_world(tmp_path) as world:
 
         def register(server: grpc.aio.Server) -> None:
-            servicer = ComplianceServicer(world.store, CHECKS, lambda: NOW)
+            servicer = ComplianceServicer(world.store, tenant_checks(world.store), lambda: NOW)
             stubs.add_ComplianceServiceServicer_to_server(servicer, server)
 
         async with (

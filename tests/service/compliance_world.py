@@ -22,6 +22,7 @@ from services.inventory.compliance.assessment_store import AssessmentStore
 from services.inventory.compliance.assessor import DEFAULT_MAX_AGE, Assessor
 from services.inventory.compliance.check_catalogue import CheckCatalogue, load_checks
 from services.inventory.compliance.ssp import read_plan
+from services.inventory.controls.tenant_checks import TenantChecks
 from tests.databases import inventory_file
 from tests.derived import tables_of
 
@@ -87,6 +88,11 @@ def requirement(control: str, state: str = "implemented", **parameters: str) -> 
     }
     made: dict[str, Any] = {"uuid": uuid, "control-id": control, "by-components": [part]}
     return made | ({"set-parameters": settings} if settings else {})
+
+
+def tenant_checks(store: Store, shipped: CheckCatalogue = CHECKS) -> TenantChecks:
+    """Give each tenant these checks and its own."""
+    return TenantChecks(store, CATALOGUE, shipped)
 
 
 @dataclass
@@ -187,7 +193,7 @@ class World:
         max_age: timedelta = DEFAULT_MAX_AGE,
         checks: CheckCatalogue = CHECKS,
     ) -> "Evaluated":
-        assessor = Assessor(self.store, checks, lambda: NOW)
+        assessor = Assessor(self.store, tenant_checks(self.store, checks), lambda: NOW)
         events = [event async for event in assessor.evaluate(SSP, accounts, max_age)]
         assessment = events[-1]
         assert isinstance(assessment, pb.Assessment)

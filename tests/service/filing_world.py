@@ -23,11 +23,11 @@ from services.inventory.filing.security import Security
 from tests.service.compliance_world import (
     ACCOUNT,
     CATALOGUE,
-    CHECKS,
     NOW,
     SSP,
     TENANT,
     new_world,
+    tenant_checks,
 )
 from tests.service.compliance_world import World as Inventory
 from tests.service.security_world import World as Records
@@ -147,7 +147,9 @@ async def filing(folder: Path, records: Records) -> AsyncIterator[World]:
         security = Security(to_security)
 
         def register(server: grpc.aio.Server) -> None:
-            servicer = ComplianceServicer(inventory.store, CHECKS, lambda: times[-1], security)
+            servicer = ComplianceServicer(
+                inventory.store, tenant_checks(inventory.store), lambda: times[-1], security
+            )
             stubs.add_ComplianceServiceServicer_to_server(servicer, server)
 
         async with (

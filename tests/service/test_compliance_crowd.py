@@ -18,7 +18,6 @@ from services.inventory import __main__ as service
 from services.inventory.compliance.assessor import EVALUATIONS, Assessor
 from services.inventory.settings import InventorySettings
 from tests.service.compliance_world import (
-    CHECKS,
     LISTINGS,
     NOW,
     SSP,
@@ -26,6 +25,7 @@ from tests.service.compliance_world import (
     document,
     new_world,
     requirement,
+    tenant_checks,
 )
 
 SECONDS = 60
@@ -37,7 +37,7 @@ async def test_evaluations_take_turns_and_leave_connections_to_lists(tmp_path: P
     async with new_world(tmp_path) as world:
         await world.plan(document(requirement("ac-2")))
         await world.sync(LISTINGS)
-        assessor = Assessor(world.store, CHECKS, lambda: NOW)
+        assessor = Assessor(world.store, tenant_checks(world.store), lambda: NOW)
         async with AsyncExitStack() as held, asyncio.timeout(SECONDS):
             running = [assessor.evaluate(SSP, ()) for _ in range(EVALUATIONS)]
             for events in running:

@@ -8,7 +8,14 @@ from secmesh.inventory.v1.s3_pb2 import S3Bucket
 from services.inventory.compliance.assessment_store import AssessmentStore
 from services.inventory.compliance_servicer import ComplianceServicer
 from tests.service.compliance_served import Served
-from tests.service.compliance_world import CHECKS, NOW, SSP, World, document, requirement
+from tests.service.compliance_world import (
+    NOW,
+    SSP,
+    World,
+    document,
+    requirement,
+    tenant_checks,
+)
 from tests.unit.oscal_rules import obeying
 
 DAY = timedelta(days=1)
@@ -16,7 +23,7 @@ DAY = timedelta(days=1)
 
 async def judged(world: World, when: datetime) -> tuple[str, pb.ClaimVerdict]:
     """Evaluate at a moment; give the assessment's name and the verdict on SC-28(1)."""
-    servicer = ComplianceServicer(world.store, CHECKS, lambda: when)
+    servicer = ComplianceServicer(world.store, tenant_checks(world.store), lambda: when)
     events = servicer.Evaluate(api.EvaluateRequest(ssp=SSP), None)
     (made,) = [event.assessment async for event in events if event.HasField("assessment")]
     _, _, verdicts = await AssessmentStore(world.store).assessment(made.name)

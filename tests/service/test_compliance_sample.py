@@ -11,7 +11,7 @@ from services.inventory.compliance.assessment_store import AssessmentStore
 from services.inventory.compliance.assessor import Assessor
 from services.inventory.compliance.ssp import read_plan
 from tests.service.collect_world import World
-from tests.service.compliance_world import ALL_CHECKS, SSP, Evaluated
+from tests.service.compliance_world import ALL_CHECKS, SSP, Evaluated, tenant_checks
 
 SAMPLE = Path(__file__).parents[2] / "cli" / "sample" / "ssp.json"
 
@@ -21,7 +21,12 @@ async def evaluated(world: World) -> Evaluated:
     assert not plan.ssp.issues
     store = AssessmentStore(world.store)
     await store.replace_plan(plan)
-    events = [event async for event in Assessor(world.store, ALL_CHECKS).evaluate(SSP, [])]
+    events = [
+        event
+        async for event in Assessor(world.store, tenant_checks(world.store, ALL_CHECKS)).evaluate(
+            SSP, []
+        )
+    ]
     assessment = events[-1]
     assert isinstance(assessment, pb.Assessment)
     _, _, verdicts = await store.assessment(assessment.name)

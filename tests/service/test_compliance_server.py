@@ -16,12 +16,12 @@ from services.inventory import compliance_servicer
 from services.inventory.compliance_servicer import ComplianceServicer
 from tests.service.compliance_served import Served, estate
 from tests.service.compliance_world import (
-    CHECKS,
     NOW,
     SSP,
     TENANT,
     document,
     requirement,
+    tenant_checks,
 )
 from tests.service.server_fixtures import PACKAGE
 
@@ -137,7 +137,9 @@ async def test_a_page_of_heavy_verdicts_is_shorter_and_none_is_lost(
 async def test_assessments_are_listed_newest_first(served: Served) -> None:
     await estate(served)
     first = await served.assessment()
-    newer = ComplianceServicer(served.world.store, CHECKS, lambda: NOW + timedelta(hours=1))
+    newer = ComplianceServicer(
+        served.world.store, tenant_checks(served.world.store), lambda: NOW + timedelta(hours=1)
+    )
     events = newer.Evaluate(api.EvaluateRequest(ssp=SSP), None)
     (second,) = [event.assessment async for event in events if event.HasField("assessment")]
     listed = await served.stub.ListAssessments(api.ListAssessmentsRequest(parent=TENANT))

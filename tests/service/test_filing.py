@@ -22,7 +22,14 @@ from secmesh.security.v1.vocabulary_pb2 import FindingStatus
 from services.inventory.compliance_servicer import ComplianceServicer
 from services.inventory.filing.security import Security
 from tests.databases import security_database
-from tests.service.compliance_world import CATALOGUE, CHECKS, SSP, TENANT, document, requirement
+from tests.service.compliance_world import (
+    CATALOGUE,
+    SSP,
+    TENANT,
+    document,
+    requirement,
+    tenant_checks,
+)
 from tests.service.filing_world import ACCOUNT, World, counted, filing
 from tests.service.security_world import World as Records
 from tests.service.security_world import copy_of, served
@@ -325,7 +332,9 @@ async def test_a_security_service_that_is_away_leaves_the_assessment(
     async with open_channel("127.0.0.1:1", package="secmesh.security.v1", token="any") as nowhere:
 
         def register(server: Any) -> None:
-            away = ComplianceServicer(store, CHECKS, lambda: world.times[-1], Security(nowhere))
+            away = ComplianceServicer(
+                store, tenant_checks(store), lambda: world.times[-1], Security(nowhere)
+            )
             stubs.add_ComplianceServiceServicer_to_server(away, server)
 
         async with (
@@ -383,7 +392,7 @@ async def test_an_older_assessment_is_not_filed(world: World, buckets: list[str]
 
 async def test_without_an_address_nothing_is_filed(tmp_path: Path, world: World) -> None:
     def register(server: Any) -> None:
-        servicer = ComplianceServicer(world.inventory.store, CHECKS)
+        servicer = ComplianceServicer(world.inventory.store, tenant_checks(world.inventory.store))
         stubs.add_ComplianceServiceServicer_to_server(servicer, server)
 
     async with (

@@ -80,6 +80,9 @@ def test_the_roles_fit_the_contract() -> None:
         "inventory.syncs.create",
         "inventory.syncs.cancel",
         "inventory.assessments.file",
+        "inventory.controls.create",
+        "inventory.controls.update",
+        "inventory.controls.import",
     }
     assert granted["admin"] == needed
 

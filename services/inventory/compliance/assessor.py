@@ -15,10 +15,10 @@ from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import compliance_service_pb2 as api
 from services.inventory.compliance.assessment import bind, date_verdicts, summarise, verdicts
 from services.inventory.compliance.assessment_store import AssessmentStore
-from services.inventory.compliance.check_catalogue import CheckCatalogue
 from services.inventory.compliance.coverage import Coverage
 from services.inventory.compliance.evaluation import Evaluation
 from services.inventory.compliance.evidence_store import EvidenceStore
+from services.inventory.controls.tenant_checks import TenantChecks
 from services.inventory.errors import NothingCollected
 
 DEFAULT_MAX_AGE = timedelta(days=7)
@@ -34,7 +34,7 @@ class Assessor:
     """Weighs the claims of plans against the records collected last."""
 
     def __init__(
-        self, store: Store, checks: CheckCatalogue, clock: Callable[[], datetime] = _now
+        self, store: Store, checks: TenantChecks, clock: Callable[[], datetime] = _now
     ) -> None:
         self._store = store
         self._assessments = AssessmentStore(store)
@@ -74,7 +74,8 @@ class Assessor:
                 evidence, coverage, evaluate_time, evaluate_time - max_age, tuple(accounts)
             )
             earlier = await self._assessments.latest_verdicts(ssp, stamp, connection)
-            bindings = bind(plan, claims, self._checks)
+            checks = await self._checks.of(tenant, connection)
+            bindings = bind(plan, claims, checks)
             runs = sorted(
                 {run for binding in bindings for run in binding.runs},
                 key=lambda run: (run.check_id, run.thresholds),
@@ -82,7 +83,7 @@ class Assessor:
             yield api.EvaluateProgress(checks=len(runs))
             results = {}
             for done, run in enumerate(runs, start=1):
-                check = self._checks.checks[run.check_id]
+                check = checks.checks[run.check_id]
                 results[run] = await evaluation.run(check, dict(run.thresholds))
                 yield api.EvaluateProgress(checks=len(runs), checks_done=done)
         name = f"tenants/{tenant}/assessments/{_time_ordered_id()}"

@@ -17,7 +17,7 @@ import protovalidate
 import yaml
 from google.protobuf import json_format
 
-from mesh.cel.language import Condition, Environment
+from mesh.cel.language import MAX_LENGTH, Condition, Environment
 from mesh.cel.types import CelType
 from mesh.contract.catalogue import Catalogue, Kind
 from mesh.errors import FilterInvalid
@@ -36,6 +36,14 @@ class CheckInvalid(Exception):
     """A check breaks a rule; the message names the file, the check and the rule."""
 
 
+class RuleBroken(Exception):
+    """A check breaks a rule: the field that does, and how."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(problem)
+        self.field = field
+
+
 @dataclass(frozen=True)
 class BoundCheck:
     """One check with its conditions compiled over its kind."""
@@ -45,6 +53,8 @@ class BoundCheck:
     condition: Condition
     applies: Condition | None
     environment: Environment
+    version: int = 0
+    """Of a tenant's own control; 0 of those that come with the service."""
 
     @property
     def id(self) -> str:
@@ -92,6 +102,11 @@ class CheckCatalogue:
     """All checks by id."""
 
     checks: Mapping[str, BoundCheck]
+
+    def with_more(self, checks: Iterable[BoundCheck]) -> "CheckCatalogue":
+        """Give these checks and more of them."""
+        more = {check.id: check for check in checks}
+        return CheckCatalogue(MappingProxyType({**self.checks, **more})) if more else self
 
     @cached_property
     def by_control(self) -> Mapping[str, tuple[BoundCheck, ...]]:
@@ -161,48 +176,71 @@ def _message(file: str, entry: Any) -> check_pb2.Check:
 
 def _bind(catalogue: Catalogue, check: check_pb2.Check, file: str) -> BoundCheck:
     culprit = f"{file}: {check.id}"
+    if not check.id:
+        raise CheckInvalid(f"{file}: a check without id")
+    if any(mapping.source in ("", "tenant") for mapping in check.controls):
+        raise CheckInvalid(f"{culprit}: a control without a source")
+    try:
+        return bind_check(catalogue, check)
+    except RuleBroken as broken:
+        raise CheckInvalid(f"{culprit}: {broken}") from broken
+
+
+def bind_check(catalogue: Catalogue, check: check_pb2.Check, version: int = 0) -> BoundCheck:
+    """Bind one check to the contract. Raises RuleBroken."""
     kind = catalogue.record_kinds.get(check.collection)
     if kind is None:
-        raise CheckInvalid(f"{culprit}: there is no collection {check.collection!r}")
-    _check_rules(check, culprit)
+        raise RuleBroken("collection", f"there is no collection {check.collection!r}")
+    _check_rules(check)
     variables = {NOW: CelType.TIMESTAMP} | {
         parameter.variable: _UNIT_TYPES[parameter.unit] for parameter in check.parameters
     }
     try:
         environment = Environment.of_kind(kind, variables)
-        bound = BoundCheck(
-            message=check,
-            kind=kind,
-            condition=environment.compile(check.condition),
-            applies=environment.compile(check.applies) if check.applies else None,
-            environment=environment,
-        )
-        # The filter is written with real thresholds later; that it compiles is known now.
-        written = bound.filter(bound.defaults(), datetime.fromisoformat("2030-01-01T00:00:00Z"))
-        Environment.of_kind(kind).compile(written)
-    except FilterInvalid as error:
-        raise CheckInvalid(f"{culprit}: {error}") from error
+    except ValueError as error:
+        raise RuleBroken("parameters", str(error)) from error
+    bound = BoundCheck(
+        message=check,
+        kind=kind,
+        condition=_compiled(environment, "condition", check.condition),
+        applies=_compiled(environment, "applies", check.applies) if check.applies else None,
+        environment=environment,
+        version=version,
+    )
+    # The filter is written with real thresholds later; that it compiles is known now.
+    written = bound.filter(bound.defaults(), datetime.fromisoformat("2030-01-01T00:00:00Z"))
+    if len(written) <= MAX_LENGTH:
+        _compiled(Environment.of_kind(kind), "condition", written)
     return bound
 
 
-def _check_rules(check: check_pb2.Check, culprit: str) -> None:
+def _compiled(environment: Environment, field: str, expression: str) -> Condition:
+    try:
+        return environment.compile(expression)
+    except FilterInvalid as error:
+        place = "line {line}, column {column}".format_map(error.metadata)
+        problem = str(error).partition(": ")[2]
+        raise RuleBroken(field, f"{place}: {problem}") from error
+
+
+def _check_rules(check: check_pb2.Check) -> None:
     together = check.scope != check_pb2.CHECK_SCOPE_RESOURCE
     if together != bool(check.quantifier):
-        raise CheckInvalid(
-            f"{culprit}: a quantifier goes with the scope of an account, and only so"
+        raise RuleBroken(
+            "quantifier", "a quantifier goes with the scope of an account, and only so"
         )
     for mapping in check.controls:
         control = load_controls().get(mapping.control_id)
         if control is None or control.withdrawn:
-            raise CheckInvalid(f"{culprit}: {mapping.control_id} is no control of SP 800-53 rev 5")
-    _unique(culprit, "control", [mapping.control_id for mapping in check.controls])
-    _unique(culprit, "variable", [parameter.variable for parameter in check.parameters])
+            raise RuleBroken("controls", f"{mapping.control_id} is no control of SP 800-53 rev 5")
+    _unique("controls", "control", [mapping.control_id for mapping in check.controls])
+    _unique("parameters", "variable", [parameter.variable for parameter in check.parameters])
     for parameter in check.parameters:
         if parameter.param_id and parameter.param_id not in load_parameters():
-            raise CheckInvalid(f"{culprit}: {parameter.param_id} is no parameter of SP 800-53")
+            raise RuleBroken("parameters", f"{parameter.param_id} is no parameter of SP 800-53")
 
 
-def _unique(culprit: str, what: str, values: Sequence[str]) -> None:
+def _unique(field: str, what: str, values: Sequence[str]) -> None:
     twice = {value for value in values if values.count(value) > 1}
     if twice:
-        raise CheckInvalid(f"{culprit}: {what} {min(twice)!r} stands there twice")
+        raise RuleBroken(field, f"{what} {min(twice)!r} stands there twice")

@@ -22,12 +22,13 @@ from services.inventory.compliance.coverage import Coverage
 from services.inventory.compliance.evaluation import Evaluation
 from services.inventory.compliance.evidence_store import EvidenceStore
 from services.inventory.compliance.verdict import missing_actions
+from services.inventory.controls.tenant_checks import TenantChecks
 
 
 class CoverageReporter:
     """Runs the checks of a baseline to see which are answered whole."""
 
-    def __init__(self, store: Store, checks: CheckCatalogue, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, checks: TenantChecks, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._checks = checks
         self._clock = clock
@@ -41,17 +42,19 @@ class CoverageReporter:
         """Count the controls of a baseline; where nothing was collected, none is complete."""
         controls = baseline_controls(baseline)
         now = self._clock()
+        tenant = tenant_of(parent) or ""
         async with self._store.connection() as connection:
-            evidence = EvidenceStore(self._store, connection, tenant_of(parent) or "")
+            checks = await self._checks.of(tenant, connection)
+            evidence = EvidenceStore(self._store, connection, tenant)
             units = Coverage(accounts, await evidence.units(accounts))
             evaluation = Evaluation(
                 evidence, units, now, now - DEFAULT_MAX_AGE, named_accounts=tuple(accounts)
             )
             results: dict[str, pb.CheckResult] = {}
-            for check_id in self._bound(controls) if not units.empty else ():
-                check = self._checks.checks[check_id]
+            for check_id in _bound(checks, controls) if not units.empty else ():
+                check = checks.checks[check_id]
                 results[check_id] = await evaluation.run(check, check.defaults())
-        found = [self._control(control, results) for control in controls]
+        found = [_control(checks, control, results) for control in controls]
         return api.Coverage(
             baseline=baseline,
             cloud_account_ids=units.accounts,
@@ -63,21 +66,23 @@ class CoverageReporter:
             missing_actions=missing_actions(results.values())[:MAX_ASSESSMENT_ACTIONS],
         )
 
-    def _bound(self, controls: Sequence[str]) -> list[str]:
-        return sorted({check.id for control in controls for check in self._checks.of(control)})
 
-    def _control(
-        self, control_id: str, results: Mapping[str, pb.CheckResult]
-    ) -> api.ControlCoverage:
-        checks = [check.id for check in self._checks.of(control_id)]
-        complete = [each in results and results[each].complete for each in checks]
-        return api.ControlCoverage(
-            control_id=control_id,
-            title=load_controls()[control_id].title,
-            testable=bool(checks) or control_id in _published(),
-            check_ids=checks,
-            complete=bool(checks) and all(complete),
-        )
+def _bound(checks: CheckCatalogue, controls: Sequence[str]) -> list[str]:
+    return sorted({check.id for control in controls for check in checks.of(control)})
+
+
+def _control(
+    checks: CheckCatalogue, control_id: str, results: Mapping[str, pb.CheckResult]
+) -> api.ControlCoverage:
+    ids = [check.id for check in checks.of(control_id)]
+    complete = [each in results and results[each].complete for each in ids]
+    return api.ControlCoverage(
+        control_id=control_id,
+        title=load_controls()[control_id].title,
+        testable=bool(ids) or control_id in _published(),
+        check_ids=ids,
+        complete=bool(ids) and all(complete),
+    )
 
 
 @cache

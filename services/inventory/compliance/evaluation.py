@@ -72,6 +72,7 @@ class Evaluation:
             thresholds=thresholds,
             collection=collection,
             remediation=check.message.remediation,
+            control_version=check.version,
         )
         if check.message.scope == check_pb2.CHECK_SCOPE_RESOURCE:
             self._weigh_rows(check, found, result)

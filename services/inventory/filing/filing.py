@@ -9,9 +9,9 @@ from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import filing_pb2 as api
 from secmesh.security.v1.record_pb2 import Record
 from services.inventory.compliance.assessment_store import AssessmentStore
-from services.inventory.compliance.check_catalogue import CheckCatalogue
 from services.inventory.compliance.coverage import Coverage
 from services.inventory.compliance.evidence_store import EvidenceStore
+from services.inventory.controls.tenant_checks import TenantChecks
 from services.inventory.errors import AssessmentSuperseded
 from services.inventory.filing.claims import Scope, plan_claims
 from services.inventory.filing.identity import Key, claim_prefix, is_ours
@@ -47,7 +47,7 @@ class _Evidence:
 class Filing:
     """Files assessments. What differs is written and nothing else, so it can be repeated."""
 
-    def __init__(self, store: Store, checks: CheckCatalogue, security: Security) -> None:
+    def __init__(self, store: Store, checks: TenantChecks, security: Security) -> None:
         self._store = store
         self._assessments = AssessmentStore(store)
         self._checks = checks
@@ -132,6 +132,9 @@ class Filing:
         moment = assessment.evaluate_time.ToMicroseconds()
         async with self._store.connection() as connection:
             tenant = tenant_of(assessment.name) or ""
+            checks = await self._checks.as_judged(
+                tenant, (result for each in verdicts for result in each.check_results), connection
+            )
             evidence = EvidenceStore(self._store, connection, tenant, moment)
             everywhere = Coverage((), await evidence.units(()))
             found.whole = {*everywhere.accounts} <= {*assessment.cloud_account_ids}
@@ -139,7 +142,7 @@ class Filing:
             weigher = Weigher(evidence, units, assessment)
             by_run = {}
             for run in sorted(_runs(verdicts)):
-                check = self._checks.checks.get(run[0])
+                check = checks.checks.get(run[0])
                 if check is None or check.id not in wanted:
                     continue
                 by_run[run] = await weigher.weigh(check, dict(run[1]))

@@ -1,0 +1,1 @@
+"""Controls of a tenant's own: conditions in CEL with the examples that prove them."""
