@@ -132,12 +132,15 @@ def rotate(
     azure: Azure = None,
     gcp: Gcp = None,
     etag: Etag = "",
+    untested: Annotated[
+        bool, typer.Option("--untested", help="Of Azure and Google Cloud, which have no test.")
+    ] = False,
     request_id: RequestId = "",
 ) -> None:
     """Put another secret in place of the stored one, once it is tested."""
     connection = connection_of(context)
     request = pb.RotateCredentialRequest(
-        name=_name(connection, account), etag=etag, request_id=request_id
+        name=_name(connection, account), etag=etag, untested=untested, request_id=request_id
     )
     _set_secret(request, aws, azure, gcp)
     _call(connection, "RotateCredential", request)

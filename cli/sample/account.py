@@ -11,9 +11,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cli.sample.clients import ACCOUNT, Clients
+from cli.sample.clusters import make_containers, make_kubernetes, make_repositories
 from cli.sample.databases import make_databases
+from cli.sample.delivery import make_pipelines, make_projects
+from cli.sample.events import make_channels, make_events
 from cli.sample.functions import make_functions
 from cli.sample.keys import make_keys
+from cli.sample.machines import make_machines
+from cli.sample.monitoring import TRAIL_GROUP, make_monitoring
 from cli.sample.network import make_networks
 from cli.sample.organization import make_organization
 from cli.sample.roles import make_roles
@@ -56,8 +61,17 @@ def populate(endpoint_url: str, region: str) -> None:
     key = make_keys(clients.client("kms"))
     make_tables(clients.client("dynamodb"), key)
     make_functions(clients.client("lambda"))
+    make_kubernetes(clients.client("eks"), key)
+    make_containers(clients.client("ecs"), clients.client("ec2"), key)
+    make_repositories(clients.client("ecr"), key)
+    make_machines(clients.client("ec2"), key)
     make_networks(clients.client("ec2"), ACCESS_LOGS)
     make_databases(clients.client("rds"), clients.client("ec2"), key)
+    make_monitoring(clients.client("logs"), clients.client("cloudwatch"), key)
+    make_channels(clients.client("sns"), clients.client("sqs"), key)
+    make_events(clients.client("events"))
+    make_projects(clients.client("codebuild"))
+    make_pipelines(clients.client("codepipeline"), clients.client("iam"))
     make_organization(clients.client("organizations"), clients.client("account"))
 
 
@@ -303,6 +317,8 @@ def _trails(cloudtrail: Any) -> None:
         IsMultiRegionTrail=True,
         EnableLogFileValidation=True,
         KmsKeyId=KEY,
+        CloudWatchLogsLogGroupArn=f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:{TRAIL_GROUP}:*",
+        CloudWatchLogsRoleArn=f"arn:aws:iam::{ACCOUNT}:role/write-trail",
         TagsList=[{"Key": "owner", "Value": "security"}],
     )["TrailARN"]
     data = {"Type": "AWS::S3::Object", "Values": [f"arn:aws:s3:::{DATA}/"]}

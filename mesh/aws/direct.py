@@ -20,7 +20,7 @@ from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
 from mesh.aws.operations import is_absence
-from mesh.aws.outcomes import error_code
+from mesh.aws.outcomes import error_code, error_message
 from mesh.aws.sending import Sending, hand_over
 from mesh.aws.signature import Signer, Unsigned
 from mesh.aws.transport import Transport, takes
@@ -158,8 +158,8 @@ class DirectEndpoint:
         except ResponseParserError:
             return None
         if failed:
-            code = error_code(parsed)
-            if not is_absence(f"{self._service}:{operation_model.name}", code):
+            code, message = error_code(parsed), error_message(parsed)
+            if not is_absence(f"{self._service}:{operation_model.name}", code, message):
                 return None
             # Errors have members of their own beside code and text.
             shape = operation_model.service_model.shape_for_error_code(code)

@@ -18,24 +18,68 @@ _ACTIONS = {
 }
 
 # Services whose IAM prefix is not their name in botocore.
-_PREFIXES = {"s3control": "s3"}
+_PREFIXES = {
+    "efs": "elasticfilesystem",
+    "elb": "elasticloadbalancing",
+    "elbv2": "elasticloadbalancing",
+    "s3control": "s3",
+}
 
+_BACKUP_GONE = frozenset({"ResourceNotFoundException"})
+_FILE_SYSTEM_GONE = frozenset({"FileSystemNotFound"})
+_PREFIXES = {"accessanalyzer": "access-analyzer", "s3control": "s3"}
+
+# Services whose reads all need one IAM action. Source: AWS Service Authorization Reference,
+# "Actions, resources, and condition keys for Amazon API Gateway Management".
+_ONE_ACTION = {"apigateway": "apigateway:GET", "apigatewayv2": "apigateway:GET"}
+
+# Services that refuse every call while they are off, with a code that says something else.
+# Source: Amazon Macie API Reference, whose GetMacieSession is refused with this message.
+_OFF_MESSAGES = {"macie2": "macie is not enabled"}
+
+_ACL_GONE = frozenset({"WAFNonexistentItemException"})
+_ANALYZER_GONE = frozenset({"ResourceNotFoundException"})
+_API_GONE = frozenset({"NotFoundException"})
 _KEY_GONE = frozenset({"NotFoundException"})
 _FUNCTION_GONE = frozenset({"ResourceNotFoundException"})
 _INSTANCE_SNAPSHOT_GONE = frozenset({"DBSnapshotNotFound", "DBSnapshotNotFoundFault"})
 _CLUSTER_SNAPSHOT_GONE = frozenset({"DBClusterSnapshotNotFoundFault"})
 _NO_PARAMETER_GROUP = frozenset({"DBParameterGroupNotFound"})
+_CLUSTER_GONE = frozenset({"ResourceNotFoundException"})
+_REPOSITORY_GONE = frozenset({"RepositoryNotFoundException"})
+_BUS_GONE = frozenset({"ResourceNotFoundException"})
+_QUEUE_GONE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
+_TOPIC_GONE = frozenset({"NotFound", "NotFoundException"})
 _TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
+_ZONE_GONE = frozenset({"NoSuchHostedZone"})
 
 # Errors that say "not configured" or "not there". Source: the Errors section of
 # each operation in the API references of the services.
 _ABSENT = {
+    "accessanalyzer:GetFindingsStatistics": _ANALYZER_GONE,
+    "accessanalyzer:ListFindings": _ANALYZER_GONE,
     "account:GetAlternateContact": frozenset({"ResourceNotFoundException"}),
+    "backup:GetBackupPlan": _BACKUP_GONE,
+    "backup:GetBackupSelection": _BACKUP_GONE,
+    "backup:GetBackupVaultAccessPolicy": _BACKUP_GONE,
+    "backup:ListBackupSelections": _BACKUP_GONE,
+    "backup:ListRecoveryPointsByBackupVault": _BACKUP_GONE,
+    "backup:ListTags": _BACKUP_GONE,
+    "apigateway:GetAuthorizers": _API_GONE,
+    "apigateway:GetResources": _API_GONE,
+    "apigateway:GetStages": _API_GONE,
+    "apigatewayv2:GetAuthorizers": _API_GONE,
+    "apigatewayv2:GetRoutes": _API_GONE,
+    "apigatewayv2:GetStages": _API_GONE,
+    "cloudfront:GetDistribution": frozenset({"NoSuchDistribution"}),
+    "cloudfront:ListTagsForResource": frozenset({"NoSuchResource"}),
     "cloudtrail:GetInsightSelectors": frozenset(
         {"InsightNotEnabledException", "TrailNotFoundException"}
     ),
     "cloudtrail:GetEventSelectors": frozenset({"TrailNotFoundException"}),
     "cloudtrail:GetTrailStatus": frozenset({"TrailNotFoundException"}),
+    "codepipeline:GetPipeline": frozenset({"PipelineNotFoundException"}),
+    "codepipeline:ListTagsForResource": frozenset({"ResourceNotFoundException"}),
     "detective:DescribeOrganizationConfiguration": frozenset({"ValidationException"}),
     "dynamodb:DescribeContinuousBackups": _TABLE_GONE,
     "dynamodb:DescribeTable": _TABLE_GONE,
@@ -44,6 +88,31 @@ _ABSENT = {
     "dynamodb:ListTagsOfResource": _TABLE_GONE,
     "ec2:DescribeVpcAttribute": frozenset({"InvalidVpcID.NotFound"}),
     "ec2:GetManagedPrefixListEntries": frozenset({"InvalidPrefixListID.NotFound"}),
+    "efs:DescribeBackupPolicy": _FILE_SYSTEM_GONE | {"PolicyNotFound"},
+    "efs:DescribeFileSystemPolicy": _FILE_SYSTEM_GONE | {"PolicyNotFound"},
+    "efs:DescribeLifecycleConfiguration": _FILE_SYSTEM_GONE,
+    "efs:DescribeMountTargetSecurityGroups": frozenset(
+        {"IncorrectMountTargetState", "MountTargetNotFound"}
+    ),
+    "efs:DescribeMountTargets": _FILE_SYSTEM_GONE,
+    "efs:DescribeReplicationConfigurations": frozenset({"ReplicationNotFound"}),
+    "ecr:GetLifecyclePolicy": _REPOSITORY_GONE | {"LifecyclePolicyNotFoundException"},
+    "ecr:GetRepositoryPolicy": _REPOSITORY_GONE | {"RepositoryPolicyNotFoundException"},
+    "ecr:ListTagsForResource": _REPOSITORY_GONE,
+    "ecs:DescribeServices": frozenset({"ClusterNotFoundException"}),
+    "ecs:ListServices": frozenset({"ClusterNotFoundException"}),
+    "eks:DescribeAddon": _CLUSTER_GONE,
+    "eks:DescribeCluster": _CLUSTER_GONE,
+    "eks:DescribeNodegroup": _CLUSTER_GONE,
+    "eks:ListAccessEntries": _CLUSTER_GONE | {"InvalidRequestException"},
+    "eks:ListAddons": _CLUSTER_GONE,
+    "eks:ListFargateProfiles": _CLUSTER_GONE,
+    "eks:ListNodegroups": _CLUSTER_GONE,
+    "eks:ListPodIdentityAssociations": _CLUSTER_GONE,
+    "events:DescribeEventBus": _BUS_GONE,
+    "events:ListRules": _BUS_GONE,
+    "events:ListTagsForResource": _BUS_GONE,
+    "events:ListTargetsByRule": _BUS_GONE,
     "iam:GetAccountPasswordPolicy": frozenset({"NoSuchEntity"}),
     "iam:GetCredentialReport": frozenset({"ReportNotPresent", "ReportExpired", "ReportInProgress"}),
     "iam:ListMFADevices": frozenset({"NoSuchEntity"}),
@@ -57,11 +126,17 @@ _ABSENT = {
     "lambda:GetFunctionUrlConfig": _FUNCTION_GONE,
     "lambda:GetPolicy": _FUNCTION_GONE,
     "lambda:ListTags": _FUNCTION_GONE,
+    "macie2:DescribeClassificationJob": frozenset({"ResourceNotFoundException"}),
+    "macie2:GetAdministratorAccount": frozenset({"ResourceNotFoundException"}),
     "organizations:DescribeOrganization": frozenset({"AWSOrganizationsNotInUseException"}),
     "rds:DescribeDBClusterParameters": _NO_PARAMETER_GROUP,
     "rds:DescribeDBClusterSnapshotAttributes": _CLUSTER_SNAPSHOT_GONE,
     "rds:DescribeDBParameters": _NO_PARAMETER_GROUP,
     "rds:DescribeDBSnapshotAttributes": _INSTANCE_SNAPSHOT_GONE,
+    "route53:GetDNSSEC": _ZONE_GONE,
+    "route53:GetHostedZone": _ZONE_GONE,
+    "route53:ListResourceRecordSets": _ZONE_GONE,
+    "route53:ListTagsForResources": _ZONE_GONE,
     "s3:GetBucketEncryption": frozenset({"ServerSideEncryptionConfigurationNotFoundError"}),
     "s3:GetBucketLifecycleConfiguration": frozenset({"NoSuchLifecycleConfiguration"}),
     "s3:GetBucketOwnershipControls": frozenset({"OwnershipControlsNotFoundError"}),
@@ -72,6 +147,13 @@ _ABSENT = {
     "s3:GetObjectLockConfiguration": frozenset({"ObjectLockConfigurationNotFoundError"}),
     "s3:GetPublicAccessBlock": frozenset({"NoSuchPublicAccessBlockConfiguration"}),
     "s3control:GetPublicAccessBlock": frozenset({"NoSuchPublicAccessBlockConfiguration"}),
+    "sns:GetTopicAttributes": _TOPIC_GONE,
+    "sns:ListSubscriptionsByTopic": _TOPIC_GONE,
+    "sqs:GetQueueAttributes": _QUEUE_GONE,
+    "wafv2:GetWebACL": _ACL_GONE,
+    # Not every region has every sort of resource that a web ACL may guard.
+    "wafv2:ListResourcesForWebACL": _ACL_GONE | {"WAFInvalidParameterException"},
+    "wafv2:ListTagsForResource": _ACL_GONE,
 }
 
 # The bucket itself went away between its listing and this read.
@@ -89,11 +171,15 @@ def action(operation: str) -> str:
     if not operation:
         return ""
     service, name = split(operation)
-    return _ACTIONS.get(operation, f"{_PREFIXES.get(service, service)}:{name}")
+    named = _ACTIONS.get(operation) or _ONE_ACTION.get(service)
+    return named or f"{_PREFIXES.get(service, service)}:{name}"
 
 
-def is_absence(operation: str, code: str) -> bool:
-    """Tell whether an error code of this operation states a fact."""
+def is_absence(operation: str, code: str, message: str = "") -> bool:
+    """Tell whether an error of this operation states a fact, by its code or its message."""
     if code == BUCKET_GONE and operation.startswith("s3:"):
+        return True
+    off = _OFF_MESSAGES.get(split(operation)[0])
+    if off is not None and off in message.lower():
         return True
     return code in _ABSENT.get(operation, frozenset())

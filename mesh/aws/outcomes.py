@@ -104,6 +104,12 @@ def error_code(response: Mapping[str, Any]) -> str:
     return str(error.get("Code", "")) if isinstance(error, Mapping) else ""
 
 
+def error_message(response: Mapping[str, Any]) -> str:
+    """Give the text of a parsed answer's error, empty if it is none."""
+    error = response.get("Error")
+    return str(error.get("Message", "")) if isinstance(error, Mapping) else ""
+
+
 def classify_code(code: str, status: int) -> Outcome:
     """Tell how a read ended from its error code and HTTP status."""
     if code in _THROTTLED or status == _TOO_MANY:

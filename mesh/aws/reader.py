@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from mesh.aws.accounts import Account
 from mesh.aws.operations import action, is_absence, split
-from mesh.aws.outcomes import Outcome, classify
+from mesh.aws.outcomes import Outcome, classify, error_message
 from mesh.aws.sending import observer
 
 Response = Mapping[str, Any]
@@ -140,6 +140,13 @@ def _whole(item: Response) -> Response:
     return item
 
 
+def _under(page: Response, key: str) -> Iterable[Response]:
+    found: Any = page
+    for part in key.split("."):
+        found = found.get(part) or {}
+    return found or ()
+
+
 _TOKENS = ("NextToken", "nextToken", "NextMarker", "Marker")
 """Parameters that name a page, of operations whose pages botocore does not know."""
 _SIZES = ("MaxResults", "maxResults", "Limit", "MaxItems")
@@ -216,16 +223,17 @@ class Reader:
         *,
         page_size: int | None = None,
         listing: bool = False,
+        region: str = "",
         **parameters: Any,
     ) -> list[Response] | Unread:
-        """Read all pages and give the items under a key.
+        """Read all pages and give the items under a key, such as ``DistributionList.Items``.
 
         Absence gives no items. If any page is unread, so is the whole. ``listing``
         says that the unit knows its resources by this read.
         """
         if listing:
             self.ledger.is_listing(operation)
-        return self.picked(operation, key, _whole, page_size=page_size, **parameters)
+        return self.picked(operation, key, _whole, page_size=page_size, region=region, **parameters)
 
     def picked(
         self,
@@ -235,11 +243,12 @@ class Reader:
         *,
         page_size: int | None = None,
         resource: str = "",
+        region: str = "",
         **parameters: Any,
     ) -> list[T] | Unread:
         """Read all pages as ``items`` does, and keep of each item what ``pick`` takes."""
         pages = self._made(
-            operation, resource, lambda: self._pages(operation, page_size, parameters)
+            operation, resource, lambda: self._pages(operation, region, page_size, parameters)
         )
         found: list[T] = []
         while True:
@@ -254,13 +263,13 @@ class Reader:
                 pages = page
                 continue
             self.ledger.add(operation, Outcome.READ, pages=1)
-            found.extend(map(pick, page.get(key, ())))
+            found.extend(map(pick, _under(page, key)))
 
     def _pages(
-        self, operation: str, page_size: int | None, parameters: Mapping[str, Any]
+        self, operation: str, region: str, page_size: int | None, parameters: Mapping[str, Any]
     ) -> Iterator[Response]:
         service, name = split(operation)
-        client = self._client(service, "")
+        client = self._client(service, region)
         method = xform_name(name)
         if not client.can_paginate(method):
             return _by_token(client, name, page_size, parameters)
@@ -306,9 +315,10 @@ class Reader:
             return self._gap(operation, resource, Outcome.FAILED, DEADLINE)
         except (ClientError, BotoCoreError) as error:
             outcome, code = classify(error)
+            message = error_message(error.response) if isinstance(error, ClientError) else ""
         finally:
             observer.reset(token)
-        if is_absence(operation, code):
+        if is_absence(operation, code, message):
             self.ledger.add(operation, Outcome.ABSENT, code)
             return Absent(code)
         return self._gap(operation, resource, outcome, code)

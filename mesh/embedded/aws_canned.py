@@ -54,12 +54,20 @@ class Canned:
         self.put_by(operation, answering)
 
     def put_each(
-        self, operation: str, parameter: str, answers: Mapping[str, Answer], unknown: Answer
+        self,
+        operation: str,
+        parameter: str,
+        answers: Mapping[str, Answer],
+        unknown: Answer,
+        region: str = "",
     ) -> None:
         """Answer an operation by the value of one parameter, all other values with ``unknown``."""
-        self.put_by(
-            operation, lambda asked: answers.get(str(asked.parameters.get(parameter)), unknown)
-        )
+
+        def answering(asked: Asked) -> Answer | None:
+            known = answers.get(str(asked.parameters.get(parameter)), unknown)
+            return known if region in ("", asked.region) else {}
+
+        self.put_by(operation, answering)
 
     def put_by(self, operation: str, answering: Callable[[Asked], Answer | None]) -> None:
         """Answer an operation by a function; what it gives None for is left to moto."""
@@ -119,15 +127,20 @@ def _page_of(asked: Asked, answer: dict[str, Any], size: int) -> dict[str, Any]:
     paging = _paging(asked.operation)
     if paging is None:
         return answer
-    items = answer.get(paging.items)
+    paged = answer
+    if paging.within:
+        paged = answer[paging.within] = dict(answer.get(paging.within) or {})
+    items = paged.get(paging.items)
     if not isinstance(items, list):
         return answer
     first = int(asked.parameters.get(paging.asked) or 0)
     if paging.size:
         size = min(size, int(asked.parameters.get(paging.size) or size))
-    answer[paging.items] = items[first : first + size]
+    paged[paging.items] = items[first : first + size]
     if first + size < len(items):
-        answer[paging.told] = str(first + size)
+        paged[paging.told] = str(first + size)
+        if paging.more:
+            paged[paging.more] = True
     return answer
 
 
@@ -140,6 +153,10 @@ class _Paging:
     """Member of the answer that names the next page."""
     size: str
     """Parameter with the number of items of a page; empty if there is none."""
+    within: str = ""
+    """Member of the answer that holds items and token; empty if they stand in the answer itself."""
+    more: str = ""
+    """Member beside them that says whether there is a next page; empty if there is none."""
 
 
 @cache
@@ -153,9 +170,17 @@ def _paging(operation: str) -> _Paging | None:
         return _paging_by_token(service, name)
     asked, told, items = known["input_token"], known["output_token"], known["result_key"]
     items = items[0] if isinstance(items, list) else items
-    if not all(isinstance(each, str) and each.isidentifier() for each in (asked, told, items)):
+    if not all(isinstance(each, str) for each in (asked, told, items)):
         return None
-    return _Paging(items, asked, told, known.get("limit_key", ""))
+    within = items.rpartition(".")[0]
+    members = [items, told, str(known.get("more_results", ""))]
+    if within:
+        members = [each.removeprefix(f"{within}.") for each in members]
+    items, told, more = members
+    if not all(each.isidentifier() for each in (asked, items, told)):
+        return None
+    more = more if more.isidentifier() else ""
+    return _Paging(items, asked, told, known.get("limit_key", ""), within, more)
 
 
 def _paging_by_token(service: str, name: str) -> _Paging | None:

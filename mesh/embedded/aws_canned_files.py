@@ -1,8 +1,9 @@
 """Answers of the AWS endpoint on this machine as files, one list of operations in each.
 
-An entry has ``operation`` and one of: ``answer``, alike for all (with ``region``, in that region
-alone, and empty elsewhere); ``by``, a parameter, with ``answers`` by its value and ``otherwise``;
-``error`` with ``status``, ``code`` and ``message``. A moment may be told as ``!days_ago 90``.
+An entry has ``operation`` and one of: ``answer``, alike for all; ``by``, a parameter, with
+``answers`` by its value and ``otherwise``; ``error`` with ``status``, ``code`` and ``message``.
+With ``region`` the first two are told in that region alone, and nothing elsewhere. A moment may be
+told as ``!days_ago 90``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -44,14 +45,15 @@ def _entries(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _put(canned: Canned, entry: Mapping[str, Any]) -> None:
-    operation = str(entry["operation"])
+    operation, region = str(entry["operation"]), str(entry.get("region", ""))
     if "by" in entry:
         answers = {str(key): _answer(each) for key, each in entry["answers"].items()}
-        canned.put_each(operation, entry["by"], answers, _answer(entry.get("otherwise", {})))
+        unknown = _answer(entry.get("otherwise", {}))
+        canned.put_each(operation, entry["by"], answers, unknown, region)
     elif _ERROR in entry:
         canned.put(operation, _answer({_ERROR: entry[_ERROR]}))
     else:
-        canned.put(operation, _answer(entry["answer"]), str(entry.get("region", "")))
+        canned.put(operation, _answer(entry["answer"]), region)
 
 
 def _answer(told: Mapping[str, Any]) -> Answer:

@@ -104,7 +104,13 @@ class CredentialServicer(CredentialServiceServicer):
         secret = secret_of(request, known.metadata)
         named = self._named(tenant, request.request_id, request)
         return await self._rotation.rotate(
-            tenant, account, secret, request.etag, named, use_of_call()
+            tenant,
+            account,
+            secret,
+            request.etag,
+            named,
+            use_of_call(),
+            untested=request.untested,
         )
 
     async def SetCredentialRotation(

@@ -1,7 +1,14 @@
 """What each operation of a sync alone tells: the fields that are lost where it is denied."""
 
 from services.inventory.collect import account_metadata, dynamodb_tables, kms_keys, rds_instances
-from tests.service import collect_losses_detection
+from tests.service import (
+    collect_losses_compute,
+    collect_losses_continuity,
+    collect_losses_detection,
+    collect_losses_edge,
+    collect_losses_events,
+)
+from tests.service.collect_losses_events import UNALARMED
 
 BLOCK = {
     "public_access_block",
@@ -24,7 +31,11 @@ POLICY = {
 }
 # Operation: by collection, every field that some record loses by its denial.
 LOST: dict[str, dict[str, set[str]]] = {
+    **collect_losses_continuity.LOST,
+    **collect_losses_compute.LOST,
     **collect_losses_detection.LOST,
+    **collect_losses_edge.LOST,
+    **collect_losses_events.LOST,
     "iam:GetAccountAuthorizationDetails": {
         "iam_users": {
             "user_id",
@@ -75,7 +86,10 @@ LOST: dict[str, dict[str, set[str]]] = {
         "s3_buckets": {"public"},
         "cloudtrail_trails": {"log_bucket_public"},
     },
-    "s3:ListBuckets": {"cloudtrail_trails": {"log_bucket_public", "log_bucket_logged"}},
+    "s3:ListBuckets": {
+        "cloudtrail_trails": {"log_bucket_public", "log_bucket_logged"},
+        "route53_records": {"dangling"},
+    },
     # Without it the region is not known, so neither is whether one of its trails watches.
     "s3:GetBucketLocation": {
         "s3_buckets": {"data_events_logged"},
@@ -107,15 +121,18 @@ LOST: dict[str, dict[str, set[str]]] = {
     "s3:GetBucketNotificationConfiguration": {"s3_buckets": {"event_targets"}},
     "s3:GetBucketTagging": {"s3_buckets": {"tags"}},
     "ec2:DescribeSecurityGroups": {
+        "ec2_instances": {"exposed"},
         "rds_instances": {"public"},
         "vpc": {"default_group_closed"},
     },
     "ec2:DescribeNetworkInterfaces": {"security_groups": {"attached_enis", "unused"}},
     "ec2:GetManagedPrefixListEntries": {"security_groups": {"open_to_world"}},
     "cloudtrail:DescribeTrails": {
+        "cloudwatch": UNALARMED,
         "s3_buckets": {"data_events_logged"},
     },
     "cloudtrail:GetTrailStatus": {
+        "cloudwatch": UNALARMED,
         "cloudtrail_trails": {
             "is_logging",
             "latest_delivery_time",
@@ -126,6 +143,7 @@ LOST: dict[str, dict[str, set[str]]] = {
         "s3_buckets": {"data_events_logged"},
     },
     "cloudtrail:GetEventSelectors": {
+        "cloudwatch": UNALARMED,
         "cloudtrail_trails": {
             "management_events",
             "s3_data_events",

@@ -1,13 +1,16 @@
 """Credentials are rotated: tested, then used, rolled back, each once however often asked."""
 
 import asyncio
+import json
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from secmesh.tenancy.v1.account_service_pb2 import DeleteAccountRequest
+from secmesh.tenancy.v1.account_pb2 import CREDENTIAL_TYPE_GCP_SERVICE_ACCOUNT, Account
+from secmesh.tenancy.v1.account_service_pb2 import CreateAccountRequest, DeleteAccountRequest
 from secmesh.tenancy.v1.credential_pb2 import (
     CREDENTIAL_VERSION_STATE_CURRENT as CURRENT,
 )
@@ -17,11 +20,16 @@ from secmesh.tenancy.v1.credential_pb2 import (
 from secmesh.tenancy.v1.credential_pb2 import (
     CREDENTIAL_VERSION_STATE_REFUSED as REFUSED,
 )
+from secmesh.tenancy.v1.credential_pb2 import GcpServiceAccount
 from secmesh.tenancy.v1.credential_service_pb2 import (
     GetCredentialRequest,
     ListCredentialVersionsRequest,
     RollbackCredentialRequest,
+    RotateCredentialRequest,
+    StoreCredentialRequest,
 )
+from secmesh.tenancy.v1.provider_pb2 import PROVIDER_TYPE_GCP, Provider
+from secmesh.tenancy.v1.provider_service_pb2 import CreateProviderRequest
 from secmesh_client.refusal import CallRefused
 from services.tenancy.credentials.secrets import Stage
 from tests.service.credential_story import (
@@ -213,3 +221,52 @@ async def test_a_refused_rotation_sent_again_is_refused_again(story: Story) -> N
     with pytest.raises(CallRefused) as refused:
         await rotated(story, key, request_id=request_id, etag="v1")
     assert refused.value.reason == "REQUEST_ID_REUSED"
+
+
+def google(email: str) -> dict[str, Any]:
+    """Give a request's secret: the key file of a service account."""
+    parts = {"client_email": email, "private_key": "p", "private_key_id": email}
+    return {"gcp_service_account": GcpServiceAccount(key_json=json.dumps(parts))}
+
+
+async def test_what_cannot_be_tested_is_replaced_when_that_is_said(
+    story: Story, world: World
+) -> None:
+    await story.store(story.new_key())
+    with pytest.raises(CallRefused) as refused:
+        await rotated(story, story.new_key(), untested=True)
+    assert refused.value.reason == "FIELD_INVALID"
+    assert "untested" in refused.value.message
+
+    tenant = await world.tenant()
+    made = await world.providers(tenant).CreateProvider(
+        CreateProviderRequest(
+            parent=f"tenants/{tenant}",
+            provider=Provider(provider_type=PROVIDER_TYPE_GCP, provider_name="Google"),
+        )
+    )
+    given = Account(
+        provider=made.name,
+        cloud_account_id="my-project-1",
+        account_name="g",
+        credential_type=CREDENTIAL_TYPE_GCP_SERVICE_ACCOUNT,
+    )
+    account = await world.accounts(tenant).CreateAccount(
+        CreateAccountRequest(parent=f"tenants/{tenant}", account=given)
+    )
+    there = Story(world, tenant, account)
+    await there.calls.StoreCredential(StoreCredentialRequest(name=there.name, **google("a@b")))
+    request = RotateCredentialRequest(name=there.name, **google("c@d"))
+    with pytest.raises(CallRefused) as refused:
+        await there.calls.RotateCredential(request)
+    assert refused.value.reason == "PROVIDER_UNSUPPORTED"
+    assert "set untested" in refused.value.message
+    request.untested = True
+    request.request_id = str(uuid.uuid4())
+    first = await there.calls.RotateCredential(request)
+    assert states(first) == {2: CURRENT, 1: PREVIOUS}
+    assert await there.calls.RotateCredential(request) == first
+    assert (await retrieved(there)).credentials["client_email"] == "c@d"
+    back = await there.calls.RollbackCredential(RollbackCredentialRequest(name=there.name))
+    assert states(back)[1] == CURRENT
+    assert (await retrieved(there)).credentials["client_email"] == "a@b"

@@ -32,7 +32,7 @@ LEAST_CLAIMS = 200
 WAVE = 10
 """Schedules that are added at a time."""
 REST = 120
-"""Seconds in which all that is left must end."""
+"""Seconds without an end after which nothing more will end."""
 
 
 def test_no_seed_loses_or_repeats_anything() -> None:
@@ -82,9 +82,15 @@ def _replace_one(
 
 
 async def _all_ended(store: DynamoDbStore, tenant: str, schedules: list[str]) -> list[Item]:
-    async with asyncio.timeout(REST):
+    ended = -1
+    async with asyncio.timeout(REST) as limit:
         while True:
             found = await executions_of(store, tenant, schedules)
-            if len(found) == len(schedules) and all(map(executions.has_ended, found)):
+            now_ended = sum(map(executions.has_ended, found))
+            if now_ended == len(schedules):
                 return found
+            if now_ended > ended:
+                # A busy machine takes its time; what is lost does not end however long it takes.
+                limit.reschedule(asyncio.get_running_loop().time() + REST)
+            ended = now_ended
             await asyncio.sleep(1)

@@ -2,7 +2,7 @@
 
 Sources: AWS IAM User Guide, "Grammar of the IAM JSON policy language" and "AWS global
 condition context keys"; Amazon S3 User Guide, "The meaning of public", whose list of
-limiting keys is extended by those of KMS.
+limiting keys is extended by those of KMS and EFS (Amazon EFS User Guide, "The meaning of public").
 """
 
 import json
@@ -29,6 +29,7 @@ _LIMITING = frozenset(
         "aws:sourcevpce",
         "aws:userid",
         "aws:vpcsourceip",
+        "elasticfilesystem:accesspointarn",
         "kms:calleraccount",
     }
 )
@@ -42,6 +43,8 @@ _LIMITING_OPERATORS = frozenset(
         "stringlike",
     }
 )
+_MOUNTED = "elasticfilesystem:accessedviamounttarget"
+"""Only who reaches a network interface of the file system meets a demand for it."""
 _ACCOUNT = re.compile(r"(?:arn:[^:]*:(?:iam|sts)::)?(?P<account>\d{12})(?::.*)?", re.DOTALL)
 _ARN_PARTS = 6
 _WHOLE_NETWORKS = frozenset({"0.0.0.0/0", "::/0"})
@@ -97,8 +100,8 @@ def demands_external_id(policy: object, own: str) -> bool:
 def permits_everything(policy: object) -> bool:
     """Tell whether one statement allows every action on every resource, without a condition."""
     return any(
-        EVERYONE in _texts(statement.get("Resource"))
-        and any(action in (EVERYONE, "*:*") for action in _texts(statement.get("Action")))
+        EVERYONE in texts(statement.get("Resource"))
+        and any(action in (EVERYONE, "*:*") for action in texts(statement.get("Action")))
         and not statement.get("Condition")
         for statement in _allowing(policy)
     )
@@ -108,13 +111,25 @@ def principals(statement: dict[str, Any], kind: str) -> Iterable[str]:
     """Give a statement's principals of one kind; ``*`` alone is one of ``AWS``."""
     named = statement.get("Principal")
     if isinstance(named, dict):
-        return _texts(named.get(kind))
-    return _texts(named) if kind == "AWS" else ()
+        return texts(named.get(kind))
+    return texts(named) if kind == "AWS" else ()
 
 
 def is_limited(statement: dict[str, Any]) -> bool:
     """Tell whether a condition says who may come, or from where."""
-    return not _LIMITING.isdisjoint(_demanded_keys(statement))
+    return not _LIMITING.isdisjoint(_demanded_keys(statement)) or _is_via_network(statement)
+
+
+def _is_via_network(statement: dict[str, Any]) -> bool:
+    condition = statement.get("Condition")
+    if not isinstance(condition, dict):
+        return False
+    return any(
+        str(key).lower() == _MOUNTED and str(value).lower() == "true"
+        for operator, keys in condition.items()
+        if str(operator).lower() == "bool" and isinstance(keys, dict)
+        for key, value in keys.items()
+    )
 
 
 def _demanded_keys(statement: dict[str, Any]) -> Iterable[str]:
@@ -149,13 +164,19 @@ def _names_everyone(statement: dict[str, Any]) -> bool:
     return EVERYONE in principals(statement, "AWS") or "NotPrincipal" in statement
 
 
-def _allowing(policy: object) -> list[dict[str, Any]]:
+def policy_statements(policy: object) -> list[dict[str, Any]]:
+    """Give a policy's statements, one or many."""
     found = policy_document(policy).get("Statement")
     listed = found if isinstance(found, list) else [found]
-    return [each for each in listed if isinstance(each, dict) and each.get("Effect") == "Allow"]
+    return [each for each in listed if isinstance(each, dict)]
 
 
-def _texts(value: object) -> tuple[str, ...]:
+def _allowing(policy: object) -> list[dict[str, Any]]:
+    return [each for each in policy_statements(policy) if each.get("Effect") == "Allow"]
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """Give a policy element that is one text or a list of them."""
     if isinstance(value, str):
         return (value,)
     if isinstance(value, list):

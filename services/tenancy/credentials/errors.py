@@ -71,10 +71,21 @@ class ProviderUnsupported(Refusal):
 
     reason = reason(pb.ERROR_REASON_PROVIDER_UNSUPPORTED)
 
+    def __init__(self, provider_type: str, problem: str = "") -> None:
+        said = f"a secret of {provider_type} {problem}"
+        kept = f"accounts of {provider_type} are kept, and not entered yet"
+        super().__init__(
+            said if problem else kept,
+            metadata={"provider_type": provider_type},
+        )
+
+
+class RotationUntested(ProviderUnsupported):
+    """A new secret of a provider that has no test for it, without leave to go without."""
+
     def __init__(self, provider_type: str) -> None:
         super().__init__(
-            f"accounts of {provider_type} are kept, and not entered yet",
-            metadata={"provider_type": provider_type},
+            provider_type, "cannot be tested; set untested to put it in place as it is"
         )
 
 

@@ -5,7 +5,7 @@ write. A rotation that breaks off leaves what it found; sent again with its requ
 on, and after two minutes it keeps others out no longer.
 """
 
-from mesh.errors import EtagMismatch, Refusal, ResourceNotFound
+from mesh.errors import EtagMismatch, FieldInvalid, Refusal, ResourceNotFound
 from secmesh.tenancy.v1 import account_pb2, credential_access_pb2, credential_pb2
 from services.tenancy.clock import MICROSECONDS, Clock
 from services.tenancy.credentials.accesses import Accesses, Use
@@ -13,7 +13,7 @@ from services.tenancy.credentials.credential_store import CredentialStore, Found
 from services.tenancy.credentials.errors import (
     CredentialRefused,
     CredentialRotating,
-    ProviderUnsupported,
+    RotationUntested,
     tokens_refusal,
 )
 from services.tenancy.credentials.keeper import CredentialKeeper, require_type, version_id_of
@@ -75,17 +75,22 @@ class Rotation:
         etag: str,
         request: Named,
         use: Use,
+        *,
+        untested: bool = False,
     ) -> credential_pb2.Credential:
         """Put a secret in place of the stored one.
 
-        Raises CredentialRefused, CredentialRotating, CredentialTypeUnfit, ProviderUnsupported,
+        Args:
+            untested: Without a test, where the provider has none.
+
+        Raises FieldInvalid if it is to be untested and has a test, RotationUntested if it has none,
+        CredentialRefused, CredentialRotating, CredentialTypeUnfit,
         EtagMismatch, TooLarge, RequestIdReused, and those of CredentialKeeper.
         """
         found = await self._store.find(tenant, account_id)
         credential = found.usable()
         require_type(found.account, secret)
-        if found.account.credential_type != account_pb2.CREDENTIAL_TYPE_AWS_ACCESS_KEY:
-            raise ProviderUnsupported(type_word(found.account.credential_type).partition("_")[0])
+        _require_way(found.account.credential_type, untested=untested)
         version_id = version_id_of(account_id, request.id)
         if find_id(credential, version_id) is None:
             try:
@@ -174,7 +179,9 @@ class Rotation:
             raise ResourceNotFound(found.name)
         number = pending.version
         await self._room.add(found, number, version_id, secret)
-        problem = await self._problem(found.account, secret, tries=TRIES)
+        problem = ""
+        if _is_tested(found.account.credential_type):
+            problem = await self._problem(found.account, secret, tries=TRIES)
         if problem:
             refuse(credential, number, problem, self._clock.now())
             written = await self._store.replace(found, credential)
@@ -228,3 +235,16 @@ class Rotation:
         await self._accesses.record(
             found.scope, found.account_id, ROTATE, use, version=number, granted=granted
         )
+
+
+def _is_tested(credential_type: account_pb2.CredentialType.ValueType) -> bool:
+    return credential_type == account_pb2.CREDENTIAL_TYPE_AWS_ACCESS_KEY
+
+
+def _require_way(credential_type: account_pb2.CredentialType.ValueType, *, untested: bool) -> None:
+    """Raise unless the caller knows whether the new secret is tested."""
+    if _is_tested(credential_type):
+        if untested:
+            raise FieldInvalid.of("untested", "keys of AWS are always tested")
+    elif not untested:
+        raise RotationUntested(type_word(credential_type).partition("_")[0])
