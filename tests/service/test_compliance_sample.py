@@ -46,7 +46,7 @@ def words() -> dict[str, str]:
         "ac-21": "contradicted",
         "at-2": "no_evidence",
         "au-2": "gap_confirmed",
-        "au-3": "understated",
+        "au-3": "supported",
         "au-6": "weakened",
         "au-9": "contradicted",
         "cp-9": "contradicted",

@@ -91,6 +91,14 @@ SAMPLE = {
     "waf": 3,
 }
 """Resources of the sample account, by collection."""
+LISTINGS = {
+    "s3_buckets": "s3:ListBuckets",
+    "security_groups": "ec2:DescribeSecurityGroups",
+    "cloudtrail_trails": "cloudtrail:DescribeTrails",
+    "iam_users": "iam:GetAccountAuthorizationDetails",
+    "kms_keys": "kms:ListKeys",
+}
+"""What tells which resources of a collection there are."""
 
 
 @pytest.fixture
@@ -173,34 +181,28 @@ async def test_a_deleted_bucket_is_closed_and_comes_back_under_its_name(
     assert moment(closed.valid_to) < moment(opened.valid_from)
 
 
-@pytest.mark.parametrize(
-    ("collection", "listing"),
-    [
-        ("s3_buckets", "s3:ListBuckets"),
-        ("security_groups", "ec2:DescribeSecurityGroups"),
-        ("cloudtrail_trails", "cloudtrail:DescribeTrails"),
-        ("iam_users", "iam:GetAccountAuthorizationDetails"),
-        ("kms_keys", "kms:ListKeys"),
-    ],
-)
-async def test_a_throttled_listing_closes_nothing(
-    aws: AwsEndpoint, tmp_path: Path, faults: Faults, collection: str, listing: str
+async def test_throttled_listings_close_nothing(
+    aws: AwsEndpoint, tmp_path: Path, faults: Faults
 ) -> None:
     async with world(aws, tmp_path) as first:
-        await first.sync(collection)
-        before = (await first.rows(collection)).keys()
+        await first.sync(*LISTINGS)
+        before = {each: (await first.rows(each)).keys() for each in LISTINGS}
     faults.clear()
-    faults.throttle(listing)
-    # It is asked again and again until the unit's time is over.
+    faults.throttle(*LISTINGS.values())
+    # They are asked again and again until their units' time is over.
     async with world(aws, tmp_path, unit_seconds=3) as made:
-        sync = await made.sync(collection)
-        rows, entries = await made.rows(collection), await made.manifest(sync)
+        sync = await made.sync(*LISTINGS)
+        after = {each: (await made.rows(each)).keys() for each in LISTINGS}
+        entries = {each.operation: each for each in await made.manifest(sync)}
     assert sync.state == Sync.STATE_PARTIAL
     assert sync.progress.rows_closed == 0
-    assert sync.progress.throttles == faults.calls[listing] > 1
-    assert rows.keys() == before
-    (entry,) = [each for each in entries if each.operation == listing]
-    assert (entry.outcome, entry.listing) == (READ_OUTCOME_THROTTLED, True)
+    assert after == before
+    calls = [faults.calls[listing] for listing in LISTINGS.values()]
+    assert min(calls) > 1
+    assert sync.progress.throttles == sum(calls)
+    for listing in LISTINGS.values():
+        entry = entries[listing]
+        assert (entry.outcome, entry.listing) == (READ_OUTCOME_THROTTLED, True)
 
 
 async def test_a_failing_unit_leaves_the_others_alone(

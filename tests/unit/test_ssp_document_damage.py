@@ -176,6 +176,23 @@ def test_headers_and_footers_of_pages_are_no_text_and_rows_go_on() -> None:
     assert any("'Page 1 of 3'" in each for each in aside)
 
 
+def test_labels_that_end_most_pages_are_text() -> None:
+    pages = [
+        [
+            (20.0, 40.0, f"{control} {title}"),
+            (20.0, 60.0, "Implementation Status: Planned"),
+            (20.0, 80.0, "Control Origination: Inherited"),
+        ]
+        for control, title in (
+            ("AC-2", "Account Management"),
+            ("AC-3", "Access Enforcement"),
+            ("AC-6", "Least Privilege"),
+        )
+    ]
+    claims = read_as("PDF", pdf(pages)).claims
+    assert [(each.state, each.inherited) for each in claims] == [(PLANNED, True)] * 3
+
+
 @pytest.mark.parametrize(
     ("text", "place", "problem"),
     [

@@ -14,7 +14,7 @@ from pypdf.errors import PyPdfError
 from services.inventory.compliance.documents.blocks import Block, DocumentRefused, Extract
 from services.inventory.compliance.documents.columns import columns_of
 from services.inventory.compliance.documents.plain_text import CONTROLS, cells_of_line
-from services.inventory.compliance.documents.vocabulary import reference
+from services.inventory.compliance.documents.vocabulary import boxes, is_status, label_of, reference
 
 MAX_PAGES = 5_000
 _EDGE = 2
@@ -76,8 +76,10 @@ def _shape(line: str) -> str:
 
 
 def _tells_of_controls(line: str) -> bool:
-    """Tell whether a line is a control's, or the head of a table: these repeat, too."""
-    return reference(line) is not None or columns_of(cells_of_line(line)) is not None
+    """Tell whether a line is a control's, a label's or the head of a table: these repeat, too."""
+    if reference(line) or columns_of(cells_of_line(line)) or boxes(line) or is_status(line):
+        return True
+    return label_of(line.partition(":")[0]) is not None
 
 
 def _repeated(pages: list[list[str]]) -> dict[str, str]:
