@@ -48,6 +48,16 @@ BASELINES = {
     for number in ssp_pb2.Baseline.values()
     if number
 }
+SSP_FORMATS = {
+    enum_word(ssp_pb2.SspFormat.DESCRIPTOR, number): number
+    for number in ssp_pb2.SspFormat.values()
+    if number
+}
+OUTCOMES = {
+    enum_word(ssp_pb2.Passage.Outcome.DESCRIPTOR, number): number
+    for number in ssp_pb2.Passage.Outcome.values()
+    if number
+}
 _AGE = re.compile(r"([0-9]{1,6})([hd])")
 
 
@@ -84,8 +94,18 @@ def import_ssp(
             autocompletion=words(BASELINES),
         ),
     ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help=f"One of {', '.join(SSP_FORMATS)}; else by content and file name.",
+            autocompletion=words(SSP_FORMATS),
+        ),
+    ] = None,
 ) -> None:
-    """Import an OSCAL System Security Plan (JSON)."""
+    """Import a System Security Plan: OSCAL, CSV, XLSX, Markdown, text, DOCX or PDF."""
+    if format_ is not None and format_ not in SSP_FORMATS:
+        raise UsageProblem(f"--format is one of {', '.join(SSP_FORMATS)}")
     if baseline is not None and baseline not in BASELINES:
         raise UsageProblem(f"--baseline is one of {', '.join(BASELINES)}")
     if file.stat().st_size > UPLOAD_BYTES:
@@ -95,11 +115,14 @@ def import_ssp(
         parent=connection.tenant,
         ssp_id=ssp_id or id_from(file),
         baseline=ssp_pb2.Baseline.ValueType(BASELINES[baseline] if baseline else 0),
+        format=ssp_pb2.SspFormat.ValueType(SSP_FORMATS[format_] if format_ else 0),
+        file_name=file.name[-255:],
     )
     with file.open("rb") as opened, connection.channel() as channel:
         ssp = send_plan(Stub(channel), request, opened)
         for issue in ssp.issues:
-            talk.print(visible(f"{issue.pointer}: {issue.problem}"), markup=False)
+            told = f"{issue.pointer}: {issue.problem}" if issue.pointer else issue.problem
+            talk.print(visible(told), markup=False)
         write_message(ssp, connection.output)
 
 
@@ -109,6 +132,30 @@ def id_from(file: Path) -> str:
     if not made:
         raise UsageProblem("the file's name makes no id; give one by --id")
     return made
+
+
+@app.command()
+def passages(
+    context: typer.Context,
+    ssp: Annotated[str, typer.Option(help="Id or full name of the plan.")],
+    outcome: Annotated[
+        str | None,
+        typer.Option(help=f"Only {', '.join(OUTCOMES)}.", autocompletion=words(OUTCOMES)),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Most passages; 0 means all.")] = 0,
+) -> None:
+    """List what the import made of a plan's document, passage by passage."""
+    if outcome is not None and outcome not in OUTCOMES:
+        raise UsageProblem(f"--outcome is one of {', '.join(OUTCOMES)}")
+    connection = connection_of(context)
+    name = ssp if ssp.startswith("tenants/") else f"{connection.tenant}/ssps/{ssp}"
+    request = compliance_service_pb2.ListPassagesRequest(parent=name)
+    if outcome is not None:
+        request.filter = f"outcome == {OUTCOMES[outcome]}"
+    with connection.channel() as channel:
+        found = items(Stub(channel).ListPassages, request, lambda page: page.passages, limit)
+        columns = ["source", "end_source", "outcome", "control_id", "reason", "text"]
+        write_messages(found, connection.output, columns)
 
 
 @app.command()

@@ -48,6 +48,8 @@ def _parts(
         parent=request.parent,
         ssp_id=request.ssp_id,
         baseline=request.baseline,
+        format=request.format,
+        file_name=request.file_name,
         file=HttpBody(data=first),
     )
     for start in range(0, len(rest), PART_BYTES):

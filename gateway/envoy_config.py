@@ -105,7 +105,7 @@ def to_yaml(bootstrap: Json) -> str:
     return yaml.dump(bootstrap, Dumper=_Plain, sort_keys=False, width=120)
 
 
-class _Plain(yaml.SafeDumper):
+class _Plain(yaml.CSafeDumper):
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 (the reader sees no anchors)
         return True
 

@@ -96,7 +96,8 @@ def _open_route(path: str) -> Json:
     return {
         "name": path,
         "match": {"path": path, "headers": [_header_is(":method", "GET|HEAD")]},
-        "route": {"cluster": EDGE_HTTP, "timeout": "10s"},
+        # Who asks for the document first waits until it is written.
+        "route": {"cluster": EDGE_HTTP, "timeout": "60s"},
         "typed_per_filter_config": dict.fromkeys(OPEN_FILTERS, _OFF),
     }
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -24,6 +25,10 @@ settings.load_profile("suite")
 # In front of what tests start stands no balancer that must notice first that it is to stop.
 for _service in ("CRYPTO", "INVENTORY", "SECURITY"):
     os.environ.setdefault(f"SECMESH_{_service}_DRAIN_SECONDS", "0")
+
+# Every process that tests start would otherwise compile all sources anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A shell lets what it starts in the background ignore Ctrl-C, and so would all that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -1,5 +1,8 @@
 """What the edge serves over HTTP: the OpenAPI document and the gateway's health."""
 
+import asyncio
+from collections.abc import Callable
+
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,18 +20,25 @@ from mesh.errors import DependencyUnavailable, InternalError, PathUnknown, Refus
 DOCUMENT_SECONDS = 300
 
 
-def application(openapi: bytes, probe: HealthProbe, keys: KeySets) -> Starlette:
+def application(openapi: Callable[[], bytes], probe: HealthProbe, keys: KeySets) -> Starlette:
     """Give the ASGI application.
 
     Args:
-        openapi: The OpenAPI document of the services served.
+        openapi: Writes the OpenAPI document of the services served, which takes seconds; it is
+            asked once, when somebody wants it.
         probe: Asked for ``/healthz``.
         keys: Served for Envoy, which has no route to them for others.
     """
 
+    one_at_a_time = asyncio.Lock()
+    written: list[bytes] = []
+
     async def get_openapi(_: Request) -> Response:
+        async with one_at_a_time:
+            if not written:
+                written.append(await asyncio.to_thread(openapi))
         headers = {"cache-control": f"public, max-age={DOCUMENT_SECONDS}"}
-        return Response(openapi, media_type=JSON, headers=headers)
+        return Response(written[0], media_type=JSON, headers=headers)
 
     async def get_health(request: Request) -> Response:
         statuses = await probe.statuses()

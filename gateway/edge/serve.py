@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -126,7 +127,7 @@ async def running(settings: EdgeSettings) -> AsyncIterator[dict[str, str]]:
     add_introspection(server, services, probe)
     host, _ = split_address(settings.authz, any_port=True)
     port = server.add_insecure_port(settings.authz)
-    pages = application(document_bytes(services), probe, KeySets(settings.issuer, sources))
+    pages = application(partial(document_bytes, services), probe, KeySets(settings.issuer, sources))
     async with (
         _exchange(settings, sources.get(ISSUER)) as exchange,
         _http(settings.http, pages) as http,

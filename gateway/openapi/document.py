@@ -1,9 +1,10 @@
 """The document as a whole."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from gateway.contracts import Deployable, deployables
 from gateway.edge.key_exchange import HEADER as KEY_HEADER
@@ -53,7 +54,8 @@ def document(services: Iterable[Deployable]) -> Json:
 
 def document_bytes(services: Iterable[Deployable]) -> bytes:
     """Write the document as JSON text with a line's end."""
-    return (json.dumps(document(services), indent=2, ensure_ascii=False) + "\n").encode()
+    # Eight times as fast as json, whose writer with indents is in Python.
+    return orjson.dumps(document(services), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def committed_bytes() -> bytes:

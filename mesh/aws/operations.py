@@ -18,6 +18,7 @@ _ACTIONS = {
 }
 
 # Services whose IAM prefix is not their name in botocore.
+_PREFIXES = {"s3control": "s3", "sso-admin": "sso"}
 _PREFIXES = {
     "efs": "elasticfilesystem",
     "elb": "elasticloadbalancing",
@@ -48,6 +49,7 @@ _NO_PARAMETER_GROUP = frozenset({"DBParameterGroupNotFound"})
 _CLUSTER_GONE = frozenset({"ResourceNotFoundException"})
 _REPOSITORY_GONE = frozenset({"RepositoryNotFoundException"})
 _BUS_GONE = frozenset({"ResourceNotFoundException"})
+_PERMISSION_SET_GONE = frozenset({"ResourceNotFoundException"})
 _QUEUE_GONE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 _TOPIC_GONE = frozenset({"NotFound", "NotFoundException"})
 _TABLE_GONE = frozenset({"ResourceNotFoundException", "TableNotFoundException"})
@@ -113,6 +115,9 @@ _ABSENT = {
     "events:ListRules": _BUS_GONE,
     "events:ListTagsForResource": _BUS_GONE,
     "events:ListTargetsByRule": _BUS_GONE,
+    # Who does not administer the organization, and who asks for a detector that went away.
+    "guardduty:DescribeOrganizationConfiguration": frozenset({"BadRequestException"}),
+    "guardduty:GetDetector": frozenset({"BadRequestException"}),
     "iam:GetAccountPasswordPolicy": frozenset({"NoSuchEntity"}),
     "iam:GetCredentialReport": frozenset({"ReportNotPresent", "ReportExpired", "ReportInProgress"}),
     "iam:ListMFADevices": frozenset({"NoSuchEntity"}),
@@ -147,9 +152,23 @@ _ABSENT = {
     "s3:GetObjectLockConfiguration": frozenset({"ObjectLockConfigurationNotFoundError"}),
     "s3:GetPublicAccessBlock": frozenset({"NoSuchPublicAccessBlockConfiguration"}),
     "s3control:GetPublicAccessBlock": frozenset({"NoSuchPublicAccessBlockConfiguration"}),
+    "securityhub:DescribeHub": frozenset({"InvalidAccessException", "ResourceNotFoundException"}),
+    "securityhub:DescribeOrganizationConfiguration": frozenset({"InvalidAccessException"}),
+    "securityhub:DescribeStandardsControls": frozenset({"ResourceNotFoundException"}),
+    "securityhub:GetAdministratorAccount": frozenset({"ResourceNotFoundException"}),
     "sns:GetTopicAttributes": _TOPIC_GONE,
     "sns:ListSubscriptionsByTopic": _TOPIC_GONE,
     "sqs:GetQueueAttributes": _QUEUE_GONE,
+    "sso-admin:DescribeInstanceAccessControlAttributeConfiguration": frozenset(
+        {"ResourceNotFoundException"}
+    ),
+    "sso-admin:DescribePermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:GetInlinePolicyForPermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:GetPermissionsBoundaryForPermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:ListAccountAssignments": _PERMISSION_SET_GONE,
+    "sso-admin:ListAccountsForProvisionedPermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:ListCustomerManagedPolicyReferencesInPermissionSet": _PERMISSION_SET_GONE,
+    "sso-admin:ListManagedPoliciesInPermissionSet": _PERMISSION_SET_GONE,
     "wafv2:GetWebACL": _ACL_GONE,
     # Not every region has every sort of resource that a web ACL may guard.
     "wafv2:ListResourcesForWebACL": _ACL_GONE | {"WAFInvalidParameterException"},

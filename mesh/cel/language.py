@@ -25,9 +25,9 @@ from mesh.cel.translation import Translation
 from mesh.cel.tree import Node, fields, parameters
 from mesh.cel.types import CelType, MessageType, Type, Value, describe, parameter_value, type_of
 from mesh.contract.catalogue import Kind, is_map
+from mesh.contract.storage import Storage, item_storage
 from mesh.errors import FilterInvalid
 from mesh.sql.document import is_askable
-from mesh.sql.types import Storage, item_storage
 
 MAX_LENGTH = 4096
 """Characters of a condition."""

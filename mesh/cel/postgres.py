@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from mesh.cel import functions, reals
 from mesh.cel.dialect import ARITHMETIC, Domain, Expression, Operand
 from mesh.cel.types import RANGES, CelType, Value
-from mesh.sql.types import MICROSECONDS, Json, Timestamp
+from mesh.contract.storage import MICROSECONDS
+from mesh.sql.types import Json, Timestamp
 
 _BINARY = "C"
 """The collation that compares by code points, as columns of text do."""

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from mesh.contract.catalogue import is_map
-from mesh.sql.types import MICROSECONDS, Storage, item_storage, message_type
+from mesh.contract.storage import MICROSECONDS, Storage, item_storage, message_type
 
 
 class CelType(Enum):

@@ -15,7 +15,7 @@ def parse_roles(text: str) -> Mapping[str, frozenset[str]]:
 
     Raises ValueError naming the role and the pattern that is ill-formed.
     """
-    loaded: Any = yaml.safe_load(text)
+    loaded: Any = yaml.load(text, yaml.CSafeLoader)
     if not isinstance(loaded, dict):
         raise ValueError("roles are a mapping from a role to its permission patterns")  # noqa: TRY004 - bad data, not a bad argument
     roles: dict[str, frozenset[str]] = {}

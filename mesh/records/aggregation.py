@@ -6,13 +6,13 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 
 from mesh.contract.catalogue import NAME
+from mesh.contract.storage import Storage, storage_of
 from mesh.errors import FieldInvalid
 from mesh.sql.aggregate import Function, Group, Measure, Question, check_measure, is_whole
 from mesh.sql.buckets import Unit
 from mesh.sql.document import is_askable
 from mesh.sql.order import RECORD, may_sort
 from mesh.sql.tables import KindTable
-from mesh.sql.types import Storage, storage_of
 from mesh.sql.values import duration_parts, timestamp_parts
 from secmesh.records.v1 import aggregate_pb2 as pb
 

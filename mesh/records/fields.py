@@ -9,9 +9,9 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from mesh.contract.catalogue import is_map
+from mesh.contract.storage import Storage, item_storage
 from mesh.sql.document import is_secret
 from mesh.sql.secrets import descriptor_of, drop_secrets, holds_secrets
-from mesh.sql.types import Storage, item_storage
 
 _NUMBERS = frozenset(
     {

@@ -6,11 +6,11 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 
 from mesh.contract.catalogue import Kind, field_option
+from mesh.contract.storage import Storage, sortable, storage_of
 from mesh.records.hashed import HashedFields
 from mesh.sql.at_rest import is_hashed, needs_keys
 from mesh.sql.bulk import Key
 from mesh.sql.references import referred_id
-from mesh.sql.types import Storage, sortable, storage_of
 from mesh.sql.values import scalar_encoder
 
 ReadKey = Callable[[Any, str], Key]

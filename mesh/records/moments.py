@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from mesh.contract.storage import MICROSECONDS
 from mesh.errors import FieldInvalid
-from mesh.sql.types import MICROSECONDS
 
 Clock = Callable[[], int]
 """Gives microseconds since 1970 UTC."""

@@ -15,6 +15,16 @@ REQUEST_ID_KEY = "x-request-id"
 Metadata = Iterable[tuple[str, str | bytes]]
 
 
+@dataclass(frozen=True)
+class RequestKey:
+    """What tells requests apart; the same id of another caller is another request."""
+
+    tenant: str
+    caller: str
+    method: str
+    request_id: str
+
+
 @dataclass(slots=True, eq=False)
 class Call:
     """What is known of one call."""

@@ -29,13 +29,15 @@ def use_one_heap() -> None:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Let nobody look for garbage while a block makes what lives on, such as modules."""
+    """Let nobody look for garbage in what a block makes and lives on, such as modules."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_enabled:
+            # Else the next object that is made would have all of it looked through.
+            gc.freeze()
             gc.enable()
 
 

@@ -9,13 +9,13 @@ import sqlalchemy as sa
 from google.protobuf.descriptor import FieldDescriptor
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mesh.contract.storage import Storage, storage_of
 from mesh.errors import FieldInvalid
 from mesh.sql.buckets import Unit, span_start
 from mesh.sql.order import may_sort
 from mesh.sql.references import shown
 from mesh.sql.store import Store
 from mesh.sql.tables import KindTable
-from mesh.sql.types import Storage, storage_of
 
 MAX_GROUPS = 10_000
 _HALF = 32

@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.errors import RequestIdReused
 from mesh.sealing.envelope import Place, Sealer
+from mesh.server.call import RequestKey
 from mesh.sql.answer_table import (
     ANSWER,
     CALLER,
@@ -42,16 +42,6 @@ _SWEEP = 100
 def _now() -> int:
     """Give the microseconds since 1970 UTC."""
     return time.time_ns() // 1000
-
-
-@dataclass(frozen=True)
-class RequestKey:
-    """What tells requests apart; the same id of another caller is another request."""
-
-    tenant: str
-    caller: str
-    method: str
-    request_id: str
 
 
 class Answers:

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from google.protobuf.descriptor import FieldDescriptor
 
 from mesh.contract.catalogue import CatalogueError, Kind, field_option
+from mesh.contract.storage import Storage, is_kept_plain, storage_of
 from mesh.errors import SealBroken, SealingKeysMissing
 from mesh.sealing.envelope import Place, Sealer
 from mesh.sealing.hashing import is_hash
 from mesh.sealing.keyring import KeyRing
 from mesh.sql.document import is_secret
-from mesh.sql.types import Storage, is_kept_plain, storage_of
 from secmesh.options.v1 import field_pb2
 
 _HOLDERS = frozenset({Storage.MESSAGE, Storage.LIST, Storage.MAP, Storage.OPAQUE})

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from google.protobuf.descriptor import FieldDescriptor
 
 from buf.validate import validate_pb2
-from mesh.sql.types import Storage, enum_numbers, storage_of
+from mesh.contract.storage import Storage, enum_numbers, storage_of
 
 Bound = tuple[str, sa.ColumnElement[bool]]
 

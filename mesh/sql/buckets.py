@@ -8,7 +8,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from mesh.sql.types import MICROSECONDS
+from mesh.contract.storage import MICROSECONDS
 
 
 class Unit(StrEnum):

@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from mesh.contract.catalogue import CatalogueError
+from mesh.contract.storage import Storage, item_storage, message_type, storage_of
 from mesh.sql.codec import Codec
 from mesh.sql.document import is_secret
 from mesh.sql.secrets import holds_secrets
-from mesh.sql.types import Json, Storage, column_type, item_storage, message_type, storage_of
+from mesh.sql.types import Json, column_type
 
 
 def json_columns(codec: Codec, row: str, database: str) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from mesh.contract.catalogue import NAME, Kind
 from mesh.contract.names import NamePattern
+from mesh.contract.storage import Storage, storage_of
 from mesh.errors import FieldInvalid
 from mesh.identifiers import is_uuid7
 from mesh.sealing.keyring import KeyRing
@@ -17,7 +18,6 @@ from mesh.sql.at_rest import AtRest, needs_keys
 from mesh.sql.document import from_json, is_secret, to_json
 from mesh.sql.references import ID, TENANT, referred_id
 from mesh.sql.sightings import GROUP
-from mesh.sql.types import Storage, storage_of
 from mesh.sql.values import Convert, scalar_decoder, scalar_encoder
 
 Decode = Callable[[Sequence[Any]], Message]

@@ -11,10 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mesh.contract.storage import MICROSECONDS
 from mesh.errors import DeadlineExceeded, DependencyUnavailable
 from mesh.sql.postgres import CANCELED
 from mesh.sql.references import ID
-from mesh.sql.types import MICROSECONDS, Json, Timestamp
+from mesh.sql.types import Json, Timestamp
 
 _STAGED = "staged"
 _SCHEMA = "pg_temp"

@@ -11,7 +11,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from mesh.contract.catalogue import field_option
-from mesh.sql.types import Storage, is_kept_plain, item_storage, message_type, storage_of
+from mesh.contract.storage import Storage, is_kept_plain, item_storage, message_type, storage_of
 from mesh.sql.values import Convert, no_nul, scalar_decoder, scalar_encoder
 from secmesh.options.v1 import field_pb2
 

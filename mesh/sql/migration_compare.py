@@ -16,6 +16,7 @@ from alembic.autogenerate import produce_migrations
 from alembic.migration import MigrationContext
 from alembic.operations import ops
 
+from mesh.contract.storage import Storage, storage_of
 from mesh.sql import migration_rows as rows
 from mesh.sql.engine import POSTGRESQL, SQLITE
 from mesh.sql.isolation import isolation_differences
@@ -38,7 +39,6 @@ from mesh.sql.partitions import (
 from mesh.sql.references import DATABASE
 from mesh.sql.tables import Tables
 from mesh.sql.triggers import differences
-from mesh.sql.types import Storage, storage_of
 
 _WIDER: Mapping[str, frozenset[str]] = {
     "SMALLINT": frozenset({"INTEGER", "BIGINT"}),

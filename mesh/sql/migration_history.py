@@ -13,10 +13,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from mesh.contract.storage import MICROSECONDS
 from mesh.sql.migration_definitions import plain_dialect
 from mesh.sql.settings import ISOLATED
 from mesh.sql.triggers import declared
-from mesh.sql.types import MICROSECONDS, Timestamp
+from mesh.sql.types import Timestamp
 
 HISTORY = sa.Table(
     "schema_history",

@@ -8,11 +8,11 @@ import sqlalchemy as sa
 from google.protobuf.descriptor import FieldDescriptor
 
 from mesh.contract.catalogue import NAME
+from mesh.contract.storage import sortable
 from mesh.errors import OrderInvalid
 from mesh.sql.document import is_askable
 from mesh.sql.sightings import Rows
 from mesh.sql.tables import KindTable
-from mesh.sql.types import sortable
 
 RECORD = "record."
 """Prefix of the envelope's fields where the body's stand bare."""

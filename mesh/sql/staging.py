@@ -10,9 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mesh.contract.storage import MICROSECONDS
 from mesh.errors import DeadlineExceeded, DependencyUnavailable
 from mesh.sql.postgres import CANCELED
-from mesh.sql.types import MICROSECONDS, Json, Timestamp
+from mesh.sql.types import Json, Timestamp
 
 _EPOCH = 946_684_800 * MICROSECONDS
 """2000-01-01 UTC, from which PostgreSQL counts."""

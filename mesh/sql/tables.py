@@ -12,6 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor, OneofDescriptor
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mesh.contract.catalogue import Catalogue, CatalogueError, Kind, field_option
+from mesh.contract.storage import is_kept_plain
 from mesh.sealing.keyring import KeyRing
 from mesh.sql.answer_table import answers_table
 from mesh.sql.bounds import bounds
@@ -28,7 +29,7 @@ from mesh.sql.removed_tenants import removed_tenants_table
 from mesh.sql.settings import ISOLATED, LEASE, RIGHTS
 from mesh.sql.sightings import Rows, add_sightings, rows_of
 from mesh.sql.triggers import declare, prepare_triggers
-from mesh.sql.types import Timestamp, column_type, id_type, is_kept_plain, nullable
+from mesh.sql.types import Timestamp, column_type, id_type, nullable
 
 VALID_FROM, VALID_TO = "valid_from", "valid_to"
 """Fields of the envelope that every kind with history has."""

@@ -12,8 +12,8 @@ from typing import Any
 from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
 
+from mesh.contract.storage import MICROSECONDS, Storage, item_storage, message_type
 from mesh.errors import FieldInvalid
-from mesh.sql.types import MICROSECONDS, Storage, item_storage, message_type
 
 Convert = Callable[[Any], Any]
 

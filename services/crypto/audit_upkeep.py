@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from datetime import timedelta
 
-import boto3
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mesh.server.deployable import CommandFailed
@@ -42,6 +41,8 @@ def open_writer(keys: AuditKeys, engine: AsyncEngine) -> AuditWriter:
 def open_anchors(settings: CryptoSettings) -> Anchors | None:
     """Give the second place for checkpoints that the settings name."""
     if settings.audit_anchor_bucket:
+        import boto3  # takes a tenth of a second to load
+
         bucket, _, prefix = settings.audit_anchor_bucket.partition("/")
         client = boto3.client("s3", endpoint_url=settings.aws_endpoint or None)
         retention = timedelta(days=settings.audit_anchor_days)

@@ -22,6 +22,7 @@ from secmesh.inventory.v1 import (
 from secmesh.inventory.v1 import compliance_service_pb2 as api
 from services.inventory.compliance.assessment_store import (
     ASSESSMENTS,
+    PASSAGES,
     SSPS,
     VERDICTS,
     AssessmentStore,
@@ -29,9 +30,9 @@ from services.inventory.compliance.assessment_store import (
 from services.inventory.compliance.assessor import DEFAULT_MAX_AGE, Assessor
 from services.inventory.compliance.control_coverage import CoverageReporter
 from services.inventory.compliance.controls import control_id
+from services.inventory.compliance.documents.import_document import Import, read_ssp
 from services.inventory.compliance.report import Report
 from services.inventory.compliance.report_forms import FORMS
-from services.inventory.compliance.ssp import read_plan
 from services.inventory.controls.tenant_checks import TenantChecks
 from services.inventory.errors import FilingUnavailable
 
@@ -91,10 +92,9 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         self, request: api.ImportSspRequest | api.UploadSspRequest, document: bytes
     ) -> ssp_pb2.Ssp:
         name = f"{request.parent}/ssps/{request.ssp_id}"
+        wanted = Import(name, request.format, request.file_name, request.baseline, self._clock())
         # A document of megabytes takes a second to read; other calls go on meanwhile.
-        plan = await asyncio.to_thread(
-            read_plan, name, document, baseline=request.baseline, import_time=self._clock()
-        )
+        plan = await asyncio.to_thread(read_ssp, document, wanted)
         await self._assessments.replace_plan(plan)
         return plan.ssp
 
@@ -113,6 +113,20 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         )
         ssps = cast("list[ssp_pb2.Ssp]", page.items)
         return api.ListSspsResponse(ssps=ssps, next_page_token=page.next_page_token)
+
+    async def ListPassages(  # noqa: N802  # the contract's name
+        self, request: api.ListPassagesRequest, _context: object
+    ) -> api.ListPassagesResponse:
+        await self._store.get(SSPS, request.parent)
+        page = await self._store.page(
+            PASSAGES,
+            request.parent,
+            filter=request.filter,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        found = cast("list[ssp_pb2.Passage]", page.items)
+        return api.ListPassagesResponse(passages=found, next_page_token=page.next_page_token)
 
     async def Evaluate(  # noqa: N802  # the contract's name
         self, request: api.EvaluateRequest, _context: object

@@ -15,6 +15,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from buf.validate import validate_pb2
+from mesh.contract.storage import Storage, storage_of
 from mesh.errors import Refusal
 from mesh.records.fields import bearing, required_fields
 from mesh.records.verdicts import Verdict, affirms_absence, has_own_rules, verdict
@@ -23,7 +24,6 @@ from mesh.sql.at_rest import needs_keys
 from mesh.sql.references import ID, TENANT, referred_id
 from mesh.sql.staging import Form, form
 from mesh.sql.tables import KindTable
-from mesh.sql.types import Storage, storage_of
 from services.security.import_fill import Convert, bounds, converter, identifying, write_field
 
 Give = Callable[[Any], Any]

@@ -196,9 +196,9 @@ def running_gateway(
 
 def _client(listen: str, folder: Path, tls: Tls) -> httpx.Client:
     if not tls.certificate:
-        return httpx.Client(base_url=f"http://{listen}", timeout=20)
+        return httpx.Client(base_url=f"http://{listen}", timeout=60)
     context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
-    return httpx.Client(base_url=f"https://{listen}", timeout=20, verify=context)
+    return httpx.Client(base_url=f"https://{listen}", timeout=60, verify=context)
 
 
 def _listens(client: httpx.Client, child: subprocess.Popen[str]) -> bool:

@@ -7,6 +7,7 @@ from tests.service import (
     collect_losses_detection,
     collect_losses_edge,
     collect_losses_events,
+    collect_losses_governance,
 )
 from tests.service.collect_losses_events import UNALARMED
 
@@ -34,6 +35,7 @@ LOST: dict[str, dict[str, set[str]]] = {
     **collect_losses_continuity.LOST,
     **collect_losses_compute.LOST,
     **collect_losses_detection.LOST,
+    **collect_losses_governance.LOST,
     **collect_losses_edge.LOST,
     **collect_losses_events.LOST,
     "iam:GetAccountAuthorizationDetails": {
@@ -44,7 +46,8 @@ LOST: dict[str, dict[str, set[str]]] = {
             "groups",
             "permissions_boundary",
             "tags",
-        }
+        },
+        **collect_losses_governance.CONSOLE_USERS,
     },
     "iam:ListRoles": {"iam_roles": {"max_session_seconds"}},
     # The report that was made before is still there.
@@ -61,7 +64,8 @@ LOST: dict[str, dict[str, set[str]]] = {
             "credential_unused_since",
             "mfa_enabled",
             "mfa_types",
-        }
+        },
+        **collect_losses_governance.CONSOLE_USERS,
     },
     # The users' own lists tell the same.
     "iam:ListVirtualMFADevices": {},

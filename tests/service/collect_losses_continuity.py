@@ -44,7 +44,10 @@ LOST: dict[str, dict[str, set[str]]] = {
     "elb:DescribeLoadBalancers": {"route53_records": {"dangling"}},
     "elbv2:DescribeLoadBalancers": {"route53_records": {"dangling"}},
     "ec2:DescribeInstances": {},
-    "ssm:DescribeInstanceInformation": {},
+    # Machines of EC2 are known without it.
+    "ssm:DescribeInstanceInformation": {
+        "ssm_patch": {*ssm_patch.NODE_FIELDS, *ssm_patch.PATCH_FIELDS}
+    },
     "ssm:DescribeInstancePatchStates": {"ssm_patch": set(ssm_patch.PATCH_FIELDS)},
     "ec2:DescribeVpnConnections": {"direct_connect": {"vpn_overlay"}},
     "ec2:DescribeCustomerGateways": {"vpn": {"customer_address"}},

@@ -22,10 +22,11 @@ from mesh.client import CallRefused, refusal_of
 from mesh.identity.keys import AUDIENCE, ISSUER, JWKS_FILE, create_signing_key, sign_token
 from mesh.identity.token import TokenVerifier
 from mesh.records.servicer import RecordServicer
+from mesh.server.call import RequestKey
 from mesh.server.garbage import kept_for_good
 from mesh.server.serve import Server
 from mesh.server.settings import ServerSettings
-from mesh.sql.answers import Answers, RequestKey
+from mesh.sql.answers import Answers
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables, create_tables

@@ -18,9 +18,10 @@ from mesh.errors import RequestIdReused
 from mesh.identifiers import new_uuid
 from mesh.records.moments import now
 from mesh.sealing.keyring import KeyRing
+from mesh.server.call import RequestKey
 from mesh.server.deployable import CommandFailed
 from mesh.sql import resealing
-from mesh.sql.answers import Answers, RequestKey
+from mesh.sql.answers import Answers
 from mesh.sql.changes import ChangeFeed
 from mesh.sql.resealing import Resealing, Step
 from mesh.sql.store import Store

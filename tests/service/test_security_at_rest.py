@@ -14,9 +14,9 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from mesh.contract.catalogue import Kind, is_map
+from mesh.contract.storage import is_kept_plain
 from mesh.embedded.postgres import Access, programs
 from mesh.sql.at_rest import needs_keys
-from mesh.sql.types import is_kept_plain
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest
 from secmesh.security.v1.record_write_pb2 import UpdateRecordRequest
 from tests.databases import security_database, server

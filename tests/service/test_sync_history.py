@@ -23,21 +23,23 @@ SAMPLE = {
     "access_analyzer": 2,
     "access_keys": 3,
     "account_metadata": 1,
-    "backup": 3,
-    "backup_coverage": 14,
-    "backup_plans": 2,
     "api_gateway": 5,
     "api_stages": 4,
+    "backup": 3,
+    "backup_coverage": 18,
+    "backup_plans": 2,
     "cloudfront": 3,
     "cloudtrail_trails": 2,
     "cloudwatch": 1,
     "cloudwatch_alarms": 5,
     "codebuild": 3,
     "codepipeline": 3,
+    "config_conformance_packs": 2,
+    "config_recorders": 1,
+    "config_rules": 4,
     "detective": 2,
     "direct_connect": 3,
     "dynamodb_tables": 2,
-    "efs_file_systems": 3,
     "ebs_settings": 1,
     "ebs_snapshots": 3,
     "ebs_volumes": 4,
@@ -46,9 +48,11 @@ SAMPLE = {
     "ecs_clusters": 2,
     "ecs_services": 3,
     "ecs_task_definitions": 2,
+    "efs_file_systems": 3,
     "eks_clusters": 2,
     "event_buses": 3,
     "eventbridge_rules": 4,
+    "guardduty": 1,
     "iam_password_policy": 1,
     "iam_policies": 2,
     "iam_roles": 5,
@@ -60,6 +64,7 @@ SAMPLE = {
     "log_groups": 3,
     "macie_jobs": 2,
     "macie_sessions": 1,
+    "permission_sets": 4,
     "rds_instances": 4,
     "rds_snapshots": 8,
     "recovery_points": 3,
@@ -68,14 +73,24 @@ SAMPLE = {
     "s3_account_settings": 1,
     "s3_buckets": 7,
     "security_groups": 12,
+    "security_hub": 1,
     "sns_sqs": 5,
-    "ssm_patch": 3,
+    "ssm_patch": 6,
+    "sso": 1,
     "subnets": 8,
     "vpc": 3,
     "vpn": 2,
     "waf": 3,
 }
 """Resources of the sample account, by collection."""
+LISTINGS = {
+    "s3_buckets": "s3:ListBuckets",
+    "security_groups": "ec2:DescribeSecurityGroups",
+    "cloudtrail_trails": "cloudtrail:DescribeTrails",
+    "iam_users": "iam:GetAccountAuthorizationDetails",
+    "kms_keys": "kms:ListKeys",
+}
+"""What tells which resources of a collection there are."""
 
 
 @pytest.fixture
@@ -158,34 +173,28 @@ async def test_a_deleted_bucket_is_closed_and_comes_back_under_its_name(
     assert moment(closed.valid_to) < moment(opened.valid_from)
 
 
-@pytest.mark.parametrize(
-    ("collection", "listing"),
-    [
-        ("s3_buckets", "s3:ListBuckets"),
-        ("security_groups", "ec2:DescribeSecurityGroups"),
-        ("cloudtrail_trails", "cloudtrail:DescribeTrails"),
-        ("iam_users", "iam:GetAccountAuthorizationDetails"),
-        ("kms_keys", "kms:ListKeys"),
-    ],
-)
-async def test_a_throttled_listing_closes_nothing(
-    aws: AwsEndpoint, tmp_path: Path, faults: Faults, collection: str, listing: str
+async def test_throttled_listings_close_nothing(
+    aws: AwsEndpoint, tmp_path: Path, faults: Faults
 ) -> None:
     async with world(aws, tmp_path) as first:
-        await first.sync(collection)
-        before = (await first.rows(collection)).keys()
+        await first.sync(*LISTINGS)
+        before = {each: (await first.rows(each)).keys() for each in LISTINGS}
     faults.clear()
-    faults.throttle(listing)
-    # It is asked again and again until the unit's time is over.
+    faults.throttle(*LISTINGS.values())
+    # They are asked again and again until their units' time is over.
     async with world(aws, tmp_path, unit_seconds=3) as made:
-        sync = await made.sync(collection)
-        rows, entries = await made.rows(collection), await made.manifest(sync)
+        sync = await made.sync(*LISTINGS)
+        after = {each: (await made.rows(each)).keys() for each in LISTINGS}
+        entries = {each.operation: each for each in await made.manifest(sync)}
     assert sync.state == Sync.STATE_PARTIAL
     assert sync.progress.rows_closed == 0
-    assert sync.progress.throttles == faults.calls[listing] > 1
-    assert rows.keys() == before
-    (entry,) = [each for each in entries if each.operation == listing]
-    assert (entry.outcome, entry.listing) == (READ_OUTCOME_THROTTLED, True)
+    assert after == before
+    calls = [faults.calls[listing] for listing in LISTINGS.values()]
+    assert min(calls) > 1
+    assert sync.progress.throttles == sum(calls)
+    for listing in LISTINGS.values():
+        entry = entries[listing]
+        assert (entry.outcome, entry.listing) == (READ_OUTCOME_THROTTLED, True)
 
 
 async def test_a_failing_unit_leaves_the_others_alone(

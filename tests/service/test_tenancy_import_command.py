@@ -13,7 +13,8 @@ from cryptography.fernet import Fernet
 from mesh.embedded.aws import AwsEndpoint
 from mesh.embedded.aws_faults import Faults
 from mesh.server.program import CommandFailed
-from services.tenancy.import_command import IMPORT_POSTGRES, place_of
+from services.tenancy.import_command import IMPORT_POSTGRES
+from services.tenancy.import_run import place_of
 from services.tenancy.migration.ledger import Ledger
 from services.tenancy.migration.vault import OldVault
 from services.tenancy.settings import TenancySettings

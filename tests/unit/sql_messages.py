@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from buf.validate import validate_pb2
 from mesh.contract.catalogue import Kind, is_map
-from mesh.sql.types import message_type
+from mesh.contract.storage import message_type
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 IDS = st.text("abcdefghij0123456789-_.~", min_size=1, max_size=8)

@@ -18,6 +18,8 @@ CHECKS = load_checks(CATALOGUE)
 LIST = Path(__file__).parents[2].parent / "shared" / "data" / "checks.csv"
 TABLES = {"account_metadata": "account_org"}
 """Collections whose table has another name in the list."""
+OF_ACCOUNT = {"account", "identity center"}
+"""What an account has one of, by the list's name."""
 
 
 def _listed() -> list[dict[str, str]]:
@@ -52,7 +54,7 @@ def test_checks_say_what_the_list_says(row: dict[str, str]) -> None:
     for mapping in check.controls:
         expected = row["mapping_source"] if mapping.control_id in confirmed else "secmesh"
         assert mapping.source == expected
-    of_account = row["resource_type"] == "account"
+    of_account = row["resource_type"] in OF_ACCOUNT
     assert (check.scope == check_pb2.CHECK_SCOPE_ACCOUNT) == of_account
 
 

@@ -188,6 +188,8 @@ def test_an_endpoint_that_does_not_answer_is_exit_code_3(operator: Operator) -> 
         ["compliance", "evaluate", "--ssp", "x", "--max-age", "soon"],
         ["compliance", "evaluate", "--ssp", "x", "--fail-on", "dreadful"],
         ["compliance", "import-ssp", "no-such-file.json"],
+        ["compliance", "import-ssp", "README.md", "--format", "wordperfect"],
+        ["compliance", "passages", "--ssp", "x", "--outcome", "glorious"],
         ["compliance", "coverage", "--baseline", "strictest"],
         ["compliance", "report", "--format", "docx"],
         ["token", "--lifetime", "forever"],

@@ -37,7 +37,33 @@ def test_import_sends_the_file_under_an_id_made_of_its_name(
     result = done.result(SECONDS)
     assert (request.ssp_id, request.document) == ("my-system-v2", b"{}")
     assert request.baseline == ssp_pb2.BASELINE_FEDRAMP_MODERATE
+    assert (request.file_name, request.format) == (file.name, ssp_pb2.SSP_FORMAT_UNSPECIFIED)
     assert "/a: odd" in result.stderr
+
+
+def test_the_format_of_a_plan_can_be_given(operator: Operator, tmp_path: Path) -> None:
+    file = tmp_path / "plan.dat"
+    file.write_bytes(b"AC-2: Planned")
+    done = operator.run("compliance", "import-ssp", str(file), "--format", "text")
+    request = operator.answer("ComplianceService", "ImportSsp", ssp_pb2.Ssp())
+    assert done.result(SECONDS).exit_code == 0
+    assert request.format == ssp_pb2.SSP_FORMAT_TEXT
+
+
+def test_passages_are_listed_by_what_became_of_them(operator: Operator) -> None:
+    done = operator.run(
+        "-o", "json", "compliance", "passages", "--ssp", "plan", "--outcome", "not-understood"
+    )
+    passage = ssp_pb2.Passage(
+        source="line 3", outcome=ssp_pb2.Passage.OUTCOME_NOT_UNDERSTOOD, reason="odd"
+    )
+    page = compliance_service_pb2.ListPassagesResponse(passages=[passage])
+    request = operator.answer("ComplianceService", "ListPassages", page)
+    shown = done.result(SECONDS).stdout
+    assert request.parent == "tenants/acme/ssps/plan"
+    assert request.filter == "outcome == 1"
+    assert "line 3" in shown
+    assert "odd" in shown
 
 
 def test_import_sends_a_large_file_in_parts(operator: Operator, tmp_path: Path) -> None:

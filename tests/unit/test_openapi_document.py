@@ -173,4 +173,5 @@ def test_upload_takes_a_file_of_any_form() -> None:
     body = {"required": True, "content": {"application/octet-stream": {"schema": {}}}}
     assert upload["requestBody"] == body
     assert upload["x-max-body-bytes"] == 32 << 20
-    assert {each["name"] for each in upload["parameters"]} == {"tenant", "ssp", "baseline"}
+    named = {"tenant", "ssp", "baseline", "format", "fileName"}
+    assert {each["name"] for each in upload["parameters"]} == named

@@ -19,8 +19,8 @@ from mesh.errors import (
 from mesh.sealing.envelope import SEALED
 from mesh.sealing.hashing import is_hash, is_hash_of
 from mesh.sealing.keyring import KeyRing
-from mesh.server.call import Call, enter_call
-from mesh.sql.answers import Answers, RequestKey
+from mesh.server.call import Call, RequestKey, enter_call
+from mesh.sql.answers import Answers
 from mesh.sql.changes import ChangeFeed, Revision
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables

@@ -15,9 +15,8 @@ from google.protobuf.message import Message
 from mesh.contract.catalogue import Catalogue, Method
 from mesh.contract.names import tenant_of
 from mesh.errors import InternalError
-from mesh.server.call import REQUEST_ID_KEY, Call
+from mesh.server.call import REQUEST_ID_KEY, Call, RequestKey
 from mesh.server.interceptors.chain import Context, Proceed, RequestInterceptor
-from mesh.sql.answers import RequestKey
 
 
 class KeptAnswers(Protocol):

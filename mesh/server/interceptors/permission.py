@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from mesh.contract.catalogue import KIND_PLACEHOLDER, Catalogue, CatalogueError, Kind, Method
 from mesh.contract.names import EVERY_COLLECTION, collection_of, tenant_of
+from mesh.contract.storage import message_type
 from mesh.errors import (
     FieldInvalid,
     KindUnknown,
@@ -21,7 +22,6 @@ from mesh.errors import (
 from mesh.server.call import Call
 from mesh.server.interceptors.chain import MessageInterceptor
 from mesh.server.interceptors.parts import Part, parts_of
-from mesh.sql.types import message_type
 from mesh.telemetry.calls import UNKNOWN_KIND
 
 _NameReader = Callable[[Message], Iterable[tuple[str, str, bool]]]

@@ -15,6 +15,7 @@ from services.inventory.compliance.ssp import Plan
 
 SSPS = "ssps"
 CLAIMS = "claims"
+PASSAGES = "passages"
 ASSESSMENTS = "assessments"
 VERDICTS = "verdicts"
 
@@ -26,11 +27,13 @@ class AssessmentStore:
         self._store = store
 
     async def replace_plan(self, plan: Plan) -> None:
-        """Store a plan and its claims in place of what had its name, or nothing."""
+        """Store a plan, its claims and its passages in place of what had its name, or nothing."""
         async with self._store.transaction() as connection:
             await self._store.upsert(connection, SSPS, [plan.ssp])
             await self._store.delete_under(connection, CLAIMS, plan.ssp.name)
             await self._store.insert(connection, CLAIMS, plan.claims)
+            await self._store.delete_under(connection, PASSAGES, plan.ssp.name)
+            await self._store.insert(connection, PASSAGES, plan.passages)
 
     async def plan(
         self, name: str, connection: AsyncConnection

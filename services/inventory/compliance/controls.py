@@ -108,6 +108,18 @@ def baseline_title(baseline: ssp_pb2.Baseline.ValueType) -> str:
     return _TITLES[baseline]
 
 
+def problem_of(control: str, baseline: ssp_pb2.Baseline.ValueType) -> str:
+    """Say why a claim of a control, by its OSCAL id, cannot be judged; empty if it can."""
+    known = load_controls().get(control)
+    if known is None:
+        return f"{control} is no control of SP 800-53 rev 5"
+    if known.withdrawn:
+        return f"{known.label} was withdrawn from SP 800-53 rev 5"
+    if baseline and baseline not in known.baselines:
+        return f"{known.label} is not in {baseline_title(baseline)}"
+    return ""
+
+
 def control_id(text: str) -> str | None:
     """Give the OSCAL id of a control written in any usual way, or None.
 

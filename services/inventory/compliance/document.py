@@ -93,17 +93,21 @@ def read_document(content: bytes) -> Node:
     start = content.lstrip()
     for magic, name in _MAGIC.items():
         if start.startswith(magic):
-            raise SspInvalid("", f"the document is {name}; OSCAL in JSON is taken")
+            raise SspInvalid("", f"the document is {name}; OSCAL in JSON was to be read")
     try:
         # orjson is strict where the standard library is not: UTF-8, NaN, lone surrogates, depth.
         orjson.loads(content)
     except orjson.JSONDecodeError as error:
         problem = f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
         raise SspInvalid("", problem) from None
-    root = _unique_keys(content)
-    if not isinstance(root, dict):
-        raise SspInvalid("", f"the document must be an object, not {_kind(root)}")
-    return Node(root, "")
+    return root_of(_unique_keys(content))
+
+
+def root_of(document: object) -> Node:
+    """Give the whole document; raises SspInvalid if it is no object."""
+    if not isinstance(document, dict):
+        raise SspInvalid("", f"the document must be an object, not {_kind(document)}")
+    return Node(document, "")
 
 
 def _unique_keys(content: bytes) -> Any:

@@ -9,7 +9,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from mesh.contract.catalogue import Kind, field_option, is_map
-from mesh.sql.types import message_type
+from mesh.contract.storage import message_type
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import record_pb2
 from secmesh.options.v1 import field_pb2

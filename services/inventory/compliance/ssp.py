@@ -1,4 +1,4 @@
-"""OSCAL System Security Plans in JSON, versions 1.0.0 to 1.2.x, drawn into claims.
+"""OSCAL System Security Plans, versions 1.0.0 to 1.2.x, drawn into claims.
 
 A document that is broken is refused whole; a part that is merely odd becomes an ImportIssue and,
 where it makes a claim impossible to judge, that claim's ``invalid_reason``.
@@ -14,6 +14,7 @@ from datetime import datetime
 from secmesh.inventory.v1 import ssp_pb2
 from services.inventory.compliance import controls
 from services.inventory.compliance.document import Node, at, read_document
+from services.inventory.compliance.passages import Passages
 from services.inventory.compliance.statements import (
     claim_state,
     effective_parameters,
@@ -35,6 +36,7 @@ _OTHER_MODELS = (
     "assessment-results",
     "plan-of-action-and-milestones",
 )
+_READ = ("metadata", "import-profile", "system-implementation", "control-implementation")
 _VERSION = re.compile(r"^\s*v?1\.[0-2](?:[.\-].*)?\s*$")
 _UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
@@ -64,6 +66,7 @@ class Plan:
 
     ssp: ssp_pb2.Ssp
     claims: tuple[ssp_pb2.Claim, ...]
+    passages: tuple[ssp_pb2.Passage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,32 @@ def read_plan(
     baseline: ssp_pb2.Baseline.ValueType = ssp_pb2.BASELINE_UNSPECIFIED,
     import_time: datetime,
 ) -> Plan:
-    """Read a plan as the resource ``name`` and its claims.
+    """Read a plan in JSON as the resource ``name`` and its claims.
 
     Raises SspInvalid, with the JSON pointer, if the document is no plan that can be read.
     """
-    plan = _plan_root(read_document(content))
+    digest = hashlib.sha256(content).hexdigest()
+    ssp = ssp_pb2.Ssp(
+        name=name,
+        baseline=baseline,
+        document_sha256=digest,
+        format=ssp_pb2.SSP_FORMAT_OSCAL_JSON,
+    )
+    ssp.create_time.FromDatetime(import_time)
+    return plan_in(read_document(content), ssp)
+
+
+def plan_in(document: Node, known: ssp_pb2.Ssp) -> Plan:
+    """Read the plan of an OSCAL document.
+
+    Args:
+        known: What is known of it without reading: its name, format, digest, time of import, and
+            the baseline, if one was given.
+
+    Raises SspInvalid, with the JSON pointer, if the document is no plan that can be read.
+    """
+    name, baseline = known.name, known.baseline
+    plan = _plan_root(document)
     issues = IssueList()
     metadata = plan.required_child("metadata")
     version = metadata.text("oscal-version", required=True)
@@ -107,20 +131,34 @@ def read_plan(
     around = _Surroundings(name, baseline, components, parameters, issues)
     claims = tuple(_claims(implementation, around))
     ssp = ssp_pb2.Ssp(
-        name=name,
         title=metadata.text("title", required=True)[:1024],
         version=metadata.text("version")[:256],
         oscal_version=version[:32],
         profile=href[:2048],
-        baseline=baseline,
-        document_sha256=hashlib.sha256(content).hexdigest(),
         controls=len({claim.control_id for claim in claims}),
         claims=len(claims),
         components=components.values(),
         issues=issues.all(),
     )
-    ssp.create_time.FromDatetime(import_time)
-    return Plan(ssp, claims)
+    ssp.MergeFrom(known)
+    ssp.baseline = baseline
+    return Plan(ssp, claims, _passages(plan, ssp, claims))
+
+
+def _passages(
+    plan: Node, ssp: ssp_pb2.Ssp, claims: Sequence[ssp_pb2.Claim]
+) -> tuple[ssp_pb2.Passage, ...]:
+    """Tell of every claim, of what is odd, and of what was not looked at."""
+    passages, kind = Passages(ssp.name), ssp_pb2.Passage
+    for issue in ssp.issues:
+        passages.add(issue.pointer, "", kind.OUTCOME_NOT_UNDERSTOOD, issue.problem)
+    for claim in claims:
+        text, control = claim.description, claim.control_id
+        passages.add(claim.source, text, kind.OUTCOME_CLAIM, "", control, claim.name)
+    for key in plan.value:
+        if key not in _READ:
+            passages.add(at(plan.pointer, key), "", kind.OUTCOME_NO_CLAIM, "is not looked at")
+    return tuple(passages.all())
 
 
 def _plan_root(document: Node) -> Node:
@@ -248,6 +286,7 @@ class _Maker:
             inherited=self._inherited(component),
             description=(node.text("description") or node.text("remarks"))[:4096],
             invalid_reason=self._invalid_reason()[:1024],
+            source=node.pointer[:1024],
         )
         due = planned_completion(self.nearest, issues)
         if due is not None:
@@ -297,14 +336,9 @@ class _Maker:
         return originates_elsewhere(self.nearest)
 
     def _invalid_reason(self) -> str:
-        baseline = self.around.baseline
-        known = controls.load_controls().get(self.control)
-        if known is None:
-            return f"{self.control} is no control of SP 800-53 rev 5"
-        if known.withdrawn:
-            return f"{known.label} was withdrawn from SP 800-53 rev 5"
-        if baseline and baseline not in known.baselines:
-            return f"{known.label} is not in {controls.baseline_title(baseline)}"
+        problem = controls.problem_of(self.control, self.around.baseline)
+        if problem:
+            return problem
         uuid = self._component_uuid()
         if self._part is not None and uuid not in self.around.components:
             return f"component {uuid[:64]} is not in the plan"

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from mesh.contract.storage import MICROSECONDS
 from mesh.sql.store import Store
-from mesh.sql.types import MICROSECONDS
 from secmesh.inventory.v1 import assessment_pb2
 from services.inventory.compliance.assessor import DEFAULT_MAX_AGE
 from services.inventory.compliance.check_catalogue import BoundCheck

@@ -9,11 +9,11 @@ from google.rpc import status_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.contract.names import tenant_of
+from mesh.contract.storage import MICROSECONDS
 from mesh.errors import FieldInvalid, Refusal
 from mesh.records.moments import Clock, now
 from mesh.server.call import find_current_call
 from mesh.sql.store import Store
-from mesh.sql.types import MICROSECONDS
 from secmesh.security.v1 import analytics_service_pb2 as pb
 from services.security.analytics.dashboard_store import DASHBOARDS
 from services.security.analytics.limits import Limits

@@ -10,12 +10,12 @@ from google.protobuf.descriptor import FieldDescriptor
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.contract.catalogue import Catalogue, Kind
+from mesh.contract.storage import Storage, storage_of
 from mesh.errors import FieldInvalid, KindUnknown
 from mesh.records.aggregation import answer_of, question_of
 from mesh.sql.aggregate import aggregate
 from mesh.sql.store import Store
 from mesh.sql.tables import KindTable
-from mesh.sql.types import Storage, storage_of
 from secmesh.records.v1 import aggregate_pb2
 from services.security.analytics.limits import Limits, conditions_of
 from services.security.writers import current_writer

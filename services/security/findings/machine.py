@@ -132,7 +132,7 @@ def _state(name: str, prefix: str, rules: Mapping[str, Any], known: Mapping[str,
 def declared_lives() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
     """Read states.yaml: by enum, by state."""
     text = (files("services.security.findings") / "states.yaml").read_text(encoding="utf-8")
-    lives: Mapping[str, Mapping[str, Mapping[str, Any]]] = yaml.safe_load(text)
+    lives: Mapping[str, Mapping[str, Mapping[str, Any]]] = yaml.load(text, yaml.CSafeLoader)
     return lives
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mesh.contract.storage import MICROSECONDS
 from mesh.sql.references import ID
 from mesh.sql.store import Store
-from mesh.sql.types import MICROSECONDS
 from secmesh.security.v1.sast_settings_pb2 import NewCodePeriod
 from secmesh.security.v1.vocabulary_pb2 import ScanStatus
 from services.security.gates.subject_store import Subject

@@ -72,7 +72,7 @@ def is_distinct(template: str) -> bool:
 def vocabulary() -> Vocabulary:
     """Read vocabulary.yaml."""
     text = (files("services.security.seeding") / "vocabulary.yaml").read_text(encoding="utf-8")
-    return Vocabulary(**yaml.safe_load(text))
+    return Vocabulary(**yaml.load(text, yaml.CSafeLoader))
 
 
 def _by_end(rules: Mapping[str, Any], field: str) -> Any:

@@ -1,0 +1,1 @@
+"""Plans in documents that are no OSCAL: tables, text, Word and PDF."""
