@@ -93,7 +93,10 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
         self, request: api.ListControlVersionsRequest, _context: object
     ) -> api.ListControlVersionsResponse:
         page = await self._controls.versions(
-            request.parent, page_size=request.page_size, page_token=request.page_token
+            request.parent,
+            filter=request.filter,
+            page_size=request.page_size,
+            page_token=request.page_token,
         )
         found = cast("list[control_pb2.ControlVersion]", page.items)
         return api.ListControlVersionsResponse(

@@ -63,6 +63,9 @@ async def test_versions_stay_and_nothing_new_is_no_version(site: Site) -> None:
     page = await site.stub.ListControlVersions(request)
     assert [each.control for each in page.control_versions] == [first]
     assert not page.next_page_token
+    later = api.ListControlVersionsRequest(parent=NAME, filter="version > 1")
+    page = await site.stub.ListControlVersions(later)
+    assert [each.version for each in page.control_versions] == [2]
     old = await site.stub.GetControlVersion(api.GetControlVersionRequest(name=f"{NAME}/versions/1"))
     assert old.control == first
 

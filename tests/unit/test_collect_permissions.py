@@ -31,7 +31,8 @@ def test_everything_that_is_declared_is_allowed_and_nothing_else() -> None:
     answer = suggestion(COLLECTORS.values())
     declared = {action(each) for collector in COLLECTORS.values() for each in collector.operations}
     assert allowed(answer.documents) == declared
-    assert len(answer.documents) == 1
+    # A role takes ten managed policies unless AWS is asked for more.
+    assert len(answer.documents) <= 5
     assert all("*" not in each for each in declared)
     # Reading changes nothing.
     reading = ("Get", "GET", "List", "Describe", "BatchGet")

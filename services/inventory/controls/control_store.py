@@ -93,11 +93,23 @@ class ControlStore:
             CONTROLS, parent, filter=filter, page_size=page_size, page_token=page_token
         )
 
-    async def versions(self, parent: str, *, page_size: int, page_token: str) -> Page:
+    async def versions(
+        self,
+        parent: str,
+        *,
+        filter: str,  # noqa: A002  # AIP-132's own name
+        page_size: int,
+        page_token: str,
+    ) -> Page:
         """Give a page of a control's versions, the newest first; ResourceNotFound."""
         await self.control(parent)
         return await self.store.page(
-            VERSIONS, parent, order_by=BY_NUMBER, page_size=page_size, page_token=page_token
+            VERSIONS,
+            parent,
+            filter=filter,
+            order_by=BY_NUMBER,
+            page_size=page_size,
+            page_token=page_token,
         )
 
     async def existing(
