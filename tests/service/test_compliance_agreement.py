@@ -67,7 +67,11 @@ def value(field: FieldDescriptor, values: Values, chance: random.Random) -> Any:
             protocol=chance.choice(["tcp", "udp", "-1"]), from_port=first, to_port=last
         )
     if field.message_type not in (None, Timestamp.DESCRIPTOR):
-        return GetMessageClass(field.message_type)()
+        inner = GetMessageClass(field.message_type)()
+        for each in field.message_type.fields:
+            if not each.is_repeated and each.message_type is None and chance.random() < 0.8:
+                setattr(inner, each.name, value(each, values, chance))
+        return inner
     if field.message_type is not None:
         stamp = Timestamp()
         stamp.FromDatetime(NOW - timedelta(hours=chance.choice(HOURS)))
@@ -78,7 +82,10 @@ def value(field: FieldDescriptor, values: Values, chance: random.Random) -> Any:
         longest = field.GetOptions().Extensions[validate_pb2.field].string.max_len
         fitting = [word for word in values.words if not longest or len(word) <= longest]
         return chance.choice(fitting)
-    return chance.choice(values.numbers)
+    if field.enum_type is not None:
+        return chance.choice(field.enum_type.values).number
+    # Most limits of counts are none at all.
+    return chance.choice((0, chance.choice(values.numbers)))
 
 
 def body(kind: Kind, wanted: set[str], values: Values, chance: random.Random) -> dict[str, Any]:
@@ -87,7 +94,9 @@ def body(kind: Kind, wanted: set[str], values: Values, chance: random.Random) ->
         if field.name not in wanted or is_map(field) or chance.random() < 0.2:
             continue
         if field.is_repeated:
-            made[field.name] = [value(field, values, chance) for _ in range(chance.randrange(3))]
+            # Some conditions ask for several items of one list.
+            number = chance.choice((0, 1, 2, 12))
+            made[field.name] = [value(field, values, chance) for _ in range(number)]
         else:
             made[field.name] = value(field, values, chance)
     return made

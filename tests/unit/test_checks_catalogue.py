@@ -11,7 +11,7 @@ from mesh.contract.catalogue import load_catalogue
 from secmesh.inventory.v1 import check_pb2
 from services.inventory.compliance.check_catalogue import CheckInvalid, bind_checks, load_checks
 from services.inventory.compliance.controls import control_id, load_controls
-from services.inventory.compliance.failing_filter import conjuncts
+from services.inventory.compliance.truth import Atom, Joined, Not, Piece, taken_apart
 
 CATALOGUE = load_catalogue("secmesh.inventory.v1")
 CHECKS = load_checks(CATALOGUE)
@@ -156,12 +156,25 @@ def test_an_id_stands_for_one_check_in_all_files() -> None:
     [
         ("a", ["a"]),
         ("a && b && !c", ["a", "b", "!c"]),
-        ("a && (b && c)", ["a", "(b && c)"]),
+        ("a && (b && c)", ["a", "b && c"]),
         ("a && b || c", ["a && b || c"]),
+        ("(a && b)", ["a", "b"]),
+        ("!(a && b) && c", ["!(a && b)", "c"]),
         ("a ? b && c : d", ["a ? b && c : d"]),
         ('x == "&&" && y.exists(r, r.a && r.b)', ['x == "&&"', "y.exists(r, r.a && r.b)"]),
         ("x == 'it\\'s && so' && y", ["x == 'it\\'s && so'", "y"]),
     ],
 )
 def test_conditions_are_split_at_their_outer_and(expression: str, parts: list[str]) -> None:
-    assert conjuncts(expression) == parts
+    whole = taken_apart(expression)
+    pieces = whole.pieces if isinstance(whole, Joined) and whole.symbol == "&&" else [whole]
+    assert [written(each) for each in pieces] == parts
+
+
+def written(piece: Piece) -> str:
+    match piece:
+        case Atom():
+            return piece.text
+        case Not():
+            return f"!({written(piece.inner)})"
+    return f" {piece.symbol} ".join(written(each) for each in piece.pieces)
