@@ -139,6 +139,7 @@ def _call(mesh: Gateway, method: Method, tenant: str) -> httpx.Response:
         "": None,
         "record": {"iamUser": {"username": "ana"}},
         "sync": {"cloudAccountId": "123456789012"},
+        "check_exception": {"checkId": "s3.encryption", "reason": "None."},
         "*": {"sspId": "plan", "document": "e30="} if template.verb == "import" else {},
     }
     body = bodies[route.body]
