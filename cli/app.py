@@ -23,6 +23,7 @@ from cli import (
     store,
     tenants,
     tokens,
+    trend,
 )
 from cli.connection import Connection
 from cli.ending import Root
@@ -41,6 +42,7 @@ app = typer.Typer(
 inventory.app.add_typer(store.app)
 inventory.app.add_typer(backups.app)
 compliance.app.add_typer(filing.app)
+compliance.app.add_typer(trend.app)
 compliance.app.add_typer(controls.app, name="controls")
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(compliance.app, name="compliance")
