@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -162,7 +162,7 @@ class TrendStore:
             .add_columns(places.c.place, (places.c.place - among).label("island"))
             .subquery("judged")
         )
-        statement = sa.select(
+        statement: sa.Select[Any] = sa.select(
             rows.c.id,
             sa.func.max(rows.c.control_id),
             rows.c.verdict,
