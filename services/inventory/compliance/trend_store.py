@@ -1,6 +1,6 @@
 """The SQL of a trend: which assessments are compared, and intervals of verdicts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -162,14 +162,15 @@ class TrendStore:
             .add_columns(places.c.place, (places.c.place - among).label("island"))
             .subquery("judged")
         )
-        statement: sa.Select[Any] = sa.select(
+        statement = sa.select(
             rows.c.id,
             sa.func.max(rows.c.control_id),
             rows.c.verdict,
             sa.func.min(rows.c.place),
             sa.func.max(rows.c.place),
         ).group_by(rows.c.id, rows.c.verdict, rows.c.island)
+        found: Iterable[Any] = await self._store.fetch(statement, connection)
         return [
-            Interval(row[0], row[1], row[2], first=row[3] - 1, last=row[4] - 1)
-            for row in await self._store.fetch(statement, connection)
+            Interval(claim, control, verdict, first=first - 1, last=last - 1)
+            for claim, control, verdict, first, last in found
         ]
