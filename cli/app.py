@@ -13,6 +13,7 @@ from cli import (
     controls,
     credentials,
     crypto,
+    exceptions,
     executions,
     filing,
     inventory,
@@ -44,6 +45,7 @@ inventory.app.add_typer(backups.app)
 compliance.app.add_typer(filing.app)
 compliance.app.add_typer(trend.app)
 compliance.app.add_typer(controls.app, name="controls")
+compliance.app.add_typer(exceptions.app, name="exceptions")
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(compliance.app, name="compliance")
 app.add_typer(security.app, name="security")

@@ -35,6 +35,9 @@ with uncollected():
         add_ComplianceServiceServicer_to_server,
     )
     from secmesh.inventory.v1.control_service_pb2_grpc import add_ControlServiceServicer_to_server
+    from secmesh.inventory.v1.exception_service_pb2_grpc import (
+        add_ExceptionServiceServicer_to_server,
+    )
     from secmesh.inventory.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
     from secmesh.inventory.v1.store_service_pb2_grpc import add_StoreServiceServicer_to_server
     from secmesh.inventory.v1.sync_service_pb2_grpc import add_SyncServiceServicer_to_server
@@ -53,6 +56,8 @@ with uncollected():
     from services.inventory.control_servicer import ControlServicer
     from services.inventory.controls.control_store import ControlStore
     from services.inventory.controls.tenant_checks import TenantChecks
+    from services.inventory.exception_servicer import ExceptionServicer
+    from services.inventory.exceptions.exception_store import ExceptionStore
     from services.inventory.history_servicer import HistoryServicer
     from services.inventory.load_store import LoadStore
     from services.inventory.loader import Loader
@@ -155,6 +160,8 @@ async def build_server(settings: InventorySettings) -> Server:
         add_ComplianceServiceServicer_to_server(compliance, target)
         controls = ControlServicer(ControlStore(store), checks)
         add_ControlServiceServicer_to_server(controls, target)
+        exceptions = ExceptionServicer(ExceptionStore(store), checks)
+        add_ExceptionServiceServicer_to_server(exceptions, target)
         loader = Loader(catalogue, settings.grants, LoadStore(SyncStore(store)))
         accounts = AccountStore(SyncStore(store))
         upkeep = StoreServicer(catalogue, accounts, runner, schedule, loader)
