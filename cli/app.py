@@ -10,6 +10,7 @@ from cli import (
     api_keys,
     backups,
     compliance,
+    contradictions,
     controls,
     credentials,
     crypto,
@@ -44,6 +45,7 @@ inventory.app.add_typer(store.app)
 inventory.app.add_typer(backups.app)
 compliance.app.add_typer(filing.app)
 compliance.app.add_typer(trend.app)
+compliance.app.add_typer(contradictions.app)
 compliance.app.add_typer(controls.app, name="controls")
 compliance.app.add_typer(exceptions.app, name="exceptions")
 app.add_typer(inventory.app, name="inventory")

@@ -21,19 +21,14 @@ from secmesh.inventory.v1 import (
     trend_pb2,
 )
 from secmesh.inventory.v1 import compliance_service_pb2 as api
-from services.inventory.compliance.assessment_store import (
-    ASSESSMENTS,
-    PASSAGES,
-    SSPS,
-    VERDICTS,
-    AssessmentStore,
-)
+from services.inventory.compliance.assessment_store import AssessmentStore
 from services.inventory.compliance.assessor import DEFAULT_MAX_AGE, Assessor
 from services.inventory.compliance.control_coverage import CoverageReporter
 from services.inventory.compliance.controls import control_id
 from services.inventory.compliance.documents.import_document import Import, read_ssp
 from services.inventory.compliance.report import Report
 from services.inventory.compliance.report_forms import FORMS
+from services.inventory.compliance.tables import ASSESSMENTS, PASSAGES, SSPS, VERDICTS
 from services.inventory.compliance.trend_store import Scope, TrendStore
 from services.inventory.controls.tenant_checks import TenantChecks
 from services.inventory.errors import FilingUnavailable

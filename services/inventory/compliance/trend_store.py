@@ -12,7 +12,7 @@ from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import ssp_pb2
 from secmesh.inventory.v1 import trend_pb2 as api
-from services.inventory.compliance.assessment_store import ASSESSMENTS, SSPS, VERDICTS
+from services.inventory.compliance.tables import ASSESSMENTS, SSPS, VERDICTS
 from services.inventory.compliance.trend import (
     MAX_CONTRADICTIONS,
     Interval,
