@@ -79,8 +79,8 @@ def _show(found: trend_pb2.Trend) -> None:
         f"{found.assessments} assessments",
     )
     columns = ["control_id", "state", "first_time", "end_time", _AGE, "verdict", "claim"]
-    if found.contradictions:
-        write_messages(found.contradictions, OutputFormat.TABLE, columns, "contradictions")
+    if found.false_claims:
+        write_messages(found.false_claims, OutputFormat.TABLE, columns, "false claims")
     for line in _told(found):
         talk.print(line, markup=False)
 
@@ -92,7 +92,7 @@ def _count_column(verdict: assessment_pb2.Verdict.ValueType) -> Column:
     return Column(enum_word(assessment_pb2.Verdict.DESCRIPTOR, verdict), count)
 
 
-def _age(each: trend_pb2.Contradiction) -> str:
+def _age(each: trend_pb2.FalseClaim) -> str:
     least = "at least " if each.since_first else ""
     return least + duration_words(each.age)
 

@@ -30,7 +30,7 @@ DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 OTHER_ACCOUNT = "444455556666"
 Trend = trend_pb2.Trend
-State = trend_pb2.Contradiction
+State = trend_pb2.FalseClaim
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ async def test_a_mended_claim_took_from_first_seen_false_to_first_seen_true(worl
     words = ["SUPPORTED", "CONTRADICTED", "CONTRADICTED", "INDETERMINATE", "SUPPORTED", "SUPPORTED"]
     await history(world, "of-sc-28.1", *words)
     found = await trend(world)
-    (one,) = found.contradictions
+    (one,) = found.false_claims
     assert (one.claim, one.control_id) == (f"{SSP}/claims/of-sc-28.1", "of-sc-28.1")
     assert (one.state, one.verdict) == (State.STATE_FIXED, pb.VERDICT_SUPPORTED)
     assert one.first_time.ToJsonString() == moment(NOW + DAY)
@@ -135,7 +135,7 @@ async def test_mean_and_median_of_several_and_the_age_of_open_ones(world: World)
     assert repairs.median_time_to_fix.ToTimedelta() == 1.5 * DAY
     assert repairs.oldest_open_age.ToTimedelta() == 2 * DAY
     assert repairs.mean_open_age.ToTimedelta() == DAY
-    told = [(each.claim[-2:], each.since_first) for each in found.contradictions]
+    told = [(each.claim[-2:], each.since_first) for each in found.false_claims]
     assert told[:2] == [("c4", False), ("c5", False)], "the oldest open one first"
     assert told[2:] == [("c3", True), ("c5", False), ("c2", True), ("c1", True)]
 
@@ -144,7 +144,7 @@ async def test_mean_and_median_of_several_and_the_age_of_open_ones(world: World)
 async def test_what_the_plan_no_longer_says_was_not_mended(world: World, word: str) -> None:
     await history(world, "c1", "CONTRADICTED", word, word, "CONTRADICTED")
     found = await trend(world)
-    last, first = found.contradictions
+    last, first = found.false_claims
     assert (first.state, first.end_time.ToJsonString()) == (State.STATE_RESTATED, moment(NOW + DAY))
     assert (last.state, last.age.ToTimedelta()) == (State.STATE_OPEN, timedelta(0))
     assert not last.HasField("end_time")
@@ -155,7 +155,7 @@ async def test_what_the_plan_no_longer_says_was_not_mended(world: World, word: s
 
 async def test_a_claim_that_left_the_plan_is_not_open(world: World) -> None:
     await history(world, "c1", "CONTRADICTED", "INDETERMINATE", "", "")
-    (one,) = (await trend(world)).contradictions
+    (one,) = (await trend(world)).false_claims
     assert (one.state, one.verdict) == (State.STATE_RESTATED, pb.VERDICT_UNSPECIFIED)
     assert one.end_time.ToJsonString() == moment(NOW + 2 * DAY)
 
@@ -163,7 +163,7 @@ async def test_a_claim_that_left_the_plan_is_not_open(world: World) -> None:
 @pytest.mark.parametrize("word", ["WEAKENED", "INDETERMINATE", "NO_EVIDENCE"])
 async def test_what_is_not_shown_to_be_mended_stays_open(world: World, word: str) -> None:
     await history(world, "c1", "CONTRADICTED", word, word)
-    (one,) = (await trend(world)).contradictions
+    (one,) = (await trend(world)).false_claims
     assert one.state == State.STATE_OPEN
     assert one.verdict == pb.Verdict.Value(f"VERDICT_{word}")
     assert one.age.ToTimedelta() == 2 * DAY
@@ -220,7 +220,7 @@ async def test_a_span_shows_what_was_open_or_ended_in_it(world: World) -> None:
     start, end = NOW + 2 * DAY, NOW + 3 * DAY
     found = await trend(world, start_time=start, end_time=end)
     assert [point.evaluate_time.ToDatetime(UTC) for point in found.points] == [start, end]
-    (one,) = found.contradictions
+    (one,) = found.false_claims
     assert (one.state, one.first_time.ToDatetime(UTC)) == (State.STATE_OPEN, end)
     assert (found.repairs.fixed, found.assessments) == (0, 4)
 
@@ -234,7 +234,7 @@ async def test_over_grpc_and_what_is_refused(served: Served) -> None:
     assert (empty.assessments, len(empty.points), empty.repairs.open) == (0, 0, 0)
     await assessed(served.world, NOW, {"c1": "CONTRADICTED"})
     found = await served.stub.GetTrend(trend_pb2.GetTrendRequest(ssp=SSP))
-    assert found.contradictions[0].since_first
+    assert found.false_claims[0].since_first
     wrong = trend_pb2.GetTrendRequest(ssp=SSP)
     wrong.start_time.FromDatetime(NOW)
     wrong.end_time.FromDatetime(NOW - DAY)

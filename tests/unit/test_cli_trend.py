@@ -19,10 +19,10 @@ def developed() -> trend_pb2.Trend:
     for number, verdict in enumerate(["CONTRADICTED", "SUPPORTED"]):
         point = made.points.add(claims=7, evaluate_time=NOW + timedelta(days=number))
         point.claim_counts.add(verdict=assessment_pb2.Verdict.Value(f"VERDICT_{verdict}"), count=7)
-    made.contradictions.add(
+    made.false_claims.add(
         claim="tenants/acme/ssps/main/claims/c1",
         control_id="sc-28.1",
-        state=trend_pb2.Contradiction.STATE_FIXED,
+        state=trend_pb2.FalseClaim.STATE_FIXED,
         age=timedelta(days=4, hours=5),
         since_first=True,
     )
@@ -63,7 +63,7 @@ def test_trend_is_written_whole_for_programs(operator: Operator) -> None:
     done = operator.run("-o", "json", "compliance", "trend", "--ssp", "tenants/acme/ssps/other")
     request = operator.answer("ComplianceService", "GetTrend", developed())
     assert request.ssp == "tenants/acme/ssps/other"
-    assert '"contradictions"' in done.result(SECONDS).stdout
+    assert '"falseClaims"' in done.result(SECONDS).stdout
 
 
 @pytest.mark.parametrize(

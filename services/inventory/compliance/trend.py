@@ -8,7 +8,7 @@ from statistics import median
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import trend_pb2 as api
 
-MAX_CONTRADICTIONS = 1000
+MAX_FALSE_CLAIMS = 1000
 DAY = 86_400_000_000
 MENDED = frozenset(
     {
@@ -52,13 +52,13 @@ class Episode:
     last: int
     verdict: pb.Verdict.ValueType = pb.VERDICT_CONTRADICTED
     end: int | None = None
-    state: api.Contradiction.State.ValueType = api.Contradiction.STATE_OPEN
+    state: api.FalseClaim.State.ValueType = api.FalseClaim.STATE_OPEN
 
     def close(
         self,
         end: int,
         verdict: pb.Verdict.ValueType,
-        state: api.Contradiction.State.ValueType,
+        state: api.FalseClaim.State.ValueType,
     ) -> None:
         self.end, self.verdict, self.state = end, verdict, state
 
@@ -90,19 +90,19 @@ def _of_claim(own: Sequence[Interval], assessments: int) -> Iterator[Episode]:
             continue
         current.verdict = verdict
         if verdict in MENDED:
-            current.close(interval.first, verdict, api.Contradiction.STATE_FIXED)
+            current.close(interval.first, verdict, api.FalseClaim.STATE_FIXED)
         elif verdict in RESTATED:
-            current.close(interval.first, verdict, api.Contradiction.STATE_RESTATED)
+            current.close(interval.first, verdict, api.FalseClaim.STATE_RESTATED)
         elif after > interval.last + 1:
             gone = pb.VERDICT_UNSPECIFIED
-            current.close(interval.last + 1, gone, api.Contradiction.STATE_RESTATED)
+            current.close(interval.last + 1, gone, api.FalseClaim.STATE_RESTATED)
         if current.end is not None:
             current = None
 
 
-def contradiction(ssp: str, episode: Episode, times: Sequence[int]) -> api.Contradiction:
+def false_claim(ssp: str, episode: Episode, times: Sequence[int]) -> api.FalseClaim:
     """Tell an episode with the times of the assessments."""
-    made = api.Contradiction(
+    made = api.FalseClaim(
         claim=f"{ssp}/claims/{episode.claim_id}",
         control_id=episode.control_id,
         state=episode.state,
@@ -127,12 +127,12 @@ def statistics(found: Sequence[Episode], times: Sequence[int]) -> api.RepairStat
     by_state: dict[int, list[Episode]] = {}
     for episode in found:
         by_state.setdefault(episode.state, []).append(episode)
-    fixed = by_state.get(api.Contradiction.STATE_FIXED, [])
-    still = by_state.get(api.Contradiction.STATE_OPEN, [])
+    fixed = by_state.get(api.FalseClaim.STATE_FIXED, [])
+    still = by_state.get(api.FalseClaim.STATE_OPEN, [])
     made = api.RepairStatistics(
         open=len(still),
         fixed=len(fixed),
-        restated=len(by_state.get(api.Contradiction.STATE_RESTATED, [])),
+        restated=len(by_state.get(api.FalseClaim.STATE_RESTATED, [])),
         fixed_since_first=sum(episode.first == 0 for episode in fixed),
     )
     if fixed:

@@ -14,10 +14,10 @@ from secmesh.inventory.v1 import ssp_pb2
 from secmesh.inventory.v1 import trend_pb2 as api
 from services.inventory.compliance.tables import ASSESSMENTS, SSPS, VERDICTS
 from services.inventory.compliance.trend import (
-    MAX_CONTRADICTIONS,
+    MAX_FALSE_CLAIMS,
     Interval,
-    contradiction,
     episodes,
+    false_claim,
     points,
     statistics,
     told,
@@ -101,8 +101,8 @@ class TrendStore:
         intervals = await self._intervals(compared.assessments, connection)
         found = told(episodes(intervals, len(times)), times, start)
         made.repairs.CopyFrom(statistics(found, times))
-        made.contradictions.extend(
-            contradiction(scope.ssp, each, times) for each in found[:MAX_CONTRADICTIONS]
+        made.false_claims.extend(
+            false_claim(scope.ssp, each, times) for each in found[:MAX_FALSE_CLAIMS]
         )
         return made
 
