@@ -157,9 +157,9 @@ class PostgresServer:
 
     def _creating(self, name: str, owner: str, template: str) -> sql.Composed:
         # Copied files are durable after a checkpoint alone; without durability they cost least.
-        copying = sql.SQL(" STRATEGY FILE_COPY" if template and not self._durable else "")
-        made = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}") + copying
-        return made.format(*map(sql.Identifier, (name, owner, template or "template1")))
+        copying = sql.SQL("STRATEGY FILE_COPY" if template and not self._durable else "")
+        names = map(sql.Identifier, (name, owner, template or "template1"))
+        return sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} {}").format(*names, copying)
 
     def create_isolated_database(
         self,
