@@ -13,9 +13,11 @@ from services.inventory.compliance.report import (
     OUTCOME_WORDS,
     control_label,
     moment_words,
+    outcomes_told,
     state_word,
     verdict_word,
 )
+from services.inventory.compliance.report_exceptions import outcome_told
 from services.inventory.compliance.report_posture import GROUPS, Group
 
 _EXPLAINED = {
@@ -51,7 +53,7 @@ def _card(verdict: pb.ClaimVerdict, shown: int) -> Html:
     results = [
         _result(result, shown)
         for result in verdict.check_results
-        if result.failed or not result.complete
+        if result.failed or result.excepted or not result.complete
     ]
     style = GROUPS.get(verdict.verdict, Group.OPEN).value
     return tag(
@@ -76,6 +78,7 @@ def _result(result: pb.CheckResult, shown: int) -> Html:
         "pass": result.passed,
         "unread": result.unread,
         "stale": result.stale,
+        "excepted": result.excepted,
     }
     told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     heading = tag(
@@ -97,19 +100,20 @@ def _result(result: pb.CheckResult, shown: int) -> Html:
 
 
 def _evidence(result: pb.CheckResult, shown: int) -> Iterator[Html]:
-    rows = [_evidence_row(each) for each in result.evidence[:shown]]
+    rows = [_evidence_row(result, each) for each in result.evidence[:shown]]
     if rows:
         heading = tag(
             "tr", *(tag("th", name, scope="col") for name in ("Resource", "", "Since", "Values"))
         )
         table = tag("table", tag("thead", heading), tag("tbody", *rows), class_="evidence")
         yield tag("div", table, class_="wide")
-    hidden = result.failed + result.unread + result.stale - len(rows)
+    hidden = outcomes_told(result) - len(rows)
     if hidden > 0:
         yield tag("p", f"and {hidden} more", class_="more")
 
 
-def _evidence_row(evidence: pb.Evidence) -> Html:
+def _evidence_row(result: pb.CheckResult, evidence: pb.Evidence) -> Html:
+    word = outcome_told(result, evidence, OUTCOME_WORDS.get(evidence.outcome, "weighed"))
     values = [
         tag("div", tag("code", name), " = ", tag("code", value))
         for name, value in sorted(evidence.values.items())
@@ -120,7 +124,7 @@ def _evidence_row(evidence: pb.Evidence) -> Html:
     return tag(
         "tr",
         tag("th", evidence.subject, scope="row"),
-        tag("td", OUTCOME_WORDS.get(evidence.outcome, "weighed"), class_="outcome"),
+        tag("td", word, class_="outcome"),
         tag("td", since, class_="when"),
         tag("td", *values, *needs),
     )
