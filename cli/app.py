@@ -15,6 +15,7 @@ from cli import (
     crypto,
     executions,
     filing,
+    frameworks,
     inventory,
     keys,
     providers,
@@ -41,6 +42,7 @@ app = typer.Typer(
 inventory.app.add_typer(store.app)
 inventory.app.add_typer(backups.app)
 compliance.app.add_typer(filing.app)
+compliance.app.add_typer(frameworks.app)
 compliance.app.add_typer(controls.app, name="controls")
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(compliance.app, name="compliance")
