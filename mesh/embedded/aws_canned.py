@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import botocore.session
@@ -45,11 +46,17 @@ class Canned:
     page: int = PAGE
     answers: dict[str, Callable[[Asked], Answer | None]] = field(default_factory=dict)
 
-    def put(self, operation: str, answer: Answer, region: str = "") -> None:
+    def put(
+        self,
+        operation: str,
+        answer: Answer,
+        region: str = "",
+        elsewhere: Answer | None = MappingProxyType({}),
+    ) -> None:
         """Answer an operation alike whatever is asked, in one region or in all of them."""
 
         def answering(asked: Asked) -> Answer | None:
-            return answer if region in ("", asked.region) else {}
+            return answer if region in ("", asked.region) else elsewhere
 
         self.put_by(operation, answering)
 
@@ -60,12 +67,13 @@ class Canned:
         answers: Mapping[str, Answer],
         unknown: Answer,
         region: str = "",
+        elsewhere: Answer | None = MappingProxyType({}),
     ) -> None:
         """Answer an operation by the value of one parameter, all other values with ``unknown``."""
 
         def answering(asked: Asked) -> Answer | None:
             known = answers.get(str(asked.parameters.get(parameter)), unknown)
-            return known if region in ("", asked.region) else {}
+            return known if region in ("", asked.region) else elsewhere
 
         self.put_by(operation, answering)
 

@@ -2,8 +2,8 @@
 
 An entry has ``operation`` and one of: ``answer``, alike for all; ``by``, a parameter, with
 ``answers`` by its value and ``otherwise``; ``error`` with ``status``, ``code`` and ``message``.
-With ``region`` the first two are told in that region alone, and nothing elsewhere. A moment may be
-told as ``!days_ago 90``.
+With ``region`` the first two are told in that region alone, and elsewhere nothing, or with
+``elsewhere: moto`` what moto says. A moment may be told as ``!days_ago 90``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -46,14 +46,15 @@ def _entries(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _put(canned: Canned, entry: Mapping[str, Any]) -> None:
     operation, region = str(entry["operation"]), str(entry.get("region", ""))
+    elsewhere: Answer | None = None if entry.get("elsewhere") == "moto" else {}
     if "by" in entry:
         answers = {str(key): _answer(each) for key, each in entry["answers"].items()}
         unknown = _answer(entry.get("otherwise", {}))
-        canned.put_each(operation, entry["by"], answers, unknown, region)
+        canned.put_each(operation, entry["by"], answers, unknown, region, elsewhere)
     elif _ERROR in entry:
         canned.put(operation, _answer({_ERROR: entry[_ERROR]}))
     else:
-        canned.put(operation, _answer(entry["answer"]), region)
+        canned.put(operation, _answer(entry["answer"]), region, elsewhere)
 
 
 def _answer(told: Mapping[str, Any]) -> Answer:

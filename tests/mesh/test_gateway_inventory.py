@@ -124,6 +124,12 @@ def test_role_without_the_permission(mesh: Gateway) -> None:
     assert metadata["permission"] == "inventory.syncs.create"
 
 
+_IMPORTS = {
+    "ImportSsp": {"sspId": "plan", "document": "e30="},
+    "ImportControls": {"document": "e30="},
+}
+
+
 def _call(mesh: Gateway, method: Method, tenant: str) -> httpx.Response:
     """Call the first route of a method with a name of a tenant."""
     route = method.routes[0]
@@ -139,7 +145,9 @@ def _call(mesh: Gateway, method: Method, tenant: str) -> httpx.Response:
         "": None,
         "record": {"iamUser": {"username": "ana"}},
         "sync": {"cloudAccountId": "123456789012"},
-        "*": {"sspId": "plan", "document": "e30="} if template.verb == "import" else {},
+        "check_exception": {"checkId": "s3.encryption", "reason": "None."},
+        "control": {"check": {"id": "custom.one"}},
+        "*": _IMPORTS.get(method.descriptor.name, {}),
     }
     body = bodies[route.body]
     return mesh.call(route.verb, target, content=None if body is None else json.dumps(body))

@@ -56,7 +56,11 @@ async def test_a_whole_moderate_plan(world: World) -> None:
     controls = baseline_controls(ssp_pb2.BASELINE_FEDRAMP_MODERATE)
     known = load_controls()
     states = ("implemented", "planned", "implemented", "partial", "implemented")
-    words = {"ac-02.03_odp.02": "ninety (90) days", "ia-05_odp.01": "sixty (60) days"}
+    words = {
+        "ac-02.03_odp.02": "ninety (90) days",
+        "au-11_odp": "one (1) year",
+        "ia-05_odp.01": "sixty (60) days",
+    }
     requirements = [
         requirement(
             control,

@@ -42,7 +42,7 @@ CREATE TABLE s3_buckets (
 CREATE TABLE kms_keys (
     id INTEGER PRIMARY KEY, key_id TEXT UNIQUE, shape TEXT, updated_at TIMESTAMP
 );
-CREATE TABLE direct_connect (id INTEGER PRIMARY KEY, link TEXT);
+CREATE TABLE gamelift_fleets (id INTEGER PRIMARY KEY, link TEXT);
 CREATE TABLE "we""ird" (a);
 CREATE VIEW trap AS SELECT * FROM iam_users;
 INSERT INTO iam_users VALUES
@@ -54,7 +54,7 @@ INSERT INTO iam_users VALUES
 INSERT INTO s3_buckets VALUES
     (1, 'logs', 'AES256', 'COMPLIANCE', 365, 1, NULL, NULL, '2024-06-01 12:00:00');
 INSERT INTO kms_keys VALUES (1, 'k-1', 'round', '2024-06-01 12:00:00');
-INSERT INTO direct_connect VALUES (1, 'x'), (2, 'y');
+INSERT INTO gamelift_fleets VALUES (1, 'x'), (2, 'y');
 """
 
 
@@ -97,7 +97,7 @@ async def test_an_old_database_is_taken_as_far_as_it_is_understood(
 ) -> None:
     document = old_database(tmp_path)
     answer, tables = await imported(world, document)
-    assert set(tables) == {"iam_users", "s3_buckets", "kms_keys", "direct_connect", 'we"ird'}
+    assert set(tables) == {"iam_users", "s3_buckets", "kms_keys", "gamelift_fleets", 'we"ird'}
     users = tables["iam_users"]
     assert (users.rows, users.written, users.refused) == (5, 3, 2)
     assert {each.row for each in users.problems if not each.column} == {4, 5}
@@ -147,10 +147,10 @@ async def test_a_bucket_gets_the_name_that_collecting_gives_it(world: Kept, tmp_
 
 async def test_unknown_tables_are_told_not_lost(world: Kept, tmp_path: Path) -> None:
     _, tables = await imported(world, old_database(tmp_path))
-    unknown = tables["direct_connect"]
+    unknown = tables["gamelift_fleets"]
     assert (unknown.collection, unknown.rows, unknown.refused) == ("", 2, 2)
     assert [each.column for each in unknown.columns] == ["id", "link"]
-    assert "direct_connect" not in CATALOGUE.record_kinds
+    assert "gamelift_fleets" not in CATALOGUE.record_kinds
 
 
 async def test_regional_rows_need_a_region(world: Kept, tmp_path: Path) -> None:

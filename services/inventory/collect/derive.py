@@ -27,10 +27,10 @@ def fill_log_keepers(drafts: list[Draft[S3Bucket]], trails: Source) -> None:
     unknown = next(iter(trails.gaps.values()), None)
     if not trails.listed and unknown is None:
         unknown = Unread.of(DESCRIBE, Outcome.FAILED, NOT_COLLECTED)
-    for draft in drafts:
-        if gap := draft.unread.get("logging_target_bucket"):
-            unknown = unknown or gap
-        targets.add(draft.body.logging_target_bucket)
+    # What a bucket itself did not tell comes first: the next run may read it.
+    own = (draft.unread.get("logging_target_bucket") for draft in drafts)
+    unknown = next((gap for gap in own if gap), unknown)
+    targets |= {draft.body.logging_target_bucket for draft in drafts}
     for draft in drafts:
         draft.decide("keeps_logs", draft.body.bucket_name in targets or unknown or False)
 

@@ -69,7 +69,7 @@ def record_draft(zone: str, record: Response) -> Draft[DnsRecord] | None:
     )
     body = DnsRecord(
         record_name=record["Name"],
-        type=record["Type"],
+        record_type=record["Type"],
         zone_id=zone,
         set_identifier=record.get("SetIdentifier") or None,
         alias=bool(alias),
@@ -78,7 +78,7 @@ def record_draft(zone: str, record: Response) -> Draft[DnsRecord] | None:
     body.MergeFrom(
         DnsRecord(bucket_name=bucket_of(body) or None, load_balancer=balancer_of(body) or None)
     )
-    key = "\0".join((zone, body.record_name, body.type, body.set_identifier))
+    key = "\0".join((zone, body.record_name, body.record_type, body.set_identifier))
     return Draft(native_id=key, body=body)
 
 

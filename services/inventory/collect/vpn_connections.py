@@ -98,7 +98,7 @@ def connection_draft(
     body = VpnConnection(
         vpn_connection_id=connection["VpnConnectionId"],
         state=connection.get("State", ""),
-        type=connection.get("Type", ""),
+        vpn_type=connection.get("Type", ""),
         customer_gateway_id=connection.get("CustomerGatewayId") or None,
         vpn_gateway_id=connection.get("VpnGatewayId") or None,
         transit_gateway_id=connection.get("TransitGatewayId") or None,
