@@ -10,9 +10,11 @@ from cli import (
     api_keys,
     backups,
     compliance,
+    contradictions,
     controls,
     credentials,
     crypto,
+    exceptions,
     executions,
     filing,
     inventory,
@@ -23,6 +25,7 @@ from cli import (
     store,
     tenants,
     tokens,
+    trend,
 )
 from cli.connection import Connection
 from cli.ending import Root
@@ -41,7 +44,10 @@ app = typer.Typer(
 inventory.app.add_typer(store.app)
 inventory.app.add_typer(backups.app)
 compliance.app.add_typer(filing.app)
+compliance.app.add_typer(trend.app)
+compliance.app.add_typer(contradictions.app)
 compliance.app.add_typer(controls.app, name="controls")
+compliance.app.add_typer(exceptions.app, name="exceptions")
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(compliance.app, name="compliance")
 app.add_typer(security.app, name="security")

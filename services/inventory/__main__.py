@@ -34,7 +34,13 @@ with uncollected():
     from secmesh.inventory.v1.compliance_service_pb2_grpc import (
         add_ComplianceServiceServicer_to_server,
     )
+    from secmesh.inventory.v1.contradiction_service_pb2_grpc import (
+        add_ContradictionServiceServicer_to_server,
+    )
     from secmesh.inventory.v1.control_service_pb2_grpc import add_ControlServiceServicer_to_server
+    from secmesh.inventory.v1.exception_service_pb2_grpc import (
+        add_ExceptionServiceServicer_to_server,
+    )
     from secmesh.inventory.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
     from secmesh.inventory.v1.store_service_pb2_grpc import add_StoreServiceServicer_to_server
     from secmesh.inventory.v1.sync_service_pb2_grpc import add_SyncServiceServicer_to_server
@@ -44,15 +50,19 @@ with uncollected():
     from secmesh_client import ServiceCredential, ServiceTokens, TokenFile, connect
     from services.inventory.access.account_access import AccountAccess
     from services.inventory.account_store import AccountStore
+    from services.inventory.alerts.contradiction_store import ContradictionStore
     from services.inventory.backup_servicer import BackupServicer
     from services.inventory.collect.registry import REGISTRY
     from services.inventory.collect.run import Stores
     from services.inventory.collect.runner import Limits, SyncRunner
     from services.inventory.compliance.check_catalogue import load_checks
     from services.inventory.compliance_servicer import ComplianceServicer
+    from services.inventory.contradiction_servicer import ContradictionServicer
     from services.inventory.control_servicer import ControlServicer
     from services.inventory.controls.control_store import ControlStore
     from services.inventory.controls.tenant_checks import TenantChecks
+    from services.inventory.exception_servicer import ExceptionServicer
+    from services.inventory.exceptions.exception_store import ExceptionStore
     from services.inventory.history_servicer import HistoryServicer
     from services.inventory.load_store import LoadStore
     from services.inventory.loader import Loader
@@ -153,8 +163,12 @@ async def build_server(settings: InventorySettings) -> Server:
         add_HistoryServiceServicer_to_server(histories, target)
         compliance = ComplianceServicer(store, checks, security=security)
         add_ComplianceServiceServicer_to_server(compliance, target)
+        alerts = ContradictionServicer(ContradictionStore(store), server.draining)
+        add_ContradictionServiceServicer_to_server(alerts, target)
         controls = ControlServicer(ControlStore(store), checks)
         add_ControlServiceServicer_to_server(controls, target)
+        exceptions = ExceptionServicer(ExceptionStore(store), checks)
+        add_ExceptionServiceServicer_to_server(exceptions, target)
         loader = Loader(catalogue, settings.grants, LoadStore(SyncStore(store)))
         accounts = AccountStore(SyncStore(store))
         upkeep = StoreServicer(catalogue, accounts, runner, schedule, loader)

@@ -91,7 +91,11 @@ class Assessor:
         found = await asyncio.to_thread(verdicts, name, bindings, results, evaluate_time)
         date_verdicts(found, earlier, evaluate_time)
         assessment = pb.Assessment(
-            name=name, ssp=ssp, cloud_account_ids=coverage.accounts, baseline=plan.baseline
+            name=name,
+            ssp=ssp,
+            cloud_account_ids=coverage.accounts,
+            scope_account_ids=sorted(accounts),
+            baseline=plan.baseline,
         )
         assessment.evaluate_time.CopyFrom(stamp)
         assessment.max_age.FromTimedelta(max_age)

@@ -203,19 +203,20 @@ def bind_check(catalogue: Catalogue, check: check_pb2.Check, version: int = 0) -
     bound = BoundCheck(
         message=check,
         kind=kind,
-        condition=_compiled(environment, "condition", check.condition),
-        applies=_compiled(environment, "applies", check.applies) if check.applies else None,
+        condition=compiled(environment, "condition", check.condition),
+        applies=compiled(environment, "applies", check.applies) if check.applies else None,
         environment=environment,
         version=version,
     )
     # The filter is written with real thresholds later; that it compiles is known now.
     written = bound.filter(bound.defaults(), datetime.fromisoformat("2030-01-01T00:00:00Z"))
     if len(written) <= MAX_LENGTH:
-        _compiled(Environment.of_kind(kind), "condition", written)
+        compiled(Environment.of_kind(kind), "condition", written)
     return bound
 
 
-def _compiled(environment: Environment, field: str, expression: str) -> Condition:
+def compiled(environment: Environment, field: str, expression: str) -> Condition:
+    """Compile a condition of a field. Raises RuleBroken with the place of what is wrong."""
     try:
         return environment.compile(expression)
     except FilterInvalid as error:
