@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from mesh.aws.pace import HOLD_SECONDS
-from mesh.embedded.aws import HOST
+from mesh.embedded.aws import AwsEndpoint
 from mesh.embedded.aws_canned import Answer, Asked, Canned, CannedLayer
 from mesh.embedded.aws_faults import (
     Fault,
@@ -32,7 +32,6 @@ from mesh.embedded.aws_faults import (
     region_of,
     throttled,
 )
-from mesh.embedded.keep_alive import KeepAliveServer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -292,11 +291,13 @@ class Meter:
 class QuotaLayer:
     """WSGI application that counts calls as AWS does and throttles those beyond a quota."""
 
-    def __init__(self, application: "WSGIApplication", quota: int) -> None:
+    def __init__(
+        self, application: "WSGIApplication", quota: int, meters: dict[Place, Meter]
+    ) -> None:
         self._application = application
         self._quota = quota
+        self._meters = meters
         self._lock = threading.Lock()
-        self.meters: dict[Place, Meter] = {}
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
@@ -309,7 +310,7 @@ class QuotaLayer:
 
     def _takes(self, place: Place) -> bool:
         with self._lock:
-            meter, now = self.meters.setdefault(place, Meter(self._quota)), time.monotonic()
+            meter, now = self._meters.setdefault(place, Meter(self._quota)), time.monotonic()
             meter.produce(now)
             busy = len(meter.answered) + len(meter.refused) + 1 == BUSY
             taken = not busy and meter.takes(now)
@@ -331,12 +332,23 @@ def refuse_all(environ: "WSGIEnvironment", start_response: "StartResponse") -> I
     return refused(service, denied(protocol_of(service)), start_response)
 
 
-@dataclass
-class ManyAccounts:
-    """The endpoint, while it serves."""
+class ManyAccounts(AwsEndpoint):
+    """The endpoint; each call takes ``latency`` seconds, and ``quota`` are answered a second.
 
-    url: str
-    meters: dict[Place, Meter]
+    Without a quota nothing is throttled.
+    """
+
+    def __init__(self, *, latency: float = 0, quota: int = 0) -> None:
+        super().__init__(Faults())
+        self.faults.delay(latency)
+        fill(self.canned)
+        self._quota = quota
+        self.meters: dict[Place, Meter] = {}
+
+    def application(self) -> "WSGIApplication":
+        """Give what answers: no moto."""
+        answering = FaultLayer(CannedLayer(refuse_all, self.canned), self.faults)
+        return QuotaLayer(answering, self._quota, self.meters)
 
     @property
     def throttles(self) -> int:
@@ -351,20 +363,10 @@ class ManyAccounts:
 
 @contextmanager
 def many_accounts(*, latency: float = 0, quota: int = 0) -> Iterator[ManyAccounts]:
-    """Serve the accounts; each call takes ``latency`` seconds, and ``quota`` are answered a second.
-
-    Without a quota nothing is throttled.
-    """
-    faults, canned = Faults(), Canned()
-    fill(canned)
-    faults.delay(latency)
-    counted = QuotaLayer(FaultLayer(CannedLayer(refuse_all, canned), faults), quota)
-    server = KeepAliveServer(HOST, 0, counted)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
+    """Serve the accounts."""
+    made = ManyAccounts(latency=latency, quota=quota)
+    made.start()
     try:
-        yield ManyAccounts(f"http://{HOST}:{server.server_port}", counted.meters)
+        yield made
     finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        made.stop()
