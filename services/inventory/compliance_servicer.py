@@ -189,8 +189,9 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
     ) -> httpbody_pb2.HttpBody:
         assessment, plan, verdicts = await self._assessments.assessment(request.name)
         claims = await self._assessments.claims(assessment.ssp)
-        report = Report(assessment, plan, verdicts, claims)
         form = FORMS[request.format or api.REPORT_FORMAT_JSON]
+        trend = await self._trend.until(assessment) if form.tells_trend else None
+        report = Report(assessment, plan, verdicts, claims, trend)
         # A document of megabytes takes a second to write; other calls go on meanwhile.
         data = await asyncio.to_thread(form.write, report)
         return httpbody_pb2.HttpBody(content_type=form.content_type, data=data)
