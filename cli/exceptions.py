@@ -57,7 +57,7 @@ def propose(
         str, typer.Option(help="When it ends: hours or days from now such as 90d, a date, a time.")
     ],
     resources: Annotated[
-        str, typer.Option(help='CEL over the records, such as name == "public-site"; else all.')
+        str, typer.Option(help='CEL over the records, such as bucket_name == "www"; else all.')
     ] = "",
     account: Annotated[
         list[str] | None, typer.Option(help="AWS account id, any number of times; else all.")

@@ -11,7 +11,7 @@ from services.inventory.compliance.check_catalogue import BoundCheck
 from services.inventory.compliance.coverage import Coverage, Standing
 from services.inventory.compliance.evidence import record_evidence
 from services.inventory.compliance.evidence_store import EvidenceStore, Question, bad_outcome
-from services.inventory.compliance.exceptions import Exceptions, merged
+from services.inventory.compliance.exceptions import Exceptions, by_end
 from services.inventory.compliance.failing_filter import in_accounts, not_accepted
 from services.inventory.compliance.outcomes import (
     EXCEPTED,
@@ -226,7 +226,7 @@ class Evaluation:
             for each in self.exceptions.of(check)
             if accepted[each.name]
         ]
-        result.exceptions.extend(merged(used)[:MAX_EXCEPTIONS])
+        result.exceptions.extend(by_end(used)[:MAX_EXCEPTIONS])
 
     def _of_record(self, check: BoundCheck, row: _Row) -> pb.Evidence:
         missing = self._unit_gaps(check, _place(row.record)) if row.outcome == UNREAD else []

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import check_pb2
 from secmesh.inventory.v1.check_exception_pb2 import AppliedException
+from services.inventory.compliance.exceptions import by_end
 from services.inventory.compliance.reason import exception_words
 
 EXPLAINED = "These failures are accepted until a date: they count neither as failed nor as passed."
@@ -22,9 +23,7 @@ def used(verdicts: Iterable[pb.ClaimVerdict]) -> list[AppliedException]:
                 # One result stands with each control of its check: what it counts is no sum.
                 if known is None or known.excepted < each.excepted:
                     found[each.check_exception] = each
-    return sorted(
-        found.values(), key=lambda each: (each.expire_time.ToNanoseconds(), each.check_exception)
-    )
+    return by_end(found.values())
 
 
 def row(exception: AppliedException) -> tuple[str, str, str, str, str]:

@@ -17,7 +17,7 @@ from services.inventory.compliance.exceptions import (
     Exceptions,
     applied,
     bind_exception,
-    merged,
+    by_end,
 )
 from services.inventory.exceptions.exception_store import ExceptionStore
 
@@ -55,7 +55,7 @@ class TenantExceptions:
         """Give the exceptions in force now, and those that end or ended."""
         approved = await self._exceptions.approved(tenant, moment, connection)
         soon = moment.ToNanoseconds() + int(NOTICE.total_seconds()) * 1_000_000_000
-        ending = merged(
+        ending = by_end(
             applied(each) for each in approved if each.expire_time.ToNanoseconds() <= soon
         )
         expired = await self._exceptions.expired(tenant, moment, connection, limit=MAX_NOTICES)
