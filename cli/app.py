@@ -25,6 +25,7 @@ from cli import (
     store,
     tenants,
     tokens,
+    webhooks,
 )
 from cli.connection import Connection
 from cli.ending import Root
@@ -45,6 +46,7 @@ inventory.app.add_typer(backups.app)
 compliance.app.add_typer(filing.app)
 compliance.app.add_typer(contradictions.app)
 compliance.app.add_typer(controls.app, name="controls")
+compliance.app.add_typer(webhooks.app, name="webhooks")
 compliance.app.add_typer(exceptions.app, name="exceptions")
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(compliance.app, name="compliance")
