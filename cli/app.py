@@ -25,6 +25,7 @@ from cli import (
     store,
     tenants,
     tokens,
+    trend,
     webhooks,
 )
 from cli.connection import Connection
@@ -44,6 +45,7 @@ app = typer.Typer(
 inventory.app.add_typer(store.app)
 inventory.app.add_typer(backups.app)
 compliance.app.add_typer(filing.app)
+compliance.app.add_typer(trend.app)
 compliance.app.add_typer(contradictions.app)
 compliance.app.add_typer(controls.app, name="controls")
 compliance.app.add_typer(webhooks.app, name="webhooks")

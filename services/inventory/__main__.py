@@ -1,4 +1,4 @@
-"""The inventory service: ``python -m services.inventory serve|migrate``."""
+"""The inventory service: ``python -m services.inventory serve|migrate|move``."""
 
 import secrets
 from dataclasses import replace
@@ -19,7 +19,7 @@ with uncollected():
     from mesh.contract.digest import contract_digest
     from mesh.records.servicer import RecordServicer
     from mesh.records.watch_servicer import WatchServicer
-    from mesh.server.deployable import Deployable, Probe, end_process, open_store
+    from mesh.server.deployable import Command, Deployable, Probe, end_process, open_store
     from mesh.server.serve import Server
     from mesh.server.trust import verifier_of
     from mesh.sql.answers import Answers
@@ -67,6 +67,7 @@ with uncollected():
     from services.inventory.history_servicer import HistoryServicer
     from services.inventory.load_store import LoadStore
     from services.inventory.loader import Loader
+    from services.inventory.move_command import add_move_arguments, move
     from services.inventory.settings import InventorySettings
     from services.inventory.store import InventoryStore
     from services.inventory.store_servicer import StoreServicer
@@ -213,6 +214,14 @@ INVENTORY = Deployable(
     purpose="Collects AWS accounts and compares them with a System Security Plan.",
     settings=InventorySettings,
     build_server=build_server,
+    commands=(
+        Command(
+            "move",
+            "move the whole store from SQLite into an empty PostgreSQL database",
+            add_move_arguments,
+            move,
+        ),
+    ),
 )
 main = INVENTORY.main
 

@@ -18,6 +18,7 @@ from secmesh.inventory.v1 import (
     coverage_pb2,
     filing_pb2,
     ssp_pb2,
+    trend_pb2,
 )
 from secmesh.inventory.v1 import compliance_service_pb2 as api
 from services.inventory.compliance.assessment_store import AssessmentStore
@@ -28,6 +29,7 @@ from services.inventory.compliance.documents.import_document import Import, read
 from services.inventory.compliance.report import Report
 from services.inventory.compliance.report_forms import FORMS
 from services.inventory.compliance.tables import ASSESSMENTS, PASSAGES, SSPS, VERDICTS
+from services.inventory.compliance.trend_store import Scope, TrendStore
 from services.inventory.controls.tenant_checks import TenantChecks
 from services.inventory.errors import FilingUnavailable
 
@@ -65,6 +67,7 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         self._uploads = Uploads()
         self._reading = asyncio.Semaphore(1)
         self._coverage = CoverageReporter(store, checks, clock)
+        self._trend = TrendStore(store)
         self._filing = self._filing_in(security) if security is not None else None
 
     def _filing_in(self, security: "Security") -> "Filing":
@@ -220,3 +223,14 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
     ) -> coverage_pb2.Coverage:
         accounts = sorted(request.cloud_account_ids)
         return await self._coverage.coverage(request.parent, request.baseline, accounts)
+
+    async def GetTrend(  # noqa: N802  # the contract's name
+        self, request: trend_pb2.GetTrendRequest, _context: object
+    ) -> trend_pb2.Trend:
+        start = request.start_time.ToMicroseconds() if request.HasField("start_time") else None
+        end = request.end_time.ToMicroseconds() if request.HasField("end_time") else None
+        if start is not None and end is not None and start > end:
+            raise FieldInvalid.of("start_time", "is after end_time")
+        accounts = frozenset(request.cloud_account_ids)
+        scope = Scope(request.ssp, accounts, request.baseline, end)
+        return await self._trend.trend(scope, start, request.interval)

@@ -93,7 +93,7 @@ class ContradictionStore:
         return Found(found, Revision(0, found[-1].sequence, end.epoch), more=True)
 
     async def _take_turn(self, connection: AsyncConnection, tenant: str) -> None:
-        """Let one transaction at a time number what it found, until its commit; wake watchers."""
+        """Let one transaction at a time number its findings, until its commit; wake watchers."""
         if self.store.database != dialect.POSTGRESQL:
             # Writers take turns there anyway.
             return
