@@ -179,7 +179,7 @@ async def test_what_is_denied_is_marked_and_no_verdict(live: Live, faults: Fault
     bucket = f"live-denied-{live.account}"
     live.s3.create_bucket(Bucket=bucket)
     live.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    await live.collect("s3_buckets")
+    await live.collect("s3_buckets", "cloudtrail_trails")
     live.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
     faults.deny("s3:GetBucketVersioning")
     event = on_bucket(live.account, "PutBucketVersioning", bucket)
@@ -199,7 +199,8 @@ async def test_what_is_denied_is_marked_and_no_verdict(live: Live, faults: Fault
     marked = {each.field for each in rows[bucket].unread}
     assert {"versioning", "encryption", "public"} <= marked
     assert rows[bucket].s3_bucket.versioning == "Suspended"
-    assert not rows[other].unread
+    # Whether the other keeps its logs is all that rests on what the denied one tells.
+    assert {each.field for each in rows[other].unread} == {"keeps_logs"}
     faults.clear()
     answer = await live.post(event)
     assert not (await live.rows("s3_buckets"))[bucket].unread

@@ -148,6 +148,7 @@ def test_the_inventory_catalogue_is_whole() -> None:
         "BackupService",
         "ComplianceService",
         "ControlService",
+        "EventService",
         "HistoryService",
         "RecordService",
         "StoreService",
