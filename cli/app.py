@@ -10,11 +10,14 @@ from cli import (
     api_keys,
     backups,
     compliance,
+    contradictions,
     controls,
     credentials,
     crypto,
+    exceptions,
     executions,
     filing,
+    frameworks,
     inventory,
     keys,
     providers,
@@ -23,6 +26,7 @@ from cli import (
     store,
     tenants,
     tokens,
+    trend,
 )
 from cli.connection import Connection
 from cli.ending import Root
@@ -41,7 +45,11 @@ app = typer.Typer(
 inventory.app.add_typer(store.app)
 inventory.app.add_typer(backups.app)
 compliance.app.add_typer(filing.app)
+compliance.app.add_typer(frameworks.app)
+compliance.app.add_typer(trend.app)
+compliance.app.add_typer(contradictions.app)
 compliance.app.add_typer(controls.app, name="controls")
+compliance.app.add_typer(exceptions.app, name="exceptions")
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(compliance.app, name="compliance")
 app.add_typer(security.app, name="security")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
+from grpc import Channel
 
 from cli.connection import Connection, connection_of
 from cli.output import OutputFormat, cell, talk, write_bytes, write_message
@@ -44,19 +45,29 @@ def watch_command(records: RecordsOf) -> Callable[..., None]:
             revision=since,
             include_existing=existing,
         )
-        _watch(records, connection, request, limit)
+        follow(
+            connection, lambda channel: records.stub(channel).WatchRecords, request, limit, _show
+        )
 
     return watch_records
 
 
-def _watch(
-    records: RecordsOf, connection: Connection, request: WatchRecordsRequest, limit: int
+def follow(
+    connection: Connection,
+    method: Callable[[Channel], Callable[..., Any]],
+    request: Any,
+    limit: int,
+    show: Callable[[Any, OutputFormat], None],
 ) -> None:
+    """Show what a watch tells, and where to go on when it ends.
+
+    ``method`` gives the Watch method of a channel; its events and its request have a ``revision``.
+    """
     with connection.channel() as channel:
-        events = _Events(records.stub(channel), request)
+        events = _Events(method(channel), request)
         try:
             for event in events.shown(limit):
-                _show(event, connection.output)
+                show(event, connection.output)
         except (KeyboardInterrupt, CallRefused, StreamCut) as end:
             if events.revision:
                 talk.print(f"go on with --since {events.revision}", markup=False)
@@ -67,17 +78,17 @@ def _watch(
 class _Events:
     """The events of a watch, and where it stands."""
 
-    def __init__(self, stub: Any, request: WatchRecordsRequest) -> None:
-        self._stub = stub
+    def __init__(self, method: Callable[..., Any], request: Any) -> None:
+        self._method = method
         self._request = request
         self.revision = request.revision
 
     def shown(self, limit: int) -> Iterator[Any]:
-        """Give the changes, without bookmarks."""
+        """Give what happened, without bookmarks."""
         number = 0
-        for event in watch(self._stub.WatchRecords, self._request):
+        for event in watch(self._method, self._request):
             self.revision = event.revision or self.revision
-            if event.HasField("changed"):
+            if not event.HasField("bookmark"):
                 yield event
                 number += 1
                 if number == limit:

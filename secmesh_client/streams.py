@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from secmesh_client.contract import rule_of
 from secmesh_client.refusal import CallRefused, StreamCut, refusal_in
 
+_EXISTING = "include_existing"
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 PATIENCE = 60.0
 """Seconds without an answer after which a watch gives up."""
@@ -108,7 +109,8 @@ class Watch(Patience):
             request: Any = type(self._request)()
             request.CopyFrom(self._request)
             request.revision = event.revision
-            request.ClearField("include_existing")
+            if _EXISTING in request.DESCRIPTOR.fields_by_name:
+                request.ClearField(_EXISTING)
             self._request = request
 
 

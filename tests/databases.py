@@ -11,10 +11,8 @@ from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
-import psycopg
 import pytest
 import sqlalchemy as sa
-from psycopg import sql
 
 from mesh.contract.catalogue import load_catalogue
 from mesh.embedded.postgres import APPLICATION, Access, PostgresServer
@@ -69,11 +67,8 @@ def inventory_database(kind: str, folders: pytest.TempPathFactory) -> Iterator[s
         yield url
         return
     version = int(kind.removeprefix("postgresql"))
-    host, template, name = server(version), _inventory_template(version), f"test_{uuid4().hex}"
-    with psycopg.connect(host.url(), autocommit=True) as connection:
-        copied = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        connection.execute(copied.format(sql.Identifier(name), sql.Identifier(template)))
-    yield host.url(name)
+    host, name = server(version), f"test_{uuid4().hex}"
+    yield host.create_database(name, _inventory_template(version))
     host.drop_database(name)
 
 

@@ -84,7 +84,7 @@ class WatchServicer:
         """
         call = find_current_call()
         watched = self._watched(request, call)
-        ending = _ending(call)
+        ending = ending_of(call)
         place = await self._start(request, watched)
         if request.include_existing:
             async for event in self._existing(request, watched):
@@ -215,7 +215,7 @@ class WatchServicer:
         return _Watched(tenant_of(request.parent) or "", chosen, every, conditions)
 
 
-def _ending(call: Call | None) -> float:
+def ending_of(call: Call | None) -> float:
     """Tell when to end in band: before the call's deadline, which may be its token's end."""
     if call is None:
         return float("inf")

@@ -19,6 +19,7 @@ from mesh.sql.at_rest import needs_keys
 from mesh.sql.backup.errors import BackupProblem
 from mesh.sql.engine import EngineUrlError, open_engine
 from mesh.sql.migration_command import add_migrate_arguments, run_migrate
+from mesh.sql.own_files import make_folder
 from mesh.sql.schema import MigrationRefused, require_schema
 from mesh.sql.settings import Pool
 from mesh.sql.store import Store
@@ -126,7 +127,7 @@ def open_database(settings: ServiceSettings) -> AsyncEngine:
     """Open the database, whose default is a file in the home."""
     url = settings.database
     if not settings.database_url:
-        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(settings.home)
     return open_engine(url, settings.pool)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from mesh.sql.own_files import OpenToOthers, close_to_others, warn_of_folder
 from mesh.sql.pool import MeasuredPool
-from mesh.sql.settings import WRITE, Pool
+from mesh.sql.settings import WRITE, EngineUrlError, Pool
 
 _PRAGMAS = (
     # Milliseconds to wait for a writer in another process.
@@ -25,6 +26,10 @@ _PRAGMAS = (
     "cache_size=-512",
     "foreign_keys=ON",
 )
+
+
+_BESIDE = ("", "-wal", "-shm", "-journal")
+"""What SQLite adds to the name of a database for the files beside it."""
 
 
 def open_sqlite(url: sa.URL, pool: Pool) -> AsyncEngine:
@@ -72,7 +77,18 @@ class _File:
             os.close(os.open(self._path, create | os.O_RDWR, 0o600))
         except OSError as error:
             raise sqlite3.OperationalError("the database file cannot be opened") from error
+        if not self._made:
+            self._close_to_others()
         self._made = True
+
+    def _close_to_others(self) -> None:
+        """Take others' rights away that a copy or a tool left; EngineUrlError if it cannot be."""
+        try:
+            # SQLite makes the files beside it with the rights of the database.
+            close_to_others(self._path.with_name(self._path.name + each) for each in _BESIDE)
+        except OpenToOthers as error:
+            raise EngineUrlError(str(error)) from error
+        warn_of_folder(self._path.parent)
 
     def note(self, _connection: Any, record: Any) -> None:
         record.info["file"] = self._identity()

@@ -1,4 +1,4 @@
-"""The inventory service: ``python -m services.inventory serve|migrate``."""
+"""The inventory service: ``python -m services.inventory serve|migrate|move``."""
 
 import secrets
 from dataclasses import replace
@@ -19,7 +19,7 @@ with uncollected():
     from mesh.contract.digest import contract_digest
     from mesh.records.servicer import RecordServicer
     from mesh.records.watch_servicer import WatchServicer
-    from mesh.server.deployable import Deployable, Probe, end_process, open_store
+    from mesh.server.deployable import Command, Deployable, Probe, end_process, open_store
     from mesh.server.serve import Server
     from mesh.server.trust import verifier_of
     from mesh.sql.answers import Answers
@@ -34,8 +34,14 @@ with uncollected():
     from secmesh.inventory.v1.compliance_service_pb2_grpc import (
         add_ComplianceServiceServicer_to_server,
     )
+    from secmesh.inventory.v1.contradiction_service_pb2_grpc import (
+        add_ContradictionServiceServicer_to_server,
+    )
     from secmesh.inventory.v1.control_service_pb2_grpc import add_ControlServiceServicer_to_server
     from secmesh.inventory.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
+    from secmesh.inventory.v1.exception_service_pb2_grpc import (
+        add_ExceptionServiceServicer_to_server,
+    )
     from secmesh.inventory.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
     from secmesh.inventory.v1.store_service_pb2_grpc import add_StoreServiceServicer_to_server
     from secmesh.inventory.v1.sync_service_pb2_grpc import add_SyncServiceServicer_to_server
@@ -45,6 +51,7 @@ with uncollected():
     from secmesh_client import ServiceCredential, ServiceTokens, TokenFile, connect
     from services.inventory.access.account_access import AccountAccess
     from services.inventory.account_store import AccountStore
+    from services.inventory.alerts.contradiction_store import ContradictionStore
     from services.inventory.backup_servicer import BackupServicer
     from services.inventory.collect.event_map import event_map
     from services.inventory.collect.registry import REGISTRY
@@ -52,15 +59,19 @@ with uncollected():
     from services.inventory.collect.runner import Limits, SyncRunner
     from services.inventory.compliance.check_catalogue import load_checks
     from services.inventory.compliance_servicer import ComplianceServicer
+    from services.inventory.contradiction_servicer import ContradictionServicer
     from services.inventory.control_servicer import ControlServicer
     from services.inventory.controls.control_store import ControlStore
     from services.inventory.controls.tenant_checks import TenantChecks
     from services.inventory.event_servicer import EventServicer
+    from services.inventory.exception_servicer import ExceptionServicer
+    from services.inventory.exceptions.exception_store import ExceptionStore
     from services.inventory.history_servicer import HistoryServicer
     from services.inventory.live.readings import Means
     from services.inventory.live.turns import Turns
     from services.inventory.load_store import LoadStore
     from services.inventory.loader import Loader
+    from services.inventory.move_command import add_move_arguments, move
     from services.inventory.settings import InventorySettings
     from services.inventory.store import InventoryStore
     from services.inventory.store_servicer import StoreServicer
@@ -162,8 +173,12 @@ async def build_server(settings: InventorySettings) -> Server:
         add_HistoryServiceServicer_to_server(histories, target)
         compliance = ComplianceServicer(store, checks, security=security)
         add_ComplianceServiceServicer_to_server(compliance, target)
+        alerts = ContradictionServicer(ContradictionStore(store), server.draining)
+        add_ContradictionServiceServicer_to_server(alerts, target)
         controls = ControlServicer(ControlStore(store), checks)
         add_ControlServiceServicer_to_server(controls, target)
+        exceptions = ExceptionServicer(ExceptionStore(store), checks)
+        add_ExceptionServiceServicer_to_server(exceptions, target)
         loader = Loader(catalogue, settings.grants, LoadStore(SyncStore(store)))
         accounts = AccountStore(SyncStore(store))
         upkeep = StoreServicer(catalogue, accounts, runner, schedule, loader)
@@ -196,6 +211,14 @@ INVENTORY = Deployable(
     purpose="Collects AWS accounts and compares them with a System Security Plan.",
     settings=InventorySettings,
     build_server=build_server,
+    commands=(
+        Command(
+            "move",
+            "move the whole store from SQLite into an empty PostgreSQL database",
+            add_move_arguments,
+            move,
+        ),
+    ),
 )
 main = INVENTORY.main
 

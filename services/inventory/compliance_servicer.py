@@ -17,22 +17,26 @@ from secmesh.inventory.v1 import (
     compliance_service_pb2_grpc,
     coverage_pb2,
     filing_pb2,
+    framework_pb2,
     ssp_pb2,
+    trend_pb2,
 )
 from secmesh.inventory.v1 import compliance_service_pb2 as api
-from services.inventory.compliance.assessment_store import (
-    ASSESSMENTS,
-    PASSAGES,
-    SSPS,
-    VERDICTS,
-    AssessmentStore,
-)
+from services.inventory.compliance.assessment_store import AssessmentStore
 from services.inventory.compliance.assessor import DEFAULT_MAX_AGE, Assessor
 from services.inventory.compliance.control_coverage import CoverageReporter
 from services.inventory.compliance.controls import control_id
 from services.inventory.compliance.documents.import_document import Import, read_ssp
+from services.inventory.compliance.framework_posture import framework_posture
+from services.inventory.compliance.frameworks import (
+    framework_of,
+    framework_of_baseline,
+    load_frameworks,
+)
 from services.inventory.compliance.report import Report
 from services.inventory.compliance.report_forms import FORMS
+from services.inventory.compliance.tables import ASSESSMENTS, PASSAGES, SSPS, VERDICTS
+from services.inventory.compliance.trend_store import Scope, TrendStore
 from services.inventory.controls.tenant_checks import TenantChecks
 from services.inventory.errors import FilingUnavailable
 
@@ -70,6 +74,7 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         self._uploads = Uploads()
         self._reading = asyncio.Semaphore(1)
         self._coverage = CoverageReporter(store, checks, clock)
+        self._trend = TrendStore(store)
         self._filing = self._filing_in(security) if security is not None else None
 
     def _filing_in(self, security: "Security") -> "Filing":
@@ -191,8 +196,9 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
     ) -> httpbody_pb2.HttpBody:
         assessment, plan, verdicts = await self._assessments.assessment(request.name)
         claims = await self._assessments.claims(assessment.ssp)
-        report = Report(assessment, plan, verdicts, claims)
         form = FORMS[request.format or api.REPORT_FORMAT_JSON]
+        trend = await self._trend.until(assessment) if form.tells_trend else None
+        report = Report(assessment, plan, verdicts, claims, trend)
         # A document of megabytes takes a second to write; other calls go on meanwhile.
         data = await asyncio.to_thread(form.write, report)
         return httpbody_pb2.HttpBody(content_type=form.content_type, data=data)
@@ -220,8 +226,59 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         token = page[-1].id if len(page) < len(left) else ""
         return api.ListChecksResponse(checks=page, next_page_token=token)
 
+    async def ListFrameworks(  # noqa: N802  # the contract's name
+        self, request: framework_pb2.ListFrameworksRequest, _context: object
+    ) -> framework_pb2.ListFrameworksResponse:
+        known = load_frameworks()
+        # The token is the last id, as with checks.
+        after = request.page_token
+        if after and after not in known:
+            raise PageTokenInvalid
+        left = [each.message for each in known.values() if each.message.id > after]
+        page = left[: request.page_size or DEFAULT_PAGE]
+        token = page[-1].id if len(page) < len(left) else ""
+        return framework_pb2.ListFrameworksResponse(frameworks=page, next_page_token=token)
+
+    async def ListFrameworkControls(  # noqa: N802  # the contract's name
+        self, request: framework_pb2.ListFrameworkControlsRequest, _context: object
+    ) -> framework_pb2.ListFrameworkControlsResponse:
+        controls = framework_of(request.framework).controls
+        ids = [each.control_id for each in controls]
+        if request.page_token and request.page_token not in ids:
+            raise PageTokenInvalid
+        start = ids.index(request.page_token) + 1 if request.page_token else 0
+        end = start + (request.page_size or DEFAULT_PAGE)
+        page = controls[start:end]
+        token = page[-1].control_id if end < len(controls) else ""
+        return framework_pb2.ListFrameworkControlsResponse(
+            framework_controls=page, next_page_token=token
+        )
+
+    async def GetFrameworkPosture(  # noqa: N802  # the contract's name
+        self, request: framework_pb2.GetFrameworkPostureRequest, _context: object
+    ) -> framework_pb2.FrameworkPosture:
+        framework = framework_of(request.framework)
+        verdicts = await self._assessments.control_verdicts(request.name)
+        return framework_posture(request.name, framework, verdicts)
+
     async def GetCoverage(  # noqa: N802  # the contract's name
         self, request: coverage_pb2.GetCoverageRequest, _context: object
     ) -> coverage_pb2.Coverage:
         accounts = sorted(request.cloud_account_ids)
-        return await self._coverage.coverage(request.parent, request.baseline, accounts)
+        framework = (
+            framework_of_baseline(request.baseline)
+            if request.baseline
+            else framework_of(request.framework)
+        )
+        return await self._coverage.coverage(request.parent, framework, accounts)
+
+    async def GetTrend(  # noqa: N802  # the contract's name
+        self, request: trend_pb2.GetTrendRequest, _context: object
+    ) -> trend_pb2.Trend:
+        start = request.start_time.ToMicroseconds() if request.HasField("start_time") else None
+        end = request.end_time.ToMicroseconds() if request.HasField("end_time") else None
+        if start is not None and end is not None and start > end:
+            raise FieldInvalid.of("start_time", "is after end_time")
+        accounts = frozenset(request.cloud_account_ids)
+        scope = Scope(request.ssp, accounts, request.baseline, end)
+        return await self._trend.trend(scope, start, request.interval)

@@ -180,3 +180,27 @@ class AssessmentSuperseded(Refusal):
 
     def __init__(self, newer: str) -> None:
         super().__init__(f"{newer} is newer; file that one", metadata={"assessment": newer})
+
+
+class ApproverIsRequester(Refusal):
+    """Who proposed an exception wants to approve it."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_APPROVER_IS_REQUESTER)
+
+    def __init__(self, exception: str) -> None:
+        super().__init__(
+            f"{exception} must be approved by another person than proposed it",
+            metadata={"check_exception": exception},
+        )
+
+
+class ExceptionSettled(Refusal):
+    """An exception about which it was decided, or whose time is over."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_EXCEPTION_SETTLED)
+
+    def __init__(self, exception: str, state: str) -> None:
+        super().__init__(
+            f"{exception} is {state}; propose another",
+            metadata={"check_exception": exception, "state": state},
+        )

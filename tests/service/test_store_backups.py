@@ -77,6 +77,15 @@ async def test_a_backup_says_what_it_holds(world: Kept) -> None:
     assert await listed(world) == [made]
 
 
+async def test_a_backup_that_was_opened_to_others_is_closed_again(world: Kept) -> None:
+    made = await backup(world)
+    file = data(world, made)
+    file.chmod(0o644)
+    file.with_suffix(".json").chmod(0o664)
+    await backup(world)
+    assert {each.stat().st_mode & 0o777 for each in file.parent.iterdir()} == {0o600}
+
+
 async def test_a_restore_brings_everything_back(world: Kept) -> None:
     before = await world.content()
     made = await backup(world)

@@ -147,8 +147,10 @@ def test_the_inventory_catalogue_is_whole() -> None:
     assert {name.rpartition(".")[2] for name in catalogue.services} == {
         "BackupService",
         "ComplianceService",
+        "ContradictionService",
         "ControlService",
         "EventService",
+        "ExceptionService",
         "HistoryService",
         "RecordService",
         "StoreService",

@@ -34,7 +34,7 @@ KINDS = [kind for catalogue in CATALOGUES for kind in catalogue.kinds.values()]
 # Shrinking a failure takes longer than finding it.
 pytestmark = pytest.mark.timeout(300)
 RELAXED = settings(
-    max_examples=examples(10),
+    max_examples=examples(4),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     # Explaining traces every line, which takes longer than the test may.

@@ -84,6 +84,8 @@ def test_the_roles_fit_the_contract() -> None:
         "inventory.controls.create",
         "inventory.controls.update",
         "inventory.controls.import",
+        "inventory.check_exceptions.create",
+        "inventory.check_exceptions.revoke",
     }
     assert granted["admin"] == needed
 

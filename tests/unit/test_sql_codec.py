@@ -56,7 +56,7 @@ def databases(module_database: str) -> Iterator[dict[str, Roundtrip]]:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.collection)
-@settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(4), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_every_message_survives_the_database(
     kind: Kind, data: st.DataObject, databases: dict[str, Roundtrip]

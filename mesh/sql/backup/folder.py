@@ -15,8 +15,9 @@ from pathlib import Path
 
 import orjson
 
-from mesh.sql.backup.errors import BackupBroken, BackupsBusy, BackupUnknown
+from mesh.sql.backup.errors import BackupBroken, BackupProblem, BackupsBusy, BackupUnknown
 from mesh.sql.backup.progress import Phase, Progress
+from mesh.sql.own_files import OpenToOthers, close_to_others, make_folder
 
 BACKUP_ID = re.compile(r"[0-9]{8}t[0-9]{6}-[0-9a-f]{8}")
 _MANIFEST, _DATA, _PARTIAL = ".json", ".backup", ".partial"
@@ -70,7 +71,7 @@ class BackupFolder:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Be the only one who writes or restores; BackupsBusy if someone else does."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self.path)
         descriptor = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
         try:
             try:
@@ -78,6 +79,7 @@ class BackupFolder:
             except BlockingIOError:
                 raise BackupsBusy("a backup or a restore is going on") from None
             self._sweep()
+            self._close_to_others()
             yield
         finally:
             os.close(descriptor)
@@ -88,6 +90,14 @@ class BackupFolder:
             orphan = file.suffix == _DATA and not file.with_suffix(_MANIFEST).exists()
             if orphan or file.suffix == _PARTIAL:
                 file.unlink(missing_ok=True)
+
+    def _close_to_others(self) -> None:
+        """Take others' rights away that a copy or a tool left; BackupProblem if it cannot be."""
+        ours = (each for each in self.path.iterdir() if each.suffix in (_DATA, _MANIFEST))
+        try:
+            close_to_others(ours)
+        except OpenToOthers as error:
+            raise BackupProblem(str(error)) from error
 
     def partial(self, backup_id: str) -> Path:
         """Make the empty file, its owner's alone, that a backup is written to."""

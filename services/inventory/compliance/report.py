@@ -7,8 +7,8 @@ can neither pretend to be a heading nor run as HTML.
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any
 
@@ -16,7 +16,7 @@ from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import check_pb2, ssp_pb2
+from secmesh.inventory.v1 import check_pb2, ssp_pb2, trend_pb2
 from services.inventory.compliance.controls import baseline_title, load_controls
 from services.inventory.compliance.reason import outcome_word
 
@@ -56,6 +56,10 @@ class Report:
     """The worst first."""
     claims: Sequence[ssp_pb2.Claim] = ()
     """The plan's claims as they stand now."""
+    trend: trend_pb2.Trend | None = None
+    """Up to the assessment; None if it was not asked for."""
+    commands: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
+    """What mends a failure, by the check's id and the evidence's subject."""
 
 
 def json_report(report: Report) -> bytes:

@@ -19,6 +19,7 @@ class Form:
 
     content_type: str
     write: Callable[[Report], bytes]
+    tells_trend: bool = False
 
 
 FORMS: Mapping[api.ReportFormat.ValueType, Form] = MappingProxyType(
@@ -28,7 +29,7 @@ FORMS: Mapping[api.ReportFormat.ValueType, Form] = MappingProxyType(
         api.REPORT_FORMAT_OSCAL_RESULTS: Form(JSON, assessment_results),
         api.REPORT_FORMAT_OSCAL_POAM: Form(JSON, poam),
         api.REPORT_FORMAT_CSV: Form("text/csv; charset=utf-8; header=present", csv_report),
-        api.REPORT_FORMAT_HTML: Form("text/html; charset=utf-8", html_report),
+        api.REPORT_FORMAT_HTML: Form("text/html; charset=utf-8", html_report, tells_trend=True),
     }
 )
 """Every form of the contract but the unspecified one."""

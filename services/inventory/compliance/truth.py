@@ -109,6 +109,18 @@ class Truth:
         text = negated(piece.text) if value else piece.text
         return _join("||", [text, *self.absences(piece.text)])
 
+    def unmet(self, piece: Piece, *, value: bool) -> str:
+        """Write when a piece is not known to be true or false: that too is never unknown."""
+        match piece:
+            case Not():
+                return self.unmet(piece.inner, value=not value)
+            case Joined():
+                symbol = _OTHER[piece.symbol] if value else piece.symbol
+                return _join(symbol, [self.unmet(each, value=value) for each in piece.pieces])
+        text = negated(piece.text) if value else piece.text
+        unread = [negated(clause) for clause in self.read(piece.text)]
+        return _join("||", [text, *self.absences(piece.text), *unread])
+
     def read(self, text: str) -> list[str]:
         """Give the clause that everything a text reads was read."""
         return read_clause(self._compile(text))

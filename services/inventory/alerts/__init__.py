@@ -1,0 +1,1 @@
+"""Claims that evidence turned against: found once, kept in order, told to whoever follows them."""
