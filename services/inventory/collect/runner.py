@@ -31,8 +31,8 @@ from services.inventory.access.ways import Way
 from services.inventory.collect import checkpoint
 from services.inventory.collect.draft import timestamp
 from services.inventory.collect.event_map import event_map
-from services.inventory.collect.focus import Focus
 from services.inventory.collect.fingerprints import fingerprints
+from services.inventory.collect.focus import Focus
 from services.inventory.collect.policy import suggestion
 from services.inventory.collect.registry import Registry
 from services.inventory.collect.run import Run, Stores, Workers, Written
