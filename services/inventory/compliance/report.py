@@ -16,9 +16,10 @@ from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import check_pb2, ssp_pb2, trend_pb2
+from secmesh.inventory.v1 import check_pb2, recommendation_pb2, ssp_pb2, trend_pb2
 from services.inventory.compliance.controls import baseline_title, load_controls
 from services.inventory.compliance.reason import outcome_word
+from services.inventory.compliance.report_recommendations import recommended
 
 MAX_BYTES = 12 * 1024 * 1024
 LISTED = (50, 10, 3, 0)
@@ -60,6 +61,8 @@ class Report:
     """Up to the assessment; None if it was not asked for."""
     commands: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
     """What mends a failure, by the check's id and the evidence's subject."""
+    recommendations: Sequence[recommendation_pb2.Recommendation] = ()
+    """What to mend, the first to mend first."""
 
 
 def json_report(report: Report) -> bytes:
@@ -95,6 +98,7 @@ def markdown_report(report: Report) -> bytes:
         *_head(report),
         *_counts(report.assessment),
         *_missing(report.assessment),
+        *recommended(report.recommendations, escaped),
         *_details(report.verdicts),
         *_all(report.verdicts),
     ]
