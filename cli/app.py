@@ -17,6 +17,7 @@ from cli import (
     exceptions,
     executions,
     filing,
+    frameworks,
     inventory,
     keys,
     providers,
@@ -44,6 +45,7 @@ app = typer.Typer(
 inventory.app.add_typer(store.app)
 inventory.app.add_typer(backups.app)
 compliance.app.add_typer(filing.app)
+compliance.app.add_typer(frameworks.app)
 compliance.app.add_typer(trend.app)
 compliance.app.add_typer(contradictions.app)
 compliance.app.add_typer(controls.app, name="controls")

@@ -17,6 +17,7 @@ from secmesh.inventory.v1 import (
     compliance_service_pb2_grpc,
     coverage_pb2,
     filing_pb2,
+    framework_pb2,
     ssp_pb2,
     trend_pb2,
 )
@@ -26,6 +27,12 @@ from services.inventory.compliance.assessor import DEFAULT_MAX_AGE, Assessor
 from services.inventory.compliance.control_coverage import CoverageReporter
 from services.inventory.compliance.controls import control_id
 from services.inventory.compliance.documents.import_document import Import, read_ssp
+from services.inventory.compliance.framework_posture import framework_posture
+from services.inventory.compliance.frameworks import (
+    framework_of,
+    framework_of_baseline,
+    load_frameworks,
+)
 from services.inventory.compliance.report import Report
 from services.inventory.compliance.report_forms import FORMS
 from services.inventory.compliance.tables import ASSESSMENTS, PASSAGES, SSPS, VERDICTS
@@ -219,11 +226,51 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         token = page[-1].id if len(page) < len(left) else ""
         return api.ListChecksResponse(checks=page, next_page_token=token)
 
+    async def ListFrameworks(  # noqa: N802  # the contract's name
+        self, request: framework_pb2.ListFrameworksRequest, _context: object
+    ) -> framework_pb2.ListFrameworksResponse:
+        known = load_frameworks()
+        # The token is the last id, as with checks.
+        after = request.page_token
+        if after and after not in known:
+            raise PageTokenInvalid
+        left = [each.message for each in known.values() if each.message.id > after]
+        page = left[: request.page_size or DEFAULT_PAGE]
+        token = page[-1].id if len(page) < len(left) else ""
+        return framework_pb2.ListFrameworksResponse(frameworks=page, next_page_token=token)
+
+    async def ListFrameworkControls(  # noqa: N802  # the contract's name
+        self, request: framework_pb2.ListFrameworkControlsRequest, _context: object
+    ) -> framework_pb2.ListFrameworkControlsResponse:
+        controls = framework_of(request.framework).controls
+        ids = [each.control_id for each in controls]
+        if request.page_token and request.page_token not in ids:
+            raise PageTokenInvalid
+        start = ids.index(request.page_token) + 1 if request.page_token else 0
+        end = start + (request.page_size or DEFAULT_PAGE)
+        page = controls[start:end]
+        token = page[-1].control_id if end < len(controls) else ""
+        return framework_pb2.ListFrameworkControlsResponse(
+            framework_controls=page, next_page_token=token
+        )
+
+    async def GetFrameworkPosture(  # noqa: N802  # the contract's name
+        self, request: framework_pb2.GetFrameworkPostureRequest, _context: object
+    ) -> framework_pb2.FrameworkPosture:
+        framework = framework_of(request.framework)
+        verdicts = await self._assessments.control_verdicts(request.name)
+        return framework_posture(request.name, framework, verdicts)
+
     async def GetCoverage(  # noqa: N802  # the contract's name
         self, request: coverage_pb2.GetCoverageRequest, _context: object
     ) -> coverage_pb2.Coverage:
         accounts = sorted(request.cloud_account_ids)
-        return await self._coverage.coverage(request.parent, request.baseline, accounts)
+        framework = (
+            framework_of_baseline(request.baseline)
+            if request.baseline
+            else framework_of(request.framework)
+        )
+        return await self._coverage.coverage(request.parent, framework, accounts)
 
     async def GetTrend(  # noqa: N802  # the contract's name
         self, request: trend_pb2.GetTrendRequest, _context: object

@@ -118,6 +118,19 @@ class AssessmentStore:
             cast("list[pb.ClaimVerdict]", judged),
         )
 
+    async def control_verdicts(self, name: str) -> list[pb.ClaimVerdict]:
+        """Give an assessment's verdicts by control, without evidence; ResourceNotFound if none."""
+        judged = self._store.target(VERDICTS)
+        columns = [*judged.kind.pattern.columns, "control_id", "verdict"]
+        async with self._store.connection() as connection:
+            await self._store.get(ASSESSMENTS, name, connection=connection)
+            tenant, assessment_id = name.split("/")[1::2]
+            statement = self._store.select(VERDICTS, tenant, columns).where(
+                judged.table.c.assessment_id == assessment_id
+            )
+            found = await self._store.messages(VERDICTS, statement, connection=connection)
+        return cast("list[pb.ClaimVerdict]", found)
+
     async def newer(self, assessment: pb.Assessment) -> str:
         """Give the newest later assessment of the plan that shares an account; empty if none."""
         table = self._store.target(ASSESSMENTS).table

@@ -254,11 +254,17 @@ class Evaluation:
         records: Sequence[_Row],
     ) -> pb.Evidence:
         subject = "/".join(part for part in (place.cloud_account_id, place.region) if part)
-        found = pb.Evidence(subject=subject, outcome=outcome)
+        found = pb.Evidence(
+            subject=subject,
+            outcome=outcome,
+            cloud_account_id=place.cloud_account_id,
+            region=place.region,
+        )
         rows = sum(tally.rows for tally in tallies)
         if rows == 1 and records:
             single = self._of_record(check, records[0])
             found.values.update(single.values)
+            found.target.update(single.target)
             found.unread.extend(single.unread)
             if single.HasField("since"):
                 found.since.CopyFrom(single.since)
