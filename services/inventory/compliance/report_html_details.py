@@ -17,7 +17,7 @@ from services.inventory.compliance.report import (
     state_word,
     verdict_word,
 )
-from services.inventory.compliance.report_html_first import commands, contradictions, severity
+from services.inventory.compliance.report_html_first import contradictions, mend, severity
 from services.inventory.compliance.report_posture import GROUPS, Group
 
 _EXPLAINED = {
@@ -123,7 +123,9 @@ def _result(report: Report, result: pb.CheckResult, shown: int) -> Html:
 
 
 def _evidence(report: Report, result: pb.CheckResult, shown: int) -> Iterator[Html]:
-    rows = [_evidence_row(each, commands(report, result, each)) for each in result.evidence[:shown]]
+    rows = [
+        _evidence_row(each, mend(report, result, each).commands) for each in result.evidence[:shown]
+    ]
     if rows:
         heading = tag(
             "tr", *(tag("th", name, scope="col") for name in ("Resource", "", "Since", "Values"))
