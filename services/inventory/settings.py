@@ -9,6 +9,7 @@ from pydantic_settings import SettingsConfigDict
 
 from mesh.aws.accounts import ACCOUNT_PLACEHOLDER, Access
 from mesh.loopback import is_loopback
+from mesh.sealing.keyring import KeyRing, read_keys
 from mesh.server.service_settings import ServiceSettings
 from mesh.tls import KeyPair, client_credentials
 from secmesh_client import Tls
@@ -62,6 +63,12 @@ class InventorySettings(ServiceSettings):
         le=1,
         description="part of the rate at which AWS throttled that is used afterwards, so that "
         "production keeps the rest",
+    )
+
+    backup_keys: Path | None = Field(
+        None,
+        description="file of the keys that backups are encrypted with, mode 0600, the same in "
+        "every replica: the first encrypts, all open; without it they are not encrypted",
     )
 
     security_address: str = Field(
@@ -170,6 +177,10 @@ class InventorySettings(ServiceSettings):
     def tenancy_wait(self) -> timedelta:
         """The longest wait for the tenancy service."""
         return timedelta(seconds=self.tenancy_wait_seconds)
+
+    def backup_key_ring(self) -> KeyRing | None:
+        """Read the keys of backups, if there is a file of them. Raises KeyRingError."""
+        return None if self.backup_keys is None else read_keys(self.backup_keys)
 
     @property
     def unit_limit(self) -> timedelta:
