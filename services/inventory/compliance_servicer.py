@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
@@ -35,10 +36,11 @@ from services.inventory.compliance.frameworks import (
     framework_of_baseline,
     load_frameworks,
 )
-from services.inventory.compliance.recommendation import commands_of, recommendations
+from services.inventory.compliance.recommendation import recommendations
 from services.inventory.compliance.recommendation_page import recommendation_page
 from services.inventory.compliance.report import Report
 from services.inventory.compliance.report_forms import FORMS
+from services.inventory.compliance.report_mending import mending_of
 from services.inventory.compliance.tables import ASSESSMENTS, PASSAGES, SSPS, VERDICTS
 from services.inventory.compliance.trend_store import Scope, TrendStore
 from services.inventory.controls.tenant_checks import TenantChecks
@@ -216,10 +218,16 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         assessment, plan, verdicts = await self._assessments.assessment(request.name)
         claims = await self._assessments.claims(assessment.ssp)
         form = FORMS[request.format or api.REPORT_FORMAT_JSON]
-        trend = await self._trend.until(assessment) if form.tells_trend else None
-        recommended = await self._recommended(request.name, verdicts)
-        commands = commands_of(recommended)
-        report = Report(assessment, plan, verdicts, claims, trend, commands, recommended)
+        report = Report(assessment, plan, verdicts, claims)
+        if form.tells_more:
+            results = [each for verdict in verdicts for each in verdict.check_results]
+            checks = await self._checks.as_judged(tenant_of(request.name) or "", results)
+            trend = await self._trend.until(assessment)
+            mending = await asyncio.to_thread(mending_of, verdicts, checks)
+            report = replace(report, trend=trend, mending=mending)
+        if request.format == api.REPORT_FORMAT_MARKDOWN:
+            recommended = await self._recommended(request.name, verdicts)
+            report = replace(report, recommendations=recommended)
         # A document of megabytes takes a second to write; other calls go on meanwhile.
         data = await asyncio.to_thread(form.write, report)
         return httpbody_pb2.HttpBody(content_type=form.content_type, data=data)

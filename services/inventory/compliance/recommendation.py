@@ -108,19 +108,6 @@ def recommendations(
     return [_recommendation(cause) for cause in _causes(verdicts, checks)]
 
 
-def commands_of(
-    found: Iterable[recommendation_pb2.Recommendation],
-) -> dict[tuple[str, str], Sequence[str]]:
-    """Give the commands that mend each failure, by the check's id and the evidence's subject."""
-    return {
-        (check_id, mending.subject): list(mending.commands)
-        for each in found
-        for mending in each.mendings
-        for check_id in each.check_ids
-        if mending.commands and finding_id(check_id, mending.subject) in mending.finding_ids
-    }
-
-
 def _causes(verdicts: Iterable[pb.ClaimVerdict], checks: CheckCatalogue) -> list[_Cause]:
     failures: dict[tuple[str, str], Failure] = {}
     causes: dict[tuple[str, str], _Cause] = {}
