@@ -1,5 +1,6 @@
 """Texts that meet the bounds of a string field."""
 
+import re
 from re import _constants as op  # type: ignore[attr-defined]  # the parsed form of patterns
 from re import _parser as parser  # type: ignore[attr-defined]  # what makes that form
 from typing import Any
@@ -18,12 +19,19 @@ def text_of(rules: Any, digits: str) -> str:
     if rules.HasField("const"):
         return str(rules.const)
     if rules.HasField("pattern"):
-        return _Writer(digits).write(parser.parse(rules.pattern))
+        written = _Writer(digits).write(parser.parse(rules.pattern))
+        return _fitting(written, rules.pattern, int(rules.max_len) or len(written))
     if rules.HasField("len"):
         return _exactly(int(rules.len), digits)
     most = int(rules.max_len) or 64
     length = max(int(rules.min_len), min(most, 20), 1)
     return (str(rules.prefix) + _exactly(length, digits))[:most]
+
+
+def _fitting(text: str, pattern: str, most: int) -> str:
+    """Give the longest beginning of a text that is no longer than allowed and still matches."""
+    beginnings = (text[:length] for length in range(min(most, len(text)), -1, -1))
+    return next(each for each in beginnings if re.search(pattern, each))
 
 
 def _exactly(length: int, digits: str) -> str:
