@@ -27,6 +27,7 @@ from cli import (
     tenants,
     tokens,
     trend,
+    webhooks,
 )
 from cli.connection import Connection
 from cli.ending import Root
@@ -49,6 +50,7 @@ compliance.app.add_typer(frameworks.app)
 compliance.app.add_typer(trend.app)
 compliance.app.add_typer(contradictions.app)
 compliance.app.add_typer(controls.app, name="controls")
+compliance.app.add_typer(webhooks.app, name="webhooks")
 compliance.app.add_typer(exceptions.app, name="exceptions")
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(compliance.app, name="compliance")

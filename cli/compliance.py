@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cli.completion import collections, words
 from cli.connection import Connection, UsageProblem, connection_of
+from cli.exceptions import show_ends
 from cli.exit_codes import ExitCode
 from cli.output import (
     Column,
@@ -184,6 +185,7 @@ def evaluate(
     with connection.channel() as channel:
         assessment = run_evaluation(Stub(channel), request)
         show_counts(assessment, connection.output)
+        show_ends(assessment)
     found = {count.verdict for count in assessment.claim_counts if count.count}
     if any(VERDICTS[word] in found for word in fail_on or ()):
         raise typer.Exit(ExitCode.FAILED_VERDICT)
@@ -235,6 +237,9 @@ def show_counts(assessment: assessment_pb2.Assessment, output: OutputFormat) -> 
     write_messages(assessment.control_counts, output, columns, title)
     write_messages(assessment.claim_counts, output, columns, f"{assessment.claims} claims")
     talk.print(assessment.name, markup=False)
+    if assessment.excepted_claims:
+        told = f"{assessment.excepted_claims} claims have failures that are excepted"
+        talk.print(told, markup=False)
     if assessment.missing_actions:
         actions = ", ".join(assessment.missing_actions)
         talk.print(f"Not read for want of: {actions}", markup=False)

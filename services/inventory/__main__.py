@@ -47,6 +47,7 @@ with uncollected():
     from secmesh.inventory.v1.tenant_removal_service_pb2_grpc import (
         add_TenantRemovalServiceServicer_to_server,
     )
+    from secmesh.inventory.v1.webhook_service_pb2_grpc import add_WebhookServiceServicer_to_server
     from secmesh_client import ServiceCredential, ServiceTokens, TokenFile, connect
     from services.inventory.access.account_access import AccountAccess
     from services.inventory.account_store import AccountStore
@@ -74,6 +75,12 @@ with uncollected():
     from services.inventory.sync_store import SyncStore
     from services.inventory.tenant_removal_servicer import TenantRemovalServicer
     from services.inventory.unit_store import UnitStore
+    from services.inventory.webhook_servicer import WebhookServicer
+    from services.inventory.webhooks.dispatcher import Dispatcher
+    from services.inventory.webhooks.outbox import Outbox
+    from services.inventory.webhooks.sending import Sender
+    from services.inventory.webhooks.target import Networks
+    from services.inventory.webhooks.webhook_store import WebhookStore
 
 if TYPE_CHECKING:
     from services.inventory.access.tenancy import Tenancy
@@ -155,6 +162,10 @@ async def build_server(settings: InventorySettings) -> Server:
     schedule.start()
     forgetting = Forgetting(ChangeFeed(store), timedelta(days=settings.change_days))
     forgetting.start()
+    webhooks = WebhookStore(store)
+    sender = Sender(Networks.parse(settings.webhook_networks), settings.webhook_ca)
+    dispatcher = Dispatcher(Outbox(store, secrets.token_hex(8)), webhooks, sender)
+    dispatcher.start()
 
     def register(target: grpc.aio.Server) -> None:
         RecordServicer(catalogue, store).add_to(target)
@@ -167,6 +178,7 @@ async def build_server(settings: InventorySettings) -> Server:
         add_ComplianceServiceServicer_to_server(compliance, target)
         alerts = ContradictionServicer(ContradictionStore(store), server.draining)
         add_ContradictionServiceServicer_to_server(alerts, target)
+        add_WebhookServiceServicer_to_server(WebhookServicer(webhooks, sender), target)
         controls = ControlServicer(ControlStore(store), checks)
         add_ControlServiceServicer_to_server(controls, target)
         exceptions = ExceptionServicer(ExceptionStore(store), checks)
@@ -185,6 +197,7 @@ async def build_server(settings: InventorySettings) -> Server:
         await runner.close()
         await schedule.close()
         await forgetting.close()
+        await dispatcher.close()
         await probe.close()
         if security is not None:
             await security.close()

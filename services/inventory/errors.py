@@ -113,6 +113,15 @@ class NothingToPlan(Refusal):
         )
 
 
+class WebhooksUnavailable(Refusal):
+    """There can be no webhooks, because the operator gave no keys to seal their secrets by."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_WEBHOOKS_UNAVAILABLE)
+
+    def __init__(self) -> None:
+        super().__init__("the inventory service was given no sealing keys to keep secrets by")
+
+
 class ConfirmationMissing(Refusal):
     """A request to destroy something that does not say again what."""
 

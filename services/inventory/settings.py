@@ -14,6 +14,7 @@ from mesh.server.service_settings import ServiceSettings
 from mesh.tls import KeyPair, client_credentials
 from secmesh_client import Tls
 from services.inventory.account_grants import AccountGrants
+from services.inventory.webhooks.target import Networks
 
 PREFIX = "SECMESH_INVENTORY_"
 
@@ -113,6 +114,22 @@ class InventorySettings(ServiceSettings):
         le=3600,
         description="longest that a run waits for a tenancy service which does not answer",
     )
+
+    webhook_networks: str = Field(
+        "",
+        description="networks that are not public and that webhooks may lead to, such as "
+        "10.2.0.0/16,127.0.0.0/8; with loopback among them, over HTTP in the clear there",
+    )
+    webhook_ca: Path | None = Field(
+        None,
+        description="PEM file with authorities that webhooks are trusted by, beside the system's",
+    )
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _has_networks(cls, value: str) -> str:
+        Networks.parse(value)
+        return value
 
     @field_validator("security_ca", "tenancy_ca")
     @classmethod

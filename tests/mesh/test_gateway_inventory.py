@@ -146,6 +146,7 @@ def _call(mesh: Gateway, method: Method, tenant: str) -> httpx.Response:
         "record": {"iamUser": {"username": "ana"}},
         "sync": {"cloudAccountId": "123456789012"},
         "check_exception": {"checkId": "s3.encryption", "reason": "None."},
+        "webhook": {"url": "https://example.com/"},
         "control": {"check": {"id": "custom.one"}},
         "*": _IMPORTS.get(method.descriptor.name, {}),
     }

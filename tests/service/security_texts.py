@@ -1,6 +1,5 @@
 """Texts that meet the bounds of a string field."""
 
-import re
 from re import _constants as op  # type: ignore[attr-defined]  # the parsed form of patterns
 from re import _parser as parser  # type: ignore[attr-defined]  # what makes that form
 from typing import Any
@@ -19,19 +18,15 @@ def text_of(rules: Any, digits: str) -> str:
     if rules.HasField("const"):
         return str(rules.const)
     if rules.HasField("pattern"):
-        written = _Writer(digits).write(parser.parse(rules.pattern))
-        return _fitting(written, rules.pattern, int(rules.max_len) or len(written))
+        parsed = parser.parse(rules.pattern)
+        # Repeats within repeats are longer than each alone.
+        texts = (_Writer(digits, longest).write(parsed) for longest in range(_LONGEST, 0, -1))
+        return next(each for each in texts if len(each) <= (int(rules.max_len) or len(each)))
     if rules.HasField("len"):
         return _exactly(int(rules.len), digits)
     most = int(rules.max_len) or 64
     length = max(int(rules.min_len), min(most, 20), 1)
     return (str(rules.prefix) + _exactly(length, digits))[:most]
-
-
-def _fitting(text: str, pattern: str, most: int) -> str:
-    """Give the longest beginning of a text that is no longer than allowed and still matches."""
-    beginnings = (text[:length] for length in range(min(most, len(text)), -1, -1))
-    return next(each for each in beginnings if re.search(pattern, each))
 
 
 def _exactly(length: int, digits: str) -> str:
@@ -59,7 +54,8 @@ def _well_known(rule: str, digits: str) -> str:
 class _Writer:
     """Writes one text of a parsed pattern, as the digits choose."""
 
-    def __init__(self, digits: str) -> None:
+    def __init__(self, digits: str, longest: int) -> None:
+        self._longest = longest
         self._choices = [int(digit, 16) for digit in digits]
         self._next = 0
 
@@ -88,7 +84,7 @@ class _Writer:
             return self.write(branches[self._choice(len(branches))])
         if kind in (op.MAX_REPEAT, op.MIN_REPEAT):
             least, most, inner = argument
-            length = max(int(least), min(int(most), _LONGEST if int(most) > 1 else 0))
+            length = max(int(least), min(int(most), self._longest if int(most) > 1 else 0))
             return "".join(self.write(inner) for _ in range(length))
         if kind is op.AT:
             return ""

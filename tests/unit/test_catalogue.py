@@ -155,4 +155,5 @@ def test_the_inventory_catalogue_is_whole() -> None:
         "StoreService",
         "SyncService",
         "TenantRemovalService",
+        "WebhookService",
     }

@@ -14,6 +14,7 @@ from secmesh.inventory.v1 import ssp_pb2
 from services.inventory.alerts.contradiction_store import ContradictionStore
 from services.inventory.compliance.ssp import Plan
 from services.inventory.compliance.tables import ASSESSMENTS, CLAIMS, PASSAGES, SSPS, VERDICTS
+from services.inventory.webhooks.outbox import Outbox
 
 
 class AssessmentStore:
@@ -22,6 +23,7 @@ class AssessmentStore:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._contradictions = ContradictionStore(store)
+        self._outbox = Outbox(store)
 
     async def replace_plan(self, plan: Plan) -> None:
         """Store a plan, its claims and its passages in place of what had its name, or nothing."""
@@ -91,7 +93,8 @@ class AssessmentStore:
         async with self._store.transaction() as connection:
             await self._store.insert(connection, ASSESSMENTS, [assessment])
             await self._store.insert(connection, VERDICTS, found)
-            await self._contradictions.add(connection, assessment, found)
+            made = await self._contradictions.add(connection, assessment, found)
+            await self._outbox.add(connection, made)
 
     async def assessment(
         self, name: str

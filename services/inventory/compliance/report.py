@@ -19,6 +19,13 @@ from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import check_pb2, ssp_pb2, trend_pb2
 from services.inventory.compliance.controls import baseline_title, load_controls
 from services.inventory.compliance.reason import outcome_word
+from services.inventory.compliance.report_exceptions import (
+    EXPLAINED,
+    notices,
+    outcome_told,
+    row,
+    used,
+)
 
 MAX_BYTES = 12 * 1024 * 1024
 LISTED = (50, 10, 3, 0)
@@ -42,6 +49,7 @@ OUTCOME_WORDS = {
     check_pb2.EVIDENCE_OUTCOME_FAIL: "fails",
     check_pb2.EVIDENCE_OUTCOME_UNREAD: "unread",
     check_pb2.EVIDENCE_OUTCOME_STALE: "stale",
+    check_pb2.EVIDENCE_OUTCOME_EXCEPTED: "excepted",
 }
 
 
@@ -95,7 +103,9 @@ def markdown_report(report: Report) -> bytes:
         *_head(report),
         *_counts(report.assessment),
         *_missing(report.assessment),
+        *_notices(report.assessment),
         *_details(report.verdicts),
+        *_exceptions(report.verdicts),
         *_all(report.verdicts),
     ]
     return ("\n".join(lines) + "\n").encode()
@@ -185,7 +195,7 @@ def _detail(verdict: pb.ClaimVerdict) -> Iterator[str]:
     for note in verdict.below_baseline:
         yield f"- Below the baseline: {escaped(note)}"
     for result in verdict.check_results:
-        if result.failed or not result.complete:
+        if result.failed or result.excepted or not result.complete:
             yield from _result(result)
     yield ""
 
@@ -194,16 +204,20 @@ def _result(result: pb.CheckResult) -> Iterator[str]:
     counts = (
         f"{result.passed} pass, {result.failed} fail, {result.unread} unread, {result.stale} stale"
     )
+    if result.excepted:
+        counts = f"{counts}, {result.excepted} excepted"
     yield f"- **{escaped(result.check_id)}**: {counts}"
     for evidence in result.evidence[:MAX_SHOWN]:
         values = ", ".join(f"{name} = {value}" for name, value in sorted(evidence.values.items()))
         actions = ", ".join(sorted({gap.action for gap in evidence.unread if gap.action}))
         facts = "; ".join(part for part in (values, actions and f"needs {actions}") if part)
         since = f", since {moment_words(evidence.since)}" if evidence.HasField("since") else ""
-        word = OUTCOME_WORDS.get(evidence.outcome, "weighed")
+        word = escaped(
+            outcome_told(result, evidence, OUTCOME_WORDS.get(evidence.outcome, "weighed"))
+        )
         because = f": {escaped(facts)}" if facts else ""
         yield f"  - {escaped(evidence.subject)} {word}{since}{because}"
-    hidden = result.failed + result.unread + result.stale - min(len(result.evidence), MAX_SHOWN)
+    hidden = outcomes_told(result) - min(len(result.evidence), MAX_SHOWN)
     if hidden > 0:
         yield f"  - and {hidden} more"
     for gap in result.gaps[:MAX_SHOWN]:
@@ -212,6 +226,34 @@ def _result(result: pb.CheckResult) -> Iterator[str]:
         yield f"  - not read: {escaped(what)} in {escaped(place)}: {_ending(gap)}"
     if result.failed and result.remediation:
         yield f"  - To mend: {escaped(result.remediation)}"
+
+
+def outcomes_told(result: pb.CheckResult) -> int:
+    """Count the outcomes that evidence is given of."""
+    return result.failed + result.unread + result.stale + result.excepted
+
+
+def _notices(assessment: pb.Assessment) -> Iterator[str]:
+    for heading, lines in notices(assessment):
+        yield f"## {heading}"
+        yield ""
+        yield from (f"- {escaped(line)}" for line in lines)
+        yield ""
+
+
+def _exceptions(verdicts: Iterable[pb.ClaimVerdict]) -> Iterator[str]:
+    found = used(verdicts)
+    if not found:
+        return
+    yield "## Exceptions"
+    yield ""
+    yield EXPLAINED
+    yield ""
+    yield "| Exception | Check | Failures | Why | Decided in |"
+    yield "| --- | --- | ---: | --- | --- |"
+    for each in found:
+        yield f"| {' | '.join(escaped(cell) for cell in row(each))} |"
+    yield ""
 
 
 def _ending(gap: pb.ManifestGap) -> str:

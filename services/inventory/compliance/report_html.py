@@ -23,6 +23,7 @@ from services.inventory.compliance.report import (
     verdict_word,
 )
 from services.inventory.compliance.report_charts import Share, bar, legend
+from services.inventory.compliance.report_exceptions import EXPLAINED, notices, row, used
 from services.inventory.compliance.report_html_details import SEVERITIES, details, marks
 from services.inventory.compliance.report_html_first import first_view
 from services.inventory.compliance.report_html_trend import trend_section
@@ -91,8 +92,10 @@ def _sections(report: Report, shown: int) -> Iterator[Html]:
         yield trend_section(report.trend)
     yield tag("div", _by_verdict(report.assessment), _by_family(report), class_="columns")
     yield from _missing(report.assessment)
+    yield from _notices(report.assessment)
     yield _filter(report)
     yield from details(report, shown)
+    yield from _exceptions(report.verdicts)
     yield _every_claim(report.verdicts)
 
 
@@ -260,6 +263,27 @@ def _missing(assessment: pb.Assessment) -> Iterator[Html]:
         tag("p", "Grant these actions to the collecting role to turn open evidence into answers:"),
         tag("ul", *actions, class_="actions"),
     )
+
+
+def _notices(assessment: pb.Assessment) -> Iterator[Html]:
+    for heading, lines in notices(assessment):
+        items = [tag("li", line) for line in lines]
+        yield tag("section", tag("h2", heading, tag("span", str(len(items)))), tag("ul", *items))
+
+
+def _exceptions(verdicts: Iterable[pb.ClaimVerdict]) -> Iterator[Html]:
+    found = used(verdicts)
+    if not found:
+        return
+    columns = ("Exception", "Check", "Failures", "Why", "Decided in")
+    heading = tag("tr", *(tag("th", column, scope="col") for column in columns))
+    rows = []
+    for each in found:
+        name, *cells = row(each)
+        rows.append(tag("tr", tag("th", name, scope="row"), *(tag("td", cell) for cell in cells)))
+    table = tag("table", tag("thead", heading), tag("tbody", *rows), class_="evidence")
+    title = tag("h2", "Exceptions", tag("span", str(len(found))))
+    yield tag("section", title, tag("p", EXPLAINED), tag("div", table, class_="wide"))
 
 
 def _every_claim(verdicts: Iterable[pb.ClaimVerdict]) -> Html:

@@ -14,9 +14,11 @@ from services.inventory.compliance.report import (
     Report,
     control_label,
     moment_words,
+    outcomes_told,
     state_word,
     verdict_word,
 )
+from services.inventory.compliance.report_exceptions import outcome_told
 from services.inventory.compliance.report_html_first import commands, contradictions, severity
 from services.inventory.compliance.report_posture import GROUPS, Group
 
@@ -73,7 +75,7 @@ def _card(report: Report, verdict: pb.ClaimVerdict, shown: int) -> Html:
     results = [
         _result(report, result, shown)
         for result in verdict.check_results
-        if result.failed or not result.complete
+        if result.failed or result.excepted or not result.complete
     ]
     style = GROUPS.get(verdict.verdict, Group.OPEN).value
     return tag(
@@ -99,6 +101,7 @@ def _result(report: Report, result: pb.CheckResult, shown: int) -> Html:
         "pass": result.passed,
         "unread": result.unread,
         "stale": result.stale,
+        "excepted": result.excepted,
     }
     told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     heading = tag(
@@ -123,19 +126,23 @@ def _result(report: Report, result: pb.CheckResult, shown: int) -> Html:
 
 
 def _evidence(report: Report, result: pb.CheckResult, shown: int) -> Iterator[Html]:
-    rows = [_evidence_row(each, commands(report, result, each)) for each in result.evidence[:shown]]
+    rows = [
+        _evidence_row(result, each, commands(report, result, each))
+        for each in result.evidence[:shown]
+    ]
     if rows:
         heading = tag(
             "tr", *(tag("th", name, scope="col") for name in ("Resource", "", "Since", "Values"))
         )
         table = tag("table", tag("thead", heading), tag("tbody", *rows), class_="evidence")
         yield tag("div", table, class_="wide")
-    hidden = result.failed + result.unread + result.stale - len(rows)
+    hidden = outcomes_told(result) - len(rows)
     if hidden > 0:
         yield tag("p", f"and {hidden} more", class_="more")
 
 
-def _evidence_row(evidence: pb.Evidence, mending: Sequence[str]) -> Html:
+def _evidence_row(result: pb.CheckResult, evidence: pb.Evidence, mending: Sequence[str]) -> Html:
+    word = outcome_told(result, evidence, OUTCOME_WORDS.get(evidence.outcome, "weighed"))
     values = [
         tag("div", tag("code", name), " = ", tag("code", value))
         for name, value in sorted(evidence.values.items())
@@ -146,7 +153,7 @@ def _evidence_row(evidence: pb.Evidence, mending: Sequence[str]) -> Html:
     return tag(
         "tr",
         tag("th", evidence.subject, scope="row"),
-        tag("td", OUTCOME_WORDS.get(evidence.outcome, "weighed"), class_="outcome"),
+        tag("td", word, class_="outcome"),
         tag("td", since, class_="when"),
         tag("td", *values, *needs, *(tag("code", line, class_="command") for line in mending)),
     )
