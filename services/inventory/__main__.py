@@ -143,6 +143,7 @@ def build_runner(settings: InventorySettings, catalogue: Catalogue, store: Store
         AccountAccess(accounts, settings.grants, tenancy, settings.tenancy_wait),
         Stores(InventoryStore(store), SyncStore(store), leases),
         Limits(settings.units, settings.reads, settings.unit_limit),
+        settings.fingerprint_keys(),
     )
 
 

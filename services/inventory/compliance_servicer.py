@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from google.api import httpbody_pb2
 from google.rpc import code_pb2, status_pb2
 
+from mesh.contract.names import tenant_of
 from mesh.errors import FieldInvalid, PageTokenInvalid
 from mesh.server.upload import Uploads
 from mesh.sql.store import Store
@@ -35,6 +37,7 @@ from services.inventory.compliance.frameworks import (
 )
 from services.inventory.compliance.report import Report
 from services.inventory.compliance.report_forms import FORMS
+from services.inventory.compliance.report_mending import mending_of
 from services.inventory.compliance.tables import ASSESSMENTS, PASSAGES, SSPS, VERDICTS
 from services.inventory.compliance.trend_store import Scope, TrendStore
 from services.inventory.controls.tenant_checks import TenantChecks
@@ -197,8 +200,13 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         assessment, plan, verdicts = await self._assessments.assessment(request.name)
         claims = await self._assessments.claims(assessment.ssp)
         form = FORMS[request.format or api.REPORT_FORMAT_JSON]
-        trend = await self._trend.until(assessment) if form.tells_trend else None
-        report = Report(assessment, plan, verdicts, claims, trend)
+        report = Report(assessment, plan, verdicts, claims)
+        if form.tells_more:
+            results = [each for verdict in verdicts for each in verdict.check_results]
+            checks = await self._checks.as_judged(tenant_of(request.name) or "", results)
+            trend = await self._trend.until(assessment)
+            mending = await asyncio.to_thread(mending_of, verdicts, checks)
+            report = replace(report, trend=trend, mending=mending)
         # A document of megabytes takes a second to write; other calls go on meanwhile.
         data = await asyncio.to_thread(form.write, report)
         return httpbody_pb2.HttpBody(content_type=form.content_type, data=data)

@@ -9,7 +9,7 @@ from pydantic_settings import SettingsConfigDict
 
 from mesh.aws.accounts import ACCOUNT_PLACEHOLDER, Access
 from mesh.loopback import is_loopback
-from mesh.sealing.keyring import KeyRing, read_keys
+from mesh.sealing.keyring import KeyRing, create_keys, read_keys
 from mesh.server.service_settings import ServiceSettings
 from mesh.tls import KeyPair, client_credentials
 from secmesh_client import Tls
@@ -194,6 +194,20 @@ class InventorySettings(ServiceSettings):
     def tenancy_wait(self) -> timedelta:
         """The longest wait for the tenancy service."""
         return timedelta(seconds=self.tenancy_wait_seconds)
+
+    def fingerprint_keys(self) -> KeyRing | None:
+        """Read the keys that hash credentials in configurations. Raises KeyRingError.
+
+        The default database, a file in the home, has keys there, too. Replicas of another must
+        have the same ones, so that without a setting there are none.
+        """
+        if self.sealing_keys:
+            return read_keys(Path(self.sealing_keys))
+        if self.database_url:
+            return None
+        path = self.home / "keys" / "fingerprint.keys"
+        create_keys(path)
+        return read_keys(path)
 
     def backup_key_ring(self) -> KeyRing | None:
         """Read the keys of backups, if there is a file of them. Raises KeyRingError."""

@@ -24,6 +24,7 @@ from secmesh.inventory.v1.sync_unit_pb2 import SyncUnit
 from services.inventory.access.account_access import status_of
 from services.inventory.access.ways import Way
 from services.inventory.collect import checkpoint
+from services.inventory.collect.credential_shapes import Fingerprint
 from services.inventory.collect.draft import Collected, timestamp
 from services.inventory.collect.manifest import broken, failed_unit, is_whole, manifest_entries
 from services.inventory.collect.progress import Progress, UnitProgress, written
@@ -96,6 +97,7 @@ class Run:
         stores: Stores,
         workers: Workers,
         unit_limit: timedelta,
+        fingerprint: Fingerprint,
     ) -> None:
         """Units come with their checkpoints; those that ended are not read again."""
         self._sync = sync
@@ -108,6 +110,7 @@ class Run:
         self._leases = stores.leases
         self._workers = workers
         self._unit_limit = unit_limit
+        self._fingerprint = fingerprint
         self._progress = Progress(len(units), (each.progress for each in self._ended.values()))
         self._stopped = threading.Event()
         self._lost = False
@@ -277,6 +280,7 @@ class Run:
             listener=counters.answered,
             operations=unit.collector.operations,
             regions=tuple(self._sync.regions),
+            fingerprint=self._fingerprint,
         )
 
     async def _write(self, attempt: Attempt, reading: Reading) -> None:

@@ -21,6 +21,7 @@ from mesh.errors import (
     ResourceNotFound,
     TenantInactive,
 )
+from mesh.sealing.keyring import KeyRing
 from mesh.sql.tenancy import acting_for
 from secmesh.inventory.v1.policy_pb2 import SuggestPolicyResponse
 from secmesh.inventory.v1.sync_pb2 import Sync
@@ -29,6 +30,7 @@ from services.inventory.access.account_access import AccountAccess
 from services.inventory.access.ways import Way
 from services.inventory.collect import checkpoint
 from services.inventory.collect.draft import timestamp
+from services.inventory.collect.fingerprints import fingerprints
 from services.inventory.collect.policy import suggestion
 from services.inventory.collect.registry import Registry
 from services.inventory.collect.run import Run, Stores, Workers
@@ -68,8 +70,11 @@ class SyncRunner:
         access: AccountAccess,
         stores: Stores,
         limits: Limits,
+        keys: KeyRing | None = None,
     ) -> None:
-        """Raises CatalogueError if the collectors do not fit the contract."""
+        """``keys`` hash credentials that are found in configurations; without, no hash is kept.
+
+        Raises CatalogueError if the collectors do not fit the contract."""
         registry.check(catalogue)
         self._catalogue = catalogue
         self._registry = registry
@@ -78,6 +83,7 @@ class SyncRunner:
         self._syncs = stores.syncs
         self.leases = stores.leases
         self._limits = limits
+        self._fingerprints = fingerprints(keys)
         self._workers = Workers(
             ThreadPoolExecutor(limits.units, thread_name_prefix="unit"),
             ThreadPoolExecutor(limits.reads, thread_name_prefix="read"),
@@ -195,6 +201,7 @@ class SyncRunner:
             stores=self._stores,
             workers=self._workers,
             unit_limit=self._limits.unit_time,
+            fingerprint=self._fingerprints(tenant_of(sync.name) or ""),
         )
         self._live[sync.name] = run
         task = asyncio.create_task(self._follow(run, sync.name), name=sync.name)

@@ -54,6 +54,16 @@ OUTCOME_WORDS = {
 
 
 @dataclass(frozen=True)
+class Mend:
+    """What mends one failure."""
+
+    commands: Sequence[str]
+    """Of the AWS CLI, in their order; none if no command mends it."""
+    steps: Sequence[str]
+    """What a person does."""
+
+
+@dataclass(frozen=True)
 class Report:
     """What a report is written from."""
 
@@ -66,8 +76,8 @@ class Report:
     """The plan's claims as they stand now."""
     trend: trend_pb2.Trend | None = None
     """Up to the assessment; None if it was not asked for."""
-    commands: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
-    """What mends a failure, by the check's id and the evidence's subject."""
+    mending: Mapping[str, "Mend"] = field(default_factory=dict)
+    """What mends failures, by the ids of the findings."""
 
 
 def json_report(report: Report) -> bytes:
