@@ -103,7 +103,8 @@ def _next(known: CheckException, state: CheckException.State.ValueType) -> Check
     made = CheckException()
     made.CopyFrom(known)
     made.state = state
-    made.etag = f"v{int(known.etag.removeprefix('v')) + 1}"
+    number = known.etag.removeprefix("v")
+    made.etag = f"v{int(number) + 1 if number.isdecimal() else 1}"
     return made
 
 
