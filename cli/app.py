@@ -21,6 +21,7 @@ from cli import (
     inventory,
     keys,
     providers,
+    recommend,
     schedules,
     security,
     store,
@@ -48,6 +49,7 @@ inventory.app.add_typer(backups.app)
 compliance.app.add_typer(filing.app)
 compliance.app.add_typer(frameworks.app)
 compliance.app.add_typer(trend.app)
+compliance.app.add_typer(recommend.app)
 compliance.app.add_typer(contradictions.app)
 compliance.app.add_typer(controls.app, name="controls")
 compliance.app.add_typer(webhooks.app, name="webhooks")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from cli import history, many_syncs, policy
+from cli import events, history, many_syncs, policy
 from cli.accounts import account_name
 from cli.completion import collections
 from cli.connection import Connection, UsageProblem, connection_of
@@ -27,6 +27,7 @@ from secmesh_client import StreamCut, items, watch
 
 app = typer.Typer(help="Collect AWS accounts and look at what was found.", no_args_is_help=True)
 app.add_typer(history.app)
+app.add_typer(events.app, name="events")
 app.add_typer(policy.app)
 app.add_typer(record_commands(INVENTORY))
 

@@ -1,7 +1,9 @@
 """`secmesh inventory sync --all-accounts`: a run for each account, followed together."""
 
+import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 
 import grpc
 from rich.progress import (
@@ -29,6 +31,9 @@ POLL_SECONDS = 1.0
 RUNNING = "SYNC_RUNNING"
 """Reason of a refusal that names the run which reads the account already."""
 PAGE = 1000
+ATTEMPTS = 3
+"""Of a start that is not answered, as while a server has many runs to begin."""
+_UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 def accounts_to_read(connection: Connection, channel: grpc.Channel) -> Iterator[Account]:
@@ -55,8 +60,9 @@ def start_all(stub: SyncServiceStub, accounts: Iterable[Account], wanted: Sync) 
         parent, _, _ = account.name.rpartition("/accounts/")
         sync = Sync(account=account.name, cloud_account_id=account.cloud_account_id)
         sync.MergeFrom(wanted)
+        request = StartSyncRequest(parent=parent, sync=sync, sync_id=_new_id())
         try:
-            run = stub.StartSync(StartSyncRequest(parent=parent, sync=sync))
+            run = _started(stub, request)
         except CallRefused as refused:
             if not refused.reason:
                 raise
@@ -66,6 +72,21 @@ def start_all(stub: SyncServiceStub, accounts: Iterable[Account], wanted: Sync) 
         if run.name:
             started[run.name] = run
     return started
+
+
+def _started(stub: SyncServiceStub, request: StartSyncRequest) -> Sync:
+    """Start a run, asking again where no answer came: by its id there is one of it at most."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return stub.StartSync(request)
+        except CallRefused as refused:
+            if refused.code not in _UNANSWERED:
+                raise
+    return stub.StartSync(request)
+
+
+def _new_id() -> str:
+    return f"{datetime.now(UTC):%Y%m%dt%H%M%S}-{secrets.token_hex(4)}"
 
 
 def _say(account: Account, why: str) -> None:

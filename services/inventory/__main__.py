@@ -38,6 +38,7 @@ with uncollected():
         add_ContradictionServiceServicer_to_server,
     )
     from secmesh.inventory.v1.control_service_pb2_grpc import add_ControlServiceServicer_to_server
+    from secmesh.inventory.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
     from secmesh.inventory.v1.exception_service_pb2_grpc import (
         add_ExceptionServiceServicer_to_server,
     )
@@ -53,6 +54,7 @@ with uncollected():
     from services.inventory.account_store import AccountStore
     from services.inventory.alerts.contradiction_store import ContradictionStore
     from services.inventory.backup_servicer import BackupServicer
+    from services.inventory.collect.event_map import event_map
     from services.inventory.collect.registry import REGISTRY
     from services.inventory.collect.run import Stores
     from services.inventory.collect.runner import Limits, SyncRunner
@@ -62,9 +64,12 @@ with uncollected():
     from services.inventory.control_servicer import ControlServicer
     from services.inventory.controls.control_store import ControlStore
     from services.inventory.controls.tenant_checks import TenantChecks
+    from services.inventory.event_servicer import EventServicer
     from services.inventory.exception_servicer import ExceptionServicer
     from services.inventory.exceptions.exception_store import ExceptionStore
     from services.inventory.history_servicer import HistoryServicer
+    from services.inventory.live.readings import Means
+    from services.inventory.live.turns import Turns
     from services.inventory.load_store import LoadStore
     from services.inventory.loader import Loader
     from services.inventory.move_command import add_move_arguments, move
@@ -154,6 +159,9 @@ async def build_server(settings: InventorySettings) -> Server:
     store = await open_store(settings, catalogue)
     runner = build_runner(settings, catalogue, store)
     checks = TenantChecks(store, catalogue, load_checks(catalogue))
+    events = EventServicer(
+        Means(runner, Turns(store, checks), REGISTRY, event_map()), runner.stores
+    )
     security = open_security(settings)
     folder = BackupFolder(settings.backups)
     digest, keys = contract_digest(catalogue), settings.backup_key_ring()
@@ -173,6 +181,7 @@ async def build_server(settings: InventorySettings) -> Server:
         WatchServicer(catalogue, store, server.draining).add_to(target)
         syncs = SyncServicer(runner, SyncStore(store), server.draining)
         add_SyncServiceServicer_to_server(syncs, target)
+        add_EventServiceServicer_to_server(events, target)
         histories = HistoryServicer(catalogue, store, SyncStore(store))
         add_HistoryServiceServicer_to_server(histories, target)
         compliance = ComplianceServicer(store, checks, security=security)
@@ -195,6 +204,7 @@ async def build_server(settings: InventorySettings) -> Server:
     probe = Probe(settings)
 
     async def dispose() -> None:
+        await events.close()
         await runner.close()
         await schedule.close()
         await forgetting.close()

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from google.api import httpbody_pb2
 from google.rpc import code_pb2, status_pb2
 
+from mesh.contract.names import tenant_of
 from mesh.errors import FieldInvalid, PageTokenInvalid
 from mesh.server.upload import Uploads
 from mesh.sql.store import Store
@@ -18,6 +20,7 @@ from secmesh.inventory.v1 import (
     coverage_pb2,
     filing_pb2,
     framework_pb2,
+    recommendation_pb2,
     ssp_pb2,
     trend_pb2,
 )
@@ -33,8 +36,11 @@ from services.inventory.compliance.frameworks import (
     framework_of_baseline,
     load_frameworks,
 )
+from services.inventory.compliance.recommendation import recommendations
+from services.inventory.compliance.recommendation_page import recommendation_page
 from services.inventory.compliance.report import Report
 from services.inventory.compliance.report_forms import FORMS
+from services.inventory.compliance.report_mending import mending_of
 from services.inventory.compliance.tables import ASSESSMENTS, PASSAGES, SSPS, VERDICTS
 from services.inventory.compliance.trend_store import Scope, TrendStore
 from services.inventory.controls.tenant_checks import TenantChecks
@@ -191,14 +197,37 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
             # Verdicts carry their evidence; a page may hold fewer than asked for (AIP-158).
             size = max(1, len(found) * MAX_PAGE_BYTES // total // 2)
 
+    async def ListRecommendations(  # noqa: N802  # the contract's name
+        self, request: recommendation_pb2.ListRecommendationsRequest, _context: object
+    ) -> recommendation_pb2.ListRecommendationsResponse:
+        _, _, verdicts = await self._assessments.assessment(request.parent)
+        found = await self._recommended(request.parent, verdicts)
+        return recommendation_page(request, found, self._store.tokens)
+
+    async def _recommended(
+        self, name: str, verdicts: list[assessment_pb2.ClaimVerdict]
+    ) -> list[recommendation_pb2.Recommendation]:
+        results = [result for verdict in verdicts for result in verdict.check_results]
+        checks = await self._checks.as_judged(tenant_of(name) or "", results)
+        # Thousands of commands take a while to write; other calls go on meanwhile.
+        return await asyncio.to_thread(recommendations, verdicts, checks)
+
     async def ExportAssessment(  # noqa: N802  # the contract's name
         self, request: api.ExportAssessmentRequest, _context: object
     ) -> httpbody_pb2.HttpBody:
         assessment, plan, verdicts = await self._assessments.assessment(request.name)
         claims = await self._assessments.claims(assessment.ssp)
         form = FORMS[request.format or api.REPORT_FORMAT_JSON]
-        trend = await self._trend.until(assessment) if form.tells_trend else None
-        report = Report(assessment, plan, verdicts, claims, trend)
+        report = Report(assessment, plan, verdicts, claims)
+        if form.tells_more:
+            results = [each for verdict in verdicts for each in verdict.check_results]
+            checks = await self._checks.as_judged(tenant_of(request.name) or "", results)
+            trend = await self._trend.until(assessment)
+            mending = await asyncio.to_thread(mending_of, verdicts, checks)
+            report = replace(report, trend=trend, mending=mending)
+        if request.format == api.REPORT_FORMAT_MARKDOWN:
+            recommended = await self._recommended(request.name, verdicts)
+            report = replace(report, recommendations=recommended)
         # A document of megabytes takes a second to write; other calls go on meanwhile.
         data = await asyncio.to_thread(form.write, report)
         return httpbody_pb2.HttpBody(content_type=form.content_type, data=data)

@@ -125,6 +125,7 @@ def test_role_without_the_permission(mesh: Gateway) -> None:
 
 
 _IMPORTS = {
+    "PostEvents": {"events": [{}]},
     "ImportSsp": {"sspId": "plan", "document": "e30="},
     "ImportControls": {"document": "e30="},
 }

@@ -4,6 +4,7 @@ Nothing of it is moto but the writers of wire formats: what has no answer here i
 Each account and region holds other things, by a number drawn from its place alone.
 """
 
+import importlib
 import json
 import random
 import threading
@@ -347,6 +348,9 @@ class ManyAccounts(AwsEndpoint):
 
     def application(self) -> "WSGIApplication":
         """Give what answers: no moto."""
+        # Two threads that import it at once would each find half of it.
+        importlib.import_module("moto.core.parse")
+        importlib.import_module("moto.core.serialize")
         answering = FaultLayer(CannedLayer(refuse_all, self.canned), self.faults)
         return QuotaLayer(answering, self._quota, self.meters)
 

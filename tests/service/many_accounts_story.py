@@ -28,6 +28,8 @@ from tests.service.sync_process import content, service
 
 UNITS, READS = 8, 16
 """Threads of the collector: each may be late with one call that it was allowed to make."""
+LEASE = 12
+"""Seconds; each run renews its own several times in it, and there are many."""
 SHARE = 0.7
 QUOTA = 10
 """Calls a second that one service answers in one region of one account."""
@@ -73,6 +75,7 @@ def collect(
         "SECMESH_INVENTORY_ACCOUNTS": "acme=*",
         "SECMESH_INVENTORY_ROLE": ROLE,
         "SECMESH_INVENTORY_SHARE": str(SHARE),
+        "SECMESH_INVENTORY_LEASE_SECONDS": str(LEASE),
         "SECMESH_INVENTORY_UNITS": str(UNITS),
         "SECMESH_INVENTORY_READS": str(READS),
     }

@@ -7,7 +7,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import check_pb2, record_pb2
+from secmesh.inventory.v1 import check_pb2, coverage_pb2, record_pb2
 from secmesh.inventory.v1 import compliance_service_pb2 as api
 from secmesh.inventory.v1.s3_pb2 import S3Bucket
 from tests.service.compliance_world import (
@@ -113,6 +113,19 @@ async def test_verdicts_of_what_is_excepted_whole(site: Site, state: str, expect
     # The plan is silent about another control of the check.
     assert found.word("sc-13") == "not_claimed"
     assert "excepted by public-site until" in found.of("sc-13").reason
+
+
+async def test_coverage_of_what_is_excepted_whole(site: Site) -> None:
+    await buckets(site, "NONE")
+    await site.accept()
+    found = await site.compliance.GetCoverage(
+        coverage_pb2.GetCoverageRequest(parent=TENANT, framework="pci-dss-4.0"),
+        metadata=site.by("ann"),
+    )
+    (stored,) = [each for each in found.control_coverage if CHECK in each.check_ids]
+    assert (stored.control_id, stored.outcome) == ("3.5.1", EXCEPTED)
+    assert not stored.failing_check_ids
+    assert stored.complete
 
 
 async def test_only_the_accounts_that_are_named(site: Site) -> None:

@@ -149,6 +149,7 @@ def test_the_inventory_catalogue_is_whole() -> None:
         "ComplianceService",
         "ContradictionService",
         "ControlService",
+        "EventService",
         "ExceptionService",
         "HistoryService",
         "RecordService",

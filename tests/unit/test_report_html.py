@@ -15,7 +15,8 @@ from secmesh.inventory.v1 import check_pb2, ssp_pb2, trend_pb2
 from services.inventory.compliance import report_html
 from services.inventory.compliance.controls import baseline_controls
 from services.inventory.compliance.html_parts import Html, join, tag
-from services.inventory.compliance.report import Report
+from services.inventory.compliance.recommendation import finding_id
+from services.inventory.compliance.report import Mend, Report
 from services.inventory.compliance.report_html import html_report
 from services.inventory.compliance.report_html_first import contradictions
 from services.inventory.compliance.report_posture import FAMILIES, GROUPS, Group, posture
@@ -131,9 +132,16 @@ def test_what_is_false_and_how_to_mend_it_comes_first() -> None:
     assert len(told) < 1000
     assert 'arn:aws:s3:::0 encryption = "NONE" 1 more' in told
     assert "To mend Encrypt it." in told
-    commands = {("s3.encryption", "arn:aws:s3:::0"): ["aws s3api put-bucket-encryption '<x>'"]}
-    mended = Report(report.assessment, report.plan, report.verdicts, commands=commands)
-    assert "To mend aws s3api put-bucket-encryption '<x>'" in first(mended)
+    mending = {
+        finding_id("s3.encryption", "arn:aws:s3:::1"): Mend(["aws s3api put-encryption '<x>'"], ())
+    }
+    mended = Report(report.assessment, report.plan, report.verdicts, mending=mending)
+    told = first(mended)
+    assert "arn:aws:s3:::1 encryption" in told, "one that a command mends"
+    assert "To mend aws s3api put-encryption '<x>'" in told
+    steps = {finding_id("s3.encryption", "arn:aws:s3:::0"): Mend((), ["Ask the owner."])}
+    asked = Report(report.assessment, report.plan, report.verdicts, mending=steps)
+    assert "To mend Ask the owner." in first(asked)
 
 
 def test_the_oldest_of_the_gravest_is_first() -> None:

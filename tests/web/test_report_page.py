@@ -14,7 +14,8 @@ from selenium.webdriver.support.select import Select
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import ssp_pb2, trend_pb2
-from services.inventory.compliance.report import Report
+from services.inventory.compliance.recommendation import finding_id
+from services.inventory.compliance.report import Mend, Report
 from services.inventory.compliance.report_html import html_report
 from tests.unit.report_samples import HOSTILE, NOW, every_verdict, report_of, verdict_of
 
@@ -46,11 +47,12 @@ def report(text: str = "") -> Report:
     evidence.values["policy"] = json.dumps({"Statement": ["x" * 900]})
     made = report_of([false, *every_verdict(text)], text=text)
     claim = ssp_pb2.Claim(name=false.claim, description=WORDS * 20)
-    commands = {(false.check_results[0].check_id, evidence.subject): [COMMAND]}
+    finding = finding_id(false.check_results[0].check_id, evidence.subject)
+    mending = {finding: Mend([COMMAND], [])}
     for verdict in made.verdicts:
         if verdict.verdict == pb.VERDICT_CONTRADICTED and verdict is not false:
             verdict.since.FromDatetime(NOW)
-    return Report(made.assessment, made.plan, made.verdicts, [claim], trend(), commands)
+    return Report(made.assessment, made.plan, made.verdicts, [claim], trend(), mending)
 
 
 @pytest.fixture(scope="module")

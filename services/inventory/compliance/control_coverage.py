@@ -9,6 +9,8 @@ from datetime import datetime
 from functools import cache
 from importlib import resources
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from mesh.contract.names import tenant_of
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2 as pb
@@ -23,6 +25,7 @@ from services.inventory.compliance.evidence_store import EvidenceStore
 from services.inventory.compliance.frameworks import BoundFramework
 from services.inventory.compliance.verdict import missing_actions
 from services.inventory.controls.tenant_checks import TenantChecks
+from services.inventory.exceptions.tenant_exceptions import TenantExceptions
 
 Results = Mapping[str, pb.CheckResult]
 
@@ -34,6 +37,7 @@ class CoverageReporter:
         self._store = store
         self._checks = checks
         self._clock = clock
+        self._exceptions = TenantExceptions(store)
 
     async def coverage(
         self, parent: str, framework: BoundFramework, accounts: Sequence[str]
@@ -45,26 +49,34 @@ class CoverageReporter:
             checks = await self._checks.of(tenant, connection)
             evidence = EvidenceStore(self._store, connection, tenant)
             units = Coverage(accounts, await evidence.units(accounts))
-            evaluation = Evaluation(
-                evidence, units, now, now - DEFAULT_MAX_AGE, named_accounts=tuple(accounts)
-            )
+            stamp = Timestamp()
+            stamp.FromDatetime(now)
+            standing = await self._exceptions.at(tenant, stamp, checks, connection)
+            oldest = now - DEFAULT_MAX_AGE
+            named = tuple(accounts)
+            evaluation = Evaluation(evidence, units, now, oldest, named, standing.exceptions)
             results: dict[str, pb.CheckResult] = {}
             for check_id in _bound(checks, framework) if not units.empty else ():
                 check = checks.checks[check_id]
                 results[check_id] = await evaluation.run(check, check.defaults())
         found = [_control(checks, framework, each, results) for each in framework.controls]
-        return api.Coverage(
-            baseline=framework.message.baseline,
-            framework=framework.message.id,
-            cloud_account_ids=units.accounts,
-            controls=len(found),
-            testable=sum(each.testable for each in found),
-            bound=sum(bool(each.check_ids) for each in found),
-            complete=sum(each.complete for each in found),
-            failing=sum(bool(each.failing_check_ids) for each in found),
-            control_coverage=found,
-            missing_actions=missing_actions(results.values())[:MAX_ASSESSMENT_ACTIONS],
-        )
+        covered = _counted(framework, found)
+        covered.cloud_account_ids.extend(units.accounts)
+        covered.missing_actions.extend(missing_actions(results.values())[:MAX_ASSESSMENT_ACTIONS])
+        return covered
+
+
+def _counted(framework: BoundFramework, found: Sequence[api.ControlCoverage]) -> api.Coverage:
+    return api.Coverage(
+        baseline=framework.message.baseline,
+        framework=framework.message.id,
+        controls=len(found),
+        testable=sum(each.testable for each in found),
+        bound=sum(bool(each.check_ids) for each in found),
+        complete=sum(each.complete for each in found),
+        failing=sum(bool(each.failing_check_ids) for each in found),
+        control_coverage=found,
+    )
 
 
 def _bound(checks: CheckCatalogue, framework: BoundFramework) -> list[str]:
@@ -110,6 +122,8 @@ def _outcome(results: Sequence[pb.CheckResult]) -> check_pb2.EvidenceOutcome.Val
         return check_pb2.EVIDENCE_OUTCOME_STALE
     if not all(each.complete for each in results):
         return check_pb2.EVIDENCE_OUTCOME_UNREAD
+    if any(each.excepted for each in results):
+        return check_pb2.EVIDENCE_OUTCOME_EXCEPTED
     if any(each.passed for each in results):
         return check_pb2.EVIDENCE_OUTCOME_PASS
     return check_pb2.EVIDENCE_OUTCOME_NOT_APPLICABLE

@@ -16,7 +16,7 @@ from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import check_pb2, ssp_pb2, trend_pb2
+from secmesh.inventory.v1 import check_pb2, recommendation_pb2, ssp_pb2, trend_pb2
 from services.inventory.compliance.controls import baseline_title, load_controls
 from services.inventory.compliance.reason import outcome_word
 from services.inventory.compliance.report_exceptions import (
@@ -26,6 +26,7 @@ from services.inventory.compliance.report_exceptions import (
     row,
     used,
 )
+from services.inventory.compliance.report_recommendations import recommended
 
 MAX_BYTES = 12 * 1024 * 1024
 LISTED = (50, 10, 3, 0)
@@ -54,6 +55,16 @@ OUTCOME_WORDS = {
 
 
 @dataclass(frozen=True)
+class Mend:
+    """What mends one failure."""
+
+    commands: Sequence[str]
+    """Of the AWS CLI, in their order; none if no command mends it."""
+    steps: Sequence[str]
+    """What a person does."""
+
+
+@dataclass(frozen=True)
 class Report:
     """What a report is written from."""
 
@@ -66,8 +77,10 @@ class Report:
     """The plan's claims as they stand now."""
     trend: trend_pb2.Trend | None = None
     """Up to the assessment; None if it was not asked for."""
-    commands: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
-    """What mends a failure, by the check's id and the evidence's subject."""
+    mending: Mapping[str, "Mend"] = field(default_factory=dict)
+    """What mends failures, by the ids of the findings."""
+    recommendations: Sequence[recommendation_pb2.Recommendation] = ()
+    """What to mend, the first to mend first; none if it was not asked for."""
 
 
 def json_report(report: Report) -> bytes:
@@ -104,6 +117,7 @@ def markdown_report(report: Report) -> bytes:
         *_counts(report.assessment),
         *_missing(report.assessment),
         *_notices(report.assessment),
+        *recommended(report.recommendations, escaped),
         *_details(report.verdicts),
         *_exceptions(report.verdicts),
         *_all(report.verdicts),

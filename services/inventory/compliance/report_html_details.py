@@ -19,7 +19,7 @@ from services.inventory.compliance.report import (
     verdict_word,
 )
 from services.inventory.compliance.report_exceptions import outcome_told
-from services.inventory.compliance.report_html_first import commands, contradictions, severity
+from services.inventory.compliance.report_html_first import contradictions, mend, severity
 from services.inventory.compliance.report_posture import GROUPS, Group
 
 _EXPLAINED = {
@@ -127,7 +127,7 @@ def _result(report: Report, result: pb.CheckResult, shown: int) -> Html:
 
 def _evidence(report: Report, result: pb.CheckResult, shown: int) -> Iterator[Html]:
     rows = [
-        _evidence_row(result, each, commands(report, result, each))
+        _evidence_row(result, each, mend(report, result, each).commands)
         for each in result.evidence[:shown]
     ]
     if rows:

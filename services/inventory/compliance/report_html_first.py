@@ -6,7 +6,9 @@ from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import check_pb2
 from services.inventory.compliance.controls import load_controls
 from services.inventory.compliance.html_parts import Html, join, tag
+from services.inventory.compliance.recommendation import finding_id
 from services.inventory.compliance.report import (
+    Mend,
     Report,
     control_label,
     moment_words,
@@ -51,9 +53,9 @@ def severity(verdict: pb.ClaimVerdict) -> check_pb2.Severity.ValueType:
     return max(failing, default=check_pb2.SEVERITY_UNSPECIFIED)
 
 
-def commands(report: Report, result: pb.CheckResult, evidence: pb.Evidence) -> Sequence[str]:
-    """Give the commands that mend one failure; none if no command is known."""
-    return report.commands.get((result.check_id, evidence.subject), ())
+def mend(report: Report, result: pb.CheckResult, evidence: pb.Evidence) -> Mend:
+    """Give what mends one failure; nothing if it is not known."""
+    return report.mending.get(finding_id(result.check_id, evidence.subject), Mend((), ()))
 
 
 def _claims(number: int) -> str:
@@ -83,7 +85,7 @@ def _worst(report: Report, verdict: pb.ClaimVerdict) -> Html:
     label = tag("b", control_label(verdict.control_id))
     heading = tag("h2", label, f" {known.title}" if known else "")
     facts = [("The plan says", _claim(report, verdict))]
-    shown = _shown(verdict)
+    shown = _shown(report, verdict)
     if shown is not None:
         facts.append(("Observed", join(*_observed(*shown))))
         facts.append(("To mend", join(*_mending(report, *shown))))
@@ -112,18 +114,23 @@ def _begin(words: str) -> str:
     return seen if whole else f"{seen[:_LONGEST_WORDS].rstrip()}\N{HORIZONTAL ELLIPSIS}"
 
 
-def _shown(verdict: pb.ClaimVerdict) -> tuple[pb.CheckResult, pb.Evidence] | None:
-    """Choose the failure to show: direct before others, then the most severe."""
-    failing = sorted(
-        (result for result in verdict.check_results if result.failed),
-        key=lambda result: (result.grade != _DIRECT, -result.severity),
+def _shown(report: Report, verdict: pb.ClaimVerdict) -> tuple[pb.CheckResult, pb.Evidence] | None:
+    """Choose the failure to show: direct before others, the most severe, one with a command."""
+    failing = [
+        (result, evidence)
+        for result in verdict.check_results
+        for evidence in result.evidence
+        if evidence.outcome == check_pb2.EVIDENCE_OUTCOME_FAIL
+    ]
+    return min(
+        failing,
+        key=lambda each: (
+            each[0].grade != _DIRECT,
+            -each[0].severity,
+            not mend(report, *each).commands,
+        ),
+        default=None,
     )
-    # A claim that it does not apply is false by what passes, too.
-    for result in failing or verdict.check_results:
-        for evidence in result.evidence:
-            if evidence.outcome == check_pb2.EVIDENCE_OUTCOME_FAIL:
-                return result, evidence
-    return (failing[0], pb.Evidence()) if failing else None
 
 
 def _observed(result: pb.CheckResult, evidence: pb.Evidence) -> Iterator[Html]:
@@ -145,13 +152,14 @@ def _observed(result: pb.CheckResult, evidence: pb.Evidence) -> Iterator[Html]:
 
 
 def _mending(report: Report, result: pb.CheckResult, evidence: pb.Evidence) -> Iterator[Html]:
-    lines = commands(report, result, evidence)
+    known = mend(report, result, evidence)
+    lines = known.commands
     for line in lines[:_MANY_COMMANDS]:
         yield tag("code", line, class_="command")
     if len(lines) > _MANY_COMMANDS:
         yield tag("small", f"and {len(lines) - _MANY_COMMANDS} more commands, below")
     if not lines:
-        yield tag("div", result.remediation)
+        yield from (tag("div", step) for step in known.steps or [result.remediation])
 
 
 def clipped(content: str, longest: int) -> str:
