@@ -80,7 +80,7 @@ class SyncRunner:
         registry.check(catalogue)
         self._catalogue = catalogue
         self._registry = registry
-        self._access = access
+        self.access = access
         self.stores = stores
         self._syncs = stores.syncs
         self.leases = stores.leases
@@ -135,7 +135,7 @@ class SyncRunner:
     def _resumable(self, sync: Sync, checkpoints: list[SyncUnit]) -> dict[Unit, SyncUnit]:
         """Give the units of a stored run; none if it cannot be resumed."""
         with contextlib.suppress(CollectionUnknown, AccountNotGranted, ResourceNotFound):
-            self._access.require(sync)
+            self.access.require(sync)
             return {self._unit_of(sync, each): each for each in checkpoints}
         return {}
 
@@ -152,14 +152,14 @@ class SyncRunner:
             cloud_account_id=wanted.cloud_account_id,
             state=Sync.STATE_RUNNING,
         )
-        self._access.require(sync)
+        self.access.require(sync)
         sync.collections.extend(self._collections(wanted.collections))
         sync.regions.extend(self._regions(wanted.regions))
         existing = await self._existing(sync)
         if existing is not None:
             return existing
         # Whoever else wants to start a run does not wait for the tenancy service.
-        way = await self._access.try_way(sync)
+        way = await self.access.try_way(sync)
         async with self._syncs.starting():
             existing = await self._existing(sync)
             if existing is not None:
@@ -178,8 +178,8 @@ class SyncRunner:
         ``written`` is told what each unit changed. Raises SyncRunning, AccountNotGranted, and
         what the tenancy service refuses of an account that it is asked for.
         """
-        self._access.require(sync)
-        way = await self._access.try_way(sync)
+        self.access.require(sync)
+        way = await self.access.try_way(sync)
         async with self._syncs.starting():
             sync.state = Sync.STATE_RUNNING
             sync.start_time.CopyFrom(timestamp(datetime.now(UTC)))
@@ -233,7 +233,7 @@ class SyncRunner:
         run = Run(
             sync,
             units,
-            way=way or self._access.way(sync),
+            way=way or self.access.way(sync),
             stores=self.stores,
             workers=self._workers,
             unit_limit=self._limits.unit_time,
@@ -270,7 +270,7 @@ class SyncRunner:
             sync = await self.get(name)
             if name in self._live:
                 return sync
-            self._access.require(sync)
+            self.access.require(sync)
             units = await self.leases.of(name)
             left = any(unit.state == SyncUnit.STATE_PENDING for unit in units)
             if sync.state != Sync.STATE_RUNNING and not left:
@@ -291,11 +291,11 @@ class SyncRunner:
         for place, region in enumerate(asked):
             if not self.knows_region(region):
                 raise FieldInvalid.of(f"sync.regions[{place}]", f"{region} is no AWS region")
-        return sorted(set(asked)) or [self._access.accounts.region]
+        return sorted(set(asked)) or [self.access.accounts.region]
 
     def knows_region(self, region: str) -> bool:
         """Tell whether AWS has a region of this name."""
-        return self._access.accounts.knows_region(region)
+        return self.access.accounts.knows_region(region)
 
     async def suggest_policy(
         self, parent: str, name: str, wanted: Iterable[str]
@@ -384,7 +384,7 @@ class SyncRunner:
             for task in slow:
                 task.cancel()
             await asyncio.gather(*slow, return_exceptions=True)
-        self._access.close()
+        self.access.close()
         self._workers.units.shutdown(wait=False, cancel_futures=True)
         self._workers.reads.shutdown(wait=False, cancel_futures=True)
 
