@@ -188,7 +188,7 @@ async def build_server(settings: InventorySettings) -> Server:
         add_EventServiceServicer_to_server(events, target)
         histories = HistoryServicer(catalogue, store, SyncStore(store))
         add_HistoryServiceServicer_to_server(histories, target)
-        compliance = ComplianceServicer(store, checks, security=security)
+        compliance = ComplianceServicer(store, checks, security=security, model=settings.narrator())
         add_ComplianceServiceServicer_to_server(compliance, target)
         alerts = ContradictionServicer(ContradictionStore(store), server.draining)
         add_ContradictionServiceServicer_to_server(alerts, target)
