@@ -67,6 +67,13 @@ class InventorySettings(ServiceSettings):
         "production keeps the rest",
     )
 
+    event_days: float = Field(
+        30,
+        gt=0,
+        le=3650,
+        description="how long runs are kept that events led to and that changed nothing",
+    )
+
     backup_keys: Path | None = Field(
         None,
         description="file of the keys that backups are encrypted with, mode 0600, the same in "
