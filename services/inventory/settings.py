@@ -96,7 +96,9 @@ class InventorySettings(ServiceSettings):
         description="base URL of a language model that speaks the chat completions protocol, such "
         "as https://host/v1; empty for none. It is told no name, id or value of an account",
     )
-    narration_model: str = Field("", max_length=128, description="model that is asked there")
+    narration_model: str = Field(
+        "", max_length=128, validate_default=True, description="model that is asked there"
+    )
     narration_key_file: Path | None = Field(
         None, description="file with the key for that model; read for each question"
     )
@@ -165,6 +167,13 @@ class InventorySettings(ServiceSettings):
     @classmethod
     def _asks_a_model_safely(cls, value: str) -> str:
         return checked_url(value) if value else value
+
+    @field_validator("narration_model")
+    @classmethod
+    def _names_a_model(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("narration_url") and not value:
+            raise ValueError("a model is asked by its name")
+        return value
 
     @field_validator("tenancy_token_file")
     @classmethod
