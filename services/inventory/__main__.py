@@ -55,9 +55,10 @@ with uncollected():
     from services.inventory.alerts.contradiction_store import ContradictionStore
     from services.inventory.backup_servicer import BackupServicer
     from services.inventory.collect.event_map import event_map
+    from services.inventory.collect.execution import Limits
     from services.inventory.collect.registry import REGISTRY
     from services.inventory.collect.run import Stores
-    from services.inventory.collect.runner import Limits, SyncRunner
+    from services.inventory.collect.runner import SyncRunner
     from services.inventory.compliance.check_catalogue import load_checks
     from services.inventory.compliance_servicer import ComplianceServicer
     from services.inventory.contradiction_servicer import ContradictionServicer
@@ -147,7 +148,7 @@ def build_runner(settings: InventorySettings, catalogue: Catalogue, store: Store
         REGISTRY,
         AccountAccess(accounts, settings.grants, tenancy, settings.tenancy_wait),
         Stores(InventoryStore(store), SyncStore(store), leases),
-        Limits(settings.units, settings.reads, settings.unit_limit),
+        Limits(settings.units, settings.reads, settings.unit_limit, settings.runs),
         settings.fingerprint_keys(),
     )
 
