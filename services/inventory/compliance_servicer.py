@@ -75,6 +75,8 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         model: Model | None = None,
     ) -> None:
         """File assessments in the security service, if it is known where that is."""
+        # A mapping that names what is not there ends the start, not somebody's call.
+        load_frameworks()
         self._model = model
         self._store = store
         self._clock = clock
@@ -235,7 +237,7 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
             trend = await self._trend.until(assessment)
             mending = await asyncio.to_thread(mending_of, verdicts, checks)
             report = replace(report, trend=trend, mending=mending)
-        if request.format == api.REPORT_FORMAT_MARKDOWN:
+        if form.tells_plan:
             recommended = await self._recommended(request.name, verdicts)
             report = replace(report, recommendations=recommended)
         # A document of megabytes takes a second to write; other calls go on meanwhile.
