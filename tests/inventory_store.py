@@ -47,18 +47,30 @@ def on_postgresql() -> bool:
     return _chosen[0] == POSTGRESQL
 
 
-def inventory_store(folder: Path, *, empty: bool = False) -> str:
-    """Give the URL of a folder's store, which is always the same.
+def inventory_store(folder: Path) -> str:
+    """Give the URL of a folder's store, which has the tables of the service and no rows at first.
 
-    It has the tables of the inventory service and no rows at first, or nothing at all.
+    It is the same whenever it is asked for.
     """
     if not on_postgresql():
-        if not empty and not (folder / _FILE).exists():
+        if not (folder / _FILE).exists():
             shutil.copy(inventory_file(), folder / _FILE)
         return f"sqlite:///{folder / _FILE}"
     if folder not in _made:
-        _create(folder, "" if empty else inventory_template(_VERSION))
+        _create(folder, inventory_template(_VERSION))
     return server(_VERSION).url(_made[folder])
+
+
+def store_variables(folder: Path) -> dict[str, str]:
+    """Give what a service is told of its store whose home is this folder: nothing of a file there.
+
+    The store is empty at first, without tables.
+    """
+    if not on_postgresql():
+        return {}
+    if folder not in _made:
+        _create(folder)
+    return {"DATABASE_URL": inventory_store(folder)}
 
 
 def copy_store(source: Path, folder: Path) -> None:
@@ -82,7 +94,7 @@ def stored_bytes(folder: Path) -> bytes:
     return "\n".join(rows).encode()
 
 
-def _create(folder: Path, template: str) -> None:
+def _create(folder: Path, template: str = "") -> None:
     name = f"test_{uuid4().hex}"
     server(_VERSION).create_database(name, template)
     _made[folder] = name

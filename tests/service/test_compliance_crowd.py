@@ -17,7 +17,7 @@ from secmesh.inventory.v1 import compliance_service_pb2 as api
 from services.inventory import __main__ as service
 from services.inventory.compliance.assessor import EVALUATIONS, Assessor
 from services.inventory.settings import InventorySettings
-from tests.inventory_store import inventory_store
+from tests.inventory_store import store_variables
 from tests.service.compliance_world import (
     LISTINGS,
     NOW,
@@ -64,12 +64,9 @@ async def test_a_service_whose_connections_are_all_in_use_stays_healthy(
 
     monkeypatch.setattr(deployable, "open_engine", open_and_remember)
     create_signing_key(tmp_path / "keys")
-    settings = InventorySettings(
-        home=tmp_path,
-        database_url=inventory_store(tmp_path),
-        readiness_seconds=0.1,
-        drain_seconds=0,
-    )
+    for name, value in store_variables(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    settings = InventorySettings(home=tmp_path, readiness_seconds=0.1, drain_seconds=0)
     server = await service.build_server(settings)
     try:
         await server.start()

@@ -26,7 +26,7 @@ from secmesh.inventory.v1 import (
     sync_service_pb2_grpc,
 )
 from secmesh.records.v1.record_requests_pb2 import ListRecordsRequest
-from tests.inventory_store import inventory_store
+from tests.inventory_store import store_variables
 from tests.service.collect_world import ROLE, SAMPLE_ACCOUNT, TENANT
 from tests.service.server_fixtures import PACKAGE
 
@@ -50,11 +50,11 @@ class Service:
 
 def start(folder: Path, **settings: str) -> subprocess.Popen[str]:
     create_signing_key(folder / "keys")
-    url = inventory_store(folder)
+    store = store_variables(folder)
     with (folder / "log").open("a") as log:
         return subprocess.Popen(
             COMMAND,
-            env={**os.environ, "SECMESH_HOME": str(folder), "DATABASE_URL": url, **settings},
+            env={**os.environ, "SECMESH_HOME": str(folder), **store, **settings},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -20,19 +20,14 @@ from secmesh.inventory.v1.sync_service_pb2 import StartSyncRequest, WatchSyncReq
 from secmesh_client import connect
 from services.inventory.__main__ import main
 from services.inventory.settings import InventorySettings
-from tests.inventory_store import inventory_store
+from tests.inventory_store import store_variables
 from tests.service.collect_world import CATALOGUE, SAMPLE_ACCOUNT, TENANT
 
 COMMAND = [sys.executable, "-m", "services.inventory"]
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    return {
-        **os.environ,
-        "SECMESH_HOME": str(folder),
-        "DATABASE_URL": inventory_store(folder, empty=True),
-        **more,
-    }
+    return {**os.environ, "SECMESH_HOME": str(folder), **store_variables(folder), **more}
 
 
 def test_the_process_serves_syncs_and_stops_in_order(aws: AwsEndpoint, tmp_path: Path) -> None:
