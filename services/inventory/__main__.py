@@ -68,6 +68,8 @@ with uncollected():
     from services.inventory.exception_servicer import ExceptionServicer
     from services.inventory.exceptions.exception_store import ExceptionStore
     from services.inventory.history_servicer import HistoryServicer
+    from services.inventory.live.old_run_store import OldRunStore
+    from services.inventory.live.old_runs import OldRuns
     from services.inventory.live.readings import Means
     from services.inventory.live.turns import Turns
     from services.inventory.load_store import LoadStore
@@ -171,6 +173,8 @@ async def build_server(settings: InventorySettings) -> Server:
     schedule.start()
     forgetting = Forgetting(ChangeFeed(store), timedelta(days=settings.change_days))
     forgetting.start()
+    old_runs = OldRuns(OldRunStore(store), timedelta(days=settings.event_days))
+    old_runs.start()
     webhooks = WebhookStore(store)
     sender = Sender(Networks.parse(settings.webhook_networks), settings.webhook_ca)
     dispatcher = Dispatcher(Outbox(store, secrets.token_hex(8)), webhooks, sender)
@@ -184,7 +188,7 @@ async def build_server(settings: InventorySettings) -> Server:
         add_EventServiceServicer_to_server(events, target)
         histories = HistoryServicer(catalogue, store, SyncStore(store))
         add_HistoryServiceServicer_to_server(histories, target)
-        compliance = ComplianceServicer(store, checks, security=security)
+        compliance = ComplianceServicer(store, checks, security=security, model=settings.narrator())
         add_ComplianceServiceServicer_to_server(compliance, target)
         alerts = ContradictionServicer(ContradictionStore(store), server.draining)
         add_ContradictionServiceServicer_to_server(alerts, target)
@@ -208,6 +212,7 @@ async def build_server(settings: InventorySettings) -> Server:
         await runner.close()
         await schedule.close()
         await forgetting.close()
+        await old_runs.close()
         await dispatcher.close()
         await probe.close()
         if security is not None:

@@ -20,6 +20,7 @@ from secmesh.inventory.v1 import (
     coverage_pb2,
     filing_pb2,
     framework_pb2,
+    narration_pb2,
     recommendation_pb2,
     ssp_pb2,
     trend_pb2,
@@ -36,6 +37,7 @@ from services.inventory.compliance.frameworks import (
     framework_of_baseline,
     load_frameworks,
 )
+from services.inventory.compliance.narration import Model, narration
 from services.inventory.compliance.recommendation import recommendations
 from services.inventory.compliance.recommendation_page import recommendation_page
 from services.inventory.compliance.report import Report
@@ -70,8 +72,10 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         checks: TenantChecks,
         clock: Callable[[], datetime] = _now,
         security: "Security | None" = None,
+        model: Model | None = None,
     ) -> None:
         """File assessments in the security service, if it is known where that is."""
+        self._model = model
         self._store = store
         self._clock = clock
         self._assessor = Assessor(store, checks, clock)
@@ -203,6 +207,12 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         _, _, verdicts = await self._assessments.assessment(request.parent)
         found = await self._recommended(request.parent, verdicts)
         return recommendation_page(request, found, self._store.tokens)
+
+    async def NarrateAssessment(  # noqa: N802  # the contract's name
+        self, request: narration_pb2.NarrateAssessmentRequest, _context: object
+    ) -> narration_pb2.Narration:
+        _, _, verdicts = await self._assessments.assessment(request.name)
+        return await narration(await self._recommended(request.name, verdicts), self._model)
 
     async def _recommended(
         self, name: str, verdicts: list[assessment_pb2.ClaimVerdict]
