@@ -66,14 +66,14 @@ async def test_a_service_whose_connections_are_all_in_use_stays_healthy(
     create_signing_key(tmp_path / "keys")
     for name, value in store_variables(tmp_path).items():
         monkeypatch.setenv(name, value)
-    settings = InventorySettings(home=tmp_path, readiness_seconds=0.1, drain_seconds=0)
+    settings = InventorySettings(home=tmp_path, readiness_seconds=0.7, drain_seconds=0)
     server = await service.build_server(settings)
     try:
         await server.start()
         async with AsyncExitStack() as held:
             for _ in range(POOL):
                 await held.enter_async_context(engines[0].connect())
-            await asyncio.sleep(0.5)  # several checks
+            await asyncio.sleep(3)  # several checks
             async with grpc.aio.insecure_channel(server.address) as channel:
                 stub: Any = health_pb2_grpc.HealthStub(channel)
                 answer = await stub.Check(health_pb2.HealthCheckRequest())
