@@ -1,5 +1,6 @@
 """`secmesh inventory accounts`: an organization compared, its accounts added by name, and told."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -41,6 +42,9 @@ async def test_accounts_are_compared_and_those_named_are_added(world: LentWorld)
     managing = site.story.account
     with joined(world) as address:
         secmesh = Command(address, world.tenancy.home, site.story.tenant)
+        policy = await secmesh.run("inventory", "policy", "--organization")
+        (statement,) = json.loads(policy.stdout)["Statement"]
+        assert "organizations:ListAccounts" in statement["Action"]
         account = managing.name.rpartition("/")[2]
         told = await secmesh.run("-o", "json", "inventory", "accounts", "discover", account)
         assert told.exit_code == 0, told.output

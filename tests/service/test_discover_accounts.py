@@ -1,5 +1,6 @@
 """DiscoverAccounts: an organization of the endpoint, read by lent sessions, page by page."""
 
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from mesh.embedded.aws import AwsEndpoint
 from mesh.embedded.aws_faults import Faults
 from secmesh.inventory.v1 import organization_service_pb2 as api
 from secmesh.inventory.v1.organization_pb2 import OrganizationAccount
+from secmesh.inventory.v1.policy_pb2 import SuggestPolicyRequest
 from secmesh.inventory.v1.record_pb2 import READ_OUTCOME_DENIED
 from secmesh.tenancy.v1.account_service_pb2 import CreateAccountRequest
 from tests.service.credential_story import Story
@@ -77,9 +79,14 @@ async def test_accounts_are_listed_once_with_their_place_and_compared(
         "ListOrganizationalUnitsForParent": 4,
         "ListAccountsForParent": 3 + 3,
     }
+    parent = f"tenants/{site.story.tenant}"
+    policy = await world.syncs(site.story.tenant).SuggestPolicy(SuggestPolicyRequest(parent=parent))
+    (statement,) = json.loads(policy.discovery_document)["Statement"]
+    # Parents of single accounts are asked for only if those were moved meanwhile.
+    asked = {f"organizations:{each}" for each in (*calls, "ListParents")}
+    assert (statement["Effect"], set(statement["Action"])) == ("Allow", asked)
     stub = organizations(world, site.story.tenant)
     assert await stub.GetOrganization(api.GetOrganizationRequest(name=site.name)) == made
-    parent = f"tenants/{site.story.tenant}"
     page = await stub.ListOrganizations(api.ListOrganizationsRequest(parent=parent))
     assert list(page.organizations) == [made]
 
