@@ -58,9 +58,10 @@ with uncollected():
     from services.inventory.catalog_servicer import CatalogServicer
     from services.inventory.catalogs.catalog_store import CatalogStore
     from services.inventory.collect.event_map import event_map
+    from services.inventory.collect.execution import Limits
     from services.inventory.collect.registry import REGISTRY
     from services.inventory.collect.run import Stores
-    from services.inventory.collect.runner import Limits, SyncRunner
+    from services.inventory.collect.runner import SyncRunner
     from services.inventory.compliance.check_catalogue import load_checks
     from services.inventory.compliance_servicer import ComplianceServicer
     from services.inventory.contradiction_servicer import ContradictionServicer
@@ -152,7 +153,7 @@ def build_runner(settings: InventorySettings, catalogue: Catalogue, store: Store
         REGISTRY,
         AccountAccess(accounts, settings.grants, tenancy, settings.tenancy_wait),
         Stores(InventoryStore(store), SyncStore(store), leases),
-        Limits(settings.units, settings.reads, settings.unit_limit),
+        Limits(settings.units, settings.reads, settings.unit_limit, settings.runs),
         settings.fingerprint_keys(),
     )
 

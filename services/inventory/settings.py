@@ -45,6 +45,13 @@ class InventorySettings(ServiceSettings):
         f"such as arn:aws:iam::{ACCOUNT_PLACEHOLDER}:role/audit; empty for none",
     )
     external_id: str = Field("", repr=False, description="external id for that role")
+    runs: int = Field(
+        8,
+        ge=1,
+        le=1000,
+        description="runs executed at a time, of which a tenant leaves one to others; the rest "
+        "wait for their turn",
+    )
     units: int = Field(4, ge=1, le=64, description="units of work read at a time")
     reads: int = Field(16, ge=1, le=256, description="AWS calls made at a time beside those")
     unit_seconds: float = Field(
