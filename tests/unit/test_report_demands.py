@@ -14,8 +14,6 @@ from services.inventory.compliance.report_html import html_report
 from tests.unit.oscal_catalog import catalog, written
 from tests.unit.report_samples import HOSTILE, SSP, report_of, verdict_of
 
-CLAIM = ssp_pb2.Claim(name=f"{SSP}/claims/ac-2", parameters={"ac-02_odp.01": "the managers"})
-
 
 def texts() -> dict[str, CatalogControl]:
     name = "tenants/acme/catalogs/nist-sp-800-53-rev5"
@@ -26,7 +24,9 @@ def texts() -> dict[str, CatalogControl]:
 def report(word: str = "CONTRADICTED", part: str = "") -> Report:
     verdict = verdict_of(word, "ac-2")
     verdict.statement_id = part
-    return replace(report_of([verdict], claims=[CLAIM]), texts=texts())
+    values = {"ac-02_odp.01": "the managers"}
+    claim = ssp_pb2.Claim(name=f"{SSP}/claims/ac-2", parameters=values)
+    return replace(report_of([verdict], claims=[claim]), texts=texts())
 
 
 def shown(given: Report) -> list[tuple[int, str]]:
