@@ -63,9 +63,18 @@ def plan() -> bytes:
 
 
 def collect(
-    folder: Path, site: ManyAccounts, accounts: Sequence[str], regions: Sequence[str], kill: float
+    folder: Path,
+    site: ManyAccounts,
+    accounts: Sequence[str],
+    regions: Sequence[str],
+    *,
+    kill: float,
+    database: str = "",
 ) -> Outcome:
-    """Sync all accounts in a process of its own, killed once a part ``kill`` of them is read."""
+    """Sync all accounts in a process of its own, killed once a part ``kill`` of them is read.
+
+    Without a ``database`` it stores them in a file of its own.
+    """
     create_signing_key(folder / "keys")
     environment = {
         "AWS_ENDPOINT_URL": site.url,
@@ -78,6 +87,7 @@ def collect(
         "SECMESH_INVENTORY_LEASE_SECONDS": str(LEASE),
         "SECMESH_INVENTORY_UNITS": str(UNITS),
         "SECMESH_INVENTORY_READS": str(READS),
+        **({"DATABASE_URL": database} if database else {}),
     }
     began, done = time.monotonic(), 0
     if kill:
@@ -95,7 +105,7 @@ def collect(
         took = time.monotonic() - began
         found = {each.cloud_account_id: each for each in runs(address, folder)}
         verdicts = judged(address, folder)
-    return Outcome(found, asyncio.run(records(folder, site)), verdicts, took, done)
+    return Outcome(found, asyncio.run(records(folder, site, database)), verdicts, took, done)
 
 
 def start(address: str, folder: Path, accounts: Sequence[str], regions: Sequence[str]) -> None:
@@ -149,9 +159,10 @@ def _said(
     return result.passed, result.failed, result.unread, result.complete, names
 
 
-async def records(folder: Path, site: ManyAccounts) -> Content:
+async def records(folder: Path, site: ManyAccounts, database: str) -> Content:
     """Give what the store holds in the end."""
-    async with world(site, folder) as made:
+    chosen = {"database_url": database} if database else {}
+    async with world(site, folder, **chosen) as made:
         return await content(made)
 
 
