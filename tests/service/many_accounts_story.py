@@ -69,6 +69,7 @@ def collect(
     regions: Sequence[str],
     *,
     kill: float,
+    runs_at_a_time: int = 8,
     database: str = "",
 ) -> Outcome:
     """Sync all accounts in a process of its own, killed once a part ``kill`` of them is read.
@@ -85,6 +86,7 @@ def collect(
         "SECMESH_INVENTORY_ROLE": ROLE,
         "SECMESH_INVENTORY_SHARE": str(SHARE),
         "SECMESH_INVENTORY_LEASE_SECONDS": str(LEASE),
+        "SECMESH_INVENTORY_RUNS": str(runs_at_a_time),
         "SECMESH_INVENTORY_UNITS": str(UNITS),
         "SECMESH_INVENTORY_READS": str(READS),
         **({"DATABASE_URL": database} if database else {}),
