@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,72 @@ async def test_accounts_are_listed_once_with_their_place_and_compared(
     assert "@" not in str(list(found.values()))
     unknown = await site.accounts("standing == STANDING_UNKNOWN")
     assert set(unknown) == set(members)
+
+
+@contextmanager
+def answering(aws: AwsEndpoint, operation: str, answer: dict[str, Any]) -> Iterator[None]:
+    """Have the endpoint answer an operation so, for a while."""
+    aws.canned.put(operation, answer)
+    try:
+        yield
+    finally:
+        del aws.canned.answers[operation]
+
+
+async def test_paths_and_states_that_aws_tells_by_itself_are_taken(
+    world: LentWorld, aws: AwsEndpoint, faults: Faults
+) -> None:
+    site = Site(world, await world.role_account())
+    workloads = site.unit("Workloads")
+    managing = site.story.account.cloud_account_id
+
+    def account(number: str, state: str, *units: str) -> dict[str, Any]:
+        path = "/".join((site.id, site.root, *units, number)) + "/"
+        return {
+            "Id": number,
+            "Name": f"account {number}",
+            "Email": "somebody@example.com",
+            "State": state,
+            "Paths": [path],
+            "JoinedMethod": "INVITED",
+        }
+
+    states = ("ACTIVE", "PENDING_ACTIVATION", "CLOSED", "OF_NEXT_YEAR")
+    told = {f"{100 + number}000000000": state for number, state in enumerate(states)}
+    accounts = [account(managing, "ACTIVE")]
+    accounts += [account(number, state, workloads) for number, state in told.items()]
+    faults.clear()
+    with answering(aws, "organizations:ListAccounts", {"Accounts": accounts}):
+        made = await site.discover()
+    assert "organizations:ListAccountsForParent" not in faults.counted()
+    assert (made.accounts, made.suspended_accounts, made.unknown_accounts) == (5, 2, 2)
+    found = await site.accounts()
+    assert [found[each].state for each in told] == [
+        OrganizationAccount.STATE_ACTIVE,
+        OrganizationAccount.STATE_PENDING_ACTIVATION,
+        OrganizationAccount.STATE_CLOSED,
+        # That nobody may use it is not said.
+        OrganizationAccount.STATE_UNSPECIFIED,
+    ]
+    assert {tuple(found[each].path) for each in told} == {("Workloads",)}
+    assert {found[each].parent_id for each in told} == {workloads}
+    assert (found[managing].parent_id, list(found[managing].path)) == (site.root, [])
+    assert {each.joined_method for each in found.values()} == {"INVITED"}
+
+
+async def test_an_account_that_is_moved_while_units_are_read_is_asked_for_by_itself(
+    world: LentWorld, aws: AwsEndpoint, faults: Faults
+) -> None:
+    site = Site(world, await world.role_account())
+    workloads = site.unit("Workloads")
+    moved = site.member("moved", workloads)
+    faults.clear()
+    with answering(aws, "organizations:ListAccountsForParent", {"Accounts": []}):
+        made = await site.discover()
+    assert not made.gaps
+    assert faults.counted()["organizations:ListParents"] == made.accounts
+    found = await site.accounts()
+    assert (list(found[moved].path), found[moved].parent_id) == (["Workloads"], workloads)
 
 
 async def test_what_was_found_before_is_compared_again(world: LentWorld) -> None:
