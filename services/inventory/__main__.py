@@ -31,6 +31,7 @@ with uncollected():
     from mesh.sql.store import Store
     from mesh.sql.tenant_removal import TenantRemoval
     from secmesh.inventory.v1.backup_service_pb2_grpc import add_BackupServiceServicer_to_server
+    from secmesh.inventory.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
     from secmesh.inventory.v1.compliance_service_pb2_grpc import (
         add_ComplianceServiceServicer_to_server,
     )
@@ -43,6 +44,9 @@ with uncollected():
         add_ExceptionServiceServicer_to_server,
     )
     from secmesh.inventory.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
+    from secmesh.inventory.v1.organization_service_pb2_grpc import (
+        add_OrganizationServiceServicer_to_server,
+    )
     from secmesh.inventory.v1.store_service_pb2_grpc import add_StoreServiceServicer_to_server
     from secmesh.inventory.v1.sync_service_pb2_grpc import add_SyncServiceServicer_to_server
     from secmesh.inventory.v1.tenant_removal_service_pb2_grpc import (
@@ -54,16 +58,22 @@ with uncollected():
     from services.inventory.account_store import AccountStore
     from services.inventory.alerts.contradiction_store import ContradictionStore
     from services.inventory.backup_servicer import BackupServicer
+    from services.inventory.catalog_servicer import CatalogServicer
+    from services.inventory.catalogs.catalog_store import CatalogStore
     from services.inventory.collect.event_map import event_map
+    from services.inventory.collect.execution import Limits
     from services.inventory.collect.registry import REGISTRY
     from services.inventory.collect.run import Stores
-    from services.inventory.collect.runner import Limits, SyncRunner
+    from services.inventory.collect.runner import SyncRunner
     from services.inventory.compliance.check_catalogue import load_checks
     from services.inventory.compliance_servicer import ComplianceServicer
     from services.inventory.contradiction_servicer import ContradictionServicer
     from services.inventory.control_servicer import ControlServicer
     from services.inventory.controls.control_store import ControlStore
     from services.inventory.controls.tenant_checks import TenantChecks
+    from services.inventory.discovery.discovery import Discovery
+    from services.inventory.discovery.listing import OPERATIONS as OF_DISCOVERY
+    from services.inventory.discovery.organization_store import OrganizationStore
     from services.inventory.event_servicer import EventServicer
     from services.inventory.exception_servicer import ExceptionServicer
     from services.inventory.exceptions.exception_store import ExceptionStore
@@ -75,6 +85,7 @@ with uncollected():
     from services.inventory.load_store import LoadStore
     from services.inventory.loader import Loader
     from services.inventory.move_command import add_move_arguments, move
+    from services.inventory.organization_servicer import OrganizationServicer
     from services.inventory.settings import InventorySettings
     from services.inventory.store import InventoryStore
     from services.inventory.store_servicer import StoreServicer
@@ -91,12 +102,14 @@ with uncollected():
 
 if TYPE_CHECKING:
     from services.inventory.access.tenancy import Tenancy
+    from services.inventory.discovery.registered import RegisteredAccounts
     from services.inventory.filing.security import Security
 
 __all__ = ["INVENTORY", "PACKAGE", "build_runner", "build_server", "main", "open_store"]
 
 PACKAGE = "secmesh.inventory.v1"
 SECURITY_PACKAGE = "secmesh.security.v1"
+TENANCY_PACKAGE = "secmesh.tenancy.v1"
 
 
 def open_security(settings: InventorySettings) -> "Security | None":
@@ -139,17 +152,35 @@ def open_tenancy(settings: InventorySettings) -> "Tenancy | None":
     return None if file is None else Tenancy(to_tenancy(token=TokenFile(file)))
 
 
+def open_registered(settings: InventorySettings) -> "RegisteredAccounts | None":
+    """Open what the tenancy service is asked in the name of each caller; None if it is unknown."""
+    if not settings.tenancy_address:
+        return None
+    # As for the security service.
+    from services.inventory.discovery.registered import RegisteredAccounts
+
+    return RegisteredAccounts(
+        open_channel(
+            settings.tenancy_address,
+            package=TENANCY_PACKAGE,
+            token=callers_token,
+            credentials=settings.tenancy_credentials(),
+            allow_plaintext=settings.allow_plaintext,
+        )
+    )
+
+
 def build_runner(settings: InventorySettings, catalogue: Catalogue, store: Store) -> SyncRunner:
     """Put together what collects accounts."""
     leases = UnitStore(store, secrets.token_hex(8), settings.lease)
-    accounts = Accounts(replace(settings.access(), operations=REGISTRY.operations))
+    accounts = Accounts(replace(settings.access(), operations=REGISTRY.operations | OF_DISCOVERY))
     tenancy = open_tenancy(settings)
     return SyncRunner(
         catalogue,
         REGISTRY,
         AccountAccess(accounts, settings.grants, tenancy, settings.tenancy_wait),
         Stores(InventoryStore(store), SyncStore(store), leases),
-        Limits(settings.units, settings.reads, settings.unit_limit),
+        Limits(settings.units, settings.reads, settings.unit_limit, settings.runs),
         settings.fingerprint_keys(),
     )
 
@@ -165,6 +196,10 @@ async def build_server(settings: InventorySettings) -> Server:
         Means(runner, Turns(store, checks), REGISTRY, event_map()), runner.stores
     )
     security = open_security(settings)
+    organizations = OrganizationStore(store)
+    discovery = Discovery(
+        runner.access, open_registered(settings), organizations, settings.unit_limit
+    )
     folder = BackupFolder(settings.backups)
     digest, keys = contract_digest(catalogue), settings.backup_key_ring()
     backups = Backups(store, folder, digest, settings.pg_programs, keys)
@@ -186,6 +221,8 @@ async def build_server(settings: InventorySettings) -> Server:
         syncs = SyncServicer(runner, SyncStore(store), server.draining)
         add_SyncServiceServicer_to_server(syncs, target)
         add_EventServiceServicer_to_server(events, target)
+        found = OrganizationServicer(discovery, organizations)
+        add_OrganizationServiceServicer_to_server(found, target)
         histories = HistoryServicer(catalogue, store, SyncStore(store))
         add_HistoryServiceServicer_to_server(histories, target)
         compliance = ComplianceServicer(store, checks, security=security, model=settings.narrator())
@@ -195,6 +232,8 @@ async def build_server(settings: InventorySettings) -> Server:
         add_WebhookServiceServicer_to_server(WebhookServicer(webhooks, sender), target)
         controls = ControlServicer(ControlStore(store), checks)
         add_ControlServiceServicer_to_server(controls, target)
+        catalogs = CatalogServicer(CatalogStore(store))
+        add_CatalogServiceServicer_to_server(catalogs, target)
         exceptions = ExceptionServicer(ExceptionStore(store), checks)
         add_ExceptionServiceServicer_to_server(exceptions, target)
         loader = Loader(catalogue, settings.grants, LoadStore(SyncStore(store)))
@@ -209,6 +248,7 @@ async def build_server(settings: InventorySettings) -> Server:
 
     async def dispose() -> None:
         await events.close()
+        await discovery.close()
         await runner.close()
         await schedule.close()
         await forgetting.close()

@@ -26,6 +26,7 @@ from secmesh.inventory.v1 import (
     trend_pb2,
 )
 from secmesh.inventory.v1 import compliance_service_pb2 as api
+from services.inventory.catalogs.catalog_store import CatalogStore
 from services.inventory.compliance.assessment_store import AssessmentStore
 from services.inventory.compliance.assessor import DEFAULT_MAX_AGE, Assessor
 from services.inventory.compliance.control_coverage import CoverageReporter
@@ -47,15 +48,15 @@ from services.inventory.compliance.tables import ASSESSMENTS, PASSAGES, SSPS, VE
 from services.inventory.compliance.trend_store import Scope, TrendStore
 from services.inventory.controls.tenant_checks import TenantChecks
 from services.inventory.errors import FilingUnavailable
+from services.inventory.light_page import light_page
 
 if TYPE_CHECKING:
     from services.inventory.filing.filing import Filing
     from services.inventory.filing.security import Security
 
 NEWEST_FIRST = "evaluate_time desc"
-MAX_PAGE_BYTES = 3 * 1024 * 1024
-"""Most that one page of verdicts weighs; gRPC clients take 4 MiB by default."""
 DEFAULT_PAGE = 100
+CONTRADICTED = assessment_pb2.VERDICT_CONTRADICTED
 WORST_FIRST = "verdict, control_id"
 
 
@@ -75,6 +76,8 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         model: Model | None = None,
     ) -> None:
         """File assessments in the security service, if it is known where that is."""
+        # A mapping that names what is not there ends the start, not somebody's call.
+        load_frameworks()
         self._model = model
         self._store = store
         self._clock = clock
@@ -85,6 +88,7 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         self._reading = asyncio.Semaphore(1)
         self._coverage = CoverageReporter(store, checks, clock)
         self._trend = TrendStore(store)
+        self._catalogs = CatalogStore(store)
         self._filing = self._filing_in(security) if security is not None else None
 
     def _filing_in(self, security: "Security") -> "Filing":
@@ -182,24 +186,17 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         self, request: api.ListVerdictsRequest, _context: object
     ) -> api.ListVerdictsResponse:
         await self._store.get(ASSESSMENTS, request.parent)
-        size = request.page_size
-        while True:
-            page = await self._store.page(
-                VERDICTS,
-                request.parent,
-                filter=request.filter,
-                order_by=WORST_FIRST,
-                page_size=size,
-                page_token=request.page_token,
-            )
-            found = cast("list[assessment_pb2.ClaimVerdict]", page.items)
-            total = sum(verdict.ByteSize() for verdict in found)
-            if total <= MAX_PAGE_BYTES or len(found) == 1:
-                return api.ListVerdictsResponse(
-                    verdicts=found, next_page_token=page.next_page_token
-                )
-            # Verdicts carry their evidence; a page may hold fewer than asked for (AIP-158).
-            size = max(1, len(found) * MAX_PAGE_BYTES // total // 2)
+        page = await light_page(
+            self._store,
+            VERDICTS,
+            request.parent,
+            filter=request.filter,
+            order_by=WORST_FIRST,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        found = cast("list[assessment_pb2.ClaimVerdict]", page.items)
+        return api.ListVerdictsResponse(verdicts=found, next_page_token=page.next_page_token)
 
     async def ListRecommendations(  # noqa: N802  # the contract's name
         self, request: recommendation_pb2.ListRecommendationsRequest, _context: object
@@ -235,9 +232,13 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
             trend = await self._trend.until(assessment)
             mending = await asyncio.to_thread(mending_of, verdicts, checks)
             report = replace(report, trend=trend, mending=mending)
-        if request.format == api.REPORT_FORMAT_MARKDOWN:
+        if form.tells_plan:
             recommended = await self._recommended(request.name, verdicts)
             report = replace(report, recommendations=recommended)
+        if form.tells_demands:
+            false = {each.control_id for each in verdicts if each.verdict == CONTRADICTED}
+            texts = await self._catalogs.texts(tenant_of(request.name) or "", false)
+            report = replace(report, texts=texts)
         # A document of megabytes takes a second to write; other calls go on meanwhile.
         data = await asyncio.to_thread(form.write, report)
         return httpbody_pb2.HttpBody(content_type=form.content_type, data=data)

@@ -18,9 +18,10 @@ from services.inventory.compliance.report import (
     state_word,
     verdict_word,
 )
+from services.inventory.compliance.report_demands import HEADING, demands
 from services.inventory.compliance.report_exceptions import outcome_told
 from services.inventory.compliance.report_html_first import contradictions, mend, severity
-from services.inventory.compliance.report_posture import GROUPS, Group
+from services.inventory.compliance.report_posture import group_of
 
 _EXPLAINED = {
     pb.VERDICT_CLAIM_INVALID: "The claim cannot be judged as written.",
@@ -77,7 +78,7 @@ def _card(report: Report, verdict: pb.ClaimVerdict, shown: int) -> Html:
         for result in verdict.check_results
         if result.failed or result.excepted or not result.complete
     ]
-    style = GROUPS.get(verdict.verdict, Group.OPEN).value
+    style = group_of(verdict).value
     return tag(
         "article",
         tag(
@@ -87,11 +88,18 @@ def _card(report: Report, verdict: pb.ClaimVerdict, shown: int) -> Html:
         ),
         tag("p", " \N{MIDDLE DOT} ".join(facts), class_="facts"),
         tag("p", verdict.reason, class_="reason"),
+        _demanded(report, verdict),
         tag("ul", *notes, class_="notes") if notes else Html(),
         *results,
         class_=f"card {style}",
         **marks(verdict),
     )
+
+
+def _demanded(report: Report, verdict: pb.ClaimVerdict) -> Html:
+    found = demands(report.texts, report.claims, verdict)
+    lines = [tag("p", each.text, class_=f"depth{min(each.depth, 3)}") for each in found]
+    return tag("details", tag("summary", HEADING), *lines, class_="demand") if lines else Html()
 
 
 def _result(report: Report, result: pb.CheckResult, shown: int) -> Html:
