@@ -11,6 +11,7 @@ from secmesh.inventory.v1.sync_pb2 import ManifestEntry, Sync
 from secmesh.inventory.v1.sync_unit_pb2 import SyncUnit
 from services.inventory.collect.draft import timestamp
 from services.inventory.compliance.evidence_store import EvidenceStore
+from services.inventory.live.check_turn_store import CheckTurnStore
 from services.inventory.live.old_run_store import BATCH, OldRunStore
 from services.inventory.live.old_runs import OldRuns
 from services.inventory.store import InventoryStore
@@ -65,9 +66,9 @@ async def ran(
 
 
 async def forget(world: World) -> int:
-    runs = OldRunStore(world.store)
+    runs, turns = OldRunStore(world.store), CheckTurnStore(world.store)
     moment = timestamp(NOW).ToMicroseconds()
-    return await OldRuns(runs, KEEP, clock=lambda: moment).look()
+    return await OldRuns(runs, turns, KEEP, clock=lambda: moment).look()
 
 
 async def ids(world: World, collection: str) -> Sequence[str]:

@@ -4,21 +4,21 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import ParamSpec, TypeVar
 
 from google.rpc import status_pb2
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh import errors as shared
 from mesh.aws.accounts import Account
 from mesh.aws.accounts import AccountUnreachable as NoWay
 from mesh.aws.outcomes import SessionUnavailable
 from mesh.aws.reader import Ledger, Patience, Reader, ReadingCancelled
+from secmesh.inventory.v1.check_turn_pb2 import CheckTurn
 from secmesh.inventory.v1.record_pb2 import Record
 from secmesh.inventory.v1.sync_pb2 import ManifestEntry, Sync
 from secmesh.inventory.v1.sync_unit_pb2 import SyncUnit
@@ -31,6 +31,8 @@ from services.inventory.collect.manifest import broken, failed_unit, is_whole, m
 from services.inventory.collect.progress import Progress, UnitProgress, written
 from services.inventory.collect.sources import SharedSources
 from services.inventory.collect.telemetry import unit_ended
+from services.inventory.collect.threads import in_thread
+from services.inventory.collect.turning import Turning
 from services.inventory.collect.versions import Changes, Unit, settle
 from services.inventory.store import InventoryStore
 from services.inventory.sync_store import SyncStore
@@ -42,8 +44,6 @@ RENEWALS = 3
 _LOG = logging.getLogger(__name__)
 Written = Callable[[Unit, Mapping[str, Record], Changes], None]
 """Hears of a unit, the records that stood there before by name, and what became of them."""
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ class Stores:
     records: InventoryStore
     syncs: SyncStore
     leases: UnitStore
+    turning: Turning | None = None
+    """Keeps which checks turn by what events tell of."""
 
 
 @dataclass
@@ -115,6 +117,8 @@ class Run:
         self._records = stores.records
         self._syncs = stores.syncs
         self._leases = stores.leases
+        self._turning = stores.turning if sync.source == Sync.SOURCE_EVENTS else None
+        self._touched = {each.collection for each in self._ended.values() if _changed(each)}
         self._workers = workers
         self._unit_limit = unit_limit
         self._fingerprint = fingerprint
@@ -188,7 +192,11 @@ class Run:
         self._sync.end_time.CopyFrom(timestamp(datetime.now(UTC)))
         if error is not None:
             self._sync.error.CopyFrom(error)
-        await self._syncs.save(self.sync)
+        if self._turning is None:
+            await self._syncs.save(self.sync)
+        else:
+            turns = await self._turning.of_run(self.sync, self._touched)
+            await self._syncs.save(self.sync, partial(self._turning.add, turns=turns))
         await self._leases.release(self._sync.name)
 
     async def _leave(self) -> None:
@@ -220,7 +228,7 @@ class Run:
     async def _all_units(self) -> None:
         if not self._open:
             return
-        await _in_thread(self._workers.units, self._way.open)
+        await in_thread(self._workers.units, self._way.open)
         for unit, each in self._ended.items():
             gap = checkpoint.gap_of(each)
             await self._sources.restore(unit, gap, tuple(self._sync.regions))
@@ -239,7 +247,7 @@ class Run:
         attempt = Attempt(unit, self._progress.unit())
         published = False
         try:
-            reading = await _in_thread(self._workers.units, self._read, attempt)
+            reading = await in_thread(self._workers.units, self._read, attempt)
             reading = await self._completed(unit, reading)
             self._sources.publish(unit, reading.collected)
             published = True
@@ -329,20 +337,35 @@ class Run:
             whole=is_whole(ledger),
             unlisted=collected.unlisted,
         )
-        await self._store(unit, changes, manifest_entries(self._sync.name, unit, ledger), ended)
+        turns: Sequence[CheckTurn] = ()
+        if self._turning is not None:
+            turns = await self._turning.of_unit(self._sync, unit, stored, changes)
+        entries = manifest_entries(self._sync.name, unit, ledger)
+        await self._store(unit, changes, entries, ended, turns)
         if self._told is not None:
             self._told(unit, stored, changes)
 
     async def _store(
-        self, unit: Unit, changes: Changes, entries: Iterable[ManifestEntry], ended: SyncUnit
+        self,
+        unit: Unit,
+        changes: Changes,
+        entries: Iterable[ManifestEntry],
+        ended: SyncUnit,
+        turns: Sequence[CheckTurn] = (),
     ) -> None:
         """Write a unit with its checkpoint, then count it."""
         if unit.focus is not None:
             # The manifest tells of whole units: one resource says nothing of all the others.
             entries = ()
-        end = partial(self._leases.end, unit=ended)
+
+        async def end(connection: AsyncConnection) -> None:
+            await self._leases.end(connection, ended)
+            if self._turning is not None:
+                await self._turning.add(connection, turns)
+
         await self._records.write_unit(unit, changes, entries, datetime.now(UTC), end)
         self._open.pop(unit, None)
+        self._touched |= {ended.collection} if _changed(ended) else set()
         self._whole &= ended.whole
         unit_ended(ended)
         # Its calls were counted as they were answered.
@@ -354,13 +377,8 @@ def _is_pending(unit: SyncUnit) -> bool:
     return unit.state == SyncUnit.STATE_PENDING
 
 
-async def _in_thread(
-    pool: Executor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-) -> T:
-    loop = asyncio.get_running_loop()
-    # With the context, so that AWS calls belong to the trace of who asked for them.
-    call = partial(copy_context().run, function, *args, **kwargs)
-    return await loop.run_in_executor(pool, call)
+def _changed(unit: SyncUnit) -> bool:
+    return bool(unit.progress.rows_written or unit.progress.rows_closed)
 
 
 def _fields(unit: Unit) -> dict[str, str]:

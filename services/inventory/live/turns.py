@@ -1,15 +1,26 @@
 """What a reading turned: records, and the outcomes of the checks that rest on them."""
 
-from collections.abc import Iterable, Mapping
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mesh.contract.names import tenant_of
+from mesh.errors import Refusal
+from mesh.identifiers import new_uuid
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import check_pb2
-from secmesh.inventory.v1.event_service_pb2 import ChangedRecord, CheckTurn, EventReading
+from secmesh.inventory.v1.check_turn_pb2 import CheckTurn
+from secmesh.inventory.v1.event_service_pb2 import ChangedRecord, EventReading
 from secmesh.inventory.v1.record_pb2 import Record
 from secmesh.inventory.v1.sync_pb2 import Sync
+from services.inventory.collect.draft import timestamp
 from services.inventory.collect.versions import Changes, Unit
+from services.inventory.compliance.assessment import bind
+from services.inventory.compliance.assessment_store import AssessmentStore
 from services.inventory.compliance.assessor import DEFAULT_MAX_AGE
 from services.inventory.compliance.check_catalogue import BoundCheck
 from services.inventory.compliance.coverage import Coverage
@@ -18,10 +29,12 @@ from services.inventory.compliance.evidence_store import EvidenceStore
 from services.inventory.compliance.outcomes import PASS, Outcome
 from services.inventory.compliance.row_outcome import row_outcome
 from services.inventory.controls.tenant_checks import TenantChecks
+from services.inventory.live.check_turn_store import CheckTurnStore
 
 MAX_TOLD = 1000
 """Records and turns that one reading tells of."""
 NONE = check_pb2.EVIDENCE_OUTCOME_UNSPECIFIED
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,60 +54,93 @@ def changes_of(unit: Unit, stored: Mapping[str, Record], changes: Changes) -> li
 
 
 class Turns:
-    """Weighs records before and after a reading."""
+    """Weighs checks before and after a run changed records, and keeps which of them turned.
+
+    Checks are weighed by their own thresholds. One that cannot be weighed stops no run: that is
+    logged.
+    """
 
     def __init__(self, store: Store, checks: TenantChecks) -> None:
         self._store = store
         self._checks = checks
+        self.kept = CheckTurnStore(store)
 
-    async def told(self, tenant: str, sync: Sync, changes: list[Change]) -> EventReading:
+    async def of_unit(
+        self, sync: Sync, unit: Unit, stored: Mapping[str, Record], changes: Changes
+    ) -> Sequence[CheckTurn]:
+        """Give the outcomes of single records that a unit turns."""
+
+        async def weigh() -> list[CheckTurn]:
+            checks = await self._of(sync, {unit.collector.collection})
+            single = [each for each in checks if _is_single(each)]
+            changed = changes_of(unit, stored, changes)
+            return await asyncio.to_thread(lambda: [*_record_turns(sync, single, changed)])
+
+        return await _unless_broken(weigh) if changes.opened or changes.closed else []
+
+    async def of_run(self, sync: Sync, touched: Collection[str]) -> Sequence[CheckTurn]:
+        """Weigh checks over all records of the account, as of the start of a run and now."""
+
+        async def weigh() -> list[CheckTurn]:
+            checks = await self._of(sync, touched)
+            together = [each for each in checks if not _is_single(each)]
+            return [turn for check in together for turn in await self._together(sync, check)]
+
+        return await _unless_broken(weigh) if touched else []
+
+    async def add(self, connection: AsyncConnection, turns: Sequence[CheckTurn]) -> None:
+        """Store turns."""
+        await self.kept.add(connection, turns)
+
+    async def told(self, sync: Sync, changes: list[Change]) -> EventReading:
         """Give what a run changed, and which outcomes that turned."""
         told = EventReading(sync=sync)
         told.records.extend(_record(change) for change in changes[:MAX_TOLD])
-        if not changes:
-            return told
-        touched = {change.unit.collector.collection for change in changes}
-        catalogue = await self._checks.of(tenant)
-        checks = [each for each in catalogue.checks.values() if each.kind.collection in touched]
-        single = [each for each in checks if _is_single(each)]
-        turns = [*_record_turns(single, changes)]
-        together = [each for each in checks if not _is_single(each)]
-        turns += await self._together(tenant, sync, together)
-        told.turns.extend(turns[:MAX_TOLD])
+        told.turns.extend(await self.kept.of(sync.name, MAX_TOLD))
         return told
 
-    async def _together(
-        self, tenant: str, sync: Sync, checks: Iterable[BoundCheck]
-    ) -> list[CheckTurn]:
-        """Weigh checks over all records of the account, as of the start of the run and now."""
-        turns: list[CheckTurn] = []
-        before = sync.start_time.ToMicroseconds()
-        for check in checks:
-            old = await self._outcomes(tenant, sync.cloud_account_id, check, before)
-            new = await self._outcomes(tenant, sync.cloud_account_id, check, None)
-            turns += [
-                CheckTurn(
-                    check_id=check.id,
-                    subject=subject,
-                    old_outcome=old.get(subject, PASS),
-                    new_outcome=new.get(subject, PASS),
-                )
-                for subject in sorted(old.keys() | new.keys())
-                if old.get(subject, PASS) != new.get(subject, PASS)
-            ]
-        return turns
+    async def checks_of_plan(self, ssp: str) -> frozenset[str]:
+        """Give the ids of the checks that a plan is weighed by; ResourceNotFound."""
+        async with self._store.connection() as connection:
+            plan, claims = await AssessmentStore(self._store).plan(ssp, connection)
+            checks = await self._checks.of(tenant_of(ssp) or "", connection)
+        bindings = await asyncio.to_thread(bind, plan, claims, checks)
+        return frozenset(run.check_id for binding in bindings for run in binding.runs)
+
+    async def _of(self, sync: Sync, touched: Collection[str]) -> list[BoundCheck]:
+        catalogue = await self._checks.of(tenant_of(sync.name) or "")
+        return [each for each in catalogue.checks.values() if each.kind.collection in touched]
+
+    async def _together(self, sync: Sync, check: BoundCheck) -> list[CheckTurn]:
+        old = await self._outcomes(sync, check, sync.start_time.ToMicroseconds())
+        new = await self._outcomes(sync, check, None)
+        return [
+            _turn(sync, check, was, now, subject=subject)
+            for subject in sorted(old.keys() | new.keys())
+            if (was := old.get(subject, PASS)) != (now := new.get(subject, PASS))
+        ]
 
     async def _outcomes(
-        self, tenant: str, account: str, check: BoundCheck, moment: int | None
+        self, sync: Sync, check: BoundCheck, moment: int | None
     ) -> dict[str, Outcome]:
         """Give the outcome of the account or each region of it where that is not a pass."""
-        now = datetime.now(UTC)
+        now, account = datetime.now(UTC), sync.cloud_account_id
         async with self._store.connection() as connection:
-            evidence = EvidenceStore(self._store, connection, tenant, moment)
+            evidence = EvidenceStore(self._store, connection, tenant_of(sync.name) or "", moment)
             coverage = Coverage([account], await evidence.units([account]))
             evaluation = Evaluation(evidence, coverage, now, now - DEFAULT_MAX_AGE, (account,))
             result = await evaluation.run(check, check.defaults())
         return {each.subject: each.outcome for each in result.evidence}
+
+
+async def _unless_broken(weigh: Callable[[], Awaitable[list[CheckTurn]]]) -> list[CheckTurn]:
+    try:
+        return await weigh()
+    except Refusal:
+        raise
+    except Exception:  # noqa: BLE001  # what was read is stored, whatever a check says of it
+        _LOG.exception("what a reading turned is not known")
+        return []
 
 
 def _is_single(check: BoundCheck) -> bool:
@@ -113,18 +159,40 @@ def _record(change: Change) -> ChangedRecord:
     return told
 
 
-def _record_turns(checks: Iterable[BoundCheck], changes: list[Change]) -> Iterable[CheckTurn]:
+def _record_turns(
+    sync: Sync, checks: Iterable[BoundCheck], changes: Sequence[Change]
+) -> Iterable[CheckTurn]:
     now = datetime.now(UTC)
     for check in checks:
         parameters = check.parameters(check.defaults(), now)
         for change in changes:
-            if change.unit.collector.collection != check.kind.collection:
-                continue
             old = _outcome(check, change.old, parameters)
             new = _outcome(check, change.new, parameters)
             if old != new:
-                name = (change.new or change.old or Record()).name
-                yield CheckTurn(check_id=check.id, record=name, old_outcome=old, new_outcome=new)
+                yield _turn(sync, check, old, new, change.new or change.old or Record())
+
+
+def _turn(
+    sync: Sync,
+    check: BoundCheck,
+    old: Outcome,
+    new: Outcome,
+    record: Record | None = None,
+    subject: str = "",
+) -> CheckTurn:
+    return CheckTurn(
+        name=f"tenants/{tenant_of(sync.name)}/checkTurns/{new_uuid()}",
+        check_id=check.id,
+        severity=check.message.severity,
+        record="" if record is None else record.name,
+        arn="" if record is None else record.arn,
+        subject=subject,
+        cloud_account_id=sync.cloud_account_id,
+        old_outcome=old,
+        new_outcome=new,
+        sync=sync.name,
+        evaluate_time=timestamp(datetime.now(UTC)),
+    )
 
 
 def _outcome(check: BoundCheck, record: Record | None, parameters: Mapping[str, object]) -> Outcome:
