@@ -11,6 +11,7 @@ from cli.output import (
     Column,
     OutputFormat,
     enum_word,
+    talk,
     visible,
     write_bytes,
     write_message,
@@ -20,6 +21,8 @@ from secmesh.inventory.v1 import check_pb2, narration_pb2, recommendation_pb2
 from secmesh_client import items
 
 app = typer.Typer()
+OFF = "off"
+"""Why no model narrates if none was set up, which is nothing to complain of."""
 COLUMNS: list[str | Column] = [
     "recommendation_id",
     "severity",
@@ -68,6 +71,8 @@ def _tell(told: narration_pb2.Narration, output: OutputFormat) -> None:
     if output is not OutputFormat.TABLE:
         write_message(told, output)
         return
+    if told.why_not not in ("", OFF):
+        talk.print(f"No model told this: {visible(told.why_not)}.", markup=False)
     for each in told.sentences:
         write_bytes(f"{visible(each.text)} [{visible(each.recommendation_id)}]\n".encode())
 

@@ -31,6 +31,7 @@ with uncollected():
     from mesh.sql.store import Store
     from mesh.sql.tenant_removal import TenantRemoval
     from secmesh.inventory.v1.backup_service_pb2_grpc import add_BackupServiceServicer_to_server
+    from secmesh.inventory.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
     from secmesh.inventory.v1.compliance_service_pb2_grpc import (
         add_ComplianceServiceServicer_to_server,
     )
@@ -54,10 +55,13 @@ with uncollected():
     from services.inventory.account_store import AccountStore
     from services.inventory.alerts.contradiction_store import ContradictionStore
     from services.inventory.backup_servicer import BackupServicer
+    from services.inventory.catalog_servicer import CatalogServicer
+    from services.inventory.catalogs.catalog_store import CatalogStore
     from services.inventory.collect.event_map import event_map
+    from services.inventory.collect.execution import Limits
     from services.inventory.collect.registry import REGISTRY
     from services.inventory.collect.run import Stores
-    from services.inventory.collect.runner import Limits, SyncRunner
+    from services.inventory.collect.runner import SyncRunner
     from services.inventory.compliance.check_catalogue import load_checks
     from services.inventory.compliance_servicer import ComplianceServicer
     from services.inventory.contradiction_servicer import ContradictionServicer
@@ -155,7 +159,7 @@ def build_runner(
         REGISTRY,
         AccountAccess(accounts, settings.grants, tenancy, settings.tenancy_wait),
         Stores(InventoryStore(store), SyncStore(store), leases, turns),
-        Limits(settings.units, settings.reads, settings.unit_limit),
+        Limits(settings.units, settings.reads, settings.unit_limit, settings.runs),
         settings.fingerprint_keys(),
     )
 
@@ -200,6 +204,8 @@ async def build_server(settings: InventorySettings) -> Server:
         add_WebhookServiceServicer_to_server(WebhookServicer(webhooks, sender), target)
         controls = ControlServicer(ControlStore(store), checks)
         add_ControlServiceServicer_to_server(controls, target)
+        catalogs = CatalogServicer(CatalogStore(store))
+        add_CatalogServiceServicer_to_server(catalogs, target)
         exceptions = ExceptionServicer(ExceptionStore(store), checks)
         add_ExceptionServiceServicer_to_server(exceptions, target)
         loader = Loader(catalogue, settings.grants, LoadStore(SyncStore(store)))

@@ -47,14 +47,13 @@ from services.inventory.compliance.tables import ASSESSMENTS, PASSAGES, SSPS, VE
 from services.inventory.compliance.trend_store import Scope, TrendStore
 from services.inventory.controls.tenant_checks import TenantChecks
 from services.inventory.errors import FilingUnavailable
+from services.inventory.light_page import light_page
 
 if TYPE_CHECKING:
     from services.inventory.filing.filing import Filing
     from services.inventory.filing.security import Security
 
 NEWEST_FIRST = "evaluate_time desc"
-MAX_PAGE_BYTES = 3 * 1024 * 1024
-"""Most that one page of verdicts weighs; gRPC clients take 4 MiB by default."""
 DEFAULT_PAGE = 100
 WORST_FIRST = "verdict, control_id"
 
@@ -75,6 +74,8 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         model: Model | None = None,
     ) -> None:
         """File assessments in the security service, if it is known where that is."""
+        # A mapping that names what is not there ends the start, not somebody's call.
+        load_frameworks()
         self._model = model
         self._store = store
         self._clock = clock
@@ -182,24 +183,17 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         self, request: api.ListVerdictsRequest, _context: object
     ) -> api.ListVerdictsResponse:
         await self._store.get(ASSESSMENTS, request.parent)
-        size = request.page_size
-        while True:
-            page = await self._store.page(
-                VERDICTS,
-                request.parent,
-                filter=request.filter,
-                order_by=WORST_FIRST,
-                page_size=size,
-                page_token=request.page_token,
-            )
-            found = cast("list[assessment_pb2.ClaimVerdict]", page.items)
-            total = sum(verdict.ByteSize() for verdict in found)
-            if total <= MAX_PAGE_BYTES or len(found) == 1:
-                return api.ListVerdictsResponse(
-                    verdicts=found, next_page_token=page.next_page_token
-                )
-            # Verdicts carry their evidence; a page may hold fewer than asked for (AIP-158).
-            size = max(1, len(found) * MAX_PAGE_BYTES // total // 2)
+        page = await light_page(
+            self._store,
+            VERDICTS,
+            request.parent,
+            filter=request.filter,
+            order_by=WORST_FIRST,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        found = cast("list[assessment_pb2.ClaimVerdict]", page.items)
+        return api.ListVerdictsResponse(verdicts=found, next_page_token=page.next_page_token)
 
     async def ListRecommendations(  # noqa: N802  # the contract's name
         self, request: recommendation_pb2.ListRecommendationsRequest, _context: object
@@ -235,7 +229,7 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
             trend = await self._trend.until(assessment)
             mending = await asyncio.to_thread(mending_of, verdicts, checks)
             report = replace(report, trend=trend, mending=mending)
-        if request.format == api.REPORT_FORMAT_MARKDOWN:
+        if form.tells_plan:
             recommended = await self._recommended(request.name, verdicts)
             report = replace(report, recommendations=recommended)
         # A document of megabytes takes a second to write; other calls go on meanwhile.

@@ -45,6 +45,13 @@ class InventorySettings(ServiceSettings):
         f"such as arn:aws:iam::{ACCOUNT_PLACEHOLDER}:role/audit; empty for none",
     )
     external_id: str = Field("", repr=False, description="external id for that role")
+    runs: int = Field(
+        8,
+        ge=1,
+        le=1000,
+        description="runs executed at a time, of which a tenant leaves one to others; the rest "
+        "wait for their turn",
+    )
     units: int = Field(4, ge=1, le=64, description="units of work read at a time")
     reads: int = Field(16, ge=1, le=256, description="AWS calls made at a time beside those")
     unit_seconds: float = Field(
@@ -96,7 +103,9 @@ class InventorySettings(ServiceSettings):
         description="base URL of a language model that speaks the chat completions protocol, such "
         "as https://host/v1; empty for none. It is told no name, id or value of an account",
     )
-    narration_model: str = Field("", max_length=128, description="model that is asked there")
+    narration_model: str = Field(
+        "", max_length=128, validate_default=True, description="model that is asked there"
+    )
     narration_key_file: Path | None = Field(
         None, description="file with the key for that model; read for each question"
     )
@@ -165,6 +174,13 @@ class InventorySettings(ServiceSettings):
     @classmethod
     def _asks_a_model_safely(cls, value: str) -> str:
         return checked_url(value) if value else value
+
+    @field_validator("narration_model")
+    @classmethod
+    def _names_a_model(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("narration_url") and not value:
+            raise ValueError("a model is asked by its name")
+        return value
 
     @field_validator("tenancy_token_file")
     @classmethod

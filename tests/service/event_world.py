@@ -74,6 +74,7 @@ class Live:
         self, channel: grpc.aio.Channel, aws: AwsEndpoint, account: str, server: Server
     ) -> None:
         self.server = server
+        self.address = server.address
         self.events: Any = EventServiceStub(channel)
         self.syncs: Any = SyncServiceStub(channel)
         self.records: Any = RecordServiceStub(channel)

@@ -25,8 +25,11 @@ class ModelUrlInvalid(ValueError):
 
 def checked_url(url: str) -> str:
     """Give a base URL such as ``https://host/v1`` without its last slash; ModelUrlInvalid."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise ModelUrlInvalid("must be a URL such as https://host/v1") from None
     if parts.scheme not in ("https", "http") or not host:
         raise ModelUrlInvalid("must be a URL such as https://host/v1")
     if parts.scheme == "http" and not is_loopback(host):
@@ -51,12 +54,10 @@ class ChatModel:
         try:
             async with asyncio.timeout(self.seconds):
                 body = await self._post(instructions, facts)
-        except TimeoutError:
+        except (TimeoutError, httpx.TimeoutException):
             raise ModelFailed("timeout") from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ModelFailed(f"not reached: {type(error).__name__}") from None
-        except OSError:
-            raise ModelFailed("the key cannot be read") from None
         try:
             text = json.loads(body)["choices"][0]["message"]["content"]
         except (ValueError, RecursionError, TypeError, KeyError, IndexError):
@@ -74,10 +75,10 @@ class ChatModel:
                 {"role": "user", "content": facts},
             ],
         }
-        headers = {}
+        # What is not packed cannot grow while it is unpacked.
+        headers = {"accept-encoding": "identity"}
         if self.key_file is not None:
-            key = await asyncio.to_thread(self.key_file.read_text, "utf-8")
-            headers["authorization"] = f"Bearer {key.strip()}"
+            headers["authorization"] = f"Bearer {await asyncio.to_thread(_key, self.key_file)}"
         # Neither the environment's proxies nor a redirect lead elsewhere.
         async with (
             httpx.AsyncClient(
@@ -88,8 +89,19 @@ class ChatModel:
             if answer.status_code != httpx.codes.OK:
                 raise ModelFailed(f"status {answer.status_code}")
             body = bytearray()
-            async for part in answer.aiter_bytes():
+            async for part in answer.aiter_raw():
                 body += part
                 if len(body) > MAX_ANSWER_BYTES:
                     raise ModelFailed("the answer is too large")
             return bytes(body)
+
+
+def _key(file: Path) -> str:
+    """Read a key as a header may hold it. Raises ModelFailed."""
+    try:
+        key = file.read_text("ascii").strip()
+    except (OSError, UnicodeError):
+        raise ModelFailed("the key cannot be read") from None
+    if not key or not all("!" <= character <= "~" for character in key):
+        raise ModelFailed("the key cannot be read")
+    return key

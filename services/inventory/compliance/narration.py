@@ -2,13 +2,13 @@
 
 The model is told no name, id, ARN or value of an account, only what the checks say and counts;
 placeholders stand for the rest and are mapped back after. A sentence that is of no
-recommendation we asked about is dropped, and whatever goes wrong, our own words are told.
+recommendation we asked about is dropped, and what the model leaves out our own words tell.
 """
 
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,11 +20,13 @@ from services.inventory.compliance.remedy_template import unseen
 MAX_TOLD = 20
 """Recommendations that a narration tells of, the first to mend."""
 MAX_SENTENCE = 600
+MAX_SENTENCES = 200
 MAX_FINDINGS = 50
+MAX_TEXT = 4096
 MAX_SHOWN = 3
 OFF = "off"
 _OWN = "custom."
-_PLACEHOLDER = re.compile(r"\[\[([A-Z][0-9]{1,4})\]\]")
+_PLACEHOLDER = re.compile(r"\[\[(.*?)\]\]")
 _FOREIGN = re.compile(r"://|`|\bwww\.", re.IGNORECASE)
 """What no sentence of a model may bring: addresses and code."""
 _LOG = logging.getLogger(__name__)
@@ -56,7 +58,8 @@ class Redacted:
     facts: list[dict[str, Any]]
     recommendations: dict[str, pb.Recommendation]
     """By the id that the model knows it by."""
-    hidden: dict[str, str]
+    hidden: dict[str, dict[str, str]]
+    """By that id, so that no sentence names what another one is of."""
 
 
 def redacted(found: Sequence[pb.Recommendation]) -> Redacted:
@@ -66,28 +69,32 @@ def redacted(found: Sequence[pb.Recommendation]) -> Redacted:
     for number, each in enumerate(found[:MAX_TOLD], start=1):
         key = f"R{number}"
         known[key] = each
-        account = accounts.setdefault(each.cloud_account_id, f"A{len(accounts) + 1}")
-        hidden[account] = each.cloud_account_id
+        own_hidden = {f"S{number}{place}": each.mendings[place].subject for place in _shown(each)}
+        fact: dict[str, Any] = {"id": key, **_measures(each)}
+        fact["resources"] = [f"[[{name}]]" for name in own_hidden]
+        if each.cloud_account_id:
+            account = accounts.setdefault(each.cloud_account_id, f"A{len(accounts) + 1}")
+            own_hidden[account] = each.cloud_account_id
+            fact["account"] = f"[[{account}]]"
         # The words of a tenant's own check may name anything.
-        own = any(check.startswith(_OWN) for check in each.check_ids)
-        if own:
-            hidden[f"T{number}"] = each.title
-        facts.append(
-            {
-                "id": key,
-                "shall_hold": f"[[T{number}]]" if own else each.title,
-                "advice": [] if own else list(each.advice),
-                "account": f"[[{account}]]",
-                "failing": len(each.mendings),
-                "controls_contradicted": list(each.contradicted_control_ids),
-                "severity": check_pb2.Severity.Name(each.severity),
-                "effort": check_pb2.Effort.Name(each.effort),
-                "resources": [f"[[S{number}{place}]]" for place in _shown(each)],
-            }
-        )
-        for place in _shown(each):
-            hidden[f"S{number}{place}"] = each.mendings[place].subject
+        if any(check.startswith(_OWN) for check in each.check_ids):
+            own_hidden[f"T{number}"] = each.title
+            fact |= {"shall_hold": f"[[T{number}]]", "advice": []}
+        facts.append(fact)
+        hidden[key] = own_hidden
     return Redacted(facts, known, hidden)
+
+
+def _measures(each: pb.Recommendation) -> dict[str, Any]:
+    return {
+        "shall_hold": each.title,
+        "advice": list(each.advice),
+        "failing": len(each.mendings),
+        "more_fail_than_are_listed": each.more,
+        "controls_contradicted": list(each.contradicted_control_ids),
+        "severity": check_pb2.Severity.Name(each.severity),
+        "effort": check_pb2.Effort.Name(each.effort),
+    }
 
 
 def _shown(each: pb.Recommendation) -> range:
@@ -103,42 +110,47 @@ async def narration(found: Sequence[pb.Recommendation], model: Model | None) -> 
     facts = redacted(found)
     try:
         answer = await model.ask(INSTRUCTIONS, json.dumps(facts.facts))
-        sentences = read_sentences(answer, facts)
+        told = read_sentences(answer, facts)
     except ModelFailed as failed:
         _LOG.warning("the narration falls back to our own words: %s", failed)
         return _plain(found, str(failed))
+    sentences = [
+        sentence
+        for key, each in facts.recommendations.items()
+        for sentence in told.get(key) or [_own_words(each)]
+    ]
     return Narration(sentences=sentences, by_model=True)
 
 
-def read_sentences(answer: str, facts: Redacted) -> list[NarratedSentence]:
-    """Read a model's answer; what is of no known finding is dropped. Raises ModelFailed."""
+def read_sentences(answer: str, facts: Redacted) -> dict[str, list[NarratedSentence]]:
+    """Read a model's answer, by the ids that it knows; the rest is dropped. Raises ModelFailed."""
     try:
-        listed = json.loads(answer)["sentences"]
+        # Some models set a fence around the JSON.
+        listed = json.loads(answer[answer.find("{") : answer.rfind("}") + 1])["sentences"]
     except (ValueError, RecursionError, TypeError, KeyError):
         raise ModelFailed("the answer is not the JSON asked for") from None
     if not isinstance(listed, list):
         raise ModelFailed("the answer is not the JSON asked for")
-    found = [made for each in listed[:200] if (made := _sentence(each, facts)) is not None]
+    found: dict[str, list[NarratedSentence]] = {}
+    for each in listed[:MAX_SENTENCES]:
+        key = each.get("id") if isinstance(each, dict) else None
+        if isinstance(key, str) and key in facts.recommendations:
+            line = _line(each.get("text"), facts.hidden[key])
+            if line:
+                found.setdefault(key, []).append(_made(facts.recommendations[key], line, True))
     if not found:
         raise ModelFailed("no sentence was of a finding")
-    order = list(facts.recommendations)
-    ids = [facts.recommendations[key].recommendation_id for key in order]
-    return sorted(found, key=lambda each: ids.index(each.recommendation_id))
+    return found
 
 
-def _sentence(each: Any, facts: Redacted) -> NarratedSentence | None:
-    if not isinstance(each, dict):
-        return None
-    key, text = each.get("id"), each.get("text")
-    if not isinstance(key, str) or not isinstance(text, str) or key not in facts.recommendations:
-        return None
-    line = " ".join(text.split())
-    if not line or len(line) > MAX_SENTENCE or unseen(line) or _FOREIGN.search(line):
-        return None
-    if any(name not in facts.hidden for name in _PLACEHOLDER.findall(line)):
-        return None
-    told = _PLACEHOLDER.sub(lambda name: facts.hidden[name[1]], line)
-    return _made(facts.recommendations[key], told)
+def _line(text: Any, hidden: Mapping[str, str]) -> str:
+    """Give a model's sentence with its names back; empty if it is not one that we asked for."""
+    line = " ".join(text.split()) if isinstance(text, str) else ""
+    if len(line) > MAX_SENTENCE or unseen(line) or _FOREIGN.search(line):
+        return ""
+    if any(name not in hidden for name in _PLACEHOLDER.findall(line)):
+        return ""
+    return _PLACEHOLDER.sub(lambda name: hidden[name[1]], line)
 
 
 def _plain(found: Sequence[pb.Recommendation], why_not: str) -> Narration:
@@ -147,17 +159,23 @@ def _plain(found: Sequence[pb.Recommendation], why_not: str) -> Narration:
 
 def _own_words(each: pb.Recommendation) -> NarratedSentence:
     number = len(each.mendings)
+    times = "once" if number == 1 else f"{number} times"
+    if each.more:
+        times = f"more than {times}"
     where = f" in account {each.cloud_account_id}" if each.cloud_account_id else ""
     false = len(each.contradicted_control_ids)
     contradicted = f", which contradicts {false} controls" if false > 1 else ""
     if false == 1:
         contradicted = ", which contradicts 1 control"
-    text = f'"{each.title}" fails {number} times{where}{contradicted}: {" ".join(each.advice)}'
-    return _made(each, text.replace("fails 1 times", "fails once"))
+    text = f'"{each.title}" fails {times}{where}{contradicted}: {" ".join(each.advice)}'
+    return _made(each, text, by_model=False)
 
 
-def _made(each: pb.Recommendation, text: str) -> NarratedSentence:
+def _made(each: pb.Recommendation, text: str, by_model: bool) -> NarratedSentence:
     ids = [name for mending in each.mendings for name in mending.finding_ids]
     return NarratedSentence(
-        recommendation_id=each.recommendation_id, finding_ids=ids[:MAX_FINDINGS], text=text[:4096]
+        recommendation_id=each.recommendation_id,
+        finding_ids=ids[:MAX_FINDINGS],
+        text=text[:MAX_TEXT],
+        by_model=by_model,
     )

@@ -1,4 +1,7 @@
-"""What a reading turned: records, and the outcomes of the checks that rest on them."""
+"""What a reading turned: records, and the outcomes of the checks that rest on them.
+
+Before and after are judged by the exceptions of now: what turned, turned by the reading.
+"""
 
 import asyncio
 import logging
@@ -6,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.contract.names import tenant_of
@@ -22,13 +26,15 @@ from services.inventory.collect.versions import Changes, Unit
 from services.inventory.compliance.assessment import bind
 from services.inventory.compliance.assessment_store import AssessmentStore
 from services.inventory.compliance.assessor import DEFAULT_MAX_AGE
-from services.inventory.compliance.check_catalogue import BoundCheck
+from services.inventory.compliance.check_catalogue import BoundCheck, CheckCatalogue
 from services.inventory.compliance.coverage import Coverage
 from services.inventory.compliance.evaluation import Evaluation
 from services.inventory.compliance.evidence_store import EvidenceStore
-from services.inventory.compliance.outcomes import PASS, Outcome
+from services.inventory.compliance.exceptions import BoundException, Exceptions
+from services.inventory.compliance.outcomes import EXCEPTED, FAIL, PASS, Outcome
 from services.inventory.compliance.row_outcome import row_outcome
 from services.inventory.controls.tenant_checks import TenantChecks
+from services.inventory.exceptions.tenant_exceptions import TenantExceptions
 from services.inventory.live.check_turn_store import CheckTurnStore
 
 MAX_TOLD = 1000
@@ -56,13 +62,14 @@ def changes_of(unit: Unit, stored: Mapping[str, Record], changes: Changes) -> li
 class Turns:
     """Weighs checks before and after a run changed records, and keeps which of them turned.
 
-    Checks are weighed by their own thresholds. One that cannot be weighed stops no run: that is
-    logged.
+    Checks are weighed by their own thresholds and the exceptions in force. One that cannot be
+    weighed stops no run: that is logged.
     """
 
     def __init__(self, store: Store, checks: TenantChecks) -> None:
         self._store = store
         self._checks = checks
+        self._exceptions = TenantExceptions(store)
         self.kept = CheckTurnStore(store)
 
     async def of_unit(
@@ -71,10 +78,11 @@ class Turns:
         """Give the outcomes of single records that a unit turns."""
 
         async def weigh() -> list[CheckTurn]:
-            checks = await self._of(sync, {unit.collector.collection})
+            checks, exceptions = await self._of(sync, {unit.collector.collection})
             single = [each for each in checks if _is_single(each)]
             changed = changes_of(unit, stored, changes)
-            return await asyncio.to_thread(lambda: [*_record_turns(sync, single, changed)])
+            weighed = _record_turns(sync, single, changed, exceptions)
+            return await asyncio.to_thread(list, weighed)
 
         return await _unless_broken(weigh) if changes.opened or changes.closed else []
 
@@ -82,9 +90,12 @@ class Turns:
         """Weigh checks over all records of the account, as of the start of a run and now."""
 
         async def weigh() -> list[CheckTurn]:
-            checks = await self._of(sync, touched)
-            together = [each for each in checks if not _is_single(each)]
-            return [turn for check in together for turn in await self._together(sync, check)]
+            checks, exceptions = await self._of(sync, touched)
+            found: list[CheckTurn] = []
+            for check in checks:
+                if not _is_single(check):
+                    found += await self._together(sync, check, exceptions)
+            return found
 
         return await _unless_broken(weigh) if touched else []
 
@@ -107,13 +118,26 @@ class Turns:
         bindings = await asyncio.to_thread(bind, plan, claims, checks)
         return frozenset(run.check_id for binding in bindings for run in binding.runs)
 
-    async def _of(self, sync: Sync, touched: Collection[str]) -> list[BoundCheck]:
-        catalogue = await self._checks.of(tenant_of(sync.name) or "")
-        return [each for each in catalogue.checks.values() if each.kind.collection in touched]
+    async def _of(
+        self, sync: Sync, touched: Collection[str]
+    ) -> tuple[list[BoundCheck], Exceptions]:
+        """Give the checks over these collections, and the exceptions in force."""
+        tenant = tenant_of(sync.name) or ""
+        catalogue = await self._checks.of(tenant)
+        checks = [each for each in catalogue.checks.values() if each.kind.collection in touched]
+        return checks, await self._in_force(tenant, catalogue)
 
-    async def _together(self, sync: Sync, check: BoundCheck) -> list[CheckTurn]:
-        old = await self._outcomes(sync, check, sync.start_time.ToMicroseconds())
-        new = await self._outcomes(sync, check, None)
+    async def _in_force(self, tenant: str, checks: CheckCatalogue) -> Exceptions:
+        stamp = Timestamp()
+        stamp.GetCurrentTime()
+        async with self._store.connection(tenant) as connection:
+            return await self._exceptions.in_force(tenant, stamp, checks, connection)
+
+    async def _together(
+        self, sync: Sync, check: BoundCheck, exceptions: Exceptions
+    ) -> list[CheckTurn]:
+        old = await self._outcomes(sync, check, exceptions, sync.start_time.ToMicroseconds())
+        new = await self._outcomes(sync, check, exceptions, None)
         return [
             _turn(sync, check, was, now, subject=subject)
             for subject in sorted(old.keys() | new.keys())
@@ -121,14 +145,15 @@ class Turns:
         ]
 
     async def _outcomes(
-        self, sync: Sync, check: BoundCheck, moment: int | None
+        self, sync: Sync, check: BoundCheck, exceptions: Exceptions, moment: int | None
     ) -> dict[str, Outcome]:
         """Give the outcome of the account or each region of it where that is not a pass."""
         now, account = datetime.now(UTC), sync.cloud_account_id
         async with self._store.connection() as connection:
             evidence = EvidenceStore(self._store, connection, tenant_of(sync.name) or "", moment)
             coverage = Coverage([account], await evidence.units([account]))
-            evaluation = Evaluation(evidence, coverage, now, now - DEFAULT_MAX_AGE, (account,))
+            oldest = now - DEFAULT_MAX_AGE
+            evaluation = Evaluation(evidence, coverage, now, oldest, (account,), exceptions)
             result = await evaluation.run(check, check.defaults())
         return {each.subject: each.outcome for each in result.evidence}
 
@@ -160,14 +185,15 @@ def _record(change: Change) -> ChangedRecord:
 
 
 def _record_turns(
-    sync: Sync, checks: Iterable[BoundCheck], changes: Sequence[Change]
+    sync: Sync, checks: Iterable[BoundCheck], changes: Sequence[Change], exceptions: Exceptions
 ) -> Iterable[CheckTurn]:
     now = datetime.now(UTC)
     for check in checks:
+        accepting = exceptions.of_records(check)
         parameters = check.parameters(check.defaults(), now)
         for change in changes:
-            old = _outcome(check, change.old, parameters)
-            new = _outcome(check, change.new, parameters)
+            old = _outcome(check, change.old, parameters, accepting)
+            new = _outcome(check, change.new, parameters, accepting)
             if old != new:
                 yield _turn(sync, check, old, new, change.new or change.old or Record())
 
@@ -195,8 +221,17 @@ def _turn(
     )
 
 
-def _outcome(check: BoundCheck, record: Record | None, parameters: Mapping[str, object]) -> Outcome:
+def _outcome(
+    check: BoundCheck,
+    record: Record | None,
+    parameters: Mapping[str, object],
+    accepting: Sequence[BoundException],
+) -> Outcome:
     if record is None:
         return NONE
     unread = frozenset(each.field for each in record.unread)
-    return row_outcome(check, getattr(record, str(check.kind.body_field)), unread, parameters)
+    body = str(check.kind.body_field)
+    found = row_outcome(check, getattr(record, body), unread, parameters)
+    if found == FAIL and any(each.accepts(record, body) for each in accepting):
+        return EXCEPTED
+    return found
