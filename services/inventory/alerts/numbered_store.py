@@ -58,12 +58,9 @@ class NumberedStore(Generic[T]):
 
     async def take_turn(self, connection: AsyncConnection, tenant: str) -> None:
         """Let one transaction at a time number its messages, until its commit; wake watchers."""
-        if self.store.database != dialect.POSTGRESQL:
-            # Writers take turns there anyway.
-            return
-        key = sa.func.hashtextextended(f"{self.collection}/{tenant}", 0)
-        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
-        await connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
+        await dialect.take_turn(connection, f"{self.collection}/{tenant}")
+        if self.store.database == dialect.POSTGRESQL:
+            await connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
 
     async def append(self, connection: AsyncConnection, tenant: str, made: Sequence[T]) -> None:
         """Number messages and store them, in the turn of the transaction."""
