@@ -17,15 +17,18 @@ from cli import (
     exceptions,
     executions,
     filing,
+    frameworks,
     inventory,
     keys,
     providers,
+    recommend,
     schedules,
     security,
     store,
     tenants,
     tokens,
     trend,
+    webhooks,
 )
 from cli.connection import Connection
 from cli.ending import Root
@@ -44,9 +47,12 @@ app = typer.Typer(
 inventory.app.add_typer(store.app)
 inventory.app.add_typer(backups.app)
 compliance.app.add_typer(filing.app)
+compliance.app.add_typer(frameworks.app)
 compliance.app.add_typer(trend.app)
+compliance.app.add_typer(recommend.app)
 compliance.app.add_typer(contradictions.app)
 compliance.app.add_typer(controls.app, name="controls")
+compliance.app.add_typer(webhooks.app, name="webhooks")
 compliance.app.add_typer(exceptions.app, name="exceptions")
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(compliance.app, name="compliance")

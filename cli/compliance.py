@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cli.completion import collections, words
 from cli.connection import Connection, UsageProblem, connection_of
+from cli.exceptions import show_ends
 from cli.exit_codes import ExitCode
 from cli.output import (
     Column,
@@ -30,7 +31,6 @@ from secmesh.inventory.v1 import (
     check_pb2,
     compliance_service_pb2,
     compliance_service_pb2_grpc,
-    coverage_pb2,
     ssp_pb2,
 )
 from secmesh_client import StreamCut, items, whole
@@ -185,6 +185,7 @@ def evaluate(
     with connection.channel() as channel:
         assessment = run_evaluation(Stub(channel), request)
         show_counts(assessment, connection.output)
+        show_ends(assessment)
     found = {count.verdict for count in assessment.claim_counts if count.count}
     if any(VERDICTS[word] in found for word in fail_on or ()):
         raise typer.Exit(ExitCode.FAILED_VERDICT)
@@ -236,6 +237,9 @@ def show_counts(assessment: assessment_pb2.Assessment, output: OutputFormat) -> 
     write_messages(assessment.control_counts, output, columns, title)
     write_messages(assessment.claim_counts, output, columns, f"{assessment.claims} claims")
     talk.print(assessment.name, markup=False)
+    if assessment.excepted_claims:
+        told = f"{assessment.excepted_claims} claims have failures that are excepted"
+        talk.print(told, markup=False)
     if assessment.missing_actions:
         actions = ", ".join(assessment.missing_actions)
         talk.print(f"Not read for want of: {actions}", markup=False)
@@ -349,39 +353,3 @@ def checks(
 
 def _control(mapping: check_pb2.ControlMapping) -> str:
     return mapping.control_id
-
-
-@app.command()
-def coverage(
-    context: typer.Context,
-    baseline: Annotated[
-        str, typer.Option(help=f"One of {', '.join(BASELINES)}.", autocompletion=words(BASELINES))
-    ] = "fedramp-moderate",
-    account: Annotated[
-        list[str] | None, typer.Option(help="AWS account id, any number of times; else all.")
-    ] = None,
-) -> None:
-    """Tell how many controls of a baseline are tested, and which were read whole."""
-    if baseline not in BASELINES:
-        raise UsageProblem(f"--baseline is one of {', '.join(BASELINES)}")
-    connection = connection_of(context)
-    request = coverage_pb2.GetCoverageRequest(
-        parent=connection.tenant,
-        baseline=ssp_pb2.Baseline.ValueType(BASELINES[baseline]),
-        cloud_account_ids=account,
-    )
-    with connection.channel() as channel:
-        found = Stub(channel).GetCoverage(request)
-    if connection.output is not OutputFormat.TABLE:
-        write_message(found, connection.output)
-        return
-    shown = [each for each in found.control_coverage if each.check_ids]
-    title = (
-        f"{found.testable} of {found.controls} testable, "
-        f"{found.bound} bound, {found.complete} complete today"
-    )
-    write_messages(
-        shown, connection.output, ["control_id", "title", "complete", "check_ids"], title
-    )
-    if found.missing_actions:
-        talk.print(f"Not read for want of: {', '.join(found.missing_actions)}", markup=False)

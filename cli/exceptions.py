@@ -7,9 +7,10 @@ import typer
 from google.protobuf.message import Message
 
 from cli.connection import Connection, connection_of
-from cli.moments import parse_expiry, parse_time
-from cli.output import write_message, write_messages
+from cli.moments import DAY, parse_expiry, parse_time
+from cli.output import talk, visible, write_message, write_messages
 from cli.tenants import Etag, RequestId
+from secmesh.inventory.v1 import assessment_pb2
 from secmesh.inventory.v1 import exception_service_pb2 as api
 from secmesh.inventory.v1.check_exception_pb2 import CheckException
 from secmesh.inventory.v1.exception_service_pb2_grpc import ExceptionServiceStub
@@ -56,7 +57,7 @@ def propose(
         str, typer.Option(help="When it ends: hours or days from now such as 90d, a date, a time.")
     ],
     resources: Annotated[
-        str, typer.Option(help='CEL over the records, such as name == "public-site"; else all.')
+        str, typer.Option(help='CEL over the records, such as bucket_name == "www"; else all.')
     ] = "",
     account: Annotated[
         list[str] | None, typer.Option(help="AWS account id, any number of times; else all.")
@@ -108,6 +109,18 @@ def revoke(
         name=_name(connection, exception), etag=etag, request_id=request_id
     )
     _call(connection, "RevokeCheckException", request)
+
+
+def show_ends(assessment: assessment_pb2.Assessment) -> None:
+    """Tell on standard error which exceptions are over, and which soon will be."""
+    for word, style, found in (
+        ("is over", "bold red", assessment.expired_exceptions),
+        ("ends soon", "bold yellow", assessment.expiring_exceptions),
+    ):
+        for each in found:
+            day = each.expire_time.ToJsonString()[:DAY]
+            told = f"Exception {each.check_exception} of {each.check_id} {word}: {day}"
+            talk.print(visible(told), style=style, markup=False)
 
 
 def _name(connection: Connection, exception: str) -> str:

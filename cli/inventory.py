@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from cli import history, policy
+from cli import events, history, many_syncs, policy
 from cli.accounts import account_name
 from cli.completion import collections
-from cli.connection import Connection, connection_of
+from cli.connection import Connection, UsageProblem, connection_of
 from cli.exit_codes import ExitCode
 from cli.output import talk, visible, write_message, write_messages
 from cli.record_service import INVENTORY
@@ -27,12 +27,17 @@ from secmesh_client import StreamCut, items, watch
 
 app = typer.Typer(help="Collect AWS accounts and look at what was found.", no_args_is_help=True)
 app.add_typer(history.app)
+app.add_typer(events.app, name="events")
 app.add_typer(policy.app)
 app.add_typer(record_commands(INVENTORY))
 
 RunName = Annotated[str, typer.Argument(help="Name of the run, as `syncs` lists it, or its id.")]
 
 _CLOUD_ID = re.compile(r"[0-9]{12}")
+_COLUMNS = (
+    *("name", "cloud_account_id", "state", "start_time", "end_time"),
+    *(f"progress.{name}" for name in ("resources", "rows_written", "denied")),
+)
 PATIENCE = 30.0
 """Seconds without an answer after which a run is no longer followed."""
 
@@ -43,7 +48,10 @@ def sync(
     account: Annotated[
         str,
         typer.Option(help="AWS account id, 12 digits; or an account of `accounts`, by its id."),
-    ],
+    ] = "",
+    all_accounts: Annotated[
+        bool, typer.Option("--all-accounts", help="All AWS accounts of `accounts`, a run for each.")
+    ] = False,
     region: Annotated[
         list[str] | None,
         typer.Option(help="Region to read, any number of times; else the server's default."),
@@ -55,11 +63,16 @@ def sync(
         ),
     ] = None,
 ) -> None:
-    """Collect an account and follow the run to its end."""
+    """Collect an account, or all of them, and follow the runs to their end."""
+    if bool(account) == all_accounts:
+        raise UsageProblem("give an --account, or --all-accounts")
     connection = connection_of(context)
+    wanted = sync_pb2.Sync(regions=region, collections=collection)
+    if all_accounts:
+        _sync_all(connection, wanted)
+        return
     with connection.channel() as channel:
         stub = sync_service_pb2_grpc.SyncServiceStub(channel)
-        wanted = sync_pb2.Sync(regions=region, collections=collection)
         if _CLOUD_ID.fullmatch(account):
             wanted.cloud_account_id = account
         else:
@@ -70,6 +83,22 @@ def sync(
         done = follow(stub, stub.StartSync(request))
         write_message(done, connection.output)
     finish(done)
+
+
+def _sync_all(connection: Connection, wanted: sync_pb2.Sync) -> None:
+    """Collect all accounts of the tenant; a success if each was."""
+    with connection.channel() as channel:
+        stub = sync_service_pb2_grpc.SyncServiceStub(channel)
+        accounts = list(many_syncs.accounts_to_read(connection, channel))
+        started = many_syncs.start_all(stub, accounts, wanted)
+        done = many_syncs.follow_all(stub, connection.tenant, started, PATIENCE)
+    write_messages(done, connection.output, _COLUMNS)
+    failed = [run for run in done if run.state == sync_pb2.Sync.STATE_FAILED]
+    for run in failed:
+        told = f"{run.cloud_account_id}: {run.error.message}"
+        talk.print(visible(told), markup=False, style="bold red")
+    if failed or len(done) < len(accounts):
+        raise typer.Exit(ExitCode.REFUSED)
 
 
 def finish(done: sync_pb2.Sync) -> None:
@@ -122,10 +151,8 @@ def syncs(
     with connection.channel() as channel:
         stub = sync_service_pb2_grpc.SyncServiceStub(channel)
         request = sync_service_pb2.ListSyncsRequest(parent=connection.tenant)
-        columns = ["name", "cloud_account_id", "state", "start_time", "end_time"]
-        counters = [f"progress.{name}" for name in ("resources", "rows_written", "denied")]
         runs = items(stub.ListSyncs, request, lambda page: page.syncs, limit)
-        write_messages(runs, connection.output, columns + counters)
+        write_messages(runs, connection.output, _COLUMNS)
 
 
 def run_name(connection: Connection, name: str) -> str:

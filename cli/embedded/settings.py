@@ -43,8 +43,11 @@ class Settings:
         return f"{ISSUER}=grpc://{self.addresses['tenancy']}"
 
     def inventory(self, aws_endpoint: str) -> dict[str, str]:
-        """Give those of the inventory service."""
+        """Give those of the inventory service, whose sealing keys are made."""
+        sealing = self.folder.keys / "inventory_sealing.keys"
+        create_keys(sealing)
         return self.served("inventory") | {
+            "SECMESH_INVENTORY_SEALING_KEYS": str(sealing),
             **EMBEDDED_CREDENTIALS,
             "AWS_ENDPOINT_URL": aws_endpoint,
             "DATABASE_URL": f"sqlite:///{self.folder.path / 'inventory.db'}",

@@ -3,7 +3,8 @@
 The rate falls when AWS asks to slow down and rises slowly while it does not
 (additive increase, multiplicative decrease; Chiu and Jain, 1989). AWS counts the
 calls of everybody in the account, so after a throttle a share of what was answered
-is left to others.
+is left to others, and for a while no more than that is asked. A rate that is not used is
+no knowledge of what may be asked, and does not rise (RFC 7661, section 4.4).
 """
 
 import threading
@@ -17,8 +18,10 @@ SLOWEST = 0.5
 FASTEST = 1000.0
 STEP = 1.0
 """Calls a second that a rate gains in each second without a throttle."""
-HOLD_SECONDS = 5.0
+HOLD_SECONDS = 30.0
 """How long a rate rests after a throttle before it rises again."""
+_USED = 0.5
+"""Part of a rate that is answered if it is used."""
 WINDOW_SECONDS = 1.0
 """Over which answers are counted; throttles within it count as one."""
 SLICE_SECONDS = 0.25
@@ -59,10 +62,11 @@ class Pace:
             now = self._clock()
             self._answers.append(now)
             self._forget(now)
-            if self._cut is None:
+            used = len(self._answers) / WINDOW_SECONDS >= _USED * self.rate
+            if used and self._cut is None:
                 # Nothing is known yet: twice as fast each second.
                 self.rate = min(FASTEST, self.rate + 1)
-            elif now - self._cut > HOLD_SECONDS:
+            elif used and self._cut is not None and now - self._cut > HOLD_SECONDS:
                 since = max(self._grown, self._cut + HOLD_SECONDS)
                 self.rate = min(FASTEST, self.rate + STEP * (now - since))
             self._grown = now
@@ -76,7 +80,10 @@ class Pace:
                 return
             self._cut = self._grown = now
             answered = len(self._answers) / WINDOW_SECONDS
-            self.rate = max(SLOWEST, self._share * min(self.rate, max(answered, self.rate / 2)))
+            # So few answers may be the doing of others: if not, there is a throttle at this too.
+            halved = self._share * self.rate / 2
+            found = self._share * min(self.rate, answered)
+            self.rate = max(SLOWEST, halved if answered < halved else found)
             # Turns given out at the old rate are not used up by waiting for them.
             self._next = min(self._next, now + 1 / self.rate)
 

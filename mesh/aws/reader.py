@@ -185,6 +185,7 @@ class Reader:
         listener: Callable[[Outcome], None],
         operations: Container[str],
         regions: tuple[str, ...] = (),
+        fingerprint: Callable[[str], str] = lambda _value: "",
     ) -> None:
         """Only declared operations can be called, so that what is declared can be relied on."""
         self.account = account
@@ -192,6 +193,8 @@ class Reader:
         """Where calls go that name no other region."""
         self.regions = regions
         """All regions of the run: some listings show things that live elsewhere."""
+        self.fingerprint = fingerprint
+        """What may be kept of a secret value that was read, to compare it with others."""
         self.ledger = Ledger()
         self._patience = patience
         self._pool = pool

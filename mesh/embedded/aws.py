@@ -67,12 +67,15 @@ class AwsEndpoint:
         """Serve on loopback and give the URL."""
         from mesh.embedded.keep_alive import KeepAliveServer
 
-        application = FaultLayer(CannedLayer(moto_application(), self.canned), self.faults)
-        self._server = KeepAliveServer(HOST, self._port, application)
+        self._server = KeepAliveServer(HOST, self._port, self.application())
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
         self.url = f"http://{HOST}:{self._server.server_port}"
         return self.url
+
+    def application(self) -> "WSGIApplication":
+        """Give what answers."""
+        return FaultLayer(CannedLayer(moto_application(), self.canned), self.faults)
 
     def stop(self) -> None:
         """Serve no more."""

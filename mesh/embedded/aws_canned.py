@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 import botocore.session
 from botocore.exceptions import DataNotFoundError
 
-from mesh.embedded.aws_faults import Fault, error_body, operation_of, protocol_of, region_of
+from mesh.embedded.aws_faults import (
+    Fault,
+    error_body,
+    key_of,
+    operation_of,
+    protocol_of,
+    region_of,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -32,11 +39,12 @@ Parameters = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Asked:
-    """One call: its parameters by the names of the API reference, and the region it went to."""
+    """One call: its parameters by the names of the API reference, where it went and who asked."""
 
     operation: str
     region: str
     parameters: Parameters
+    access_key_id: str = ""
 
 
 @dataclass
@@ -104,7 +112,8 @@ class CannedLayer:
             return self._application(environ, start_response)
         body: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = io.BytesIO(body)
-        asked = Asked(operation, region_of(environ), _parameters(operation, environ))
+        parameters = _parameters(operation, environ)
+        asked = Asked(operation, region_of(environ), parameters, key_of(environ))
         answer = answering(asked)
         if answer is None:
             environ["wsgi.input"] = io.BytesIO(body)

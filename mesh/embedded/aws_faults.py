@@ -220,7 +220,7 @@ class FaultLayer:
         if not operation and environ.get("PATH_INFO") == CALLS_PATH:
             start_response("200 OK", [("Content-Type", "application/json")])
             return [json.dumps(self._faults.counted()).encode()]
-        fault = self._faults.meet(operation, _key_of(environ)) if operation else None
+        fault = self._faults.meet(operation, key_of(environ)) if operation else None
         if fault is None:
             answer = self._application(environ, start_response)
             if operation == _BUCKETS and not self._faults.bucket_regions:
@@ -295,7 +295,8 @@ def _service_of(signed: str, path: str) -> str:
     return _SIGNED.get(signed, signed)
 
 
-def _key_of(environ: Mapping[str, Any]) -> str:
+def key_of(environ: Mapping[str, Any]) -> str:
+    """Tell the id of the access key that a request is signed with; empty if it is not signed."""
     found = _KEY.search(environ.get("HTTP_AUTHORIZATION", ""))
     return found["key"] if found else ""
 

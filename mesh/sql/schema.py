@@ -21,6 +21,7 @@ from mesh.sql.migration_history import (
     read_past,
     write_history,
 )
+from mesh.sql.moving_ledger import LEDGER
 from mesh.sql.partitions import prepare_partitions
 from mesh.sql.postgres import DENIED, sqlstate
 from mesh.sql.tables import Tables
@@ -47,7 +48,9 @@ def _readable() -> Iterator[None]:
         raise MigrationRefused(f"this role may not use the database: {_NOT_CURRENT}") from error
 
 
-class _Standing(Enum):
+class Standing(Enum):
+    """What a database is to a contract."""
+
     EMPTY = auto()
     """It holds no table of the contract and no history."""
     CURRENT = auto()
@@ -69,15 +72,15 @@ async def require_schema(
     role = engine.url.username if apart else None
     with translated(), _readable():
         async with (owner or engine).connect() as connection:
-            standing = await connection.run_sync(_standing, tables)
-        if apart and owner is None and standing is not _Standing.CURRENT:
+            standing = await connection.run_sync(standing_of, tables)
+        if apart and owner is None and standing is not Standing.CURRENT:
             raise MigrationRefused(_NOT_CURRENT)
-        if standing is _Standing.EMPTY:
+        if standing is Standing.EMPTY:
             async with (owner or engine).connect() as connection:
                 await connection.execution_options(**{WRITE: True})
                 async with connection.begin():
-                    standing = await connection.run_sync(_fill, tables, role)
-    if standing is not _Standing.CURRENT:
+                    standing = await connection.run_sync(fill, tables, role)
+    if standing is not Standing.CURRENT:
         await _bring_up_to_date(owner or engine, tables, role)
     if apart:
         with translated():
@@ -86,21 +89,27 @@ async def require_schema(
                     raise MigrationRefused(problem)
 
 
-def _standing(connection: sa.Connection, tables: Tables) -> _Standing:
-    missing = tables.metadata.tables.keys() - set(sa.inspect(connection).get_table_names())
+def standing_of(connection: sa.Connection, tables: Tables) -> Standing:
+    """Tell how a database stands; MigrationRefused while a store is moved into it."""
+    present = set(sa.inspect(connection).get_table_names())
+    if LEDGER in present:
+        raise MigrationRefused(
+            "a store is being moved into this database: `move` again to bring that to its end"
+        )
+    missing = tables.metadata.tables.keys() - present
     if len(missing) == len(tables.metadata.tables) and not has_history(connection):
-        return _Standing.EMPTY
+        return Standing.EMPTY
     digest = contract_digest(tables.metadata, connection.dialect)
     if not missing and read_past(connection, digest).current:
-        return _Standing.CURRENT
-    return _Standing.OTHER
+        return Standing.CURRENT
+    return Standing.OTHER
 
 
-def _fill(connection: sa.Connection, tables: Tables, role: str | None) -> _Standing:
+def fill(connection: sa.Connection, tables: Tables, role: str | None) -> Standing:
     """Make all tables, unless another process was faster; tell how the database stands now."""
     lock_schema(connection)
-    standing = _standing(connection, tables)
-    if standing is not _Standing.EMPTY:
+    standing = standing_of(connection, tables)
+    if standing is not Standing.EMPTY:
         return standing
     tables.metadata.create_all(connection, checkfirst=False)
     prepare_partitions(connection, tables.metadata)
@@ -117,7 +126,7 @@ def _fill(connection: sa.Connection, tables: Tables, role: str | None) -> _Stand
     isolate(connection, tables.metadata, role)
     write_history(connection, entries, contract_digest(tables.metadata, connection.dialect, made))
     admit(connection, tables.metadata, role)
-    return _Standing.CURRENT
+    return Standing.CURRENT
 
 
 def _triggers(table: sa.Table, dialect: sa.Dialect) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The inventory service: ``python -m services.inventory serve|migrate``."""
+"""The inventory service: ``python -m services.inventory serve|migrate|move``."""
 
 import secrets
 from dataclasses import replace
@@ -19,7 +19,7 @@ with uncollected():
     from mesh.contract.digest import contract_digest
     from mesh.records.servicer import RecordServicer
     from mesh.records.watch_servicer import WatchServicer
-    from mesh.server.deployable import Deployable, Probe, end_process, open_store
+    from mesh.server.deployable import Command, Deployable, Probe, end_process, open_store
     from mesh.server.serve import Server
     from mesh.server.trust import verifier_of
     from mesh.sql.answers import Answers
@@ -38,6 +38,7 @@ with uncollected():
         add_ContradictionServiceServicer_to_server,
     )
     from secmesh.inventory.v1.control_service_pb2_grpc import add_ControlServiceServicer_to_server
+    from secmesh.inventory.v1.event_service_pb2_grpc import add_EventServiceServicer_to_server
     from secmesh.inventory.v1.exception_service_pb2_grpc import (
         add_ExceptionServiceServicer_to_server,
     )
@@ -47,11 +48,13 @@ with uncollected():
     from secmesh.inventory.v1.tenant_removal_service_pb2_grpc import (
         add_TenantRemovalServiceServicer_to_server,
     )
+    from secmesh.inventory.v1.webhook_service_pb2_grpc import add_WebhookServiceServicer_to_server
     from secmesh_client import ServiceCredential, ServiceTokens, TokenFile, connect
     from services.inventory.access.account_access import AccountAccess
     from services.inventory.account_store import AccountStore
     from services.inventory.alerts.contradiction_store import ContradictionStore
     from services.inventory.backup_servicer import BackupServicer
+    from services.inventory.collect.event_map import event_map
     from services.inventory.collect.registry import REGISTRY
     from services.inventory.collect.run import Stores
     from services.inventory.collect.runner import Limits, SyncRunner
@@ -61,11 +64,15 @@ with uncollected():
     from services.inventory.control_servicer import ControlServicer
     from services.inventory.controls.control_store import ControlStore
     from services.inventory.controls.tenant_checks import TenantChecks
+    from services.inventory.event_servicer import EventServicer
     from services.inventory.exception_servicer import ExceptionServicer
     from services.inventory.exceptions.exception_store import ExceptionStore
     from services.inventory.history_servicer import HistoryServicer
+    from services.inventory.live.readings import Means
+    from services.inventory.live.turns import Turns
     from services.inventory.load_store import LoadStore
     from services.inventory.loader import Loader
+    from services.inventory.move_command import add_move_arguments, move
     from services.inventory.settings import InventorySettings
     from services.inventory.store import InventoryStore
     from services.inventory.store_servicer import StoreServicer
@@ -73,6 +80,12 @@ with uncollected():
     from services.inventory.sync_store import SyncStore
     from services.inventory.tenant_removal_servicer import TenantRemovalServicer
     from services.inventory.unit_store import UnitStore
+    from services.inventory.webhook_servicer import WebhookServicer
+    from services.inventory.webhooks.dispatcher import Dispatcher
+    from services.inventory.webhooks.outbox import Outbox
+    from services.inventory.webhooks.sending import Sender
+    from services.inventory.webhooks.target import Networks
+    from services.inventory.webhooks.webhook_store import WebhookStore
 
 if TYPE_CHECKING:
     from services.inventory.access.tenancy import Tenancy
@@ -135,6 +148,7 @@ def build_runner(settings: InventorySettings, catalogue: Catalogue, store: Store
         AccountAccess(accounts, settings.grants, tenancy, settings.tenancy_wait),
         Stores(InventoryStore(store), SyncStore(store), leases),
         Limits(settings.units, settings.reads, settings.unit_limit),
+        settings.fingerprint_keys(),
     )
 
 
@@ -145,26 +159,36 @@ async def build_server(settings: InventorySettings) -> Server:
     store = await open_store(settings, catalogue)
     runner = build_runner(settings, catalogue, store)
     checks = TenantChecks(store, catalogue, load_checks(catalogue))
+    events = EventServicer(
+        Means(runner, Turns(store, checks), REGISTRY, event_map()), runner.stores
+    )
     security = open_security(settings)
     folder = BackupFolder(settings.backups)
-    backups = Backups(store, folder, contract_digest(catalogue), settings.pg_programs)
+    digest, keys = contract_digest(catalogue), settings.backup_key_ring()
+    backups = Backups(store, folder, digest, settings.pg_programs, keys)
     schedule = BackupSchedule(backups, timedelta(hours=settings.backup_hours), settings.backup_keep)
     await runner.recover()
     schedule.start()
     forgetting = Forgetting(ChangeFeed(store), timedelta(days=settings.change_days))
     forgetting.start()
+    webhooks = WebhookStore(store)
+    sender = Sender(Networks.parse(settings.webhook_networks), settings.webhook_ca)
+    dispatcher = Dispatcher(Outbox(store, secrets.token_hex(8)), webhooks, sender)
+    dispatcher.start()
 
     def register(target: grpc.aio.Server) -> None:
         RecordServicer(catalogue, store).add_to(target)
         WatchServicer(catalogue, store, server.draining).add_to(target)
         syncs = SyncServicer(runner, SyncStore(store), server.draining)
         add_SyncServiceServicer_to_server(syncs, target)
+        add_EventServiceServicer_to_server(events, target)
         histories = HistoryServicer(catalogue, store, SyncStore(store))
         add_HistoryServiceServicer_to_server(histories, target)
         compliance = ComplianceServicer(store, checks, security=security)
         add_ComplianceServiceServicer_to_server(compliance, target)
         alerts = ContradictionServicer(ContradictionStore(store), server.draining)
         add_ContradictionServiceServicer_to_server(alerts, target)
+        add_WebhookServiceServicer_to_server(WebhookServicer(webhooks, sender), target)
         controls = ControlServicer(ControlStore(store), checks)
         add_ControlServiceServicer_to_server(controls, target)
         exceptions = ExceptionServicer(ExceptionStore(store), checks)
@@ -180,9 +204,11 @@ async def build_server(settings: InventorySettings) -> Server:
     probe = Probe(settings)
 
     async def dispose() -> None:
+        await events.close()
         await runner.close()
         await schedule.close()
         await forgetting.close()
+        await dispatcher.close()
         await probe.close()
         if security is not None:
             await security.close()
@@ -200,6 +226,14 @@ INVENTORY = Deployable(
     purpose="Collects AWS accounts and compares them with a System Security Plan.",
     settings=InventorySettings,
     build_server=build_server,
+    commands=(
+        Command(
+            "move",
+            "move the whole store from SQLite into an empty PostgreSQL database",
+            add_move_arguments,
+            move,
+        ),
+    ),
 )
 main = INVENTORY.main
 

@@ -150,6 +150,7 @@ def backup_of(manifest: Manifest) -> Backup:
         size_bytes=manifest.size,
         sha256=manifest.sha256,
         rows=manifest.rows,
+        encryption_key_id=manifest.key,
     )
     backup.create_time.FromMicroseconds(manifest.created)
     return backup

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from google.api import httpbody_pb2
 from google.rpc import code_pb2, status_pb2
 
+from mesh.contract.names import tenant_of
 from mesh.errors import FieldInvalid, PageTokenInvalid
 from mesh.server.upload import Uploads
 from mesh.sql.store import Store
@@ -17,6 +19,8 @@ from secmesh.inventory.v1 import (
     compliance_service_pb2_grpc,
     coverage_pb2,
     filing_pb2,
+    framework_pb2,
+    recommendation_pb2,
     ssp_pb2,
     trend_pb2,
 )
@@ -26,8 +30,17 @@ from services.inventory.compliance.assessor import DEFAULT_MAX_AGE, Assessor
 from services.inventory.compliance.control_coverage import CoverageReporter
 from services.inventory.compliance.controls import control_id
 from services.inventory.compliance.documents.import_document import Import, read_ssp
+from services.inventory.compliance.framework_posture import framework_posture
+from services.inventory.compliance.frameworks import (
+    framework_of,
+    framework_of_baseline,
+    load_frameworks,
+)
+from services.inventory.compliance.recommendation import recommendations
+from services.inventory.compliance.recommendation_page import recommendation_page
 from services.inventory.compliance.report import Report
 from services.inventory.compliance.report_forms import FORMS
+from services.inventory.compliance.report_mending import mending_of
 from services.inventory.compliance.tables import ASSESSMENTS, PASSAGES, SSPS, VERDICTS
 from services.inventory.compliance.trend_store import Scope, TrendStore
 from services.inventory.controls.tenant_checks import TenantChecks
@@ -184,13 +197,37 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
             # Verdicts carry their evidence; a page may hold fewer than asked for (AIP-158).
             size = max(1, len(found) * MAX_PAGE_BYTES // total // 2)
 
+    async def ListRecommendations(  # noqa: N802  # the contract's name
+        self, request: recommendation_pb2.ListRecommendationsRequest, _context: object
+    ) -> recommendation_pb2.ListRecommendationsResponse:
+        _, _, verdicts = await self._assessments.assessment(request.parent)
+        found = await self._recommended(request.parent, verdicts)
+        return recommendation_page(request, found, self._store.tokens)
+
+    async def _recommended(
+        self, name: str, verdicts: list[assessment_pb2.ClaimVerdict]
+    ) -> list[recommendation_pb2.Recommendation]:
+        results = [result for verdict in verdicts for result in verdict.check_results]
+        checks = await self._checks.as_judged(tenant_of(name) or "", results)
+        # Thousands of commands take a while to write; other calls go on meanwhile.
+        return await asyncio.to_thread(recommendations, verdicts, checks)
+
     async def ExportAssessment(  # noqa: N802  # the contract's name
         self, request: api.ExportAssessmentRequest, _context: object
     ) -> httpbody_pb2.HttpBody:
         assessment, plan, verdicts = await self._assessments.assessment(request.name)
         claims = await self._assessments.claims(assessment.ssp)
-        report = Report(assessment, plan, verdicts, claims)
         form = FORMS[request.format or api.REPORT_FORMAT_JSON]
+        report = Report(assessment, plan, verdicts, claims)
+        if form.tells_more:
+            results = [each for verdict in verdicts for each in verdict.check_results]
+            checks = await self._checks.as_judged(tenant_of(request.name) or "", results)
+            trend = await self._trend.until(assessment)
+            mending = await asyncio.to_thread(mending_of, verdicts, checks)
+            report = replace(report, trend=trend, mending=mending)
+        if request.format == api.REPORT_FORMAT_MARKDOWN:
+            recommended = await self._recommended(request.name, verdicts)
+            report = replace(report, recommendations=recommended)
         # A document of megabytes takes a second to write; other calls go on meanwhile.
         data = await asyncio.to_thread(form.write, report)
         return httpbody_pb2.HttpBody(content_type=form.content_type, data=data)
@@ -218,11 +255,51 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         token = page[-1].id if len(page) < len(left) else ""
         return api.ListChecksResponse(checks=page, next_page_token=token)
 
+    async def ListFrameworks(  # noqa: N802  # the contract's name
+        self, request: framework_pb2.ListFrameworksRequest, _context: object
+    ) -> framework_pb2.ListFrameworksResponse:
+        known = load_frameworks()
+        # The token is the last id, as with checks.
+        after = request.page_token
+        if after and after not in known:
+            raise PageTokenInvalid
+        left = [each.message for each in known.values() if each.message.id > after]
+        page = left[: request.page_size or DEFAULT_PAGE]
+        token = page[-1].id if len(page) < len(left) else ""
+        return framework_pb2.ListFrameworksResponse(frameworks=page, next_page_token=token)
+
+    async def ListFrameworkControls(  # noqa: N802  # the contract's name
+        self, request: framework_pb2.ListFrameworkControlsRequest, _context: object
+    ) -> framework_pb2.ListFrameworkControlsResponse:
+        controls = framework_of(request.framework).controls
+        ids = [each.control_id for each in controls]
+        if request.page_token and request.page_token not in ids:
+            raise PageTokenInvalid
+        start = ids.index(request.page_token) + 1 if request.page_token else 0
+        end = start + (request.page_size or DEFAULT_PAGE)
+        page = controls[start:end]
+        token = page[-1].control_id if end < len(controls) else ""
+        return framework_pb2.ListFrameworkControlsResponse(
+            framework_controls=page, next_page_token=token
+        )
+
+    async def GetFrameworkPosture(  # noqa: N802  # the contract's name
+        self, request: framework_pb2.GetFrameworkPostureRequest, _context: object
+    ) -> framework_pb2.FrameworkPosture:
+        framework = framework_of(request.framework)
+        verdicts = await self._assessments.control_verdicts(request.name)
+        return framework_posture(request.name, framework, verdicts)
+
     async def GetCoverage(  # noqa: N802  # the contract's name
         self, request: coverage_pb2.GetCoverageRequest, _context: object
     ) -> coverage_pb2.Coverage:
         accounts = sorted(request.cloud_account_ids)
-        return await self._coverage.coverage(request.parent, request.baseline, accounts)
+        framework = (
+            framework_of_baseline(request.baseline)
+            if request.baseline
+            else framework_of(request.framework)
+        )
+        return await self._coverage.coverage(request.parent, framework, accounts)
 
     async def GetTrend(  # noqa: N802  # the contract's name
         self, request: trend_pb2.GetTrendRequest, _context: object

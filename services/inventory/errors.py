@@ -71,6 +71,18 @@ class SyncRunning(Refusal):
         super().__init__(f"{sync} is collecting the account", metadata={"sync": sync})
 
 
+class EventsWaiting(Refusal):
+    """The account is being read, or was just now; what events told of waits."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_EVENTS_WAITING)
+
+    def __init__(self, cloud_account_id: str) -> None:
+        super().__init__(
+            f"account {cloud_account_id} is being read, or was just now: post the events again",
+            metadata={"cloud_account_id": cloud_account_id},
+        )
+
+
 class SyncInterrupted(Refusal):
     """The run broke off and cannot be resumed."""
 
@@ -111,6 +123,15 @@ class NothingToPlan(Refusal):
             f"{assessment} found no weakness, and OSCAL knows no POA&M without one",
             metadata={"assessment": assessment},
         )
+
+
+class WebhooksUnavailable(Refusal):
+    """There can be no webhooks, because the operator gave no keys to seal their secrets by."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_WEBHOOKS_UNAVAILABLE)
+
+    def __init__(self) -> None:
+        super().__init__("the inventory service was given no sealing keys to keep secrets by")
 
 
 class ConfirmationMissing(Refusal):

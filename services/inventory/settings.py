@@ -9,10 +9,12 @@ from pydantic_settings import SettingsConfigDict
 
 from mesh.aws.accounts import ACCOUNT_PLACEHOLDER, Access
 from mesh.loopback import is_loopback
+from mesh.sealing.keyring import KeyRing, create_keys, read_keys
 from mesh.server.service_settings import ServiceSettings
 from mesh.tls import KeyPair, client_credentials
 from secmesh_client import Tls
 from services.inventory.account_grants import AccountGrants
+from services.inventory.webhooks.target import Networks
 
 PREFIX = "SECMESH_INVENTORY_"
 
@@ -64,6 +66,12 @@ class InventorySettings(ServiceSettings):
         "production keeps the rest",
     )
 
+    backup_keys: Path | None = Field(
+        None,
+        description="file of the keys that backups are encrypted with, mode 0600, the same in "
+        "every replica: the first encrypts, all open; without it they are not encrypted",
+    )
+
     security_address: str = Field(
         "",
         pattern=r"^$|^.+:[0-9]+$",
@@ -106,6 +114,22 @@ class InventorySettings(ServiceSettings):
         le=3600,
         description="longest that a run waits for a tenancy service which does not answer",
     )
+
+    webhook_networks: str = Field(
+        "",
+        description="networks that are not public and that webhooks may lead to, such as "
+        "10.2.0.0/16,127.0.0.0/8; with loopback among them, over HTTP in the clear there",
+    )
+    webhook_ca: Path | None = Field(
+        None,
+        description="PEM file with authorities that webhooks are trusted by, beside the system's",
+    )
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _has_networks(cls, value: str) -> str:
+        Networks.parse(value)
+        return value
 
     @field_validator("security_ca", "tenancy_ca")
     @classmethod
@@ -170,6 +194,24 @@ class InventorySettings(ServiceSettings):
     def tenancy_wait(self) -> timedelta:
         """The longest wait for the tenancy service."""
         return timedelta(seconds=self.tenancy_wait_seconds)
+
+    def fingerprint_keys(self) -> KeyRing | None:
+        """Read the keys that hash credentials in configurations. Raises KeyRingError.
+
+        The default database, a file in the home, has keys there, too. Replicas of another must
+        have the same ones, so that without a setting there are none.
+        """
+        if self.sealing_keys:
+            return read_keys(Path(self.sealing_keys))
+        if self.database_url:
+            return None
+        path = self.home / "keys" / "fingerprint.keys"
+        create_keys(path)
+        return read_keys(path)
+
+    def backup_key_ring(self) -> KeyRing | None:
+        """Read the keys of backups, if there is a file of them. Raises KeyRingError."""
+        return None if self.backup_keys is None else read_keys(self.backup_keys)
 
     @property
     def unit_limit(self) -> timedelta:

@@ -79,6 +79,24 @@ class InventoryStore:
         async with self.store.connection() as connection:
             return frozenset((await connection.execute(statement)).scalars())
 
+    async def units_read(self, tenant: str, cloud_account_id: str) -> dict[tuple[str, str], bool]:
+        """Give the units of an account that any run read, and whether one listed them whole.
+
+        A unit is its collection and its region.
+        """
+        table = self.store.target(MANIFEST).table
+        whole = sa.case((table.c.listing & (table.c.outcome == READ_OUTCOME_READ), 1), else_=0)
+        place = (table.c.collection, table.c.region)
+        statement = (
+            self.store.select(MANIFEST, tenant, ("collection", "region"))
+            .with_only_columns(*place, sa.func.max(whole))
+            .where(table.c.cloud_account_id == cloud_account_id)
+            .group_by(*place)
+        )
+        async with self.store.connection() as connection:
+            rows = (await connection.execute(statement)).all()
+        return {(collection, region): bool(listed) for collection, region, listed in rows}
+
     async def write_unit(
         self,
         unit: Unit,

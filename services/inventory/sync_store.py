@@ -19,6 +19,7 @@ from services.inventory.store import MANIFEST
 from services.inventory.unit_store import UnitStore
 
 SYNCS = "syncs"
+_OVER_APIS = (Sync.SOURCE_UNSPECIFIED, Sync.SOURCE_EVENTS)
 _MOVING = ("state", "end_time", "progress", "error")
 """Columns that the process writes which executes the run."""
 _ASKED = ("cancel_time",)
@@ -130,6 +131,21 @@ class SyncStore:
             statement = statement.where(table.c.cloud_account_id == cloud_account_id)
         found = await self.store.messages(SYNCS, statement, connection=connection)
         return [sync for sync in found if isinstance(sync, Sync)]
+
+    async def latest_read(self, tenant: str, cloud_account_id: str) -> Sync | None:
+        """Give the newest run that read an account over the AWS APIs; None if none did."""
+        table = self.store.target(SYNCS).table
+        statement = (
+            self.store.select(SYNCS, tenant)
+            .where(
+                table.c.cloud_account_id == cloud_account_id,
+                sa.func.coalesce(table.c.source, Sync.SOURCE_UNSPECIFIED).in_(_OVER_APIS),
+            )
+            .order_by(table.c.start_time.desc(), table.c.id.desc())
+            .limit(1)
+        )
+        found = await self.store.messages(SYNCS, statement)
+        return next((sync for sync in found if isinstance(sync, Sync)), None)
 
     async def tenants_with_running(self) -> list[str]:
         """Give the tenants that have a running run.

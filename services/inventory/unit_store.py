@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.contract.names import tenant_of
 from mesh.sql.store import Store
+from mesh.sql.tables import Tables
 from secmesh.inventory.v1.sync_unit_pb2 import SyncUnit
 from services.inventory.collect.draft import timestamp
 
@@ -118,3 +119,16 @@ class UnitStore:
             self._table.c[column] == value
             for column, value in zip(pattern.columns, ids, strict=False)
         ]
+
+
+async def live_lease(connection: AsyncConnection, tables: Tables) -> str:
+    """Give a run that some process reads now, of whichever tenant; empty if none is read.
+
+    Who moves the whole store asks it; no caller's request leads here.
+    """
+    table = tables[UNITS].table
+    now = timestamp(datetime.now(UTC)).ToMicroseconds()
+    alive = (table.c.state == SyncUnit.STATE_PENDING, table.c.lease_expire_time > now)
+    chosen = sa.select(table.c.tenant_id, table.c.sync_id).where(*alive).limit(1)
+    found = (await connection.execute(chosen)).first()
+    return f"tenants/{found.tenant_id}/syncs/{found.sync_id}" if found else ""

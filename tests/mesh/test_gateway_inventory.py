@@ -125,6 +125,7 @@ def test_role_without_the_permission(mesh: Gateway) -> None:
 
 
 _IMPORTS = {
+    "PostEvents": {"events": [{}]},
     "ImportSsp": {"sspId": "plan", "document": "e30="},
     "ImportControls": {"document": "e30="},
 }
@@ -146,6 +147,7 @@ def _call(mesh: Gateway, method: Method, tenant: str) -> httpx.Response:
         "record": {"iamUser": {"username": "ana"}},
         "sync": {"cloudAccountId": "123456789012"},
         "check_exception": {"checkId": "s3.encryption", "reason": "None."},
+        "webhook": {"url": "https://example.com/"},
         "control": {"check": {"id": "custom.one"}},
         "*": _IMPORTS.get(method.descriptor.name, {}),
     }

@@ -13,6 +13,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from mesh.contract.catalogue import load_catalogue
+from mesh.sealing.keyring import KeyRing
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2 as pb
@@ -224,10 +225,12 @@ class Evaluated:
 
 
 @asynccontextmanager
-async def new_world(folder: Path, database: str = "") -> AsyncIterator[World]:
+async def new_world(
+    folder: Path, database: str = "", keys: KeyRing | None = None
+) -> AsyncIterator[World]:
     """Open a store in a folder, or in a database that has the tables and no records."""
     engine = open_engine(database or f"sqlite:///{shutil.copy(inventory_file(), folder)}")
     try:
-        yield World(Store(engine, tables_of(CATALOGUE), page_key=b"k" * 32))
+        yield World(Store(engine, tables_of(CATALOGUE, keys=keys), page_key=b"k" * 32))
     finally:
         await engine.dispose()

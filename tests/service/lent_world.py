@@ -124,10 +124,14 @@ class LentWorld:
     async def role_account(self, *, verified: bool = True) -> Story:
         """Make an account of a tenant of its own, which a role leads into."""
         story = await self._account()
-        self._make_role(ROLE, PLATFORM, story.account.external_id, story.account)
+        self.let_role_in(story)
         if verified:
             assert (await story.verify()).entered
         return story
+
+    def let_role_in(self, story: Story) -> None:
+        """Make the role that leads into an account."""
+        self._make_role(ROLE, PLATFORM, story.account.external_id, story.account)
 
     async def key_account(self, *, role: bool = True) -> Story:
         """Make one that a user's access key leads into, by a role that trusts the user or none."""

@@ -18,7 +18,10 @@ def text_of(rules: Any, digits: str) -> str:
     if rules.HasField("const"):
         return str(rules.const)
     if rules.HasField("pattern"):
-        return _Writer(digits).write(parser.parse(rules.pattern))
+        parsed = parser.parse(rules.pattern)
+        # Repeats within repeats are longer than each alone.
+        texts = (_Writer(digits, longest).write(parsed) for longest in range(_LONGEST, 0, -1))
+        return next(each for each in texts if len(each) <= (int(rules.max_len) or len(each)))
     if rules.HasField("len"):
         return _exactly(int(rules.len), digits)
     most = int(rules.max_len) or 64
@@ -51,7 +54,8 @@ def _well_known(rule: str, digits: str) -> str:
 class _Writer:
     """Writes one text of a parsed pattern, as the digits choose."""
 
-    def __init__(self, digits: str) -> None:
+    def __init__(self, digits: str, longest: int) -> None:
+        self._longest = longest
         self._choices = [int(digit, 16) for digit in digits]
         self._next = 0
 
@@ -80,7 +84,7 @@ class _Writer:
             return self.write(branches[self._choice(len(branches))])
         if kind in (op.MAX_REPEAT, op.MIN_REPEAT):
             least, most, inner = argument
-            length = max(int(least), min(int(most), _LONGEST if int(most) > 1 else 0))
+            length = max(int(least), min(int(most), self._longest if int(most) > 1 else 0))
             return "".join(self.write(inner) for _ in range(length))
         if kind is op.AT:
             return ""

@@ -1,5 +1,6 @@
 """Reports, checks and coverage over gRPC."""
 
+import html
 import json
 from datetime import timedelta
 from typing import Any
@@ -198,3 +199,17 @@ async def test_coverage_of_no_baseline_is_refused(served: Served) -> None:
     with pytest.raises(CallRefused) as caught:
         await served.stub.GetCoverage(coverage_pb2.GetCoverageRequest(parent=TENANT))
     assert caught.value.reason == "FIELD_INVALID"
+
+
+async def test_the_page_tells_the_trend_and_the_command_that_mends(served: Served) -> None:
+    await served.world.sync(["s3_buckets"])
+    await served.world.add("s3_buckets", S3Bucket(bucket_name="it's", encryption="NONE"))
+    await served.import_ssp(document(requirement("sc-28.1")))
+    assessment = await served.assessment()
+    request = api.ExportAssessmentRequest(name=assessment.name, format=api.REPORT_FORMAT_HTML)
+    written = await served.stub.ExportAssessment(request)
+    page = html.unescape(written.data.decode())
+    first = page[page.index('id="first"') : page.index("Posture")]
+    assert "<b>1</b> of 1 claim is false" in first
+    assert """aws s3api put-bucket-encryption --bucket 'it'"'"'s'""" in first
+    assert "first assessment of these accounts" in page

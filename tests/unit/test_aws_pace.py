@@ -1,6 +1,7 @@
 """The pace falls at a throttle, leaves a share to others, and rises slowly."""
 
 from collections import deque
+from itertools import pairwise
 
 import pytest
 
@@ -89,12 +90,49 @@ def test_a_rate_rests_before_it_rises() -> None:
     service = Service(1, 1.0)
     service.pace.throttled()
     low = service.pace.rate
+
+    def used() -> None:
+        for _ in range(int(low)):
+            service.pace.answered()
+
     service.now += HOLD_SECONDS
-    service.pace.answered()
+    used()
     assert service.pace.rate == low
-    service.now += 2
-    service.pace.answered()
-    assert low < service.pace.rate <= low + 2
+    service.now += 0.5
+    used()
+    assert low < service.pace.rate <= low + 0.5
+
+
+def test_a_rate_that_is_not_used_does_not_rise() -> None:
+    service = Service(10**9, 0.7)
+    for _ in range(100):
+        service.now += 1
+        service.pace.answered()
+    assert service.pace.rate == START
+    service.pace.throttled()
+    low = service.pace.rate
+    service.now += HOLD_SECONDS
+    for _ in range(100):
+        service.now += 1
+        service.pace.answered()
+    assert service.pace.rate == low
+
+
+@pytest.mark.parametrize("limit", [3, 6, 12, 20, 40, 100])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
+def test_while_throttles_are_fresh_no_more_than_the_share_is_asked(
+    limit: int, share: float
+) -> None:
+    service = Service(limit, share)
+    service.run(300)
+    assert service.throttled
+    for throttle, following in pairwise([*service.throttled, service.now]):
+        # It rests from here on, unless that was too fast still.
+        until = min(following, throttle + HOLD_SECONDS)
+        if until - throttle < 2:
+            continue
+        asked = sum(throttle < taken < until for taken in service.taken)
+        assert asked <= share * limit * (until - throttle) + 1
 
 
 def test_waiting_ends_when_patience_does() -> None:

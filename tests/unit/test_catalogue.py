@@ -149,10 +149,12 @@ def test_the_inventory_catalogue_is_whole() -> None:
         "ComplianceService",
         "ContradictionService",
         "ControlService",
+        "EventService",
         "ExceptionService",
         "HistoryService",
         "RecordService",
         "StoreService",
         "SyncService",
         "TenantRemovalService",
+        "WebhookService",
     }

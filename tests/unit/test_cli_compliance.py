@@ -171,7 +171,7 @@ def test_checks_are_asked_for_by_collection_and_control(operator: Operator) -> N
 def test_coverage_says_how_much_is_complete_today(operator: Operator) -> None:
     done = operator.run("compliance", "coverage", "--account", "123456789012")
     covered = coverage_pb2.Coverage(
-        controls=323, testable=104, bound=40, complete=12, missing_actions=["s3:Get"]
+        controls=323, testable=104, bound=40, complete=12, failing=3, missing_actions=["s3:Get"]
     )
     covered.control_coverage.add(control_id="sc-28.1", check_ids=["s3.encryption"], complete=True)
     covered.control_coverage.add(control_id="at-2")
@@ -181,7 +181,7 @@ def test_coverage_says_how_much_is_complete_today(operator: Operator) -> None:
     assert request.baseline == ssp_pb2.BASELINE_FEDRAMP_MODERATE
     assert list(request.cloud_account_ids) == ["123456789012"]
     words = " ".join(result.stdout.split())
-    assert "104 of 323 testable, 40 bound, 12 complete today" in words
+    assert "104 of 323 testable, 40 bound, 12 complete today, 3 failing" in words
     assert "sc-28.1" in words
     assert "at-2" not in words
     assert "s3:Get" in result.stderr

@@ -10,9 +10,9 @@ from services.inventory.collect import codebuild, codepipeline, event_buses, sns
 from services.inventory.collect.build_secrets import (
     builds_images,
     has_credentials,
-    is_credential,
     without_credentials,
 )
+from services.inventory.collect.credential_shapes import looks_like
 from services.inventory.collect.eventbridge_rules import rule_draft, sources_of, target_of
 
 DENIED = Unread.of("any:Operation", Outcome.DENIED, "AccessDeniedException")
@@ -70,7 +70,7 @@ def test_a_bus_whose_archives_are_unread() -> None:
     ],
 )
 def test_variables_that_are_credentials(name: str, value: str, expected: bool) -> None:
-    assert is_credential(name, value) is expected
+    assert bool(looks_like(name, value)) is expected
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,7 @@ def test_the_roles_fit_the_contract() -> None:
     assert granted["operator"] == granted["auditor"] | {
         "inventory.syncs.create",
         "inventory.syncs.cancel",
+        "inventory.events.create",
         "inventory.assessments.file",
         "inventory.controls.create",
         "inventory.controls.update",

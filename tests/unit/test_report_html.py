@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
@@ -10,19 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import ssp_pb2
+from secmesh.inventory.v1 import check_pb2, ssp_pb2, trend_pb2
 from services.inventory.compliance import report_html
 from services.inventory.compliance.controls import baseline_controls
 from services.inventory.compliance.html_parts import Html, join, tag
-from services.inventory.compliance.report import Report
+from services.inventory.compliance.recommendation import finding_id
+from services.inventory.compliance.report import Mend, Report
 from services.inventory.compliance.report_html import html_report
+from services.inventory.compliance.report_html_first import contradictions
 from services.inventory.compliance.report_posture import FAMILIES, GROUPS, Group, posture
-from tests.unit.report_samples import HOSTILE, every_verdict, report_of, verdict_of
+from tests.unit.report_samples import HOSTILE, NOW, every_verdict, report_of, verdict_of
 
-VOID = {"meta", "rect"}
+VOID = {"meta", "rect", "input"}
 KNOWN = {
     *("html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section"),
     *("article", "div", "p", "h1", "h2", "h3", "h4", "dl", "dt", "dd", "ul", "li", "span", "b"),
+    *("script", "input", "select", "option", "output"),
     *("small", "code", "table", "thead", "tbody", "tr", "th", "td", "svg", "g", "rect"),
 }
 
@@ -36,6 +40,7 @@ class Page(HTMLParser):
         self.attributes: list[tuple[str, str]] = []
         self.text = ""
         self.style = ""
+        self.script = ""
         self._open: list[str] = []
         self.feed(content.decode())
         self.close()
@@ -57,6 +62,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._open and self._open[-1] == "style":
             self.style += data
+        elif self._open and self._open[-1] == "script":
+            self.script += data
         else:
             self.text += f" {data}"
 
@@ -66,17 +73,24 @@ def policy(page: Page) -> str:
     return found
 
 
-def test_the_page_loads_and_runs_nothing() -> None:
+def digest_of(content: str) -> str:
+    return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
+def test_the_page_loads_nothing_and_runs_its_own_script_alone() -> None:
     content = html_report(report_of(every_verdict()))
     page = Page(content)
     assert set(page.tags) <= KNOWN
     names = {name for name, _ in page.attributes}
     assert not {name for name in names if name.startswith("on")}
     assert not names & {"src", "href", "style", "action", "srcset", "data"}
-    digest = base64.b64encode(hashlib.sha256(page.style.encode()).digest()).decode()
     assert policy(page) == (
-        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; style-src 'sha256-{digest_of(page.style)}'; "
+        f"script-src 'sha256-{digest_of(page.script)}'; base-uri 'none'; form-action 'none'"
     )
+    assert page.tags.count("script") == 1
+    for reaching in ("fetch", "XMLHttpRequest", "import(", "eval", "innerHTML", "http"):
+        assert reaching not in page.script
     assert "url(" not in page.style
     assert "@import" not in page.style
     assert "prefers-color-scheme: dark" in page.style
@@ -99,6 +113,94 @@ def test_contradictions_come_first_with_evidence_and_remedy() -> None:
         "FedRAMP rev 5 Moderate",
     ):
         assert wanted in text, wanted
+
+
+def first(report: Report) -> str:
+    text = Page(html_report(report)).text
+    return " ".join(text[: text.index("Posture")].split())
+
+
+def test_what_is_false_and_how_to_mend_it_comes_first() -> None:
+    low, high = verdict_of("CONTRADICTED", "ac-3"), verdict_of("CONTRADICTED", "sc-7")
+    low.check_results[0].severity = check_pb2.SEVERITY_LOW
+    report = report_of([low, high, *every_verdict()])
+    claim = ssp_pb2.Claim(name=high.claim, description="We guard it. " * 40)
+    told = first(Report(report.assessment, report.plan, report.verdicts, [claim]))
+    assert "3 of 15 claims are false" in told
+    assert "SC-7 Boundary Protection" in told, "the most severe of those of one age"
+    assert "implemented by Cloud: We guard it." in told
+    assert len(told) < 1000
+    assert 'arn:aws:s3:::0 encryption = "NONE" 1 more' in told
+    assert "To mend Encrypt it." in told
+    mending = {
+        finding_id("s3.encryption", "arn:aws:s3:::1"): Mend(["aws s3api put-encryption '<x>'"], ())
+    }
+    mended = Report(report.assessment, report.plan, report.verdicts, mending=mending)
+    told = first(mended)
+    assert "arn:aws:s3:::1 encryption" in told, "one that a command mends"
+    assert "To mend aws s3api put-encryption '<x>'" in told
+    steps = {finding_id("s3.encryption", "arn:aws:s3:::0"): Mend((), ["Ask the owner."])}
+    asked = Report(report.assessment, report.plan, report.verdicts, mending=steps)
+    assert "To mend Ask the owner." in first(asked)
+
+
+def test_the_oldest_of_the_gravest_is_first() -> None:
+    newer, older = verdict_of("CONTRADICTED", "ac-3"), verdict_of("CONTRADICTED", "sc-7")
+    newer.since.FromDatetime(NOW)
+    older.since.FromDatetime(NOW - timedelta(days=1))
+    assert contradictions([newer, older]) == [older, newer]
+
+
+def test_a_claim_that_is_false_by_what_is_there_says_so() -> None:
+    found = verdict_of("CONTRADICTED", "ac-3", evidence=0)
+    told = first(report_of([found]))
+    assert "1 of 1 claim is false" in told
+    assert "Observed Because of ac-3." in told
+
+
+def test_nothing_false_is_not_all_proven() -> None:
+    told = first(report_of([verdict_of("INDETERMINATE", "ac-3"), verdict_of("SUPPORTED", "ac-4")]))
+    assert "0 of 2 claims are false" in told
+    assert "evidence agrees with 1, leaves 1 open, has not been weighed for 0" in told
+
+
+def test_a_trend_is_drawn_where_its_days_are() -> None:
+    report = report_of(every_verdict())
+    trend = trend_pb2.Trend(assessments=3, left_out=2, cut=True)
+    for days, count in ((10, 4), (9, 3), (0, 1)):
+        point = trend.points.add(evaluate_time=NOW - timedelta(days=days))
+        point.claim_counts.add(verdict=pb.VERDICT_CONTRADICTED, count=count)
+        point.claim_counts.add(verdict=pb.VERDICT_SUPPORTED, count=4 - count)
+    trend.repairs.open = trend.repairs.fixed = trend.repairs.fixed_since_first = 1
+    trend.repairs.oldest_open_age.FromTimedelta(timedelta(days=10))
+    trend.repairs.mean_time_to_fix.FromTimedelta(timedelta(hours=25))
+    trend.repairs.median_time_to_fix.FromTimedelta(timedelta(minutes=5))
+    trend.false_claims.add(control_id="ac-2", since_first=True, age=timedelta(days=10))
+    page = Page(html_report(Report(report.assessment, report.plan, report.verdicts, (), trend)))
+    labels = [value for name, value in page.attributes if name == "aria-label"]
+    assert (
+        "Claims over time: 2029-12-22: 4 Evidence fails; "
+        "2030-01-01: 1 Evidence fails, 3 Evidence agrees"
+    ) in labels
+    told = " ".join(page.text.split())
+    for wanted in (
+        "1 still false (the oldest for 10 days), 1 mended, 0 restated by the plan.",
+        "Time to fix: mean 1 day, median less than an hour.",
+        "1 of them took longer",
+        "Left out: 2 assessments",
+        "older assessments",
+        "AC-2 false since or before 1970-01-01, 10 days",
+    ):
+        assert wanted in told, wanted
+
+
+def test_one_assessment_is_no_trend() -> None:
+    report = report_of(every_verdict())
+    for number, wanted in ((1, "first assessment"), (2, "of one day")):
+        trend = trend_pb2.Trend(assessments=number)
+        trend.points.add(evaluate_time=NOW)
+        made = Report(report.assessment, report.plan, report.verdicts, (), trend)
+        assert wanted in Page(html_report(made)).text
 
 
 def test_foreign_text_stays_text() -> None:

@@ -32,6 +32,7 @@ def result(
     failed: int = 0,
     unread: int = 0,
     not_applicable: int = 0,
+    excepted: int = 0,
     check_id: str = "s3.encryption",
 ) -> pb.CheckResult:
     made = pb.CheckResult(
@@ -43,7 +44,14 @@ def result(
         failed=failed,
         not_applicable=not_applicable,
         unread=unread,
+        excepted=excepted,
     )
+    if excepted:
+        made.exceptions.add(
+            check_exception="tenants/acme/checkExceptions/public-site",
+            expire_time={"seconds": 1_900_000_000},
+            excepted=excepted,
+        )
     if failed:
         made.evidence.add(
             subject="arn:aws:s3:::one",
@@ -77,6 +85,7 @@ FAIL, PASS, UNREAD, NOTHING = (
     result(not_applicable=3),
 )
 HINT_FAIL, HINT_PASS = result(PARTIAL, failed=1), result(INDICATOR, passed=1)
+EXCEPTED, HINT_EXCEPTED = result(passed=2, excepted=1), result(PARTIAL, excepted=1)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +104,18 @@ HINT_FAIL, HINT_PASS = result(PARTIAL, failed=1), result(INDICATOR, passed=1)
         ("IMPLEMENTED", [HINT_PASS, NOTHING], "PARTLY_SUPPORTED"),
         ("IMPLEMENTED", [NOTHING], "VACUOUS"),
         ("IMPLEMENTED", [], "NO_EVIDENCE"),
+        ("IMPLEMENTED", [EXCEPTED], "PARTLY_SUPPORTED"),
+        ("IMPLEMENTED", [result(excepted=3)], "PARTLY_SUPPORTED"),
+        ("IMPLEMENTED", [HINT_EXCEPTED, PASS], "PARTLY_SUPPORTED"),
+        ("IMPLEMENTED", [EXCEPTED, UNREAD], "INDETERMINATE"),
+        ("IMPLEMENTED", [EXCEPTED, HINT_FAIL], "WEAKENED"),
+        ("IMPLEMENTED", [result(failed=1, excepted=1)], "CONTRADICTED"),
+        ("PARTIAL", [EXCEPTED], "GAP_CONFIRMED"),
+        ("PARTIAL", [EXCEPTED, UNREAD], "GAP_CONFIRMED"),
+        ("PLANNED", [HINT_EXCEPTED, PASS], "GAP_CONFIRMED"),
+        ("ALTERNATIVE", [EXCEPTED], "MANUAL_REVIEW"),
+        ("NOT_APPLICABLE", [result(excepted=1)], "CONTRADICTED"),
+        ("NOT_APPLICABLE", [HINT_EXCEPTED], "WEAKENED"),
         ("PARTIAL", [FAIL], "GAP_CONFIRMED"),
         ("PARTIAL", [PASS], "UNDERSTATED"),
         ("PARTIAL", [HINT_PASS], "PARTLY_SUPPORTED"),
@@ -135,6 +156,8 @@ def test_planned_work_that_is_due_and_failing_is_overdue(
     made.planned_completion_time.FromDatetime(NOW + timedelta(days=days))
     assert verdict(made, FAIL) == expected
     assert verdict(made, PASS) == pb.VERDICT_UNDERSTATED
+    # What is accepted is not late.
+    assert verdict(made, EXCEPTED) == pb.VERDICT_GAP_CONFIRMED
 
 
 def test_invalid_comes_before_inherited_and_both_before_evidence() -> None:
@@ -150,6 +173,8 @@ def test_invalid_comes_before_inherited_and_both_before_evidence() -> None:
     [
         ([FAIL, PASS], pb.VERDICT_NOT_CLAIMED_FAILING),
         ([HINT_FAIL], pb.VERDICT_NOT_CLAIMED_FAILING),
+        ([EXCEPTED], pb.VERDICT_NOT_CLAIMED),
+        ([EXCEPTED, FAIL], pb.VERDICT_NOT_CLAIMED_FAILING),
         ([PASS], pb.VERDICT_NOT_CLAIMED),
         ([UNREAD], pb.VERDICT_NOT_CLAIMED),
         ([NOTHING], pb.VERDICT_NOT_CLAIMED),
@@ -167,6 +192,8 @@ def test_reasons_name_the_deciding_facts() -> None:
     unread = judge(claim(), [UNREAD], evaluate_time=NOW).reason
     assert "s3:GetEncryptionConfiguration" in unread
     assert "AccessDenied" in unread
+    excepted = judge(claim(), [EXCEPTED], evaluate_time=NOW).reason
+    assert "fails for 1 of 3, excepted by public-site until 2030-03-17" in excepted
     assert missing_actions([UNREAD, PASS]) == ["s3:GetEncryptionConfiguration"]
 
 
@@ -178,6 +205,7 @@ _RESULTS = st.lists(
         failed=st.integers(0, 2),
         unread=st.integers(0, 2),
         not_applicable=st.integers(0, 2),
+        excepted=st.integers(0, 2),
         check_id=st.sampled_from(["s3.encryption", "s3.logging", "iam.mfa"]),
     ),
     max_size=4,
@@ -213,6 +241,7 @@ def test_implemented_is_contradicted_by_direct_failure_and_nothing_else(
     assert (judged == pb.VERDICT_CONTRADICTED) == direct_failure
     if judged == pb.VERDICT_SUPPORTED:
         assert all(each.complete and not each.failed for each in results)
+        assert not any(each.excepted for each in results)
         assert any(each.passed and each.grade == DIRECT for each in results)
 
 

@@ -2,16 +2,19 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from mesh.sealing.keyring import KeyRing
 from mesh.sql import engine as dialect
 from mesh.sql.backup.errors import BackupBroken, BackupProblem, BackupUnfit
 from mesh.sql.backup.folder import BackupFolder, Manifest, Origin, new_id, now_micros, sha256_of
 from mesh.sql.backup.programs import find_programs
 from mesh.sql.backup.progress import Phase, Progress
+from mesh.sql.backup.sealed import context_of, seal, unseal
 from mesh.sql.backup.sqlite import SqliteDump
 from mesh.sql.members import MEMBER_OF
 from mesh.sql.statistics import describe_database
@@ -36,13 +39,22 @@ class Backups:
     """Backups of a store in a folder; one is made or restored at a time."""
 
     def __init__(
-        self, store: Store, folder: BackupFolder, contract_digest: str, programs: str = ""
+        self,
+        store: Store,
+        folder: BackupFolder,
+        contract_digest: str,
+        programs: str = "",
+        keys: KeyRing | None = None,
     ) -> None:
-        """``programs`` is the folder of pg_dump, empty to have it found."""
+        """``programs`` is the folder of pg_dump, empty to have it found.
+
+        With ``keys`` backups are encrypted by the first; all of them open what was encrypted.
+        """
         self.store = store
         self.folder = folder
         self._digest = contract_digest
         self._programs = programs
+        self._keys = keys
 
     async def create(self, origin: Origin, progress: Progress) -> Manifest:
         """Write a backup and read it back; BackupsBusy, BackupProblem, BackupStopped."""
@@ -80,19 +92,34 @@ class Backups:
             manifest = self.folder.manifest(backup_id)
             self._require_fit(manifest)
             dump = await self._dump()
-            file = await asyncio.to_thread(self.folder.intact, manifest, progress)
-            rows = await asyncio.to_thread(dump.inspect, file, progress)
-            if rows != dict(manifest.rows):
-                raise BackupBroken("its rows are not those that were written")
-            await guard()
-            if validate_only:
-                return None
-            progress.enter(Phase.SECURING)
-            safety = await self._create(Origin.SAFETY, progress)
-            await guard()
-            async with self.store.alone():
-                await progress.in_thread(dump.load, file, rows, progress)
-            return safety
+            async with self._opened(manifest, progress) as file:
+                rows = await progress.in_thread(dump.inspect, file, progress)
+                if rows != dict(manifest.rows):
+                    raise BackupBroken("its rows are not those that were written")
+                await guard()
+                if validate_only:
+                    return None
+                progress.enter(Phase.SECURING)
+                safety = await self._create(Origin.SAFETY, progress)
+                await guard()
+                async with self.store.alone():
+                    await progress.in_thread(dump.load, file, rows, progress)
+                return safety
+
+    @contextlib.asynccontextmanager
+    async def _opened(self, manifest: Manifest, progress: Progress) -> AsyncIterator[Path]:
+        """Give a backup's file as it was before it was encrypted; BackupBroken, BackupUnfit."""
+        file = await progress.in_thread(self.folder.intact, manifest, progress)
+        if not manifest.key:
+            yield file
+            return
+        plain = self.folder.partial(f"{manifest.id}-open")
+        try:
+            context = context_of(manifest)
+            await progress.in_thread(unseal, file, plain, self._keys, context, progress)
+            yield plain
+        finally:
+            plain.unlink(missing_ok=True)
 
     def _require_fit(self, manifest: Manifest) -> None:
         if manifest.database != self.store.database:
@@ -105,22 +132,42 @@ class Backups:
         try:
             created = now_micros()
             rows = await self._write(target, progress)
-            manifest = Manifest(
+            made = Manifest(
                 id=backup_id,
                 created=created,
                 origin=origin,
                 database=self.store.database,
                 database_version=(await describe_database(self.store)).version,
                 contract_digest=self._digest,
+                size=0,
+                sha256="",
+                rows={str(table): count for table, count in rows.items()},
+                key="" if self._keys is None else self._keys.first,
+            )
+            if self._keys is not None:
+                await self._seal(target, made, self._keys, progress)
+            manifest = replace(
+                made,
                 size=target.stat().st_size,
                 sha256=await asyncio.to_thread(sha256_of, target),
-                rows={str(table): count for table, count in rows.items()},
             )
             await asyncio.to_thread(self.folder.keep, target, manifest)
         except BaseException:
             target.unlink(missing_ok=True)
             raise
         return manifest
+
+    async def _seal(
+        self, target: Path, manifest: Manifest, keys: KeyRing, progress: Progress
+    ) -> None:
+        """Put the encrypted form of a backup in its place."""
+        sealed = self.folder.partial(f"{manifest.id}-sealed")
+        try:
+            context = context_of(manifest)
+            await progress.in_thread(seal, target, sealed, keys, context, progress)
+            sealed.replace(target)
+        finally:
+            sealed.unlink(missing_ok=True)
 
     async def _write(self, target: Path, progress: Progress) -> dict[str, int]:
         """Write the store to a file and read it back; give its rows by table."""

@@ -50,6 +50,8 @@ class Manifest:
     sha256: str
     rows: Mapping[str, int]
     """By table."""
+    key: str = ""
+    """Id of the key that the file is encrypted with; empty if it is not."""
 
 
 @dataclass(frozen=True)

@@ -273,6 +273,16 @@ def forget_changes(connection: psycopg.Connection, tenants: Iterable[str]) -> No
     connection.execute("SELECT pg_notify(%s, '')", [CHANNEL])
 
 
+def begin_anew(url: sa.URL, tables: Iterable[sa.Table], tenants: Iterable[str]) -> None:
+    """Let a store that was written by copying be served: no row is worked on, no place is left.
+
+    BackupProblem if the database refuses.
+    """
+    with translated(), connect(url) as connection:
+        release_leases(connection, tables)
+        forget_changes(connection, tenants)
+
+
 def _target(url: sa.URL) -> tuple[str, str | None]:
     """Give what libpq connects to, and the password, which no command line may show."""
     url = signed(sa.make_url(url))

@@ -18,6 +18,9 @@ def fill_alarmed_events(drafts: list[Draft[CloudwatchMonitoring]], sources: Sour
     """Tell of each region which classes of events somebody hears of."""
     for draft in drafts:
         if "watches" not in draft.unread:
+            del draft.body.alarmed_events[:], draft.body.unalarmed_events[:]
+            for name in FIELDS:
+                draft.unread.pop(name, None)
             _fill(draft, sources[TRAILS])
 
 

@@ -1,29 +1,18 @@
-"""Credentials where they do not belong: in a build's environment and in addresses of its source.
+"""Credentials in addresses of a build's source, and what its commands do.
 
-Sources: AWS Security Hub user guide, CodeBuild.1 and CodeBuild.2; IAM User Guide, "Understanding
-unique ID prefixes"; the makers' own prefixes of tokens.
+Source: AWS Security Hub user guide, CodeBuild.1.
 """
 
 import re
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-_KEY_NAMES = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"})
-_LOOKS = re.compile(
-    r"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b"
-    r"|\bgh[pousr]_[A-Za-z0-9]{36,}|\bgithub_pat_[A-Za-z0-9_]{22,}"
-    r"|\bglpat-[A-Za-z0-9_-]{20,}|\bxox[abprs]-[A-Za-z0-9-]{10,}"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
-)
+from services.inventory.collect.credential_shapes import carries_credential
+
 _TOKEN_USER = re.compile(r"[0-9a-f]{40}|x-token-auth|x-access-token|oauth2")
 _TOKENS = frozenset({"access_token", "oauth_token", "private_token", "token"})
 _IMAGE_TOOLS = re.compile(
     r"(?:^|[\s;&|'\"/])(?:docker(?:-compose)?|buildah|podman|kaniko|buildx|buildctl|dockerd)\b"
 )
-
-
-def is_credential(name: str, value: str) -> bool:
-    """Tell whether a variable is a credential, by its name or by the look of its value."""
-    return (name.upper() in _KEY_NAMES and bool(value)) or _LOOKS.search(value) is not None
 
 
 def has_credentials(address: str) -> bool:
@@ -35,9 +24,7 @@ def has_credentials(address: str) -> bool:
         return "@" in address
     # A user alone is none, unless a token stands in the user's place.
     named = password is not None or _TOKEN_USER.fullmatch(user or "") is not None
-    return (
-        named or _LOOKS.search(address) is not None or not _TOKENS.isdisjoint(parse_qs(parts.query))
-    )
+    return named or carries_credential(address) or not _TOKENS.isdisjoint(parse_qs(parts.query))
 
 
 def without_credentials(address: str) -> str:

@@ -25,6 +25,8 @@ def planned(sync: str, unit: Unit) -> SyncUnit:
         region=unit.region,
         collection=unit.collector.collection,
         state=SyncUnit.STATE_PENDING,
+        reading=unit.focus.reading if unit.focus else SyncUnit.READING_UNSPECIFIED,
+        resource_keys=sorted(unit.focus.keys) if unit.focus else (),
     )
 
 

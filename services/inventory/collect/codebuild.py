@@ -1,9 +1,11 @@
 """Build projects of CodeBuild: what they build from, with which rights, and what they log.
 
-Values of the environment and settings of the build are dropped as soon as they are read.
+Values of the environment and settings of the build are dropped as soon as they are read: of what
+looks like a credential stay its name, what it looks like and a keyed hash.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from mesh.aws.reader import Reader, Response, Unread
@@ -11,11 +13,12 @@ from secmesh.inventory.v1.codebuild_pb2 import CodebuildProject
 from services.inventory.collect.build_secrets import (
     builds_images,
     has_credentials,
-    is_credential,
     without_credentials,
 )
 from services.inventory.collect.collector import Collector, Scope
+from services.inventory.collect.credential_shapes import Fingerprint, looks_like
 from services.inventory.collect.draft import Collected, Draft, timestamp
+from services.inventory.collect.fingerprints import no_fingerprint
 
 LIST = "codebuild:ListProjects"
 GET = "codebuild:BatchGetProjects"
@@ -51,7 +54,8 @@ def collect(reader: Reader) -> Collected:
 def _read_batch(reader: Reader, names: Sequence[str]) -> list[Project]:
     account = reader.account
     place = f"arn:{account.partition}:codebuild:{reader.region}:{account.cloud_account_id}:project/"
-    found = reader.picked(GET, "projects", project_draft, names=list(names))
+    drafted = partial(project_draft, fingerprint=reader.fingerprint)
+    found = reader.picked(GET, "projects", drafted, names=list(names))
     if not isinstance(found, Unread):
         return found
     drafts = []
@@ -74,7 +78,7 @@ def _fill_credentials(reader: Reader, drafts: list[Project]) -> None:
             )
 
 
-def project_draft(project: Response) -> Project:
+def project_draft(project: Response, fingerprint: Fingerprint = no_fingerprint) -> Project:
     """Map one project."""
     body = CodebuildProject(
         project_name=project["name"],
@@ -86,7 +90,7 @@ def project_draft(project: Response) -> Project:
         tags={str(each["key"]): str(each.get("value", "")) for each in project.get("tags") or ()},
     )
     _fill_sources(body, [project.get("source", {}), *project.get("secondarySources", ())])
-    _fill_environment(body, project.get("environment", {}))
+    _fill_environment(body, project.get("environment", {}), fingerprint)
     artifacts = [project.get("artifacts", {}), *project.get("secondaryArtifacts", ())]
     body.artifacts_encrypted = not any(
         each.get("encryptionDisabled", False)
@@ -118,7 +122,7 @@ def _fill_sources(body: CodebuildProject, sources: list[Any]) -> None:
     )
 
 
-def _fill_environment(body: CodebuildProject, environment: Any) -> None:
+def _fill_environment(body: CodebuildProject, environment: Any, fingerprint: Fingerprint) -> None:
     body.image = environment.get("image", "")
     body.environment_type = environment.get("type", "")
     body.privileged = environment.get("privilegedMode", False)
@@ -129,8 +133,12 @@ def _fill_environment(body: CodebuildProject, environment: Any) -> None:
         kind = variable.get("type", PLAINTEXT)
         name = str(variable["name"])
         body.variables.add(variable_name=name, variable_type=kind)
-        if kind == PLAINTEXT and is_credential(name, str(variable.get("value", ""))):
+        value = str(variable.get("value", ""))
+        if kind == PLAINTEXT and (form := looks_like(name, value)):
             body.plaintext_credentials.append(name)
+            body.credential_variables.add(
+                variable_name=name, looks_like=form, value_hash=fingerprint(value)
+            )
 
 
 def _fill_logs(body: CodebuildProject, logs: Any) -> None:

@@ -40,6 +40,8 @@ class Collector:
     sources: tuple[str, ...] = ()
     """Collections that ``derive`` looks at, read before this one is written."""
     derive: Callable[[list[Draft[Any]], Sources], None] | None = None
+    derives_again: bool = True
+    """Whether ``derive`` can be applied to what it has filled before."""
 
     def regions(self, run_regions: tuple[str, ...]) -> tuple[str, ...]:
         """Give the region of each of its units."""

@@ -31,6 +31,8 @@ class Draft(Generic[Body]):
     unread: dict[str, Unread] = field(default_factory=dict)
     only_if_stored: bool = False
     """Nothing listed it in this run; it is known to exist if it was known before."""
+    record: str = ""
+    """Name of the record that it was made of; empty for what was read."""
 
     def miss(self, unread: Unread, *fields: str) -> None:
         """Mark fields whose read gave no answer; their first gap stays."""

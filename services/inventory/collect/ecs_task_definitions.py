@@ -1,17 +1,19 @@
 """Task definitions of ECS, each family by its latest active revision.
 
 Values of environment variables are dropped as soon as they are read: names are kept, and of what
-looks like a credential also what it looks like.
+looks like a credential also what it looks like and a keyed hash.
 """
 
+from functools import partial
 from typing import Any
 
 from mesh.aws.reader import Answer, Reader, Response, Unread
 from secmesh.inventory.v1.ecs_pb2 import EcsTaskDefinition
 from services.inventory.collect.collector import Collector, Scope
-from services.inventory.collect.credential_shapes import looks_like
+from services.inventory.collect.credential_shapes import Fingerprint, looks_like
 from services.inventory.collect.draft import Collected, Draft, timestamp
 from services.inventory.collect.ecs_clusters import ecs_tags
+from services.inventory.collect.fingerprints import no_fingerprint
 
 LIST = "ecs:ListTaskDefinitionFamilies"
 DESCRIBE = "ecs:DescribeTaskDefinition"
@@ -36,15 +38,17 @@ def collect(reader: Reader) -> Collected:
 def _read(reader: Reader, family: str) -> Draft[EcsTaskDefinition]:
     # A family without a revision stands for its latest active one.
     answer = reader.call(DESCRIBE, resource=family, taskDefinition=family, include=["TAGS"])
-    return definition_draft(family, answer)
+    return definition_draft(family, answer, reader.fingerprint)
 
 
-def definition_draft(family: str, answer: Answer) -> Draft[EcsTaskDefinition]:
+def definition_draft(
+    family: str, answer: Answer, fingerprint: Fingerprint = no_fingerprint
+) -> Draft[EcsTaskDefinition]:
     """Map a family by the description of its latest active revision."""
     draft = Draft(native_id=family, body=EcsTaskDefinition(family=family))
     if not isinstance(answer, Unread):
         draft.arn = _arn(answer)
-    draft.take(answer, DESCRIBED_FIELDS, _fill)
+    draft.take(answer, DESCRIBED_FIELDS, partial(_fill, fingerprint))
     return draft
 
 
@@ -52,7 +56,7 @@ def _arn(answer: Any) -> str:
     return str(answer["taskDefinition"]["taskDefinitionArn"])
 
 
-def _fill(body: EcsTaskDefinition, response: Response | None) -> None:
+def _fill(fingerprint: Fingerprint, body: EcsTaskDefinition, response: Response | None) -> None:
     told: Any = response or {}
     task = told["taskDefinition"]
     body.revision = task["revision"]
@@ -72,11 +76,11 @@ def _fill(body: EcsTaskDefinition, response: Response | None) -> None:
     paths = {(each.get("host") or {}).get("sourcePath", "") for each in task.get("volumes") or ()}
     body.host_paths.extend(sorted(paths - {""}))
     for container in task.get("containerDefinitions") or ():
-        _add_container(body, container)
+        _add_container(body, container, fingerprint)
     body.tags.update(ecs_tags(told.get("tags") or ()))
 
 
-def _add_container(body: EcsTaskDefinition, container: Any) -> None:
+def _add_container(body: EcsTaskDefinition, container: Any, fingerprint: Fingerprint) -> None:
     user = container.get("user") or ""
     windows = body.operating_system.startswith("WINDOWS")
     capabilities = (container.get("linuxParameters") or {}).get("capabilities") or {}
@@ -100,7 +104,10 @@ def _add_container(body: EcsTaskDefinition, container: Any) -> None:
     for name, value in variables:
         if form := looks_like(name, value):
             body.credential_variables.add(
-                container_name=container["name"], variable_name=name, looks_like=form
+                container_name=container["name"],
+                variable_name=name,
+                looks_like=form,
+                value_hash=fingerprint(value),
             )
 
 

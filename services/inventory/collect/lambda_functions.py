@@ -1,25 +1,28 @@
 """Lambda functions: what they run on and who may call them.
 
 Values of environment variables are dropped as soon as they are read: names are kept, and of what
-looks like a credential also what it looks like.
+looks like a credential also what it looks like and a keyed hash.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from mesh.aws.reader import Answer, Reader, Response, Unread
 from secmesh.inventory.v1.lambda_pb2 import LambdaFunction
 from services.inventory.collect.access_policy import admits_everyone
 from services.inventory.collect.collector import Collector, Scope
-from services.inventory.collect.credential_shapes import looks_like
+from services.inventory.collect.credential_shapes import Fingerprint, looks_like
 from services.inventory.collect.draft import Collected, Draft, Truth, any_of, timestamp
+from services.inventory.collect.fingerprints import no_fingerprint
 from services.inventory.collect.lambda_runtimes import deprecation_of
 
 LIST = "lambda:ListFunctions"
 LISTINGS = (LIST,)
 PAGE = 50
+Credential = LambdaFunction.CredentialVariable
 OPEN_URL = "NONE"
 
 LISTED_FIELDS = (
@@ -89,20 +92,30 @@ FIELDS = frozenset((*LISTED_FIELDS, "public", *(name for part in PARTS for name 
 
 def collect(reader: Reader) -> Collected:
     """Read the functions of one region."""
-    functions = reader.picked(LIST, "Functions", without_values, page_size=PAGE)
+    kept = partial(without_values, fingerprint=reader.fingerprint)
+    functions = reader.picked(LIST, "Functions", kept, page_size=PAGE)
     reader.ledger.is_listing(LIST)
     if isinstance(functions, Unread):
         return Collected([], functions)
     return Collected(reader.fan_out(lambda function: _read(reader, function), functions))
 
 
-def without_values(function: Response) -> Response:
-    """Keep of the environment the names of its variables, and what their values look like."""
+def without_values(function: Response, fingerprint: Fingerprint = no_fingerprint) -> Response:
+    """Keep of the environment the names of its variables, and of credentials what may be kept."""
     variables = function.get("Environment", {}).get("Variables", {})
     return {
         **function,
-        "Environment": {name: looks_like(name, variables[name]) for name in sorted(variables)},
+        "Environment": {
+            name: _credential(name, variables[name], fingerprint) for name in sorted(variables)
+        },
     }
+
+
+def _credential(name: str, value: str, fingerprint: Fingerprint) -> Credential | None:
+    form = looks_like(name, value)
+    if not form:
+        return None
+    return Credential(variable_name=name, looks_like=form, value_hash=fingerprint(value))
 
 
 def _read(reader: Reader, function: Response) -> Draft[LambdaFunction]:
@@ -138,11 +151,7 @@ def _listed(function: Any) -> LambdaFunction:
         vpc_id=function.get("VpcConfig", {}).get("VpcId") or None,
         kms_key_id=function.get("KMSKeyArn") or None,
         environment_names=function["Environment"],
-        credential_variables=[
-            LambdaFunction.CredentialVariable(variable_name=name, looks_like=form)
-            for name, form in function["Environment"].items()
-            if form
-        ],
+        credential_variables=filter(None, function["Environment"].values()),
         dead_letter_target=function.get("DeadLetterConfig", {}).get("TargetArn") or None,
         tracing=function.get("TracingConfig", {}).get("Mode", "PassThrough"),
         layers=[layer["Arn"] for layer in function.get("Layers", ())],

@@ -176,7 +176,12 @@ COLLECTORS = (
     cloudfront.COLLECTOR,
     api_gateway.COLLECTOR,
     api_stages.COLLECTOR,
-    replace(waf.COLLECTOR, sources=(waf.DISTRIBUTIONS,), derive=waf.fill_distributions),
+    replace(
+        waf.COLLECTOR,
+        sources=(waf.DISTRIBUTIONS,),
+        derive=waf.fill_distributions,
+        derives_again=False,
+    ),
     access_analyzer.COLLECTOR,
     inspector2.COLLECTOR,
     inspector2_findings.COLLECTOR,

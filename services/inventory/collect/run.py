@@ -19,11 +19,13 @@ from mesh.aws.accounts import Account
 from mesh.aws.accounts import AccountUnreachable as NoWay
 from mesh.aws.outcomes import SessionUnavailable
 from mesh.aws.reader import Ledger, Patience, Reader, ReadingCancelled
+from secmesh.inventory.v1.record_pb2 import Record
 from secmesh.inventory.v1.sync_pb2 import ManifestEntry, Sync
 from secmesh.inventory.v1.sync_unit_pb2 import SyncUnit
 from services.inventory.access.account_access import status_of
 from services.inventory.access.ways import Way
 from services.inventory.collect import checkpoint
+from services.inventory.collect.credential_shapes import Fingerprint
 from services.inventory.collect.draft import Collected, timestamp
 from services.inventory.collect.manifest import broken, failed_unit, is_whole, manifest_entries
 from services.inventory.collect.progress import Progress, UnitProgress, written
@@ -38,6 +40,8 @@ RENEWALS = 3
 """Renewals in the time of one lease."""
 
 _LOG = logging.getLogger(__name__)
+Written = Callable[[Unit, Mapping[str, Record], Changes], None]
+"""Hears of a unit, the records that stood there before by name, and what became of them."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -96,8 +100,13 @@ class Run:
         stores: Stores,
         workers: Workers,
         unit_limit: timedelta,
+        fingerprint: Fingerprint,
+        written: Written | None = None,
     ) -> None:
-        """Units come with their checkpoints; those that ended are not read again."""
+        """Units come with their checkpoints; those that ended are not read again.
+
+        ``written`` is told what each unit changed once that is stored.
+        """
         self._sync = sync
         self._ended = {unit: each for unit, each in units.items() if not _is_pending(each)}
         # A dict keeps the order in which they are to be read.
@@ -108,6 +117,8 @@ class Run:
         self._leases = stores.leases
         self._workers = workers
         self._unit_limit = unit_limit
+        self._fingerprint = fingerprint
+        self._told = written
         self._progress = Progress(len(units), (each.progress for each in self._ended.values()))
         self._stopped = threading.Event()
         self._lost = False
@@ -229,6 +240,7 @@ class Run:
         published = False
         try:
             reading = await _in_thread(self._workers.units, self._read, attempt)
+            reading = await self._completed(unit, reading)
             self._sources.publish(unit, reading.collected)
             published = True
             await self._write(attempt, reading)
@@ -248,16 +260,28 @@ class Run:
         if self._stopped.is_set():
             raise ReadingCancelled
         unit = attempt.unit
+        if unit.focus is not None and not unit.focus.keys:
+            return Reading(Collected([]), datetime.now(UTC))
         account = self._way.current()
         attempt.reader = self._reader(account, unit, attempt.counters)
         return Reading(unit.collector.collect(attempt.reader), datetime.now(UTC))
+
+    async def _completed(self, unit: Unit, reading: Reading) -> Reading:
+        """Add to single resources the others of their unit as they are stored."""
+        if unit.focus is None:
+            return reading
+        stored = await self._records.current(unit, tuple(self._sync.regions))
+        whole = unit.focus.completed(
+            reading.collected, stored, str(unit.kind.body_field), unit.collector.fields
+        )
+        return Reading(whole, reading.read_time)
 
     async def _give_up(self, attempt: Attempt, problem: Exception) -> None:
         """Leave the unit's rows as they are and write what became of its reads."""
         unit = attempt.unit
         gap = broken(unit, problem)
-        entries = manifest_entries(self._sync.name, unit, attempt.ledger)
         failed = failed_unit(self._sync.name, unit, gap, datetime.now(UTC))
+        entries = [*manifest_entries(self._sync.name, unit, attempt.ledger), failed]
         ended = checkpoint.ended(
             self._sync.name,
             unit,
@@ -266,10 +290,11 @@ class Run:
             whole=False,
             unlisted=gap,
         )
-        await self._store(unit, Changes(), [*entries, failed], ended)
+        await self._store(unit, Changes(), entries, ended)
 
     def _reader(self, account: Account, unit: Unit, counters: UnitProgress) -> Reader:
-        return Reader(
+        made = Reader if unit.focus is None else unit.focus.reader
+        return made(
             account,
             unit.region if unit.region in self._sync.regions else account.region,
             patience=Patience(self._unit_limit.total_seconds(), self._stopped),
@@ -277,6 +302,7 @@ class Run:
             listener=counters.answered,
             operations=unit.collector.operations,
             regions=tuple(self._sync.regions),
+            fingerprint=self._fingerprint,
         )
 
     async def _write(self, attempt: Attempt, reading: Reading) -> None:
@@ -304,11 +330,16 @@ class Run:
             unlisted=collected.unlisted,
         )
         await self._store(unit, changes, manifest_entries(self._sync.name, unit, ledger), ended)
+        if self._told is not None:
+            self._told(unit, stored, changes)
 
     async def _store(
         self, unit: Unit, changes: Changes, entries: Iterable[ManifestEntry], ended: SyncUnit
     ) -> None:
         """Write a unit with its checkpoint, then count it."""
+        if unit.focus is not None:
+            # The manifest tells of whole units: one resource says nothing of all the others.
+            entries = ()
         end = partial(self._leases.end, unit=ended)
         await self._records.write_unit(unit, changes, entries, datetime.now(UTC), end)
         self._open.pop(unit, None)

@@ -21,6 +21,7 @@ from mesh.errors import (
     ResourceNotFound,
     TenantInactive,
 )
+from mesh.sealing.keyring import KeyRing
 from mesh.sql.tenancy import acting_for
 from secmesh.inventory.v1.policy_pb2 import SuggestPolicyResponse
 from secmesh.inventory.v1.sync_pb2 import Sync
@@ -29,9 +30,12 @@ from services.inventory.access.account_access import AccountAccess
 from services.inventory.access.ways import Way
 from services.inventory.collect import checkpoint
 from services.inventory.collect.draft import timestamp
+from services.inventory.collect.event_map import event_map
+from services.inventory.collect.fingerprints import fingerprints
+from services.inventory.collect.focus import Focus
 from services.inventory.collect.policy import suggestion
 from services.inventory.collect.registry import Registry
-from services.inventory.collect.run import Run, Stores, Workers
+from services.inventory.collect.run import Run, Stores, Workers, Written
 from services.inventory.collect.versions import Unit
 from services.inventory.errors import (
     AccountNotGranted,
@@ -68,16 +72,20 @@ class SyncRunner:
         access: AccountAccess,
         stores: Stores,
         limits: Limits,
+        keys: KeyRing | None = None,
     ) -> None:
-        """Raises CatalogueError if the collectors do not fit the contract."""
+        """``keys`` hash credentials that are found in configurations; without, no hash is kept.
+
+        Raises CatalogueError if the collectors do not fit the contract."""
         registry.check(catalogue)
         self._catalogue = catalogue
         self._registry = registry
         self._access = access
-        self._stores = stores
+        self.stores = stores
         self._syncs = stores.syncs
         self.leases = stores.leases
         self._limits = limits
+        self._fingerprints = fingerprints(keys)
         self._workers = Workers(
             ThreadPoolExecutor(limits.units, thread_name_prefix="unit"),
             ThreadPoolExecutor(limits.reads, thread_name_prefix="read"),
@@ -128,7 +136,7 @@ class SyncRunner:
         """Give the units of a stored run; none if it cannot be resumed."""
         with contextlib.suppress(CollectionUnknown, AccountNotGranted, ResourceNotFound):
             self._access.require(sync)
-            return {self._unit(sync, each.collection, each.region): each for each in checkpoints}
+            return {self._unit_of(sync, each): each for each in checkpoints}
         return {}
 
     async def start(self, parent: str, wanted: Sync, sync_id: str) -> Sync:
@@ -162,6 +170,25 @@ class SyncRunner:
             await self._syncs.begin(sync, units.values(), self.leases)
             return self._execute(sync, units, way).sync
 
+    async def start_focused(
+        self, sync: Sync, parts: Mapping[tuple[str, str], Focus | None], written: Written
+    ) -> Run:
+        """Start a run over parts of an account, by collection and region; all of each if None.
+
+        ``written`` is told what each unit changed. Raises SyncRunning, AccountNotGranted, and
+        what the tenancy service refuses of an account that it is asked for.
+        """
+        self._access.require(sync)
+        way = await self._access.try_way(sync)
+        async with self._syncs.starting():
+            sync.state = Sync.STATE_RUNNING
+            sync.start_time.CopyFrom(timestamp(datetime.now(UTC)))
+            planned = [self._unit(sync, *place, focus) for place, focus in parts.items()]
+            units = {unit: checkpoint.planned(sync.name, unit) for unit in planned}
+            sync.progress.units = len(units)
+            await self._syncs.begin(sync, units.values(), self.leases)
+            return self._execute(sync, units, way, written)
+
     async def _existing(self, wanted: Sync) -> Sync | None:
         """Give the run that has the id already; ResourceExists if it is of another account."""
         found = await self.find(wanted.name)
@@ -180,21 +207,38 @@ class SyncRunner:
         )
         return {unit: checkpoint.planned(sync.name, unit) for unit in units}
 
-    def _unit(self, sync: Sync, collection: str, region: str) -> Unit:
+    def _unit(self, sync: Sync, collection: str, region: str, focus: Focus | None = None) -> Unit:
         collector = self._registry.collectors.get(collection)
         if collector is None:
             raise CollectionUnknown(collection)
         kind = self._catalogue.record_kinds[collection]
-        return Unit(tenant_of(sync.name) or "", sync.cloud_account_id, region, collector, kind)
+        tenant = tenant_of(sync.name) or ""
+        return Unit(tenant, sync.cloud_account_id, region, collector, kind, focus)
 
-    def _execute(self, sync: Sync, units: Mapping[Unit, SyncUnit], way: Way | None = None) -> Run:
+    def _unit_of(self, sync: Sync, stored: SyncUnit) -> Unit:
+        focus = None
+        if stored.reading == SyncUnit.READING_RESOURCES:
+            focus = event_map().focus(stored.collection, stored.resource_keys)
+        elif stored.reading == SyncUnit.READING_DERIVED:
+            focus = Focus()
+        return self._unit(sync, stored.collection, stored.region, focus)
+
+    def _execute(
+        self,
+        sync: Sync,
+        units: Mapping[Unit, SyncUnit],
+        way: Way | None = None,
+        written: Written | None = None,
+    ) -> Run:
         run = Run(
             sync,
             units,
             way=way or self._access.way(sync),
-            stores=self._stores,
+            stores=self.stores,
             workers=self._workers,
             unit_limit=self._limits.unit_time,
+            fingerprint=self._fingerprints(tenant_of(sync.name) or ""),
+            written=written,
         )
         self._live[sync.name] = run
         task = asyncio.create_task(self._follow(run, sync.name), name=sync.name)
@@ -245,9 +289,13 @@ class SyncRunner:
     def _regions(self, wanted: Iterable[str]) -> list[str]:
         asked = list(wanted)
         for place, region in enumerate(asked):
-            if not self._access.accounts.knows_region(region):
+            if not self.knows_region(region):
                 raise FieldInvalid.of(f"sync.regions[{place}]", f"{region} is no AWS region")
         return sorted(set(asked)) or [self._access.accounts.region]
+
+    def knows_region(self, region: str) -> bool:
+        """Tell whether AWS has a region of this name."""
+        return self._access.accounts.knows_region(region)
 
     async def suggest_policy(
         self, parent: str, name: str, wanted: Iterable[str]

@@ -124,6 +124,7 @@ def fill_console_users(drafts: list[Draft[SsoInstance]], sources: Sources) -> No
         if isinstance(count, Unread):
             draft.miss(count, "console_users")
         else:
+            draft.unread.pop("console_users", None)
             draft.body.console_users = count
 
 

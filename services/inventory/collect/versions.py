@@ -16,6 +16,7 @@ from secmesh.inventory.v1 import record_pb2
 from secmesh.inventory.v1.record_pb2 import Record
 from services.inventory.collect.collector import Collector, Scope
 from services.inventory.collect.draft import Collected, Draft, timestamp
+from services.inventory.collect.focus import Focus, outcome_of
 from services.inventory.collect.source import GLOBAL
 
 ID_DIGITS = 32
@@ -34,9 +35,13 @@ class Unit:
     """An AWS region, or ``global``."""
     collector: Collector
     kind: Kind
+    focus: Focus | None = None
+    """What of its collection is read; None for all of it."""
 
     def name(self, draft: Draft[Any]) -> str:
         """Give the record name of a resource; it is the same in every run."""
+        if draft.record:
+            return draft.record
         # A bucket's region may be unread; its name is unique without it.
         where = self.region if self.collector.scope is Scope.GLOBAL else draft.region or self.region
         key = "\0".join((self.cloud_account_id, where, self.collector.collection, draft.native_id))
@@ -196,11 +201,7 @@ def draft_of(record: Record, body_field: str) -> Draft[Any]:
         arn=record.arn,
         region="" if record.region == GLOBAL else record.region,
         unread={
-            each.field: Unread("", each.action, Outcome[_name_of(each.outcome)], each.code)
+            each.field: Unread("", each.action, outcome_of(each.outcome), each.code)
             for each in record.unread
         },
     )
-
-
-def _name_of(outcome: record_pb2.ReadOutcome.ValueType) -> str:
-    return record_pb2.ReadOutcome.Name(outcome).removeprefix("READ_OUTCOME_")

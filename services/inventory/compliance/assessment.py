@@ -125,7 +125,12 @@ def _verdict(
 ) -> pb.ClaimVerdict:
     own = sorted(
         (results[run] for run in binding.runs),
-        key=lambda result: (not result.failed, result.complete, result.check_id),
+        key=lambda result: (
+            not result.failed,
+            not result.excepted,
+            result.complete,
+            result.check_id,
+        ),
     )
     claim = binding.claim
     if claim is None:
@@ -177,8 +182,15 @@ def summarise(assessment: pb.Assessment, found: Sequence[pb.ClaimVerdict]) -> No
     assessment.claims = len(of_claims)
     assessment.claim_counts.extend(_counts(of_claims))
     assessment.below_baseline = sum(bool(verdict.below_baseline) for verdict in found)
+    assessment.excepted_claims = sum(
+        bool(verdict.claim) and _excepted(verdict) for verdict in found
+    )
     actions = {action for verdict in found for action in verdict.missing_actions}
     assessment.missing_actions.extend(sorted(actions)[:MAX_ASSESSMENT_ACTIONS])
+
+
+def _excepted(verdict: pb.ClaimVerdict) -> bool:
+    return any(result.excepted for result in verdict.check_results)
 
 
 def _counts(found: Iterable[pb.Verdict.ValueType]) -> list[pb.VerdictCount]:

@@ -14,6 +14,7 @@ from secmesh.inventory.v1 import ssp_pb2
 from services.inventory.alerts.contradiction_store import ContradictionStore
 from services.inventory.compliance.ssp import Plan
 from services.inventory.compliance.tables import ASSESSMENTS, CLAIMS, PASSAGES, SSPS, VERDICTS
+from services.inventory.webhooks.outbox import Outbox
 
 
 class AssessmentStore:
@@ -22,6 +23,7 @@ class AssessmentStore:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._contradictions = ContradictionStore(store)
+        self._outbox = Outbox(store)
 
     async def replace_plan(self, plan: Plan) -> None:
         """Store a plan, its claims and its passages in place of what had its name, or nothing."""
@@ -91,7 +93,8 @@ class AssessmentStore:
         async with self._store.transaction() as connection:
             await self._store.insert(connection, ASSESSMENTS, [assessment])
             await self._store.insert(connection, VERDICTS, found)
-            await self._contradictions.add(connection, assessment, found)
+            made = await self._contradictions.add(connection, assessment, found)
+            await self._outbox.add(connection, made)
 
     async def assessment(
         self, name: str
@@ -117,6 +120,19 @@ class AssessmentStore:
             cast("ssp_pb2.Ssp | None", plan),
             cast("list[pb.ClaimVerdict]", judged),
         )
+
+    async def control_verdicts(self, name: str) -> list[pb.ClaimVerdict]:
+        """Give an assessment's verdicts by control, without evidence; ResourceNotFound if none."""
+        judged = self._store.target(VERDICTS)
+        columns = [*judged.kind.pattern.columns, "control_id", "verdict"]
+        async with self._store.connection() as connection:
+            await self._store.get(ASSESSMENTS, name, connection=connection)
+            tenant, assessment_id = name.split("/")[1::2]
+            statement = self._store.select(VERDICTS, tenant, columns).where(
+                judged.table.c.assessment_id == assessment_id
+            )
+            found = await self._store.messages(VERDICTS, statement, connection=connection)
+        return cast("list[pb.ClaimVerdict]", found)
 
     async def newer(self, assessment: pb.Assessment) -> str:
         """Give the newest later assessment of the plan that shares an account; empty if none."""

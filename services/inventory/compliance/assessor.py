@@ -20,6 +20,7 @@ from services.inventory.compliance.evaluation import Evaluation
 from services.inventory.compliance.evidence_store import EvidenceStore
 from services.inventory.controls.tenant_checks import TenantChecks
 from services.inventory.errors import NothingCollected
+from services.inventory.exceptions.tenant_exceptions import TenantExceptions
 
 DEFAULT_MAX_AGE = timedelta(days=7)
 EVALUATIONS = 2
@@ -39,6 +40,7 @@ class Assessor:
         self._store = store
         self._assessments = AssessmentStore(store)
         self._checks = checks
+        self._exceptions = TenantExceptions(store)
         self._clock = clock
         self._places = asyncio.Semaphore(EVALUATIONS)
 
@@ -70,11 +72,17 @@ class Assessor:
             coverage = Coverage(accounts, await evidence.units(accounts))
             if coverage.empty:
                 raise NothingCollected
+            checks = await self._checks.of(tenant, connection)
+            standing = await self._exceptions.at(tenant, stamp, checks, connection)
             evaluation = Evaluation(
-                evidence, coverage, evaluate_time, evaluate_time - max_age, tuple(accounts)
+                evidence,
+                coverage,
+                evaluate_time,
+                evaluate_time - max_age,
+                tuple(accounts),
+                standing.exceptions,
             )
             earlier = await self._assessments.latest_verdicts(ssp, stamp, connection)
-            checks = await self._checks.of(tenant, connection)
             bindings = bind(plan, claims, checks)
             runs = sorted(
                 {run for binding in bindings for run in binding.runs},
@@ -100,6 +108,7 @@ class Assessor:
         assessment.evaluate_time.CopyFrom(stamp)
         assessment.max_age.FromTimedelta(max_age)
         summarise(assessment, found)
+        standing.tell(assessment)
         await self._assessments.add(assessment, found)
         yield assessment
 

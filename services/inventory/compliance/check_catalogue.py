@@ -24,6 +24,8 @@ from mesh.errors import FilterInvalid
 from secmesh.inventory.v1 import check_pb2
 from services.inventory.compliance.controls import load_controls, load_parameters
 from services.inventory.compliance.failing_filter import failing_filter
+from services.inventory.compliance.remedy_rules import remedy_problems
+from services.inventory.compliance.remedy_template import remedy_fields
 
 NOW = "now"
 _UNIT_TYPES = {
@@ -66,6 +68,12 @@ class BoundCheck:
         """Body fields that decide an outcome."""
         read = self.condition.fields | (self.applies.fields if self.applies else frozenset())
         return frozenset(field for field in read if "." not in field)
+
+    @cached_property
+    def remedy_fields(self) -> tuple[str, ...]:
+        """Body fields that the remedy names and the condition does not read, in order."""
+        named = remedy_fields(self.message.remedy) - self.condition.fields
+        return tuple(sorted(name for name in named if name in self.kind.descriptor.fields_by_name))
 
     @cached_property
     def uses_now(self) -> bool:
@@ -208,6 +216,8 @@ def bind_check(catalogue: Catalogue, check: check_pb2.Check, version: int = 0) -
         environment=environment,
         version=version,
     )
+    for problem in remedy_problems(check, kind):
+        raise RuleBroken("remedy", problem)
     # The filter is written with real thresholds later; that it compiles is known now.
     written = bound.filter(bound.defaults(), datetime.fromisoformat("2030-01-01T00:00:00Z"))
     if len(written) <= MAX_LENGTH:

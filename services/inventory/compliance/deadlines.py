@@ -39,7 +39,13 @@ class Deadlines:
     """Planned completion by claim name."""
 
     def of(self, verdict: pb.ClaimVerdict, weighed: datetime) -> datetime:
-        """Give the deadline of a weakness: counted from when it was found, not from each look."""
+        """Give the deadline of a weakness: counted from when it was found, not from each look.
+
+        What is excepted must be mended when the first of its exceptions ends.
+        """
+        until = excepted_until(verdict)
+        if until is not None:
+            return until
         planned = self.planned.get(verdict.claim)
         if planned is not None:
             return planned
@@ -47,10 +53,26 @@ class Deadlines:
         return found + timedelta(days=self.days[severity(verdict)])
 
 
-def severity(verdict: pb.ClaimVerdict) -> check_pb2.Severity.ValueType:
-    """Give the worst severity of the checks that fail, of all if none does; low if none says."""
+def excepted_until(verdict: pb.ClaimVerdict) -> datetime | None:
+    """Give when what fails counts again, if all of it is excepted; None if it is not."""
     results = verdict.check_results
-    failing = [result.severity for result in results if result.failed and result.severity]
+    if any(result.failed for result in results):
+        return None
+    ends = [each.expire_time.ToDatetime(UTC) for result in results for each in result.exceptions]
+    return min(ends, default=None)
+
+
+def severity(verdict: pb.ClaimVerdict) -> check_pb2.Severity.ValueType:
+    """Give the worst severity of the checks that fail, of all if none does; low if none says.
+
+    What is excepted fails too.
+    """
+    results = verdict.check_results
+    failing = [
+        result.severity
+        for result in results
+        if result.severity and (result.failed or result.excepted)
+    ]
     spoken = failing or [result.severity for result in results if result.severity]
     return max(spoken, default=check_pb2.SEVERITY_LOW)
 

@@ -1,7 +1,7 @@
 """Runs checks over what was collected: one CheckResult for a check and its thresholds."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,9 +10,11 @@ from secmesh.inventory.v1 import check_pb2, record_pb2
 from services.inventory.compliance.check_catalogue import BoundCheck
 from services.inventory.compliance.coverage import Coverage, Standing
 from services.inventory.compliance.evidence import record_evidence
-from services.inventory.compliance.evidence_store import EvidenceStore, Question
-from services.inventory.compliance.failing_filter import in_accounts
+from services.inventory.compliance.evidence_store import EvidenceStore, Question, bad_outcome
+from services.inventory.compliance.exceptions import Exceptions, by_end
+from services.inventory.compliance.failing_filter import in_accounts, not_accepted
 from services.inventory.compliance.outcomes import (
+    EXCEPTED,
     FAIL,
     NOT_APPLICABLE,
     OPEN,
@@ -30,8 +32,18 @@ MAX_EVIDENCE = 50
 MAX_GAPS = 20
 MAX_FILTER = 4096
 MAX_FILTER_ACCOUNTS = 50
-_WORST_FIRST = (FAIL, UNREAD, STALE)
+MAX_EXCEPTIONS = 50
+_WORST_FIRST = (FAIL, UNREAD, STALE, EXCEPTED)
 _STANDINGS = {Standing.UNREAD: UNREAD, Standing.STALE: STALE}
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A record that is shown as evidence."""
+
+    record: record_pb2.Record
+    outcome: Outcome
+    exception: str = ""
 
 
 @dataclass
@@ -39,7 +51,7 @@ class _Found:
     """What the readings of one check gave."""
 
     tallies: list[Tally] = field(default_factory=list)
-    records: list[tuple[record_pb2.Record, Outcome]] = field(default_factory=list)
+    records: list[_Row] = field(default_factory=list)
     actions: set[str] = field(default_factory=set)
 
 
@@ -54,6 +66,7 @@ class Evaluation:
     """Evidence read before counts as stale."""
     named_accounts: Sequence[str] = ()
     """Accounts that the caller chose; all if none."""
+    exceptions: Exceptions = field(default_factory=Exceptions)
 
     async def run(self, check: BoundCheck, thresholds: Mapping[str, int]) -> pb.CheckResult:
         """Weigh all rows of a check."""
@@ -64,7 +77,8 @@ class Evaluation:
         )
         for reading in readings:
             parameters = check.parameters(thresholds, reading.read_time)
-            await self._read(Question(check, parameters, reading), found)
+            accepting = self.exceptions.of_records(check)
+            await self._read(Question(check, parameters, reading, accepting), found)
         result = pb.CheckResult(
             check_id=check.id,
             grade=check.message.grade,
@@ -97,13 +111,19 @@ class Evaluation:
                 records = await self.evidence.records(
                     question, outcome, without=closed, limit=MAX_EVIDENCE
                 )
-                found.records += [(record, outcome) for record in records]
+                found.records += [_Row(record, outcome) for record in records]
+        if counts[EXCEPTED]:
+            for which, exception in enumerate(question.exceptions):
+                records = await self.evidence.accepted(
+                    question, which, without=closed, limit=MAX_EVIDENCE
+                )
+                found.records += [_Row(record, EXCEPTED, exception.name) for record in records]
         for standing, outcome in _STANDINGS.items():
             if by_standing[standing]:
                 records = await self.evidence.records_in(
                     question, by_standing[standing], limit=MAX_EVIDENCE
                 )
-                found.records += [(record, outcome) for record in records]
+                found.records += [_Row(record, outcome) for record in records]
         if counts[UNREAD]:
             actions = self.coverage.unanswered_actions()
             found.actions |= {
@@ -122,7 +142,8 @@ class Evaluation:
     def _weigh_rows(self, check: BoundCheck, found: _Found, result: pb.CheckResult) -> None:
         counts = total(found.tallies)
         _count(result, counts)
-        evidence = [self._of_record(check, record, outcome) for record, outcome in found.records]
+        self._note_exceptions(check, _accepted(found.tallies), result)
+        evidence = [self._of_record(check, row) for row in found.records]
         result.evidence.extend(_worst_first(evidence))
         gaps = self._listing_gaps(check)
         if counts[UNREAD]:
@@ -132,6 +153,7 @@ class Evaluation:
 
     def _weigh_accounts(self, check: BoundCheck, found: _Found, result: pb.CheckResult) -> None:
         counts: Counter[Outcome] = Counter()
+        accepted: Counter[str] = Counter()
         evidence: list[pb.Evidence] = []
         for place in self._places(check):
             tallies = [tally for tally in found.tallies if _covers(place, tally.place)]
@@ -140,11 +162,21 @@ class Evaluation:
                 total(tallies),
                 unlisted=self._may_hide_rows(check, place, tallies),
             )
+            whole = self.exceptions.of_account(check, place.cloud_account_id)
+            names: list[str] = []
+            if outcome == FAIL and whole is not None:
+                outcome, names = EXCEPTED, [whole.name]
+            elif outcome == EXCEPTED:
+                names = sorted(_accepted(tallies))
             counts[outcome] += 1
+            accepted.update(names)
             if outcome in _WORST_FIRST:
-                records = [each for each in found.records if _covers(place, _place(each[0]))]
-                evidence.append(self._of_account(check, place, outcome, tallies, records))
+                rows = [each for each in found.records if _covers(place, _place(each.record))]
+                shown = self._of_account(check, place, outcome, tallies, rows)
+                shown.check_exception = names[0] if names else ""
+                evidence.append(shown)
         _count(result, counts)
+        self._note_exceptions(check, accepted, result)
         result.evidence.extend(_worst_first(evidence))
         result.complete = not any(counts[outcome] for outcome in OPEN)
         if not result.complete:
@@ -185,11 +217,22 @@ class Evaluation:
             for gap in self.coverage.gaps(account, check.kind.collection)
         ]
 
-    def _of_record(
-        self, check: BoundCheck, record: record_pb2.Record, outcome: Outcome
-    ) -> pb.Evidence:
-        missing = self._unit_gaps(check, _place(record)) if outcome == UNREAD else []
-        return record_evidence(check, record, outcome, missing)
+    def _note_exceptions(
+        self, check: BoundCheck, accepted: Counter[str], result: pb.CheckResult
+    ) -> None:
+        """Tell the exceptions that accepted something, the first to expire first."""
+        used = [
+            each.applied(accepted[each.name])
+            for each in self.exceptions.of(check)
+            if accepted[each.name]
+        ]
+        result.exceptions.extend(by_end(used)[:MAX_EXCEPTIONS])
+
+    def _of_record(self, check: BoundCheck, row: _Row) -> pb.Evidence:
+        missing = self._unit_gaps(check, _place(row.record)) if row.outcome == UNREAD else []
+        found = record_evidence(check, row.record, row.outcome, missing)
+        found.check_exception = row.exception
+        return found
 
     def _unit_gaps(self, check: BoundCheck, place: Place) -> list[record_pb2.Unread]:
         """Give the listings that leave a record's whole unit unread."""
@@ -208,26 +251,31 @@ class Evaluation:
         place: Place,
         outcome: Outcome,
         tallies: Sequence[Tally],
-        records: Sequence[tuple[record_pb2.Record, Outcome]],
+        records: Sequence[_Row],
     ) -> pb.Evidence:
         subject = "/".join(part for part in (place.cloud_account_id, place.region) if part)
-        found = pb.Evidence(subject=subject, outcome=outcome)
+        found = pb.Evidence(
+            subject=subject,
+            outcome=outcome,
+            cloud_account_id=place.cloud_account_id,
+            region=place.region,
+        )
         rows = sum(tally.rows for tally in tallies)
         if rows == 1 and records:
-            single = self._of_record(check, *records[0])
+            single = self._of_record(check, records[0])
             found.values.update(single.values)
+            found.target.update(single.target)
             found.unread.extend(single.unread)
             if single.HasField("since"):
                 found.since.CopyFrom(single.since)
             return found
         counts = total(tallies)
         found.values["records"] = str(rows)
-        found.values["records_meeting_the_condition"] = str(counts[PASS])
-        unread = [
-            gap
-            for record, of_record in records
-            for gap in self._of_record(check, record, of_record).unread
-        ]
+        meeting = counts[PASS]
+        if bad_outcome(check) == PASS:
+            meeting += counts[EXCEPTED]
+        found.values["records_meeting_the_condition"] = str(meeting)
+        unread = [gap for row in records for gap in self._of_record(check, row).unread]
         found.unread.extend(unread[:MAX_GAPS])
         return found
 
@@ -237,7 +285,8 @@ class Evaluation:
             check.kind.collection, together=not check.uses_now, at=self.evaluate_time
         )
         newest = max((reading.read_time for reading in readings), default=self.evaluate_time)
-        text = check.filter(thresholds, newest)
+        unmet = [each.unmet() for each in self.exceptions.of(check)]
+        text = not_accepted(check.filter(thresholds, newest), unmet)
         if 0 < len(self.named_accounts) <= MAX_FILTER_ACCOUNTS:
             text = in_accounts(text, self.named_accounts)
         return text if len(text) <= MAX_FILTER else ""
@@ -249,6 +298,14 @@ def _count(result: pb.CheckResult, counts: Counter[Outcome]) -> None:
     result.not_applicable = counts[NOT_APPLICABLE]
     result.unread = counts[UNREAD]
     result.stale = counts[STALE]
+    result.excepted = counts[EXCEPTED]
+
+
+def _accepted(tallies: Iterable[Tally]) -> Counter[str]:
+    accepted: Counter[str] = Counter()
+    for tally in tallies:
+        accepted.update(tally.accepted)
+    return accepted
 
 
 def _worst_first(evidence: list[pb.Evidence]) -> list[pb.Evidence]:

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from mesh.contract.catalogue import Kind, field_option, is_map
 from mesh.contract.storage import message_type
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import record_pb2
+from secmesh.inventory.v1 import check_pb2, record_pb2
 from secmesh.options.v1 import field_pb2
 from services.inventory.compliance.check_catalogue import BoundCheck
 from services.inventory.compliance.outcomes import Outcome
@@ -19,6 +19,8 @@ from services.inventory.compliance.outcomes import Outcome
 MAX_VALUES = 32
 MAX_VALUE = 1024
 MAX_UNREAD = 32
+MAX_TARGET = 512
+CUT = "\N{HORIZONTAL ELLIPSIS}"
 REDACTED = "[redacted]"
 _HIDDEN = (field_pb2.SENSITIVITY_PII, field_pb2.SENSITIVITY_SECRET)
 
@@ -37,10 +39,20 @@ def record_evidence(
         outcome=outcome,
         values=record_values(check.kind, record, sorted(check.condition.fields)),
         unread=[*missing, *unread][:MAX_UNREAD],
+        cloud_account_id=record.cloud_account_id,
+        region=record.region,
     )
+    if outcome == check_pb2.EVIDENCE_OUTCOME_FAIL:
+        values = record_values(check.kind, record, check.remedy_fields)
+        found.target.update({name: _short(text) for name, text in values.items()})
     if record.HasField("valid_from"):
         found.since.CopyFrom(record.valid_from)
     return found
+
+
+def _short(text: str) -> str:
+    """Keep a value that a command can name; of a longer one only that it is there."""
+    return text if len(text) <= MAX_TARGET else CUT
 
 
 def record_values(

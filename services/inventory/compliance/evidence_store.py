@@ -1,6 +1,5 @@
 """The SQL of an evaluation: the manifest's latest runs, and outcomes of whole tables at once."""
 
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -13,10 +12,12 @@ from mesh.cel.language import Condition, Environment
 from mesh.cel.sql import Columns, TableColumns
 from mesh.contract.catalogue import Kind
 from mesh.sql.store import Store
-from secmesh.inventory.v1 import record_pb2, sync_pb2
+from secmesh.inventory.v1 import check_pb2, record_pb2, sync_pb2
 from services.inventory.compliance.check_catalogue import BoundCheck
 from services.inventory.compliance.coverage import Reading, Unit, units_of_manifest
+from services.inventory.compliance.exceptions import BoundException
 from services.inventory.compliance.outcomes import (
+    EXCEPTED,
     FAIL,
     NOT_APPLICABLE,
     PASS,
@@ -30,6 +31,8 @@ MANIFEST = "manifest_entries"
 SYNCS = "syncs"
 ACCOUNT = "cloud_account_id"
 REGION = "region"
+_NONE = -1
+"""Where numbers of exceptions stand: none."""
 
 
 class ReadColumns:
@@ -82,6 +85,8 @@ class Question:
     check: BoundCheck
     parameters: Mapping[str, object]
     reading: Reading
+    exceptions: Sequence[BoundException] = ()
+    """Those that accept single rows."""
 
 
 class EvidenceStore:
@@ -133,16 +138,22 @@ class EvidenceStore:
         table = self._table(question)
         rows = (
             self._rows(question, (ACCOUNT, REGION))
-            .add_columns(_outcome(question, table, self._store.dialect).label("outcome"))
+            .add_columns(
+                _outcome(question, table, self._store.dialect).label("outcome"),
+                _accepting(question, table, self._store.dialect).label("accepting"),
+            )
             .where(_within(table, question.reading))
             .subquery()
         )
-        keys = (rows.c[ACCOUNT], rows.c[REGION], rows.c.outcome)
+        keys = (rows.c[ACCOUNT], rows.c[REGION], rows.c.outcome, rows.c.accepting)
         counted = sa.select(*keys, sa.func.count().label("rows")).group_by(*keys)
         found: dict[Place, Tally] = {}
-        for account, region, outcome, number in await self._connection.execute(counted):
+        for account, region, outcome, which, number in await self._connection.execute(counted):
             place = Place(account, region)
-            found.setdefault(place, Tally(place, Counter())).counts[outcome] += number
+            tally = found.setdefault(place, Tally(place))
+            tally.counts[outcome] += number
+            if outcome == EXCEPTED:
+                tally.accepted[question.exceptions[which].name] += number
         return list(found.values())
 
     async def records(
@@ -153,6 +164,19 @@ class EvidenceStore:
         statement = self._rows(question).where(
             _within(table, question.reading),
             _outcome(question, table, self._store.dialect) == outcome,
+            sa.not_(_in_places(table, without)),
+        )
+        return await self._records(statement, table, limit)
+
+    async def accepted(
+        self, question: Question, which: int, *, without: Sequence[Place], limit: int
+    ) -> list[record_pb2.Record]:
+        """Give the first records that one of the question's exceptions accepts."""
+        table = self._table(question)
+        statement = self._rows(question).where(
+            _within(table, question.reading),
+            _outcome(question, table, self._store.dialect) == EXCEPTED,
+            _accepting(question, table, self._store.dialect) == which,
             sa.not_(_in_places(table, without)),
         )
         return await self._records(statement, table, limit)
@@ -203,7 +227,39 @@ class EvidenceStore:
 
 
 def _outcome(question: Question, table: sa.Table, dialect: Dialect) -> sa.ColumnElement[int]:
-    """Write the outcome of each row: what is unknown by an unread field is UNREAD.
+    """Write the outcome of each row; what an exception accepts is EXCEPTED instead of bad."""
+    weighed = _weighed(question, table, dialect)
+    if not question.exceptions:
+        return weighed
+    bad = bad_outcome(question.check)
+    excepted = sa.case((weighed == bad, EXCEPTED), else_=weighed)
+    is_accepted = _accepting(question, table, dialect) >= 0
+    return sa.case((is_accepted, excepted), else_=weighed)
+
+
+def bad_outcome(check: BoundCheck) -> Outcome:
+    """Give the outcome of a row that makes a check fail."""
+    return PASS if check.message.quantifier == check_pb2.QUANTIFIER_NONE else FAIL
+
+
+def _accepting(question: Question, table: sa.Table, dialect: Dialect) -> sa.ColumnElement[int]:
+    """Write the number of the first exception that would accept a row; -1 if none would."""
+    if not question.exceptions:
+        return sa.literal(_NONE)
+    columns = ReadColumns(table, question.check.kind, dialect)
+    accepting = []
+    for number, each in enumerate(question.exceptions):
+        clauses: list[sa.ColumnElement[bool]] = [sa.true()]
+        if each.message.cloud_account_ids:
+            clauses.append(table.c[ACCOUNT].in_(each.message.cloud_account_ids))
+        if each.condition is not None:
+            clauses.append(each.condition.to_sql(columns, dialect=dialect))
+        accepting.append((sa.and_(*clauses), number))
+    return sa.case(*accepting, else_=_NONE)
+
+
+def _weighed(question: Question, table: sa.Table, dialect: Dialect) -> sa.ColumnElement[int]:
+    """Write what the check says of each row: what is unknown by an unread field is UNREAD.
 
     A condition that is unknown because a field is absent is not met.
     """

@@ -97,12 +97,6 @@ def bind_exception(check: BoundCheck, exception: pb.CheckException) -> BoundExce
     return BoundException(exception, condition, environment)
 
 
-def in_force(exception: pb.CheckException, moment: datetime) -> bool:
-    """Tell whether an exception is approved, not revoked and not expired."""
-    approved = exception.state == pb.CheckException.STATE_APPROVED
-    return approved and not has_expired(exception, moment)
-
-
 def has_expired(exception: pb.CheckException, moment: datetime) -> bool:
     """Tell whether the time of an exception is over."""
     return exception.expire_time.ToDatetime(UTC) <= moment
@@ -120,14 +114,6 @@ def applied(exception: pb.CheckException, excepted: int = 0) -> pb.AppliedExcept
     )
 
 
-def merged(found: Iterable[pb.AppliedException]) -> list[pb.AppliedException]:
-    """Give each exception once, with all that it accepted, the first to expire first."""
-    by_name: dict[str, pb.AppliedException] = {}
-    for each in found:
-        known = by_name.setdefault(each.check_exception, pb.AppliedException())
-        number = known.excepted + each.excepted
-        known.CopyFrom(each)
-        known.excepted = number
-    return sorted(
-        by_name.values(), key=lambda each: (each.expire_time.ToNanoseconds(), each.check_exception)
-    )
+def by_end(found: Iterable[pb.AppliedException]) -> list[pb.AppliedException]:
+    """Put exceptions in order, the first to expire first."""
+    return sorted(found, key=lambda each: (each.expire_time.ToNanoseconds(), each.check_exception))

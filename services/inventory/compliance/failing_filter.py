@@ -107,6 +107,11 @@ def _literal(value: object) -> str:
     return str(value)
 
 
+def not_accepted(text: str, unmet: Sequence[str]) -> str:
+    """Leave out of a filter what exceptions accept; ``unmet`` is of each when it does not."""
+    return " && ".join(f"({clause})" for clause in [text, *unmet]) if unmet else text
+
+
 def in_accounts(text: str, accounts: Iterable[str]) -> str:
     """Restrict a filter to accounts."""
     return f"({text}) && record.cloud_account_id in {json.dumps(sorted(accounts))}"

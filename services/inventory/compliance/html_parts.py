@@ -4,7 +4,7 @@ import html
 
 from services.inventory.compliance.report import visible
 
-_VOID = frozenset({"meta", "rect", "line"})
+_VOID = frozenset({"meta", "rect", "line", "input"})
 
 
 class Html(str):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import check_pb2, ssp_pb2
-from services.inventory.compliance.deadlines import Deadlines, severity
+from services.inventory.compliance.deadlines import Deadlines, excepted_until, severity
 from services.inventory.compliance.oscal_observations import observation_id, verdict_props
 from services.inventory.compliance.oscal_parts import (
     NAMESPACE,
@@ -24,6 +24,8 @@ from services.inventory.compliance.oscal_parts import (
     without_empty,
 )
 from services.inventory.compliance.oscal_subjects import ORIGINS
+from services.inventory.compliance.reason import exception_words
+from services.inventory.compliance.report_exceptions import used
 
 _STATES = {
     pb.VERDICT_CONTRADICTED: ("not-satisfied", "fail"),
@@ -41,6 +43,10 @@ _RISKS = {
     pb.VERDICT_GAP_CONFIRMED: "remediating",
     pb.VERDICT_NOT_CLAIMED_FAILING: "open",
 }
+_EXCEPTED = (pb.VERDICT_PARTLY_SUPPORTED, pb.VERDICT_GAP_CONFIRMED, pb.VERDICT_NOT_CLAIMED)
+"""Verdicts of which a failure that is excepted is a risk somebody approved."""
+_DEVIATION = "deviation-approved"
+"""Status of such a risk (OSCAL risk status)."""
 _IMPLEMENTATION = {
     ssp_pb2.CLAIM_STATE_IMPLEMENTED: "implemented",
     ssp_pb2.CLAIM_STATE_PARTIAL: "partial",
@@ -52,12 +58,21 @@ _IMPLEMENTATION = {
 
 def decided(verdicts: Iterable[pb.ClaimVerdict]) -> list[pb.ClaimVerdict]:
     """Give the verdicts that are findings."""
-    return [verdict for verdict in verdicts if verdict.verdict in _STATES]
+    return [each for each in verdicts if each.verdict in _STATES or is_deviation(each)]
 
 
 def weaknesses(verdicts: Iterable[pb.ClaimVerdict]) -> list[pb.ClaimVerdict]:
-    """Give the verdicts that someone must mend."""
-    return [verdict for verdict in verdicts if verdict.verdict in _RISKS]
+    """Give the verdicts that someone must mend, now or when an exception ends."""
+    return [each for each in verdicts if _risk_status(each)]
+
+
+def is_deviation(verdict: pb.ClaimVerdict) -> bool:
+    """Tell whether all that fails is excepted."""
+    return verdict.verdict in _EXCEPTED and excepted_until(verdict) is not None
+
+
+def _risk_status(verdict: pb.ClaimVerdict) -> str:
+    return _DEVIATION if is_deviation(verdict) else _RISKS.get(verdict.verdict, "")
 
 
 def finding_id(verdict: pb.ClaimVerdict) -> str:
@@ -88,13 +103,13 @@ class FindingWriter:
 
     def related_risks(self, verdict: pb.ClaimVerdict) -> list[Part]:
         """Refer to the risk of a verdict, if it has one."""
-        if verdict.verdict not in _RISKS:
+        if not _risk_status(verdict):
             return []
         return [{"risk-uuid": self.lasting_id("risk", verdict)}]
 
     def finding(self, verdict: pb.ClaimVerdict) -> Part:
         """Write the finding of a verdict that decides."""
-        state, reason = _STATES[verdict.verdict]
+        state, reason = _STATES.get(verdict.verdict, ("not-satisfied", "other"))
         claimed = _IMPLEMENTATION.get(verdict.state) if verdict.claim else None
         target = without_empty(
             {
@@ -125,7 +140,7 @@ class FindingWriter:
 
     def risk(self, verdict: pb.ClaimVerdict) -> Part:
         """Write the risk of a weakness."""
-        failing = [result for result in verdict.check_results if result.failed]
+        failing = [each for each in verdict.check_results if each.failed or each.excepted]
         facet = {"name": "severity", "system": NAMESPACE, "value": severity_word(verdict)}
         return without_empty(
             {
@@ -134,14 +149,31 @@ class FindingWriter:
                 "description": markup(verdict.reason),
                 "statement": _statement(failing),
                 "props": verdict_props(verdict),
-                "status": _RISKS[verdict.verdict],
+                "status": _risk_status(verdict),
                 "origins": ORIGINS,
                 "characterizations": [{"origin": ORIGINS[0], "facets": [facet]}],
+                "mitigating-factors": self._accepted(verdict),
                 "deadline": moment(self.deadline(verdict)),
                 "remediations": [self._remediation(verdict, result) for result in failing],
                 "related-observations": related_observations(verdict),
             }
         )
+
+    def _accepted(self, verdict: pb.ClaimVerdict) -> list[Part]:
+        """Tell why a deviation was approved, and until when."""
+        if not is_deviation(verdict):
+            return []
+        return [
+            {
+                "uuid": self.lasting_id(f"exception {each.check_exception}", verdict),
+                "description": markup(f"Excepted by {exception_words(each)}: {each.reason}"),
+                "props": [
+                    prop("exception", each.check_exception),
+                    *([prop("reference", each.reference)] if each.reference else []),
+                ],
+            }
+            for each in used([verdict])
+        ]
 
     def _remediation(self, verdict: pb.ClaimVerdict, result: pb.CheckResult) -> Part:
         return {
@@ -155,6 +187,10 @@ class FindingWriter:
 
 
 def _statement(failing: list[pb.CheckResult]) -> str:
-    found = "; ".join(f"{result.failed} fail {result.check_id}" for result in failing)
+    found = "; ".join(
+        f"{result.failed + result.excepted} fail {result.check_id}"
+        + (f", {result.excepted} of them excepted" if result.excepted else "")
+        for result in failing
+    )
     what = f"What was collected departs from the control: {found}." if found else ""
     return markup(what or "What was collected shows something to which the control applies.")

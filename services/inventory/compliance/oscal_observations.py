@@ -21,8 +21,9 @@ from services.inventory.compliance.oscal_parts import (
     without_empty,
 )
 from services.inventory.compliance.oscal_subjects import ORIGINS, Subjects
-from services.inventory.compliance.reason import outcome_word
+from services.inventory.compliance.reason import exception_words, outcome_word
 from services.inventory.compliance.report import verdict_word
+from services.inventory.compliance.report_exceptions import outcome_told
 
 STATEMENT_ISSUE = "ssp-statement-issue"
 """The plan's statement differs from what was found (OSCAL observation type)."""
@@ -41,6 +42,7 @@ _OUTCOMES = {
     check_pb2.EVIDENCE_OUTCOME_FAIL: "fails",
     check_pb2.EVIDENCE_OUTCOME_UNREAD: "was not read",
     check_pb2.EVIDENCE_OUTCOME_STALE: "is too old",
+    check_pb2.EVIDENCE_OUTCOME_EXCEPTED: "fails and is excepted",
 }
 
 
@@ -135,6 +137,7 @@ def _of_check(result: pb.CheckResult) -> Part:
         "not-applicable": result.not_applicable,
         "unread": result.unread,
         "stale": result.stale,
+        "excepted": result.excepted,
     }
     told = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "no resource"
     grade = check_pb2.EvidenceGrade.Name(result.grade).removeprefix("EVIDENCE_GRADE_").lower()
@@ -148,6 +151,7 @@ def _of_check(result: pb.CheckResult) -> Part:
             for name, value in sorted(result.thresholds.items())
         ),
     ]
+    props += [prop("exception", exception_words(each)) for each in result.exceptions]
     if result.failing_filter:
         props.append(prop("failing-filter", result.failing_filter))
     gaps = "\n".join(_gap(result, gap) for gap in result.gaps)
@@ -172,7 +176,9 @@ def _of_resource(result: pb.CheckResult, evidence: pb.Evidence) -> Part:
     word = _OUTCOMES.get(evidence.outcome, "was weighed")
     values = sorted(evidence.values.items())
     facts = ", ".join(f"{name} = {value}" for name, value in values)
-    told = f"{evidence.subject} {word}" + (f": {facts}" if facts else "")
+    told = f"{evidence.subject} {outcome_told(result, evidence, word)}" + (
+        f": {facts}" if facts else ""
+    )
     props = [prop("check", result.check_id), prop("subject", evidence.subject)]
     if evidence.HasField("since"):
         props.append(prop("since", moment(evidence.since.ToDatetime(UTC))))

@@ -13,6 +13,7 @@ FAIL = check_pb2.EVIDENCE_OUTCOME_FAIL
 NOT_APPLICABLE = check_pb2.EVIDENCE_OUTCOME_NOT_APPLICABLE
 UNREAD = check_pb2.EVIDENCE_OUTCOME_UNREAD
 STALE = check_pb2.EVIDENCE_OUTCOME_STALE
+EXCEPTED = check_pb2.EVIDENCE_OUTCOME_EXCEPTED
 OPEN = frozenset({UNREAD, STALE})
 
 
@@ -30,6 +31,8 @@ class Tally:
 
     place: Place
     counts: Counter[Outcome] = field(default_factory=Counter)
+    accepted: Counter[str] = field(default_factory=Counter)
+    """Excepted rows by the name of the exception that accepts them."""
 
     @property
     def rows(self) -> int:
@@ -54,7 +57,8 @@ def combine(
     """Give the one outcome of rows together; ``unlisted`` if there may be rows nobody saw.
 
     What is unknown leaves the outcome open only where it could change it. A row for which the
-    check does not apply counts for nothing.
+    check does not apply counts for nothing. Where rows would make it fail and all of them are
+    excepted, so is the whole.
     """
     if quantifier == check_pb2.QUANTIFIER_ANY:
         decided = PASS if counts[PASS] else None
@@ -69,4 +73,6 @@ def combine(
         return decided
     if unlisted or counts[UNREAD]:
         return UNREAD
-    return STALE if counts[STALE] else otherwise
+    if counts[STALE]:
+        return STALE
+    return EXCEPTED if counts[EXCEPTED] else otherwise

@@ -1,9 +1,11 @@
 """The facts that decide a verdict, in words: resource, value, missing action."""
 
 from collections.abc import Sequence
+from datetime import UTC
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import check_pb2, record_pb2
+from secmesh.inventory.v1.check_exception_pb2 import AppliedException
 
 MAX_CHECKS = 3
 MAX_SUBJECT = 200
@@ -33,6 +35,18 @@ def failing_facts(results: Sequence[pb.CheckResult]) -> str:
     return _joined(listed, len(worst_first), "more checks fail")
 
 
+def excepted_facts(results: Sequence[pb.CheckResult]) -> str:
+    """Say what fails and is accepted, by which exception and until when."""
+    listed = [_excepted(result) for result in results[:MAX_CHECKS]]
+    return _joined(listed, len(results), "more checks have failures that are excepted")
+
+
+def exception_words(exception: AppliedException) -> str:
+    """Name an exception and its end, in UTC."""
+    day = exception.expire_time.ToDatetime(UTC).date().isoformat()
+    return f"{exception.check_exception.rpartition('/')[2]} until {day}"
+
+
 def passing_facts(results: Sequence[pb.CheckResult]) -> str:
     """Say which checks pass and how often."""
     listed = [f"{each.check_id} passes for {each.passed}" for each in results[:MAX_CHECKS]]
@@ -51,7 +65,7 @@ def _joined(listed: Sequence[str], total: int, rest: str) -> str:
 
 
 def _failing(result: pb.CheckResult) -> str:
-    weighed = result.passed + result.failed
+    weighed = result.passed + result.failed + result.excepted
     text = f"{result.check_id} fails for {result.failed} of {weighed}"
     failed = [each for each in result.evidence if each.outcome == check_pb2.EVIDENCE_OUTCOME_FAIL]
     if not failed:
@@ -62,6 +76,14 @@ def _failing(result: pb.CheckResult) -> str:
     )
     subject = _cut(first.subject, MAX_SUBJECT)
     return f"{text}, such as {subject}{f' ({values})' if values else ''}"
+
+
+def _excepted(result: pb.CheckResult) -> str:
+    weighed = result.passed + result.failed + result.excepted
+    names = ", ".join(exception_words(each) for each in result.exceptions[:MAX_CHECKS])
+    more = len(result.exceptions) - MAX_CHECKS
+    listed = f"{names} and {more} more" if more > 0 else names
+    return f"{result.check_id} fails for {result.excepted} of {weighed}, excepted by {listed}"
 
 
 def _open(result: pb.CheckResult) -> str:

@@ -7,8 +7,8 @@ can neither pretend to be a heading nor run as HTML.
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any
 
@@ -16,9 +16,17 @@ from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import check_pb2, ssp_pb2
+from secmesh.inventory.v1 import check_pb2, recommendation_pb2, ssp_pb2, trend_pb2
 from services.inventory.compliance.controls import baseline_title, load_controls
 from services.inventory.compliance.reason import outcome_word
+from services.inventory.compliance.report_exceptions import (
+    EXPLAINED,
+    notices,
+    outcome_told,
+    row,
+    used,
+)
+from services.inventory.compliance.report_recommendations import recommended
 
 MAX_BYTES = 12 * 1024 * 1024
 LISTED = (50, 10, 3, 0)
@@ -42,7 +50,18 @@ OUTCOME_WORDS = {
     check_pb2.EVIDENCE_OUTCOME_FAIL: "fails",
     check_pb2.EVIDENCE_OUTCOME_UNREAD: "unread",
     check_pb2.EVIDENCE_OUTCOME_STALE: "stale",
+    check_pb2.EVIDENCE_OUTCOME_EXCEPTED: "excepted",
 }
+
+
+@dataclass(frozen=True)
+class Mend:
+    """What mends one failure."""
+
+    commands: Sequence[str]
+    """Of the AWS CLI, in their order; none if no command mends it."""
+    steps: Sequence[str]
+    """What a person does."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +75,12 @@ class Report:
     """The worst first."""
     claims: Sequence[ssp_pb2.Claim] = ()
     """The plan's claims as they stand now."""
+    trend: trend_pb2.Trend | None = None
+    """Up to the assessment; None if it was not asked for."""
+    mending: Mapping[str, "Mend"] = field(default_factory=dict)
+    """What mends failures, by the ids of the findings."""
+    recommendations: Sequence[recommendation_pb2.Recommendation] = ()
+    """What to mend, the first to mend first; none if it was not asked for."""
 
 
 def json_report(report: Report) -> bytes:
@@ -91,7 +116,10 @@ def markdown_report(report: Report) -> bytes:
         *_head(report),
         *_counts(report.assessment),
         *_missing(report.assessment),
+        *_notices(report.assessment),
+        *recommended(report.recommendations, escaped),
         *_details(report.verdicts),
+        *_exceptions(report.verdicts),
         *_all(report.verdicts),
     ]
     return ("\n".join(lines) + "\n").encode()
@@ -181,7 +209,7 @@ def _detail(verdict: pb.ClaimVerdict) -> Iterator[str]:
     for note in verdict.below_baseline:
         yield f"- Below the baseline: {escaped(note)}"
     for result in verdict.check_results:
-        if result.failed or not result.complete:
+        if result.failed or result.excepted or not result.complete:
             yield from _result(result)
     yield ""
 
@@ -190,16 +218,20 @@ def _result(result: pb.CheckResult) -> Iterator[str]:
     counts = (
         f"{result.passed} pass, {result.failed} fail, {result.unread} unread, {result.stale} stale"
     )
+    if result.excepted:
+        counts = f"{counts}, {result.excepted} excepted"
     yield f"- **{escaped(result.check_id)}**: {counts}"
     for evidence in result.evidence[:MAX_SHOWN]:
         values = ", ".join(f"{name} = {value}" for name, value in sorted(evidence.values.items()))
         actions = ", ".join(sorted({gap.action for gap in evidence.unread if gap.action}))
         facts = "; ".join(part for part in (values, actions and f"needs {actions}") if part)
         since = f", since {moment_words(evidence.since)}" if evidence.HasField("since") else ""
-        word = OUTCOME_WORDS.get(evidence.outcome, "weighed")
+        word = escaped(
+            outcome_told(result, evidence, OUTCOME_WORDS.get(evidence.outcome, "weighed"))
+        )
         because = f": {escaped(facts)}" if facts else ""
         yield f"  - {escaped(evidence.subject)} {word}{since}{because}"
-    hidden = result.failed + result.unread + result.stale - min(len(result.evidence), MAX_SHOWN)
+    hidden = outcomes_told(result) - min(len(result.evidence), MAX_SHOWN)
     if hidden > 0:
         yield f"  - and {hidden} more"
     for gap in result.gaps[:MAX_SHOWN]:
@@ -208,6 +240,34 @@ def _result(result: pb.CheckResult) -> Iterator[str]:
         yield f"  - not read: {escaped(what)} in {escaped(place)}: {_ending(gap)}"
     if result.failed and result.remediation:
         yield f"  - To mend: {escaped(result.remediation)}"
+
+
+def outcomes_told(result: pb.CheckResult) -> int:
+    """Count the outcomes that evidence is given of."""
+    return result.failed + result.unread + result.stale + result.excepted
+
+
+def _notices(assessment: pb.Assessment) -> Iterator[str]:
+    for heading, lines in notices(assessment):
+        yield f"## {heading}"
+        yield ""
+        yield from (f"- {escaped(line)}" for line in lines)
+        yield ""
+
+
+def _exceptions(verdicts: Iterable[pb.ClaimVerdict]) -> Iterator[str]:
+    found = used(verdicts)
+    if not found:
+        return
+    yield "## Exceptions"
+    yield ""
+    yield EXPLAINED
+    yield ""
+    yield "| Exception | Check | Failures | Why | Decided in |"
+    yield "| --- | --- | ---: | --- | --- |"
+    for each in found:
+        yield f"| {' | '.join(escaped(cell) for cell in row(each))} |"
+    yield ""
 
 
 def _ending(gap: pb.ManifestGap) -> str:

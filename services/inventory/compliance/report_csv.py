@@ -15,6 +15,7 @@ from secmesh.inventory.v1 import check_pb2
 from services.inventory.compliance.controls import load_controls
 from services.inventory.compliance.deadlines import Deadlines, plan_deadlines
 from services.inventory.compliance.oscal_findings import severity_word, weaknesses
+from services.inventory.compliance.reason import exception_words
 from services.inventory.compliance.report import (
     Report,
     control_label,
@@ -22,6 +23,7 @@ from services.inventory.compliance.report import (
     verdict_word,
     visible,
 )
+from services.inventory.compliance.report_exceptions import used
 
 _FORMULA = ("=", "+", "-", "@", "|", "%")
 _Cell = Callable[[pb.ClaimVerdict], object]
@@ -73,6 +75,8 @@ def _columns(report: Report) -> Mapping[str, _Cell]:
         "failed": lambda each: sum(result.failed for result in each.check_results),
         "unread": lambda each: sum(result.unread for result in each.check_results),
         "stale": lambda each: sum(result.stale for result in each.check_results),
+        "excepted": lambda each: sum(result.excepted for result in each.check_results),
+        "exceptions": lambda each: _listed(exception_words(found) for found in used([each])),
         "failing_resources": lambda each: _listed(_failing(each)),
         "missing_actions": lambda each: _listed(each.missing_actions),
         "below_baseline": lambda each: _listed(each.below_baseline),

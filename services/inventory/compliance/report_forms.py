@@ -19,6 +19,8 @@ class Form:
 
     content_type: str
     write: Callable[[Report], bytes]
+    tells_more: bool = False
+    """Whether it shows the trend, and what mends each failure."""
 
 
 FORMS: Mapping[api.ReportFormat.ValueType, Form] = MappingProxyType(
@@ -28,7 +30,7 @@ FORMS: Mapping[api.ReportFormat.ValueType, Form] = MappingProxyType(
         api.REPORT_FORMAT_OSCAL_RESULTS: Form(JSON, assessment_results),
         api.REPORT_FORMAT_OSCAL_POAM: Form(JSON, poam),
         api.REPORT_FORMAT_CSV: Form("text/csv; charset=utf-8; header=present", csv_report),
-        api.REPORT_FORMAT_HTML: Form("text/html; charset=utf-8", html_report),
+        api.REPORT_FORMAT_HTML: Form("text/html; charset=utf-8", html_report, tells_more=True),
     }
 )
 """Every form of the contract but the unspecified one."""

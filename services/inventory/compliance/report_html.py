@@ -1,6 +1,7 @@
-"""An assessment as one HTML page that stands alone: no script, no request, light, dark and print.
+"""An assessment as one HTML page that stands alone: no request, light, dark and print.
 
-The content security policy lets nothing load or run; the style is admitted by its digest.
+The content security policy lets nothing load; style and script are admitted by their digests. The
+script only filters: without it everything is shown.
 """
 
 import base64
@@ -22,15 +23,17 @@ from services.inventory.compliance.report import (
     verdict_word,
 )
 from services.inventory.compliance.report_charts import Share, bar, legend
-from services.inventory.compliance.report_html_details import details
-from services.inventory.compliance.report_posture import FAMILIES, GROUPS, Group, posture
-
-_GROUP_WORDS = {
-    Group.FAILING: "Evidence fails",
-    Group.OPEN: "Open",
-    Group.AGREEING: "Evidence agrees",
-    Group.UNTESTED: "Not weighed",
-}
+from services.inventory.compliance.report_exceptions import EXPLAINED, notices, row, used
+from services.inventory.compliance.report_html_details import SEVERITIES, details, marks
+from services.inventory.compliance.report_html_first import first_view
+from services.inventory.compliance.report_html_trend import trend_section
+from services.inventory.compliance.report_posture import (
+    FAMILIES,
+    GROUP_WORDS,
+    GROUPS,
+    Group,
+    posture,
+)
 
 
 def html_report(report: Report) -> bytes:
@@ -43,38 +46,56 @@ def html_report(report: Report) -> bytes:
 
 
 @cache
-def _style() -> Html:
-    source = resources.files(__package__) / "data" / "report.css"
+def _own(name: str) -> Html:
+    source = resources.files(__package__) / "data" / name
     return Html(source.read_text(encoding="utf-8"))
 
 
+def _digest(content: str) -> str:
+    return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
+def _policy() -> str:
+    style, script = _digest(_own("report.css")), _digest(_own("report.js"))
+    return (
+        f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
 def _page(report: Report, shown: int) -> str:
-    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", http_equiv="Content-Security-Policy", content=_policy()),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("meta", name="referrer", content="no-referrer"),
         tag("title", f"{_plan_title(report)}: claims and evidence"),
-        tag("style", _style()),
+        tag("style", _own("report.css")),
     )
     body = tag(
         "body",
         _header(report),
         tag("main", *_sections(report, shown)),
         tag("footer", f"secmesh \N{MIDDLE DOT} {report.assessment.name}"),
+        tag("script", _own("report.js")),
     )
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
 def _sections(report: Report, shown: int) -> Iterator[Html]:
+    yield first_view(report)
+    yield _facts(report)
     yield _overview(report)
+    if report.trend is not None:
+        yield trend_section(report.trend)
     yield tag("div", _by_verdict(report.assessment), _by_family(report), class_="columns")
     yield from _missing(report.assessment)
-    yield from details(report.verdicts, shown)
+    yield from _notices(report.assessment)
+    yield _filter(report)
+    yield from details(report, shown)
+    yield from _exceptions(report.verdicts)
     yield _every_claim(report.verdicts)
 
 
@@ -83,6 +104,14 @@ def _plan_title(report: Report) -> str:
 
 
 def _header(report: Report) -> Html:
+    return tag(
+        "header",
+        tag("p", "Claims and evidence", class_="kicker"),
+        tag("h1", _plan_title(report)),
+    )
+
+
+def _facts(report: Report) -> Html:
     assessment = report.assessment
     facts = {
         "Baseline": baseline_title(assessment.baseline),
@@ -93,17 +122,40 @@ def _header(report: Report) -> Html:
     if report.plan and report.plan.version:
         facts["Plan version"] = report.plan.version
     listed = [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts.items()]
+    return tag("dl", *listed)
+
+
+def _filter(report: Report) -> Html:
+    verdicts = sorted({verdict.verdict for verdict in report.verdicts})
+    # Hidden until the script shows it: without one it would do nothing.
     return tag(
-        "header",
-        tag("p", "Claims and evidence", class_="kicker"),
-        tag("h1", _plan_title(report)),
-        tag("dl", *listed),
+        "section",
+        tag(
+            "input",
+            type="search",
+            aria_label="Search",
+            placeholder="Search control, resource, value",
+        ),
+        _choice("Verdict", [verdict_word(each) for each in verdicts]),
+        _choice("Severity", SEVERITIES),
+        tag("output", id="told"),
+        class_="filter",
+        id="filter",
+        role="search",
+        hidden="hidden",
     )
+
+
+def _choice(name: str, words: Iterable[str]) -> Html:
+    options = [tag("option", word, value=word) for word in words]
+    # An option without a value has its text as one.
+    every = Html(f'<option value="">{name}: all</option>')
+    return tag("select", every, *options, aria_label=name)
 
 
 def _overview(report: Report) -> Html:
     found = posture(report.verdicts)
-    shares = [Share(_GROUP_WORDS[group], found.groups[group], group.value) for group in Group]
+    shares = [Share(GROUP_WORDS[group], found.groups[group], group.value) for group in Group]
     contradicted = _count(report.assessment.control_counts, pb.VERDICT_CONTRADICTED)
     tiles = [
         tag(
@@ -179,7 +231,7 @@ def _by_family(report: Report) -> Html:
     found = posture(report.verdicts)
     rows = []
     for family, counts in found.families.items():
-        shares = [Share(_GROUP_WORDS[group], counts[group], group.value) for group in Group]
+        shares = [Share(GROUP_WORDS[group], counts[group], group.value) for group in Group]
         title = FAMILIES.get(family, "")
         rows.append(
             tag(
@@ -213,6 +265,27 @@ def _missing(assessment: pb.Assessment) -> Iterator[Html]:
     )
 
 
+def _notices(assessment: pb.Assessment) -> Iterator[Html]:
+    for heading, lines in notices(assessment):
+        items = [tag("li", line) for line in lines]
+        yield tag("section", tag("h2", heading, tag("span", str(len(items)))), tag("ul", *items))
+
+
+def _exceptions(verdicts: Iterable[pb.ClaimVerdict]) -> Iterator[Html]:
+    found = used(verdicts)
+    if not found:
+        return
+    columns = ("Exception", "Check", "Failures", "Why", "Decided in")
+    heading = tag("tr", *(tag("th", column, scope="col") for column in columns))
+    rows = []
+    for each in found:
+        name, *cells = row(each)
+        rows.append(tag("tr", tag("th", name, scope="row"), *(tag("td", cell) for cell in cells)))
+    table = tag("table", tag("thead", heading), tag("tbody", *rows), class_="evidence")
+    title = tag("h2", "Exceptions", tag("span", str(len(found))))
+    yield tag("section", title, tag("p", EXPLAINED), tag("div", table, class_="wide"))
+
+
 def _every_claim(verdicts: Iterable[pb.ClaimVerdict]) -> Html:
     columns = ("Control", "Component", "Claimed", "Verdict", "Why")
     heading = tag("tr", *(tag("th", column, scope="col") for column in columns))
@@ -238,4 +311,5 @@ def _claim_row(verdict: pb.ClaimVerdict) -> Html:
         tag("td", state_word(verdict)),
         tag("td", tag("span", verdict_word(verdict.verdict), class_=f"badge {style}")),
         tag("td", join(verdict.reason)),
+        **marks(verdict),
     )

@@ -1,6 +1,6 @@
 """The part of the page on what needs attention: contradictions first, each with its evidence."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
@@ -11,11 +11,15 @@ from services.inventory.compliance.reason import outcome_word
 from services.inventory.compliance.report import (
     DETAILED,
     OUTCOME_WORDS,
+    Report,
     control_label,
     moment_words,
+    outcomes_told,
     state_word,
     verdict_word,
 )
+from services.inventory.compliance.report_exceptions import outcome_told
+from services.inventory.compliance.report_html_first import contradictions, mend, severity
 from services.inventory.compliance.report_posture import GROUPS, Group
 
 _EXPLAINED = {
@@ -29,19 +33,39 @@ _EXPLAINED = {
 }
 
 
-def details(verdicts: Iterable[pb.ClaimVerdict], shown: int) -> Iterator[Html]:
+SEVERITIES = ("critical", "high", "medium", "low")
+
+
+def details(report: Report, shown: int) -> Iterator[Html]:
     """Write a section for each kind of verdict that needs attention."""
-    chosen = [verdict for verdict in verdicts if verdict.verdict in DETAILED]
-    # Contradictions first: they are what a reader must act on.
-    chosen.sort(key=lambda each: each.verdict != pb.VERDICT_CONTRADICTED)
-    for kind, members in groupby(chosen, key=lambda each: each.verdict):
+    # Contradictions first, the worst of them before others: they are what a reader must act on.
+    false = contradictions(report.verdicts)
+    others = [
+        verdict
+        for verdict in report.verdicts
+        if verdict.verdict in DETAILED and verdict.verdict != pb.VERDICT_CONTRADICTED
+    ]
+    for kind, members in groupby([*false, *others], key=lambda each: each.verdict):
         own = list(members)
         heading = tag("h2", verdict_word(kind).capitalize(), tag("span", str(len(own))))
-        cards = [_card(verdict, shown) for verdict in own]
-        yield tag("section", heading, tag("p", _EXPLAINED[kind]), *cards)
+        cards = [_card(report, verdict, shown) for verdict in own]
+        yield tag("section", heading, tag("p", _EXPLAINED[kind]), *cards, class_="findings")
 
 
-def _card(verdict: pb.ClaimVerdict, shown: int) -> Html:
+def marks(verdict: pb.ClaimVerdict) -> dict[str, str]:
+    """Give the attributes by which the page is filtered."""
+    return {
+        "data_verdict": verdict_word(verdict.verdict),
+        "data_severity": severity_word(severity(verdict)),
+    }
+
+
+def severity_word(number: check_pb2.Severity.ValueType) -> str:
+    word = check_pb2.Severity.Name(number).removeprefix("SEVERITY_").lower()
+    return word if word in SEVERITIES else ""
+
+
+def _card(report: Report, verdict: pb.ClaimVerdict, shown: int) -> Html:
     known = load_controls().get(verdict.control_id)
     facts = [part for part in (verdict.component_title, verdict.statement_id) if part]
     facts.append(f"claimed: {state_word(verdict)}")
@@ -49,9 +73,9 @@ def _card(verdict: pb.ClaimVerdict, shown: int) -> Html:
         facts.append(f"{verdict_word(verdict.verdict)} since {moment_words(verdict.since)}")
     notes = [tag("li", f"Below the baseline: {note}") for note in verdict.below_baseline]
     results = [
-        _result(result, shown)
+        _result(report, result, shown)
         for result in verdict.check_results
-        if result.failed or not result.complete
+        if result.failed or result.excepted or not result.complete
     ]
     style = GROUPS.get(verdict.verdict, Group.OPEN).value
     return tag(
@@ -66,24 +90,24 @@ def _card(verdict: pb.ClaimVerdict, shown: int) -> Html:
         tag("ul", *notes, class_="notes") if notes else Html(),
         *results,
         class_=f"card {style}",
+        **marks(verdict),
     )
 
 
-def _result(result: pb.CheckResult, shown: int) -> Html:
-    severity = check_pb2.Severity.Name(result.severity).removeprefix("SEVERITY_").lower()
+def _result(report: Report, result: pb.CheckResult, shown: int) -> Html:
+    grave = severity_word(result.severity)
     counts = {
         "fail": result.failed,
         "pass": result.passed,
         "unread": result.unread,
         "stale": result.stale,
+        "excepted": result.excepted,
     }
     told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     heading = tag(
         "h4",
         tag("code", result.check_id),
-        tag("span", f"{severity} severity", class_=f"severity {severity}")
-        if result.failed
-        else Html(),
+        tag("span", f"{grave} severity", class_=f"severity {grave}") if result.failed else Html(),
         tag("span", told, class_="counts"),
     )
     mend = (
@@ -92,24 +116,33 @@ def _result(result: pb.CheckResult, shown: int) -> Html:
         else Html()
     )
     return tag(
-        "div", heading, *_evidence(result, shown), *_gaps(result, shown), mend, class_="result"
+        "div",
+        heading,
+        *_evidence(report, result, shown),
+        *_gaps(result, shown),
+        mend,
+        class_="result",
     )
 
 
-def _evidence(result: pb.CheckResult, shown: int) -> Iterator[Html]:
-    rows = [_evidence_row(each) for each in result.evidence[:shown]]
+def _evidence(report: Report, result: pb.CheckResult, shown: int) -> Iterator[Html]:
+    rows = [
+        _evidence_row(result, each, mend(report, result, each).commands)
+        for each in result.evidence[:shown]
+    ]
     if rows:
         heading = tag(
             "tr", *(tag("th", name, scope="col") for name in ("Resource", "", "Since", "Values"))
         )
         table = tag("table", tag("thead", heading), tag("tbody", *rows), class_="evidence")
         yield tag("div", table, class_="wide")
-    hidden = result.failed + result.unread + result.stale - len(rows)
+    hidden = outcomes_told(result) - len(rows)
     if hidden > 0:
         yield tag("p", f"and {hidden} more", class_="more")
 
 
-def _evidence_row(evidence: pb.Evidence) -> Html:
+def _evidence_row(result: pb.CheckResult, evidence: pb.Evidence, mending: Sequence[str]) -> Html:
+    word = outcome_told(result, evidence, OUTCOME_WORDS.get(evidence.outcome, "weighed"))
     values = [
         tag("div", tag("code", name), " = ", tag("code", value))
         for name, value in sorted(evidence.values.items())
@@ -120,9 +153,9 @@ def _evidence_row(evidence: pb.Evidence) -> Html:
     return tag(
         "tr",
         tag("th", evidence.subject, scope="row"),
-        tag("td", OUTCOME_WORDS.get(evidence.outcome, "weighed"), class_="outcome"),
+        tag("td", word, class_="outcome"),
         tag("td", since, class_="when"),
-        tag("td", *values, *needs),
+        tag("td", *values, *needs, *(tag("code", line, class_="command") for line in mending)),
     )
 
 

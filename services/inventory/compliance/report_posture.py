@@ -17,6 +17,12 @@ class Group(StrEnum):
     UNTESTED = "untested"
 
 
+GROUP_WORDS: Mapping[Group, str] = {
+    Group.FAILING: "Evidence fails",
+    Group.OPEN: "Open",
+    Group.AGREEING: "Evidence agrees",
+    Group.UNTESTED: "Not weighed",
+}
 GROUPS: Mapping[pb.Verdict.ValueType, Group] = {
     pb.VERDICT_CLAIM_INVALID: Group.OPEN,
     pb.VERDICT_CONTRADICTED: Group.FAILING,

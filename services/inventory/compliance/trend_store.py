@@ -63,16 +63,23 @@ class TrendStore:
         """Tell the trend since ``start`` (microseconds since 1970); ResourceNotFound of a plan."""
         async with self._store.connection() as connection:
             await self._store.get(SSPS, scope.ssp, connection=connection)
-            return await self.trend_of(scope, connection, start, interval)
+            return await self._trend(scope, connection, start, interval)
 
-    async def trend_of(
+    async def until(self, assessment: pb.Assessment) -> api.Trend:
+        """Tell the trend up to an assessment, of its accounts and baseline."""
+        end = assessment.evaluate_time.ToMicroseconds()
+        accounts = frozenset(assessment.cloud_account_ids)
+        scope = Scope(assessment.ssp, accounts, assessment.baseline, end)
+        async with self._store.connection() as connection:
+            return await self._trend(scope, connection)
+
+    async def _trend(
         self,
         scope: Scope,
         connection: AsyncConnection,
         start: int | None = None,
         interval: api.TrendInterval.ValueType = api.TREND_INTERVAL_DAY,
     ) -> api.Trend:
-        """Tell the trend of a plan that may be gone."""
         compared = await self._compared(scope, connection)
         made = api.Trend(
             ssp=scope.ssp,

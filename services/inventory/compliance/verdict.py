@@ -4,6 +4,10 @@
 and nothing failing: indeterminate. 6 implemented. 7 partial or planned. 8 alternative, or no status
 at all: manual-review. A control the plan is silent about is not-claimed. Only direct checks
 contradict or support alone, and an unread read never decides anything.
+
+A failure that an exception accepts is none, and is no pass either: if all that fails is excepted,
+what is read whole and said to be implemented is partly-supported, and what is said to be partial or
+planned is gap-confirmed, due or not.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +16,12 @@ from datetime import UTC, datetime
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import check_pb2, record_pb2, ssp_pb2
-from services.inventory.compliance.reason import failing_facts, open_facts, passing_facts
+from services.inventory.compliance.reason import (
+    excepted_facts,
+    failing_facts,
+    open_facts,
+    passing_facts,
+)
 
 _DIRECT = check_pb2.EVIDENCE_GRADE_DIRECT
 
@@ -48,6 +57,10 @@ class _Weight:
         return [result for result in self.failing if result.grade == _DIRECT]
 
     @property
+    def excepted(self) -> list[pb.CheckResult]:
+        return [result for result in self.results if result.excepted]
+
+    @property
     def passing(self) -> list[pb.CheckResult]:
         return [result for result in self.results if result.passed]
 
@@ -58,7 +71,7 @@ class _Weight:
     @property
     def concerning(self) -> list[pb.CheckResult]:
         """Checks that found something to which the control applies."""
-        return [result for result in self.results if result.passed or result.failed]
+        return [each for each in self.results if each.passed or each.failed or each.excepted]
 
     @property
     def open(self) -> list[pb.CheckResult]:
@@ -109,6 +122,9 @@ def judge_silence(results: Sequence[pb.CheckResult]) -> Judgement:
         return Judgement(pb.VERDICT_NOT_CLAIMED, "The plan is silent; no check speaks for it.")
     if weight.open:
         facts = open_facts(weight.open)
+        return Judgement(pb.VERDICT_NOT_CLAIMED, f"The plan is silent; {facts}.")
+    if weight.excepted:
+        facts = excepted_facts(weight.excepted)
         return Judgement(pb.VERDICT_NOT_CLAIMED, f"The plan is silent; {facts}.")
     found = passing_facts(weight.passing) if weight.passing else "nothing here concerns it"
     return Judgement(pb.VERDICT_NOT_CLAIMED, f"The plan is silent; {found}.")
@@ -166,6 +182,11 @@ def _implemented(weight: _Weight) -> Judgement:
         )
     if not weight.complete:
         return _indeterminate(weight)
+    if weight.excepted:
+        facts = excepted_facts(weight.excepted)
+        return Judgement(
+            pb.VERDICT_PARTLY_SUPPORTED, f"Said to be implemented; nothing else fails, but {facts}."
+        )
     if weight.passing_directly:
         facts = passing_facts(weight.passing_directly)
         return Judgement(pb.VERDICT_SUPPORTED, _sentence(facts))
@@ -192,6 +213,9 @@ def _unfinished(claim: ssp_pb2.Claim, weight: _Weight, evaluate_time: datetime) 
             day = due.date().isoformat()
             return Judgement(pb.VERDICT_OVERDUE, f"Planned to be complete by {day}, yet {facts}.")
         return Judgement(pb.VERDICT_GAP_CONFIRMED, f"Said to be {said}, and {facts}.")
+    if weight.excepted:
+        facts = excepted_facts(weight.excepted)
+        return Judgement(pb.VERDICT_GAP_CONFIRMED, f"Said to be {said}, and {facts}.")
     if not weight.complete:
         return _indeterminate(weight)
     if weight.passing_directly:
@@ -213,6 +237,8 @@ def _manual(claim: ssp_pb2.Claim, weight: _Weight) -> Judgement:
         facts = failing_facts(weight.failing)
     elif weight.open:
         facts = open_facts(weight.open)
+    elif weight.excepted:
+        facts = excepted_facts(weight.excepted)
     elif weight.passing:
         facts = passing_facts(weight.passing)
     else:
@@ -232,7 +258,8 @@ def _due(claim: ssp_pb2.Claim) -> datetime | None:
 
 def _found(results: Sequence[pb.CheckResult]) -> str:
     listed = ", ".join(
-        f"{result.check_id} found {result.passed + result.failed}" for result in results[:3]
+        f"{result.check_id} found {result.passed + result.failed + result.excepted}"
+        for result in results[:3]
     )
     return (
         listed if len(results) <= 3 else f"{listed} and {len(results) - 3} more checks found some"

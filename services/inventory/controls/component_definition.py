@@ -43,6 +43,8 @@ WORDS = {
 """Properties of a check that are words of an enum."""
 TEXTS = ("collection", "applies", "condition", "remediation")
 """Properties of a check that stand as they are."""
+REMEDY = "remedy"
+"""Property with the templates of what mends a failure, as JSON."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -129,6 +131,9 @@ def _check_props(control: control_pb2.Control) -> list[Part]:
     for parameter in check.parameters:
         written = json_format.MessageToDict(parameter, preserving_proto_field_name=True)
         props.append(prop("parameter", quoted(json.dumps(written, sort_keys=True))))
+    if check.HasField("remedy"):
+        written = json_format.MessageToDict(check.remedy, preserving_proto_field_name=True)
+        props.append(prop(REMEDY, quoted(json.dumps(written, sort_keys=True))))
     if control.description:
         props.append(prop("description", quoted(control.description)))
     if control.disabled:

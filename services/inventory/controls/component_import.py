@@ -16,12 +16,19 @@ from mesh.errors import FieldInvalid
 from secmesh.inventory.v1 import check_pb2, control_pb2, control_service_pb2
 from services.inventory.compliance.document import Node, at, read_document
 from services.inventory.compliance.oscal_parts import NAMESPACE
-from services.inventory.controls.component_definition import ROOT, TEXTS, TYPE, WORDS, words
+from services.inventory.controls.component_definition import (
+    REMEDY,
+    ROOT,
+    TEXTS,
+    TYPE,
+    WORDS,
+    words,
+)
 from services.inventory.errors import SspInvalid
 
 DOCUMENT = "document"
 MAX_ISSUES = 1000
-_SINGLE = {"control", "Rule_Description", "description", "disabled", *TEXTS, *WORDS}
+_SINGLE = {"control", "Rule_Description", "description", "disabled", REMEDY, *TEXTS, *WORDS}
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,9 @@ def _check(component: Node, props: Mapping[str, str]) -> check_pb2.Check:
         if each.text("ns") == NAMESPACE and each.text("name") == "parameter":
             written = _json(each, "parameter", _unquoted(each, "parameter", each.text("value")))
             _parse(each, "parameter", written, check.parameters.add())
+    if REMEDY in props:
+        written = _json(component, REMEDY, _unquoted(component, REMEDY, props[REMEDY]))
+        _parse(component, REMEDY, written, check.remedy)
     for mapping in _mappings(component):
         check.controls.add(control_id=mapping)
     return check

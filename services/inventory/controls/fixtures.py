@@ -11,14 +11,8 @@ from mesh.contract.catalogue import Kind
 from mesh.errors import FieldInvalid
 from secmesh.inventory.v1 import check_pb2, control_pb2
 from services.inventory.compliance.check_catalogue import BoundCheck
-from services.inventory.compliance.outcomes import (
-    FAIL,
-    NOT_APPLICABLE,
-    PASS,
-    UNREAD,
-    Outcome,
-    combine,
-)
+from services.inventory.compliance.outcomes import FAIL, PASS, Outcome, combine
+from services.inventory.compliance.row_outcome import row_outcome
 
 
 def fixture_outcome(
@@ -64,17 +58,7 @@ class _Example:
         return cls(body, frozenset(record.unread))
 
     def outcome(self, check: BoundCheck, parameters: dict[str, object]) -> Outcome:
-        applies = check.applies
-        if applies is not None:
-            concerned = applies.matches(self._body, None, parameters, self._unread)
-            if concerned is None and self._unread & applies.fields:
-                return UNREAD
-            if not concerned:
-                return NOT_APPLICABLE
-        met = check.condition.matches(self._body, None, parameters, self._unread)
-        if met is None and self._unread & check.condition.fields:
-            return UNREAD
-        return PASS if met else FAIL
+        return row_outcome(check, self._body, self._unread, parameters)
 
 
 def hold(check: BoundCheck, fixtures: Sequence[control_pb2.ControlFixture], now: datetime) -> None:

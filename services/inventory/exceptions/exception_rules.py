@@ -13,6 +13,12 @@ from services.inventory.errors import ApproverIsRequester, ExceptionSettled
 LONGEST = timedelta(days=366)
 """From the proposal to the end."""
 FIELD = "check_exception"
+_ETAGS = {
+    CheckException.STATE_PROPOSED: "v1",
+    CheckException.STATE_APPROVED: "v2",
+    CheckException.STATE_REVOKED: "v3",
+}
+"""Nothing else of an exception ever changes."""
 _LAST_SECOND = 253_402_300_799
 """The end of year 9999, the last that google.protobuf.Timestamp knows."""
 
@@ -32,7 +38,7 @@ def proposed(
         state=CheckException.STATE_PROPOSED,
         requester=requester,
         create_time=_stamp(now),
-        etag="v1",
+        etag=_ETAGS[CheckException.STATE_PROPOSED],
     )
     if not made.reason:
         raise FieldInvalid.of(f"{FIELD}.reason", "must say why")
@@ -103,7 +109,7 @@ def _next(known: CheckException, state: CheckException.State.ValueType) -> Check
     made = CheckException()
     made.CopyFrom(known)
     made.state = state
-    made.etag = f"v{int(known.etag.removeprefix('v')) + 1}"
+    made.etag = _ETAGS[state]
     return made
 
 

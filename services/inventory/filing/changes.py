@@ -33,6 +33,8 @@ class Change:
     """What it is about, for people."""
     known: Record | None = None
     """The record as it is; None for a new one."""
+    excepted: str = ""
+    """The exception by which it is closed, and its end; empty if it is mended."""
 
 
 @dataclass

@@ -149,7 +149,11 @@ def _settle(plan: Plan, scope: Scope, record: Record, verdict: pb.ClaimVerdict |
     body.status = security.ASSESSMENT_STATUS_COMPLETED
     body.end_time.CopyFrom(scope.assessment.evaluate_time)
     verdict = _of_record(old, verdict)
-    _judge(body, verdict, _TARGETS.get(verdict.verdict, _STATE.TARGET_STATE_NOT_APPLICABLE))
+    target = _TARGETS.get(verdict.verdict, _STATE.TARGET_STATE_NOT_APPLICABLE)
+    if any(each.excepted for each in verdict.check_results):
+        # What is accepted is not satisfied.
+        target = _STATE.TARGET_STATE_NOT_SATISFIED
+    _judge(body, verdict, target)
     wanted = Record(name=record.name, compliance_assessment=body)
     _add(plan, wanted, record, Fate.CLOSED, old.title)
 

@@ -13,6 +13,7 @@ from services.inventory.compliance.coverage import Coverage
 from services.inventory.compliance.evidence_store import EvidenceStore
 from services.inventory.controls.tenant_checks import TenantChecks
 from services.inventory.errors import AssessmentSuperseded
+from services.inventory.exceptions.tenant_exceptions import TenantExceptions
 from services.inventory.filing.claims import Scope, plan_claims
 from services.inventory.filing.identity import Key, claim_prefix, is_ours
 from services.inventory.filing.resources import plan_resources
@@ -51,6 +52,7 @@ class Filing:
         self._store = store
         self._assessments = AssessmentStore(store)
         self._checks = checks
+        self._exceptions = TenantExceptions(store)
         self._security = security
 
     async def file(self, name: str, *, keep: bool = True) -> api.FileAssessmentResponse:
@@ -132,14 +134,14 @@ class Filing:
         moment = assessment.evaluate_time.ToMicroseconds()
         async with self._store.connection() as connection:
             tenant = tenant_of(assessment.name) or ""
-            checks = await self._checks.as_judged(
-                tenant, (result for each in verdicts for result in each.check_results), connection
-            )
+            results = [result for each in verdicts for result in each.check_results]
+            checks = await self._checks.as_judged(tenant, results, connection)
             evidence = EvidenceStore(self._store, connection, tenant, moment)
             everywhere = Coverage((), await evidence.units(()))
             found.whole = {*everywhere.accounts} <= {*assessment.cloud_account_ids}
             units = await evidence.units(assessment.cloud_account_ids)
-            weigher = Weigher(evidence, units, assessment)
+            exceptions = await self._exceptions.as_judged(tenant, results, checks, connection)
+            weigher = Weigher(evidence, units, assessment, exceptions)
             by_run = {}
             for run in sorted(_runs(verdicts)):
                 check = checks.checks.get(run[0])

@@ -60,7 +60,9 @@ def plan_resources(
             plan.changes.append(Change(wanted, (), Fate.CREATED, _subject(failing)))
     for key, record in sorted(known.items()):
         sure = is_certain(key, record.misconfiguration.check_id)
-        if sure and key not in weighed.failing and key not in weighed.unknown:
+        if key in weighed.excepted and key not in weighed.failing:
+            _excepted(plan, record, weighed.excepted[key])
+        elif sure and key not in weighed.failing and key not in weighed.unknown:
             _mended(plan, record)
         elif key not in weighed.failing:
             plan.unchanged += 1
@@ -97,6 +99,17 @@ def _mended(plan: Plan, record: Record) -> None:
         return
     fate = Fate.CLOSED if is_open else Fate.UPDATED
     plan.changes.append(Change(wanted, paths, fate, f"{old.check_id} {old.title}", record))
+
+
+def _excepted(plan: Plan, record: Record, exception: str) -> None:
+    """Close what is accepted; the check goes on to fail, and when the exception ends it opens."""
+    old = record.misconfiguration
+    if old.status in _DECIDED or old.status == words.FINDING_STATUS_RESOLVED:
+        plan.unchanged += 1
+        return
+    wanted = Record(name=record.name)
+    subject = f"{old.check_id} {old.title}"
+    plan.changes.append(Change(wanted, (), Fate.CLOSED, subject, record, exception))
 
 
 def _body(failing: Failing, key: Key | None) -> security.Misconfiguration:

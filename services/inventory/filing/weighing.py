@@ -12,7 +12,9 @@ from services.inventory.compliance.coverage import Coverage, Standing, Unit
 from services.inventory.compliance.evaluation import Evaluation
 from services.inventory.compliance.evidence import record_evidence
 from services.inventory.compliance.evidence_store import EvidenceStore, Question
-from services.inventory.compliance.outcomes import FAIL, UNREAD, Outcome
+from services.inventory.compliance.exceptions import Exceptions
+from services.inventory.compliance.outcomes import EXCEPTED, FAIL, UNREAD, Outcome
+from services.inventory.compliance.reason import exception_words
 from services.inventory.filing.identity import Key, resource_key
 
 _ALL = sys.maxsize
@@ -41,21 +43,29 @@ class Weighed:
     failing: dict[Key, Failing] = field(default_factory=dict)
     unknown: set[Key] = field(default_factory=set)
     """Not read, or read too long ago."""
+    excepted: dict[Key, str] = field(default_factory=dict)
+    """Failing, and accepted: the exception and its end, in words."""
 
     def merge(self, other: "Weighed") -> None:
-        """Take in another run: who fails one of them fails."""
+        """Take in another run: who fails one of them fails, even if another is excepted."""
         self.failing = {**other.failing, **self.failing}
         self.unknown |= other.unknown
+        self.excepted = {**other.excepted, **self.excepted}
 
 
 class Weigher:
     """Weighs checks by what was known when an assessment was made."""
 
     def __init__(
-        self, evidence: EvidenceStore, units: Sequence[Unit], assessment: pb.Assessment
+        self,
+        evidence: EvidenceStore,
+        units: Sequence[Unit],
+        assessment: pb.Assessment,
+        exceptions: Exceptions,
     ) -> None:
         self._evidence = evidence
         self._units = units
+        self._exceptions = exceptions
         self._coverage = Coverage(assessment.cloud_account_ids, units)
         self._time: datetime = assessment.evaluate_time.ToDatetime(UTC)
         self._oldest = self._time - assessment.max_age.ToTimedelta()
@@ -81,7 +91,12 @@ class Weigher:
         for reading in self._coverage.readings(
             collection, together=not check.uses_now, at=self._time
         ):
-            question = Question(check, check.parameters(thresholds, reading.read_time), reading)
+            question = Question(
+                check,
+                check.parameters(thresholds, reading.read_time),
+                reading,
+                self._exceptions.of_records(check),
+            )
             places = [tally.place for tally in await self._evidence.tallies(question)]
             closed = [
                 place
@@ -96,6 +111,12 @@ class Weigher:
                     question, outcome, without=closed, limit=_ALL
                 ):
                     _note(check, record, outcome, weighed)
+            for which, exception in enumerate(question.exceptions):
+                for record in await self._evidence.accepted(
+                    question, which, without=closed, limit=_ALL
+                ):
+                    key = _key(check, record)
+                    weighed.excepted[key] = exception_words(exception.applied())
             if closed:
                 for record in await self._evidence.records_in(question, closed, limit=_ALL):
                     _note(check, record, UNREAD, weighed)
@@ -106,15 +127,24 @@ class Weigher:
         """Weigh one account alone: it has fewer regions than a result lists as evidence."""
         units = [unit for unit in self._units if unit.cloud_account_id == account]
         coverage = Coverage([account], units)
-        result = await Evaluation(self._evidence, coverage, self._time, self._oldest).run(
-            check, thresholds
+        evaluation = Evaluation(
+            self._evidence, coverage, self._time, self._oldest, exceptions=self._exceptions
         )
+        result = await evaluation.run(check, thresholds)
+        ends = {each.check_exception: exception_words(each) for each in result.exceptions}
         for evidence in result.evidence:
             key = resource_key(account, check.id, evidence.subject)
             if evidence.outcome == FAIL:
                 weighed.failing[key] = Failing(check, account, evidence)
+            elif evidence.outcome == EXCEPTED:
+                weighed.excepted[key] = ends[evidence.check_exception]
             else:
                 weighed.unknown.add(key)
+
+
+def _key(check: BoundCheck, record: record_pb2.Record) -> Key:
+    subject = record_evidence(check, record, EXCEPTED).subject
+    return resource_key(record.cloud_account_id, check.id, subject)
 
 
 def _note(check: BoundCheck, record: record_pb2.Record, outcome: Outcome, weighed: Weighed) -> None:

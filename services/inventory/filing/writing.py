@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
+from itertools import groupby
 from typing import Self
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
@@ -66,9 +67,14 @@ class Writer:
         outcome = Outcome.of(plan)
         await self._create(plan.of(Fate.CREATED), weighed, outcome)
         closed, reopened = plan.of(Fate.CLOSED), plan.of(Fate.REOPENED)
-        done = await self._security.resolve(
-            [each.known for each in closed if each.known], f"{self._source} finds it mended."
-        )
+        # By one word at a time: the security service is told why.
+        closed.sort(key=lambda change: change.excepted)
+        done: list[bool] = []
+        for exception, changes in groupby(closed, key=lambda change: change.excepted):
+            why = f"excepted by {exception}" if exception else "mended"
+            done += await self._security.resolve(
+                [each.known for each in changes if each.known], f"{self._source} finds it {why}."
+            )
         done += await self._security.reopen(
             [each.known for each in reopened if each.known], f"{self._source} finds it again."
         )

@@ -1,0 +1,1 @@
+"""Live sync: events of AWS accounts lead to single readings."""

@@ -1,0 +1,48 @@
+"""The command that tells what to mend first."""
+
+import pytest
+
+from cli.recommend import script
+from secmesh.inventory.v1 import check_pb2, recommendation_pb2
+from tests.unit.cli_operator import SECONDS, Operator, operator
+
+__all__ = ["operator"]
+
+
+def found() -> recommendation_pb2.Recommendation:
+    made = recommendation_pb2.Recommendation(
+        recommendation_id="s3.encryption-111122223333",
+        title="The bucket encrypts new objects",
+        severity=check_pb2.SEVERITY_MEDIUM,
+        effort=check_pb2.EFFORT_LOW,
+        contradicted_control_ids=["sc-28"],
+        advice=["Set default encryption."],
+        more=True,
+    )
+    made.mendings.add(
+        subject="arn:aws:s3:::a\nid",
+        values={"encryption": '"NONE"'},
+        commands=["aws s3api put-bucket-encryption --bucket a"],
+    )
+    return made
+
+
+@pytest.mark.parametrize("commands", [False, True])
+def test_recommend_shows_what_and_how(operator: Operator, commands: bool) -> None:
+    options = ["--commands"] if commands else []
+    done = operator.run("compliance", "recommend", "one", *options)
+    answer = recommendation_pb2.ListRecommendationsResponse(recommendations=[found()])
+    request = operator.answer("ComplianceService", "ListRecommendations", answer)
+    result = done.result(SECONDS)
+    assert result.exit_code == 0
+    assert request.parent == "tenants/acme/assessments/one"
+    wanted = "aws s3api put-bucket-encryption" if commands else "sc-28"
+    assert wanted in result.stdout
+
+
+def test_a_script_runs_commands_alone() -> None:
+    lines = list(script(found()))
+    run = [line for line in lines if not line.startswith("# ")]
+    assert run == ["aws s3api put-bucket-encryption --bucket a"]
+    assert not any("\n" in line for line in lines)
+    assert "severity medium, effort low" in lines[1]
