@@ -16,7 +16,10 @@ from services.inventory.compliance.outcomes import (
     STALE,
     UNREAD,
     Outcome,
+    Place,
+    Tally,
     combine,
+    first_places,
 )
 
 ANY, ALL, NONE = (
@@ -147,3 +150,30 @@ def test_readings_split_rows_by_run_without_losing_any() -> None:
     assert (other.regions, other.read_time) == (frozenset({"eu-west-1"}), NOW - timedelta(hours=5))
     (together,) = coverage.readings("s3_buckets", together=True, at=NOW)
     assert (together.regions, together.other_regions) == (None, frozenset())
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("123"), st.sampled_from(("a", "b", "")), st.integers(0, 4)),
+        unique_by=lambda drawn: drawn[:2],
+    ),
+    st.integers(1, 9),
+    st.sets(st.sampled_from("123")),
+)
+def test_the_first_rows_are_in_the_first_places(
+    drawn: list[tuple[str, str, int]], number: int, closed: set[str]
+) -> None:
+    tallies = [
+        Tally(Place(account, region), Counter({FAIL: count})) for account, region, count in drawn
+    ]
+    without = [tally.place for tally in tallies if tally.place.cloud_account_id in closed]
+    rows = sorted(
+        (account, region, row)
+        for account, region, count in drawn
+        for row in range(count)
+        if account not in closed
+    )
+    places = first_places(tallies, FAIL, number, without=without)
+    held = [row for row in rows if Place(row[0], row[1]) in places]
+    assert held[:number] == rows[:number]
+    assert len(places) <= number

@@ -25,6 +25,7 @@ from services.inventory.compliance.outcomes import (
     Place,
     Tally,
     combine,
+    first_places,
     total,
 )
 
@@ -108,8 +109,9 @@ class Evaluation:
         counts = total(tally for tally in tallies if tally.place not in closed)
         for outcome in (FAIL, UNREAD, *self._met_is_bad(question.check)):
             if counts[outcome]:
+                first = first_places(tallies, outcome, MAX_EVIDENCE, without=closed)
                 records = await self.evidence.records(
-                    question, outcome, without=closed, limit=MAX_EVIDENCE
+                    question, outcome, without=closed, limit=MAX_EVIDENCE, places=first
                 )
                 found.records += [_Row(record, outcome) for record in records]
         if counts[EXCEPTED]:

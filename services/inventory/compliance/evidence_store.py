@@ -157,14 +157,23 @@ class EvidenceStore:
         return list(found.values())
 
     async def records(
-        self, question: Question, outcome: Outcome, *, without: Sequence[Place], limit: int
+        self,
+        question: Question,
+        outcome: Outcome,
+        *,
+        without: Sequence[Place],
+        limit: int,
+        places: Sequence[Place] = (),
     ) -> list[record_pb2.Record]:
-        """Give the first records with an outcome, in a stable order."""
+        """Give the first records with an outcome, in a stable order.
+
+        ``places`` are those that hold the first ones, where the caller knows: no other is read.
+        """
         table = self._table(question)
         statement = self._rows(question).where(
             _within(table, question.reading),
             _outcome(question, table, self._store.dialect) == outcome,
-            sa.not_(_in_places(table, without)),
+            _in_places(table, places) if places else sa.not_(_in_places(table, without)),
         )
         return await self._records(statement, table, limit)
 
