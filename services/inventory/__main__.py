@@ -82,7 +82,7 @@ with uncollected():
     from services.inventory.unit_store import UnitStore
     from services.inventory.webhook_servicer import WebhookServicer
     from services.inventory.webhooks.dispatcher import Dispatcher
-    from services.inventory.webhooks.outbox import Outbox
+    from services.inventory.webhooks.outbox_store import Outbox
     from services.inventory.webhooks.sending import Sender
     from services.inventory.webhooks.target import Networks
     from services.inventory.webhooks.webhook_store import WebhookStore

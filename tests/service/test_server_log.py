@@ -48,6 +48,8 @@ def lines() -> Iterator[Lines]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     logged = Lines()
+    # Whoever began to capture before, pytest undid half of it.
+    logging.captureWarnings(capture=False)
     configure_logging("INFO", logged.stream)
     yield logged
     logging.captureWarnings(capture=False)

@@ -10,6 +10,7 @@ import pytest
 from mesh.embedded.aws import AwsEndpoint
 from mesh.embedded.aws_faults import Faults
 from mesh.identity.keys import create_signing_key
+from mesh.sealing.keyring import create_keys
 from secmesh.inventory.v1.sync_pb2 import Sync
 from secmesh.inventory.v1.sync_service_pb2 import GetSyncRequest, StartSyncRequest, WatchSyncRequest
 from services.inventory.collect.registry import REGISTRY
@@ -31,11 +32,14 @@ async def test_a_killed_process_loses_only_the_units_in_flight(
     undisturbed.mkdir()
     folder.mkdir()
     create_signing_key(folder / "keys")
+    # Credentials that are found are told by hashes of the same keys.
+    keys = str(tmp_path / "sealing.keys")
+    create_keys(Path(keys))
     async with world(aws, undisturbed) as made:
         # The first report takes a call more than those after it.
         await made.sync("iam_users")
     (undisturbed / "inventory.db").unlink()
-    async with world(aws, undisturbed) as made:
+    async with world(aws, undisturbed, sealing_keys=keys) as made:
         whole = await made.sync()
         expected = await content(made)
         entries = await made.manifest(whole)
@@ -47,7 +51,10 @@ async def test_a_killed_process_loses_only_the_units_in_flight(
     # Units are read in the order of their names; some end before this one.
     order = sorted(REGISTRY.collectors)
     gate = faults.hold("s3:GetBucketAcl")
-    with service(folder, aws) as (process, address), stub_of(address, folder) as stub:
+    with (
+        service(folder, aws, SECMESH_INVENTORY_SEALING_KEYS=keys) as (process, address),
+        stub_of(address, folder) as stub,
+    ):
         wanted = Sync(cloud_account_id=SAMPLE_ACCOUNT)
         request = StartSyncRequest(parent=TENANT, sync=wanted, sync_id="cut")
         name = stub.StartSync(request).name
@@ -68,7 +75,10 @@ async def test_a_killed_process_loses_only_the_units_in_flight(
     first = Counter(faults.calls)
 
     faults.clear()
-    with service(folder, aws) as (process, address), stub_of(address, folder) as stub:
+    with (
+        service(folder, aws, SECMESH_INVENTORY_SEALING_KEYS=keys) as (process, address),
+        stub_of(address, folder) as stub,
+    ):
         # Its lease expires, and the new process goes on by itself.
         events = list(stub.WatchSync(WatchSyncRequest(name=name)))
         after = events[-2].sync

@@ -24,7 +24,7 @@ from secmesh.inventory.v1.webhook_pb2 import Webhook, WebhookDelivery
 from services.inventory.compliance.assessment_store import AssessmentStore
 from services.inventory.webhook_servicer import WebhookServicer
 from services.inventory.webhooks.dispatcher import Dispatcher
-from services.inventory.webhooks.outbox import KEPT, LEASE, Outbox
+from services.inventory.webhooks.outbox_store import KEPT, LEASE, Outbox
 from services.inventory.webhooks.sending import Sender
 from services.inventory.webhooks.target import Networks
 from services.inventory.webhooks.webhook_store import MAX_WEBHOOKS, OVERLAP, WebhookStore

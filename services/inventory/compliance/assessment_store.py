@@ -14,7 +14,7 @@ from secmesh.inventory.v1 import ssp_pb2
 from services.inventory.alerts.contradiction_store import ContradictionStore
 from services.inventory.compliance.ssp import Plan
 from services.inventory.compliance.tables import ASSESSMENTS, CLAIMS, PASSAGES, SSPS, VERDICTS
-from services.inventory.webhooks.outbox import Outbox
+from services.inventory.webhooks.outbox_store import Outbox
 
 
 class AssessmentStore:

@@ -9,7 +9,7 @@ from functools import partial
 from mesh.errors import FieldInvalid, Refusal, TenantInactive
 from mesh.server.log import failure
 from mesh.sql.recurring import Recurring
-from services.inventory.webhooks.outbox import Leased, Outbox
+from services.inventory.webhooks.outbox_store import Leased, Outbox
 from services.inventory.webhooks.sending import Answer, Sender
 from services.inventory.webhooks.signing import signed_headers
 from services.inventory.webhooks.target import Target
