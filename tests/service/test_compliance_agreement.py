@@ -20,8 +20,9 @@ from secmesh.inventory.v1 import check_pb2, record_pb2
 from secmesh.inventory.v1.ec2_pb2 import PortRange
 from services.inventory.compliance.check_catalogue import BoundCheck
 from services.inventory.compliance.coverage import Reading
-from services.inventory.compliance.evidence_store import EvidenceStore, Question
+from services.inventory.compliance.evidence_store import EvidenceStore
 from services.inventory.compliance.outcomes import FAIL, NOT_APPLICABLE, PASS, UNREAD
+from services.inventory.compliance.row_weighing import Question
 from tests.service.compliance_world import (
     ACCOUNT,
     ALL_CHECKS,
@@ -153,7 +154,7 @@ async def test_sql_memory_and_filter_agree(world: World, collection: str) -> Non
         wanted_names: dict[int, set[str]] = defaultdict(set)
         for record in records:
             wanted_names[expected(check, record, parameters)].add(record.name)
-        question = Question(check, parameters, Reading((ACCOUNT,), NOW))
+        question = Question(check, check.defaults(), [Reading((ACCOUNT,), NOW)])
         async with world.store.connection() as connection:
             evidence = EvidenceStore(world.store, connection, "acme")
             (tally,) = await evidence.tallies(question)

@@ -25,7 +25,7 @@ class Place:
     region: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class Tally:
     """How many rows of a place had each outcome."""
 
@@ -33,6 +33,8 @@ class Tally:
     counts: Counter[Outcome] = field(default_factory=Counter)
     accepted: Counter[str] = field(default_factory=Counter)
     """Excepted rows by the name of the exception that accepts them."""
+    partial: int = 0
+    """Rows of which not all could be read."""
 
     @property
     def rows(self) -> int:
