@@ -88,7 +88,7 @@ def put(
     """Create a control from a file (YAML or JSON), or bring the one there is to what it says."""
     connection = connection_of(context)
     control = _read(file)
-    chosen = control_id or file.stem.lower().replace("_", "-")
+    chosen = control_id or _id_of(file)
     if not _ID.fullmatch(chosen):
         raise UsageProblem(f"{chosen!r} is no id of a control such as kms-only; give one by --id")
     control.name = f"{connection.tenant}/{_COLLECTION}/{chosen}"
@@ -132,6 +132,9 @@ def try_control(
     request = api.TestControlRequest(parent=connection.tenant, cloud_account_ids=account or ())
     if Path(subject).is_file():
         request.control.CopyFrom(_read(Path(subject)))
+        # As `put` would name it: exceptions are made for a name.
+        chosen = _id_of(Path(subject))
+        request.control.name = _name(connection, chosen) if _ID.fullmatch(chosen) else ""
     else:
         request.control_id = subject
     if at:
@@ -235,6 +238,11 @@ def _severity() -> Column:
 
 def _outcome(number: int) -> str:
     return enum_word(check_pb2.EvidenceOutcome.DESCRIPTOR, number)
+
+
+def _id_of(file: Path) -> str:
+    """Give the id of a control that is written in a file."""
+    return file.stem.lower().replace("_", "-")
 
 
 def _name(connection: Connection, control: str) -> str:

@@ -7,11 +7,22 @@ import typer
 
 from cli.compliance import Stub
 from cli.connection import connection_of
-from cli.output import Column, OutputFormat, enum_word, visible, write_bytes, write_messages
-from secmesh.inventory.v1 import check_pb2, recommendation_pb2
+from cli.output import (
+    Column,
+    OutputFormat,
+    enum_word,
+    talk,
+    visible,
+    write_bytes,
+    write_message,
+    write_messages,
+)
+from secmesh.inventory.v1 import check_pb2, narration_pb2, recommendation_pb2
 from secmesh_client import items
 
 app = typer.Typer()
+OFF = "off"
+"""Why no model narrates if none was set up, which is nothing to complain of."""
 COLUMNS: list[str | Column] = [
     "recommendation_id",
     "severity",
@@ -30,6 +41,9 @@ def recommend(
     commands: Annotated[
         bool, typer.Option("--commands", help="Write commands and steps in place of a table.")
     ] = False,
+    narrate: Annotated[
+        bool, typer.Option("--narrate", help="Tell it in sentences in place of a table.")
+    ] = False,
 ) -> None:
     """Tell what to mend first, and by which commands; none is executed."""
     connection = connection_of(context)
@@ -38,6 +52,11 @@ def recommend(
         name = f"{connection.tenant}/assessments/{assessment}"
     request = recommendation_pb2.ListRecommendationsRequest(parent=name)
     with connection.channel() as channel:
+        if narrate:
+            asked = narration_pb2.NarrateAssessmentRequest(name=name)
+            told = Stub(channel).NarrateAssessment(asked)
+            _tell(told, connection.output)
+            return
         found = items(
             Stub(channel).ListRecommendations, request, lambda page: page.recommendations, limit
         )
@@ -46,6 +65,16 @@ def recommend(
                 write_bytes("\n".join(script(each)).encode() + b"\n")
         else:
             write_messages(found, connection.output, COLUMNS)
+
+
+def _tell(told: narration_pb2.Narration, output: OutputFormat) -> None:
+    if output is not OutputFormat.TABLE:
+        write_message(told, output)
+        return
+    if told.why_not not in ("", OFF):
+        talk.print(f"No model told this: {visible(told.why_not)}.", markup=False)
+    for each in told.sentences:
+        write_bytes(f"{visible(each.text)} [{visible(each.recommendation_id)}]\n".encode())
 
 
 def script(each: recommendation_pb2.Recommendation) -> Iterator[str]:

@@ -13,8 +13,9 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import botocore.session
 from botocore.exceptions import DataNotFoundError
+from botocore.loaders import create_loader
+from botocore.paginate import PaginatorModel
 
 from mesh.embedded.aws_faults import (
     Fault,
@@ -176,13 +177,18 @@ class _Paging:
     """Member beside them that says whether there is a next page; empty if there is none."""
 
 
+# One for all: to find what descriptions there are costs more than to read one.
+_loader = cache(create_loader)
+
+
 @cache
 def _paging(operation: str) -> _Paging | None:
     """Tell how an operation is paged: as botocore knows, or by a token that comes and goes."""
     service, _, name = operation.partition(":")
-    session = botocore.session.get_session()
     try:
-        known = session.get_paginator_model(service).get_paginator(name)
+        known = PaginatorModel(_loader().load_service_model(service, "paginators-1")).get_paginator(
+            name
+        )
     except (ValueError, DataNotFoundError):
         return _paging_by_token(service, name)
     asked, told, items = known["input_token"], known["output_token"], known["result_key"]
@@ -201,7 +207,9 @@ def _paging(operation: str) -> _Paging | None:
 
 
 def _paging_by_token(service: str, name: str) -> _Paging | None:
-    model = botocore.session.get_session().get_service_model(service).operation_model(name)
+    from moto.core.utils import get_service_model
+
+    model = get_service_model(service).operation_model(name)
     if model.input_shape is None or model.output_shape is None:
         return None
     given, told = model.input_shape.members, model.output_shape.members

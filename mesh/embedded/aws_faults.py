@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
-import botocore.session
-
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -304,8 +302,9 @@ def key_of(environ: Mapping[str, Any]) -> str:
 @cache
 def protocol_of(service: str) -> str:
     """Give the wire protocol of a service. Raises botocore's UnknownServiceError."""
-    model = botocore.session.get_session().get_service_model(service)
-    return str(model.resolved_protocol)
+    from moto.core.utils import get_service_model
+
+    return str(get_service_model(service).resolved_protocol)
 
 
 def _form(environ: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -329,7 +328,9 @@ class _Route:
 @cache
 def _routes(service: str) -> tuple[_Route, ...]:
     """Give the routes of a REST service, the most specific first."""
-    model = botocore.session.get_session().get_service_model(service)
+    from moto.core.utils import get_service_model
+
+    model = get_service_model(service)
     routes = []
     for name in model.operation_names:
         operation = model.operation_model(name)

@@ -31,6 +31,7 @@ with uncollected():
     from mesh.sql.store import Store
     from mesh.sql.tenant_removal import TenantRemoval
     from secmesh.inventory.v1.backup_service_pb2_grpc import add_BackupServiceServicer_to_server
+    from secmesh.inventory.v1.catalog_service_pb2_grpc import add_CatalogServiceServicer_to_server
     from secmesh.inventory.v1.compliance_service_pb2_grpc import (
         add_ComplianceServiceServicer_to_server,
     )
@@ -54,10 +55,13 @@ with uncollected():
     from services.inventory.account_store import AccountStore
     from services.inventory.alerts.contradiction_store import ContradictionStore
     from services.inventory.backup_servicer import BackupServicer
+    from services.inventory.catalog_servicer import CatalogServicer
+    from services.inventory.catalogs.catalog_store import CatalogStore
     from services.inventory.collect.event_map import event_map
+    from services.inventory.collect.execution import Limits
     from services.inventory.collect.registry import REGISTRY
     from services.inventory.collect.run import Stores
-    from services.inventory.collect.runner import Limits, SyncRunner
+    from services.inventory.collect.runner import SyncRunner
     from services.inventory.compliance.check_catalogue import load_checks
     from services.inventory.compliance_servicer import ComplianceServicer
     from services.inventory.contradiction_servicer import ContradictionServicer
@@ -68,6 +72,8 @@ with uncollected():
     from services.inventory.exception_servicer import ExceptionServicer
     from services.inventory.exceptions.exception_store import ExceptionStore
     from services.inventory.history_servicer import HistoryServicer
+    from services.inventory.live.old_run_store import OldRunStore
+    from services.inventory.live.old_runs import OldRuns
     from services.inventory.live.readings import Means
     from services.inventory.live.turns import Turns
     from services.inventory.load_store import LoadStore
@@ -147,7 +153,7 @@ def build_runner(settings: InventorySettings, catalogue: Catalogue, store: Store
         REGISTRY,
         AccountAccess(accounts, settings.grants, tenancy, settings.tenancy_wait),
         Stores(InventoryStore(store), SyncStore(store), leases),
-        Limits(settings.units, settings.reads, settings.unit_limit),
+        Limits(settings.units, settings.reads, settings.unit_limit, settings.runs),
         settings.fingerprint_keys(),
     )
 
@@ -171,6 +177,8 @@ async def build_server(settings: InventorySettings) -> Server:
     schedule.start()
     forgetting = Forgetting(ChangeFeed(store), timedelta(days=settings.change_days))
     forgetting.start()
+    old_runs = OldRuns(OldRunStore(store), timedelta(days=settings.event_days))
+    old_runs.start()
     webhooks = WebhookStore(store)
     sender = Sender(Networks.parse(settings.webhook_networks), settings.webhook_ca)
     dispatcher = Dispatcher(Outbox(store, secrets.token_hex(8)), webhooks, sender)
@@ -184,13 +192,15 @@ async def build_server(settings: InventorySettings) -> Server:
         add_EventServiceServicer_to_server(events, target)
         histories = HistoryServicer(catalogue, store, SyncStore(store))
         add_HistoryServiceServicer_to_server(histories, target)
-        compliance = ComplianceServicer(store, checks, security=security)
+        compliance = ComplianceServicer(store, checks, security=security, model=settings.narrator())
         add_ComplianceServiceServicer_to_server(compliance, target)
         alerts = ContradictionServicer(ContradictionStore(store), server.draining)
         add_ContradictionServiceServicer_to_server(alerts, target)
         add_WebhookServiceServicer_to_server(WebhookServicer(webhooks, sender), target)
         controls = ControlServicer(ControlStore(store), checks)
         add_ControlServiceServicer_to_server(controls, target)
+        catalogs = CatalogServicer(CatalogStore(store))
+        add_CatalogServiceServicer_to_server(catalogs, target)
         exceptions = ExceptionServicer(ExceptionStore(store), checks)
         add_ExceptionServiceServicer_to_server(exceptions, target)
         loader = Loader(catalogue, settings.grants, LoadStore(SyncStore(store)))
@@ -208,6 +218,7 @@ async def build_server(settings: InventorySettings) -> Server:
         await runner.close()
         await schedule.close()
         await forgetting.close()
+        await old_runs.close()
         await dispatcher.close()
         await probe.close()
         if security is not None:

@@ -20,6 +20,7 @@ from secmesh.inventory.v1 import (
     coverage_pb2,
     filing_pb2,
     framework_pb2,
+    narration_pb2,
     recommendation_pb2,
     ssp_pb2,
     trend_pb2,
@@ -36,6 +37,7 @@ from services.inventory.compliance.frameworks import (
     framework_of_baseline,
     load_frameworks,
 )
+from services.inventory.compliance.narration import Model, narration
 from services.inventory.compliance.recommendation import recommendations
 from services.inventory.compliance.recommendation_page import recommendation_page
 from services.inventory.compliance.report import Report
@@ -45,14 +47,13 @@ from services.inventory.compliance.tables import ASSESSMENTS, PASSAGES, SSPS, VE
 from services.inventory.compliance.trend_store import Scope, TrendStore
 from services.inventory.controls.tenant_checks import TenantChecks
 from services.inventory.errors import FilingUnavailable
+from services.inventory.light_page import light_page
 
 if TYPE_CHECKING:
     from services.inventory.filing.filing import Filing
     from services.inventory.filing.security import Security
 
 NEWEST_FIRST = "evaluate_time desc"
-MAX_PAGE_BYTES = 3 * 1024 * 1024
-"""Most that one page of verdicts weighs; gRPC clients take 4 MiB by default."""
 DEFAULT_PAGE = 100
 WORST_FIRST = "verdict, control_id"
 
@@ -70,8 +71,12 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         checks: TenantChecks,
         clock: Callable[[], datetime] = _now,
         security: "Security | None" = None,
+        model: Model | None = None,
     ) -> None:
         """File assessments in the security service, if it is known where that is."""
+        # A mapping that names what is not there ends the start, not somebody's call.
+        load_frameworks()
+        self._model = model
         self._store = store
         self._clock = clock
         self._assessor = Assessor(store, checks, clock)
@@ -178,24 +183,17 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         self, request: api.ListVerdictsRequest, _context: object
     ) -> api.ListVerdictsResponse:
         await self._store.get(ASSESSMENTS, request.parent)
-        size = request.page_size
-        while True:
-            page = await self._store.page(
-                VERDICTS,
-                request.parent,
-                filter=request.filter,
-                order_by=WORST_FIRST,
-                page_size=size,
-                page_token=request.page_token,
-            )
-            found = cast("list[assessment_pb2.ClaimVerdict]", page.items)
-            total = sum(verdict.ByteSize() for verdict in found)
-            if total <= MAX_PAGE_BYTES or len(found) == 1:
-                return api.ListVerdictsResponse(
-                    verdicts=found, next_page_token=page.next_page_token
-                )
-            # Verdicts carry their evidence; a page may hold fewer than asked for (AIP-158).
-            size = max(1, len(found) * MAX_PAGE_BYTES // total // 2)
+        page = await light_page(
+            self._store,
+            VERDICTS,
+            request.parent,
+            filter=request.filter,
+            order_by=WORST_FIRST,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        found = cast("list[assessment_pb2.ClaimVerdict]", page.items)
+        return api.ListVerdictsResponse(verdicts=found, next_page_token=page.next_page_token)
 
     async def ListRecommendations(  # noqa: N802  # the contract's name
         self, request: recommendation_pb2.ListRecommendationsRequest, _context: object
@@ -203,6 +201,12 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         _, _, verdicts = await self._assessments.assessment(request.parent)
         found = await self._recommended(request.parent, verdicts)
         return recommendation_page(request, found, self._store.tokens)
+
+    async def NarrateAssessment(  # noqa: N802  # the contract's name
+        self, request: narration_pb2.NarrateAssessmentRequest, _context: object
+    ) -> narration_pb2.Narration:
+        _, _, verdicts = await self._assessments.assessment(request.name)
+        return await narration(await self._recommended(request.name, verdicts), self._model)
 
     async def _recommended(
         self, name: str, verdicts: list[assessment_pb2.ClaimVerdict]
@@ -225,7 +229,7 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
             trend = await self._trend.until(assessment)
             mending = await asyncio.to_thread(mending_of, verdicts, checks)
             report = replace(report, trend=trend, mending=mending)
-        if request.format == api.REPORT_FORMAT_MARKDOWN:
+        if form.tells_plan:
             recommended = await self._recommended(request.name, verdicts)
             report = replace(report, recommendations=recommended)
         # A document of megabytes takes a second to write; other calls go on meanwhile.

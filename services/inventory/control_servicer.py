@@ -171,7 +171,10 @@ class ControlServicer(control_service_pb2_grpc.ControlServiceServicer):
 
     async def _subject(self, request: api.TestControlRequest) -> control_pb2.Control:
         if request.HasField("control"):
-            return settled(request.control, f"{request.parent}/{CONTROLS}/on-trial")
+            pattern = self._controls.store.target(CONTROLS).kind.pattern
+            named = pattern.parse(request.control.name)
+            control_id = named[1] if named else "on-trial"
+            return settled(request.control, f"{request.parent}/{CONTROLS}/{control_id}")
         name = f"{request.parent}/{CONTROLS}/{request.control_id}"
         if "/versions/" in request.control_id:
             return (await self._controls.version(name)).control

@@ -20,6 +20,16 @@ class SspInvalid(Refusal):
         self.problem = problem
 
 
+class CatalogInvalid(Refusal):
+    """A document that is no OSCAL catalog; the pointer (RFC 6901) or line says where."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_CATALOG_INVALID)
+
+    def __init__(self, pointer: str, problem: str) -> None:
+        place = f"document{pointer and ' at '}{pointer}"
+        super().__init__(f"{place}: {problem}", metadata={"pointer": pointer})
+
+
 class AccountUnreachable(Refusal):
     """The server has no credentials that reach the account."""
 

@@ -14,6 +14,7 @@ from mesh.server.service_settings import ServiceSettings
 from mesh.tls import KeyPair, client_credentials
 from secmesh_client import Tls
 from services.inventory.account_grants import AccountGrants
+from services.inventory.compliance.chat_model import ChatModel, checked_url
 from services.inventory.webhooks.target import Networks
 
 PREFIX = "SECMESH_INVENTORY_"
@@ -44,6 +45,13 @@ class InventorySettings(ServiceSettings):
         f"such as arn:aws:iam::{ACCOUNT_PLACEHOLDER}:role/audit; empty for none",
     )
     external_id: str = Field("", repr=False, description="external id for that role")
+    runs: int = Field(
+        8,
+        ge=1,
+        le=1000,
+        description="runs executed at a time, of which a tenant leaves one to others; the rest "
+        "wait for their turn",
+    )
     units: int = Field(4, ge=1, le=64, description="units of work read at a time")
     reads: int = Field(16, ge=1, le=256, description="AWS calls made at a time beside those")
     unit_seconds: float = Field(
@@ -66,6 +74,13 @@ class InventorySettings(ServiceSettings):
         "production keeps the rest",
     )
 
+    event_days: float = Field(
+        30,
+        gt=0,
+        le=3650,
+        description="how long runs are kept that events led to and that changed nothing",
+    )
+
     backup_keys: Path | None = Field(
         None,
         description="file of the keys that backups are encrypted with, mode 0600, the same in "
@@ -81,6 +96,21 @@ class InventorySettings(ServiceSettings):
         None,
         validate_default=True,
         description="PEM file with the authorities of its certificate; this service shows its own",
+    )
+
+    narration_url: str = Field(
+        "",
+        description="base URL of a language model that speaks the chat completions protocol, such "
+        "as https://host/v1; empty for none. It is told no name, id or value of an account",
+    )
+    narration_model: str = Field(
+        "", max_length=128, validate_default=True, description="model that is asked there"
+    )
+    narration_key_file: Path | None = Field(
+        None, description="file with the key for that model; read for each question"
+    )
+    narration_seconds: float = Field(
+        30, gt=0, le=100, description="longest wait for that model; then our own words are told"
     )
 
     tenancy_address: str = Field(
@@ -140,6 +170,18 @@ class InventorySettings(ServiceSettings):
             raise ValueError(f"a {service} service that is not on loopback is met over TLS")
         return value
 
+    @field_validator("narration_url")
+    @classmethod
+    def _asks_a_model_safely(cls, value: str) -> str:
+        return checked_url(value) if value else value
+
+    @field_validator("narration_model")
+    @classmethod
+    def _names_a_model(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("narration_url") and not value:
+            raise ValueError("a model is asked by its name")
+        return value
+
     @field_validator("tenancy_token_file")
     @classmethod
     def _has_a_token(cls, value: Path | None, info: ValidationInfo) -> Path | None:
@@ -183,6 +225,17 @@ class InventorySettings(ServiceSettings):
         if self.tls_certificate is not None and self.tls_key is not None:
             own = KeyPair(self.tls_certificate, self.tls_key)
         return client_credentials(self.security_ca, own)
+
+    def narrator(self) -> ChatModel | None:
+        """Give the language model that narrates; None if there is none."""
+        if not self.narration_url:
+            return None
+        return ChatModel(
+            url=self.narration_url,
+            model=self.narration_model,
+            key_file=self.narration_key_file,
+            seconds=self.narration_seconds,
+        )
 
     def tenancy_tls(self) -> Tls | None:
         """Give how the tenancy service is met over TLS; None in the clear."""

@@ -57,12 +57,14 @@ class SyncStore:
             raise ResourceNotFound(name)
         return found
 
-    async def begin(self, sync: Sync, units: Iterable[SyncUnit], leases: UnitStore) -> None:
-        """Write a new run with its leased units; SyncRunning if its account is being read."""
+    async def begin(
+        self, sync: Sync, units: Iterable[SyncUnit], leases: UnitStore, *, leased: bool = True
+    ) -> None:
+        """Write a new run with its units, leased or not; SyncRunning if its account is read."""
         async with self.store.transaction() as connection:
             await self._refuse_second(sync, connection)
             await self.store.insert(connection, SYNCS, [sync])
-            await leases.insert(connection, units)
+            await leases.insert(connection, units, leased=leased)
 
     async def claim(self, sync: Sync, leases: UnitStore) -> bool:
         """Take over a run; False if a process executes it.

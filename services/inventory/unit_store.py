@@ -46,22 +46,29 @@ class UnitStore:
         found = await self.store.messages(UNITS, statement, connection=connection)
         return [unit for unit in found if isinstance(unit, SyncUnit)]
 
-    async def insert(self, connection: AsyncConnection, units: Iterable[SyncUnit]) -> None:
-        """Write the units of a new run, leased by this process."""
+    async def insert(
+        self, connection: AsyncConnection, units: Iterable[SyncUnit], *, leased: bool
+    ) -> None:
+        """Write the units of a new run, leased by this process or free for whoever comes first."""
         expires = self._expiry()
-        leased = list(units)
-        for unit in leased:
+        written = list(units)
+        for unit in written if leased else ():
             unit.owner = self.owner
             unit.lease_expire_time.CopyFrom(expires)
-        await self.store.insert(connection, UNITS, leased)
+        await self.store.insert(connection, UNITS, written)
 
     async def claim(self, connection: AsyncConnection, sync: str) -> bool:
-        """Lease all unfinished units of a run, unless another lease on one is alive.
+        """Lease all unfinished units of a run, unless another process's lease on one is alive.
 
-        If it gives False, the caller rolls back.
+        Whoever calls it does not execute the run: leases of its own are what a run left that
+        met no store to give them back to. If it gives False, the caller rolls back.
         """
         expires = self._table.c.lease_expire_time
-        free = expires.is_(None) | (expires <= timestamp(datetime.now(UTC)).ToMicroseconds())
+        free = (
+            (self._table.c.owner == self.owner)
+            | expires.is_(None)
+            | (expires <= timestamp(datetime.now(UTC)).ToMicroseconds())
+        )
         pending = sum(
             unit.state == SyncUnit.STATE_PENDING for unit in await self.of(sync, connection)
         )

@@ -1,6 +1,7 @@
 """The compliance service over a tenant's store, for tests of its calls."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from secmesh.inventory.v1 import compliance_service_pb2 as api
 from secmesh.inventory.v1 import compliance_service_pb2_grpc as stubs
 from secmesh.inventory.v1 import ssp_pb2
 from secmesh.inventory.v1.s3_pb2 import S3Bucket
+from services.inventory.compliance.narration import Model
 from services.inventory.compliance_servicer import ComplianceServicer
 from tests.service.compliance_world import (
     CATALOGUE,
@@ -54,10 +56,18 @@ class Served:
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    async with serving(tmp_path) as made:
+        yield made
+
+
+@asynccontextmanager
+async def serving(tmp_path: Path, model: Model | None = None) -> AsyncIterator[Served]:
+    """Serve; ``model`` narrates."""
     async with new_world(tmp_path) as world:
+        checks = tenant_checks(world.store)
 
         def register(server: grpc.aio.Server) -> None:
-            servicer = ComplianceServicer(world.store, tenant_checks(world.store), lambda: NOW)
+            servicer = ComplianceServicer(world.store, checks, lambda: NOW, model=model)
             stubs.add_ComplianceServiceServicer_to_server(servicer, server)
 
         async with (

@@ -9,6 +9,7 @@ from services.inventory.compliance.assessment_store import AssessmentStore
 from services.inventory.compliance_servicer import ComplianceServicer
 from tests.service.compliance_served import Served
 from tests.service.compliance_world import (
+    ACCOUNT,
     NOW,
     SSP,
     World,
@@ -21,10 +22,14 @@ from tests.unit.oscal_rules import obeying
 DAY = timedelta(days=1)
 
 
-async def judged(world: World, when: datetime) -> tuple[str, pb.ClaimVerdict]:
+OTHER = "444455556666"
+
+
+async def judged(world: World, when: datetime, *accounts: str) -> tuple[str, pb.ClaimVerdict]:
     """Evaluate at a moment; give the assessment's name and the verdict on SC-28(1)."""
     servicer = ComplianceServicer(world.store, tenant_checks(world.store), lambda: when)
-    events = servicer.Evaluate(api.EvaluateRequest(ssp=SSP), None)
+    request = api.EvaluateRequest(ssp=SSP, cloud_account_ids=accounts)
+    events = servicer.Evaluate(request, None)
     (made,) = [event.assessment async for event in events if event.HasField("assessment")]
     _, _, verdicts = await AssessmentStore(world.store).assessment(made.name)
     (found,) = [each for each in verdicts if each.control_id == "sc-28.1"]
@@ -51,6 +56,29 @@ async def test_a_verdict_lasts_until_another_is_reached(served: Served) -> None:
     assert (since(broken), broken.previous_verdict) == (NOW + 2 * DAY, pb.VERDICT_SUPPORTED)
     _, still = await judged(world, NOW + 3 * DAY)
     assert (since(still), still.previous_verdict) == (NOW + 2 * DAY, pb.VERDICT_SUPPORTED)
+
+
+async def test_what_other_accounts_show_ends_no_verdict(served: Served) -> None:
+    world = served.world
+    await world.plan(document(requirement("sc-28.1")))
+    for account, encryption in ((ACCOUNT, "AES256"), (OTHER, "NONE")):
+        await world.sync(["s3_buckets"], account=account)
+        await world.add("s3_buckets", S3Bucket(encryption=encryption), account=account)
+    good, bad = pb.VERDICT_SUPPORTED, pb.VERDICT_CONTRADICTED
+    scopes = {(ACCOUNT,): good, (OTHER,): bad, (OTHER, ACCOUNT): bad, (): bad}
+    for round_ in range(3):
+        for hours, (accounts, verdict) in enumerate(scopes.items()):
+            when = NOW + timedelta(hours=hours)
+            _, found = await judged(world, when + round_ * DAY, *accounts)
+            assert found.verdict == verdict
+            assert (since(found), found.previous_verdict) == (when, pb.VERDICT_UNSPECIFIED)
+    await world.add("s3_buckets", S3Bucket(encryption="NONE"))
+    for hours, accounts in enumerate(scopes):
+        when = NOW + 3 * DAY + timedelta(hours=hours)
+        _, found = await judged(world, when, *accounts)
+        # Only what was supported has another verdict now.
+        begun = when if accounts == (ACCOUNT,) else NOW + timedelta(hours=hours)
+        assert (found.verdict, since(found)) == (bad, begun)
 
 
 async def test_a_deadline_does_not_move_with_each_look(served: Served) -> None:

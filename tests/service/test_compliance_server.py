@@ -12,7 +12,7 @@ from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import compliance_service_pb2 as api
 from secmesh.inventory.v1 import compliance_service_pb2_grpc as stubs
 from secmesh.inventory.v1 import coverage_pb2, ssp_pb2
-from services.inventory import compliance_servicer
+from services.inventory import light_page
 from services.inventory.compliance_servicer import ComplianceServicer
 from tests.service.compliance_served import Served, estate
 from tests.service.compliance_world import (
@@ -119,7 +119,7 @@ async def test_a_page_of_heavy_verdicts_is_shorter_and_none_is_lost(
 ) -> None:
     await estate(served)
     assessment = await served.assessment()
-    monkeypatch.setattr(compliance_servicer, "MAX_PAGE_BYTES", 4000)
+    monkeypatch.setattr(light_page, "MAX_PAGE_BYTES", 4000)
     names: list[str] = []
     token = ""
     while True:

@@ -44,7 +44,10 @@ READ, IGNORED, REFUSED = (
 class Live:
     """A served account of its own."""
 
-    def __init__(self, channel: grpc.aio.Channel, aws: AwsEndpoint, account: str) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, address: str, aws: AwsEndpoint, account: str
+    ) -> None:
+        self.address = address
         self.events: Any = EventServiceStub(channel)
         self.syncs: Any = SyncServiceStub(channel)
         self.records: Any = RecordServiceStub(channel)
@@ -96,7 +99,7 @@ async def live(aws: AwsEndpoint, faults: Faults, tmp_path: Path) -> AsyncIterato
     token = sign_token(tmp_path / "keys", subject="ann", tenant="acme", roles=["operator"])
     account = f"5{secrets.randbelow(10**11):011d}"
     async with open_channel(server.address, package=CATALOGUE.package, token=token) as channel:
-        yield Live(channel, aws, account)
+        yield Live(channel, server.address, aws, account)
     faults.clear()
     await server.stop()
 

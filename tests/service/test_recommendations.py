@@ -1,5 +1,8 @@
 """Recommendations over gRPC: what to mend first in an assessment, page by page."""
 
+import csv
+import io
+
 import pytest
 
 from secmesh.inventory.v1 import compliance_service_pb2 as api
@@ -68,6 +71,18 @@ async def test_markdown_begins_with_what_to_mend(served: Served) -> None:
     text = document.data.decode()
     assert "## What to mend first" in text
     assert "         aws s3api put-bucket-encryption " in text
+
+
+async def test_the_table_names_what_mends_each_claim(served: Served) -> None:
+    name = await judged(served)
+    document = await served.stub.ExportAssessment(
+        api.ExportAssessmentRequest(name=name, format=api.REPORT_FORMAT_CSV)
+    )
+    rows = csv.DictReader(io.StringIO(document.data.decode(), newline=""))
+    stored = next(row for row in rows if row["control"] == "SC-28(1)")
+    assert stored["verdict"] == "contradicted"
+    assert stored["recommendations"].startswith(f"s3.encryption-{ACCOUNT}: ")
+    assert "aws s3api put-bucket-encryption --bucket 'it'\"'\"'s $(mine)' " in stored["to_mend"]
 
 
 @pytest.mark.parametrize("token", ["junk", "AAAA"])

@@ -146,6 +146,7 @@ def test_the_inventory_catalogue_is_whole() -> None:
     assert all(method.routes for method in catalogue.methods.values())
     assert {name.rpartition(".")[2] for name in catalogue.services} == {
         "BackupService",
+        "CatalogService",
         "ComplianceService",
         "ContradictionService",
         "ControlService",

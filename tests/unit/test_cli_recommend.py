@@ -3,7 +3,7 @@
 import pytest
 
 from cli.recommend import script
-from secmesh.inventory.v1 import check_pb2, recommendation_pb2
+from secmesh.inventory.v1 import check_pb2, narration_pb2, recommendation_pb2
 from tests.unit.cli_operator import SECONDS, Operator, operator
 
 __all__ = ["operator"]
@@ -38,6 +38,19 @@ def test_recommend_shows_what_and_how(operator: Operator, commands: bool) -> Non
     assert request.parent == "tenants/acme/assessments/one"
     wanted = "aws s3api put-bucket-encryption" if commands else "sc-28"
     assert wanted in result.stdout
+
+
+@pytest.mark.parametrize("why_not", ["", "off", "status 503"])
+def test_recommend_narrates(operator: Operator, why_not: str) -> None:
+    done = operator.run("compliance", "recommend", "one", "--narrate")
+    answer = narration_pb2.Narration(by_model=not why_not, why_not=why_not)
+    answer.sentences.add(recommendation_id="s3.encryption", text="Mend \x1b[2J it.")
+    request = operator.answer("ComplianceService", "NarrateAssessment", answer)
+    result = done.result(SECONDS)
+    assert result.exit_code == 0
+    assert request.name == "tenants/acme/assessments/one"
+    assert result.stdout == "Mend \\u001b[2J it. [s3.encryption]\n"
+    assert ("No model told this: status 503." in result.stderr) == (why_not == "status 503")
 
 
 def test_a_script_runs_commands_alone() -> None:

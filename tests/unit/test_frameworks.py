@@ -113,6 +113,10 @@ def test_a_baseline_is_the_framework_of_its_name() -> None:
         ("  - {control_id: A.1, title: One, related_control_ids: [ac-99]}", "ac-99 is no control"),
         ("  - {control_id: A.1, title: One, related_control_ids: [ac-13]}", "ac-13 is no control"),
         (
+            "  - {control_id: A.1, title: One, check_ids: [s3.encryption, s3.gone]}",
+            "A.1: s3.gone is no check",
+        ),
+        (
             "  - {control_id: A.1, title: One}\n  - {control_id: A.1, title: Two}",
             "stands there twice",
         ),

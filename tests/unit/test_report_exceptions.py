@@ -13,6 +13,8 @@ from services.inventory.compliance.oscal_documents import assessment_results, po
 from services.inventory.compliance.report import Report, markdown_report
 from services.inventory.compliance.report_csv import csv_report
 from services.inventory.compliance.report_html import html_report
+from services.inventory.compliance.report_html_first import first_view
+from services.inventory.compliance.report_posture import Group, posture
 from tests.unit.oscal_rules import obeying, props
 from tests.unit.report_samples import HOSTILE, NOW, report_of, verdict_of
 
@@ -129,6 +131,45 @@ def test_markdown_names_them_and_what_is_over() -> None:
     assert (
         "xception" not in markdown_report(report_of([verdict_of("CONTRADICTED", "ac-2")])).decode()
     )
+
+
+def test_posture_sets_them_apart() -> None:
+    found = posture(sample().verdicts)
+    assert found.groups == {Group.FAILING: 1, Group.EXCEPTED: 3, Group.AGREEING: 1}
+    # A control counts by its worst claim; of claims that are alike, by the one that fails.
+    twice = [excepted("GAP_CONFIRMED", "ac-3"), verdict_of("GAP_CONFIRMED", "ac-3")]
+    assert posture(twice).groups == {Group.FAILING: 1}
+    better = [verdict_of("SUPPORTED", "ac-4"), excepted("PARTLY_SUPPORTED", "ac-4")]
+    assert posture(better).groups == {Group.EXCEPTED: 1}
+    page = html_report(sample()).decode()
+    assert 'aria-label="Controls: 1 Evidence fails, 3 Failures excepted, 1 Evidence agrees"' in page
+    assert "evidence agrees with 1, is set aside by exceptions for 2, leaves 0 open" in page
+    assert "xception" not in first_view(report_of([verdict_of("SUPPORTED", "ac-2")]))
+
+
+def test_what_is_excepted_is_not_the_first_contradiction() -> None:
+    # The plan says that it does not apply; all that it applies to is excepted, or fails here.
+    accepted, partly = excepted("CONTRADICTED", "ac-3"), verdict_of("CONTRADICTED", "ac-4")
+    accepted.check_results[0].severity = check_pb2.SEVERITY_CRITICAL
+    (result,) = partly.check_results
+    result.severity, result.excepted = check_pb2.SEVERITY_LOW, 1
+    shown = pb.Evidence(
+        subject="arn:aws:s3:::accepted",
+        outcome=check_pb2.EVIDENCE_OUTCOME_EXCEPTED,
+        check_exception=NAME,
+    )
+    evidence = [shown, *result.evidence]
+    del result.evidence[:]
+    result.evidence.extend(evidence)
+    told = str(first_view(report_of([accepted, partly])))
+    assert "AC-4" in told
+    assert "AC-3" not in told
+    assert "arn:aws:s3:::0" in told
+    assert "accepted" not in told
+    # If it is the only one, its reason is told, and nothing to mend in the account.
+    alone = str(first_view(report_of([accepted])))
+    assert "Because of ac-3." in alone
+    assert "Correct what the plan says of it." in alone
 
 
 def test_html_names_them_and_what_is_over() -> None:

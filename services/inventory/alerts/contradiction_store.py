@@ -17,13 +17,12 @@ from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1.contradiction_pb2 import Contradiction
 from services.inventory.alerts.turning import NONE, Verdicts, turned
+from services.inventory.compliance.assessed_scope import of_scope
 from services.inventory.compliance.tables import ASSESSMENTS, VERDICTS
 
 CONTRADICTIONS = "contradictions"
 PAGE = 200
 """Contradictions read at once: what a slow watcher keeps in memory."""
-_LOOKED_AT = 1000
-"""Assessments of a plan among which the one before of the same scope is looked for."""
 
 
 @dataclass(frozen=True)
@@ -105,27 +104,27 @@ class ContradictionStore:
         self, connection: AsyncConnection, assessment: pb.Assessment
     ) -> Verdicts | None:
         """Give the verdicts of the assessment before of the same scope; None if one is newer."""
-        tenant = tenant_of(assessment.name) or ""
+        tenant, assessment_id = assessment.name.split("/")[1::2]
         target = self.store.target(ASSESSMENTS)
-        table, chosen = target.table, ("scope_account_ids", "evaluate_time")
-        statement = (
-            self.store.select(ASSESSMENTS, tenant, [*target.kind.pattern.columns, *chosen])
-            .where(table.c.ssp == assessment.ssp)
-            .order_by(table.c.evaluate_time.desc(), table.c.id.desc())
-            .limit(_LOOKED_AT)
+        columns = target.table.c
+        newest = (
+            self.store.select(ASSESSMENTS, tenant, ("id", "evaluate_time"))
+            .where(
+                of_scope(target, assessment.ssp, assessment.scope_account_ids),
+                columns.id != assessment_id,
+            )
+            .order_by(columns.evaluate_time.desc(), columns.id.desc())
+            .limit(1)
         )
-        rows = await self.store.messages(ASSESSMENTS, statement, connection=connection)
-        for each in cast("list[pb.Assessment]", rows):
-            same = each.scope_account_ids == assessment.scope_account_ids
-            if not same or each.name == assessment.name:
-                continue
-            moments = (each.evaluate_time, assessment.evaluate_time)
-            newer, own = (moment.ToMicroseconds() for moment in moments)
-            return None if newer > own else await self._verdicts(connection, each.name)
+        for row in await self.store.fetch(newest, connection):
+            if row.evaluate_time > assessment.evaluate_time.ToMicroseconds():
+                return None
+            return await self._verdicts(connection, tenant, row.id)
         return NONE
 
-    async def _verdicts(self, connection: AsyncConnection, assessment: str) -> Verdicts:
-        tenant, assessment_id = assessment.split("/")[1::2]
+    async def _verdicts(
+        self, connection: AsyncConnection, tenant: str, assessment_id: str
+    ) -> Verdicts:
         table = self.store.target(VERDICTS).table
         statement = self.store.select(VERDICTS, tenant, ("id", "verdict")).where(
             table.c.assessment_id == assessment_id

@@ -5,12 +5,9 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Executor
-from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import ParamSpec, TypeVar
 
 from google.rpc import status_pb2
 
@@ -19,6 +16,7 @@ from mesh.aws.accounts import Account
 from mesh.aws.accounts import AccountUnreachable as NoWay
 from mesh.aws.outcomes import SessionUnavailable
 from mesh.aws.reader import Ledger, Patience, Reader, ReadingCancelled
+from mesh.contract.names import tenant_of
 from secmesh.inventory.v1.record_pb2 import Record
 from secmesh.inventory.v1.sync_pb2 import ManifestEntry, Sync
 from secmesh.inventory.v1.sync_unit_pb2 import SyncUnit
@@ -32,6 +30,7 @@ from services.inventory.collect.progress import Progress, UnitProgress, written
 from services.inventory.collect.sources import SharedSources
 from services.inventory.collect.telemetry import unit_ended
 from services.inventory.collect.versions import Changes, Unit, settle
+from services.inventory.collect.workers import Workers
 from services.inventory.store import InventoryStore
 from services.inventory.sync_store import SyncStore
 from services.inventory.unit_store import LeaseLost, UnitStore
@@ -42,18 +41,6 @@ RENEWALS = 3
 _LOG = logging.getLogger(__name__)
 Written = Callable[[Unit, Mapping[str, Record], Changes], None]
 """Hears of a unit, the records that stood there before by name, and what became of them."""
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Workers:
-    """Threads that make blocking calls, shared by all runs."""
-
-    units: Executor
-    """Each thread leads one unit."""
-    reads: Executor
-    """Each thread makes one call of some unit; none of them waits for another."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +106,9 @@ class Run:
         self._unit_limit = unit_limit
         self._fingerprint = fingerprint
         self._told = written
+        tenant = tenant_of(sync.name) or ""
+        # Who waits for a reading that an event asked for does not wait for whole accounts.
+        self._lane = f"{tenant}/events" if sync.source == Sync.SOURCE_EVENTS else tenant
         self._progress = Progress(len(units), (each.progress for each in self._ended.values()))
         self._stopped = threading.Event()
         self._lost = False
@@ -156,7 +146,13 @@ class Run:
         renewing = asyncio.create_task(self._renew())
         try:
             state, error = await self._outcome()
-        except (ReadingCancelled, LeaseLost, shared.TenantInactive, asyncio.CancelledError):
+        except (
+            ReadingCancelled,
+            LeaseLost,
+            shared.TenantInactive,
+            shared.DependencyUnavailable,
+            asyncio.CancelledError,
+        ):
             await self._leave()
             raise
         else:
@@ -174,7 +170,8 @@ class Run:
             if self._lost or not self._sync.HasField("cancel_time"):
                 raise
             return Sync.STATE_CANCELLED, None
-        except (LeaseLost, shared.TenantInactive):
+        except (LeaseLost, shared.TenantInactive, shared.DependencyUnavailable):
+            # A store that does not answer says nothing of the account: the run can be resumed.
             raise
         except shared.Refusal as refusal:
             return Sync.STATE_FAILED, refusal.status()
@@ -220,7 +217,9 @@ class Run:
     async def _all_units(self) -> None:
         if not self._open:
             return
-        await _in_thread(self._workers.units, self._way.open)
+        if self._stopped.is_set():
+            raise ReadingCancelled
+        await self._workers.lead(self._lane, self._way.open)
         for unit, each in self._ended.items():
             gap = checkpoint.gap_of(each)
             await self._sources.restore(unit, gap, tuple(self._sync.regions))
@@ -239,7 +238,7 @@ class Run:
         attempt = Attempt(unit, self._progress.unit())
         published = False
         try:
-            reading = await _in_thread(self._workers.units, self._read, attempt)
+            reading = await self._workers.lead(self._lane, self._read, attempt)
             reading = await self._completed(unit, reading)
             self._sources.publish(unit, reading.collected)
             published = True
@@ -309,6 +308,17 @@ class Run:
         unit, collected = attempt.unit, reading.collected
         if unit.collector.derive is not None:
             unit.collector.derive(collected.drafts, await self._sources.of(unit))
+        # Not while it waits for other units, which write as well.
+        async with self._workers.writing(self._lane):
+            stored, changes = await self._settled(attempt, reading)
+        if self._told is not None:
+            self._told(unit, stored, changes)
+
+    async def _settled(
+        self, attempt: Attempt, reading: Reading
+    ) -> tuple[dict[str, Record], Changes]:
+        """Write what differs from the records that are stored; give those and the changes."""
+        unit, collected = attempt.unit, reading.collected
         stored = await self._records.current(unit, tuple(self._sync.regions))
         gaps = any(draft.unread for draft in collected.drafts)
         changes = await asyncio.to_thread(
@@ -330,8 +340,7 @@ class Run:
             unlisted=collected.unlisted,
         )
         await self._store(unit, changes, manifest_entries(self._sync.name, unit, ledger), ended)
-        if self._told is not None:
-            self._told(unit, stored, changes)
+        return stored, changes
 
     async def _store(
         self, unit: Unit, changes: Changes, entries: Iterable[ManifestEntry], ended: SyncUnit
@@ -352,15 +361,6 @@ class Run:
 
 def _is_pending(unit: SyncUnit) -> bool:
     return unit.state == SyncUnit.STATE_PENDING
-
-
-async def _in_thread(
-    pool: Executor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-) -> T:
-    loop = asyncio.get_running_loop()
-    # With the context, so that AWS calls belong to the trace of who asked for them.
-    call = partial(copy_context().run, function, *args, **kwargs)
-    return await loop.run_in_executor(pool, call)
 
 
 def _fields(unit: Unit) -> dict[str, str]:

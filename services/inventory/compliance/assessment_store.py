@@ -1,6 +1,6 @@
 """The SQL of plans and assessments."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -12,6 +12,7 @@ from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import ssp_pb2
 from services.inventory.alerts.contradiction_store import ContradictionStore
+from services.inventory.compliance.assessed_scope import of_scope
 from services.inventory.compliance.ssp import Plan
 from services.inventory.compliance.tables import ASSESSMENTS, CLAIMS, PASSAGES, SSPS, VERDICTS
 from services.inventory.webhooks.outbox_store import Outbox
@@ -58,15 +59,19 @@ class AssessmentStore:
         return found
 
     async def latest_verdicts(
-        self, ssp: str, before: Timestamp, connection: AsyncConnection
+        self, ssp: str, accounts: Iterable[str], before: Timestamp, connection: AsyncConnection
     ) -> list[pb.ClaimVerdict]:
-        """Give the verdicts of a plan's newest assessment before a moment, without evidence."""
+        """Give the verdicts of a scope's newest assessment before a moment, without evidence.
+
+        What other accounts showed meanwhile ends no verdict of these.
+        """
         tenant = tenant_of(ssp) or ""
-        table = self._store.target(ASSESSMENTS).table
+        made = self._store.target(ASSESSMENTS)
+        table = made.table
         newest = (
-            self._store.select(ASSESSMENTS, tenant)
+            self._store.select(ASSESSMENTS, tenant, made.kind.pattern.columns)
             .where(
-                table.c.ssp == ssp,
+                of_scope(made, ssp, accounts),
                 table.c.evaluate_time < before.ToMicroseconds(),
             )
             .order_by(table.c.evaluate_time.desc(), table.c.id.desc())
@@ -75,9 +80,7 @@ class AssessmentStore:
         found = await self._store.messages(ASSESSMENTS, newest, connection=connection)
         if not found:
             return []
-        ids = self._store.target(ASSESSMENTS).kind.pattern.parse(
-            cast("pb.Assessment", found[0]).name
-        )
+        ids = made.kind.pattern.parse(cast("pb.Assessment", found[0]).name)
         judged = self._store.target(VERDICTS)
         columns = [*judged.kind.pattern.columns, "verdict", "since", "previous_verdict"]
         statement = self._store.select(VERDICTS, tenant, columns).where(

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
 from types import MappingProxyType
 from typing import Any
@@ -140,12 +140,26 @@ class CheckCatalogue:
 
 def load_checks(catalogue: Catalogue) -> CheckCatalogue:
     """Read the checks that come with the service. Raises CheckInvalid naming the culprit."""
+    return bind_checks(catalogue, _shipped_files())
+
+
+@cache
+def shipped_ids() -> frozenset[str]:
+    """Give the ids of the checks that come with the service. Raises CheckInvalid."""
+    return frozenset(
+        _message(file, entry).id
+        for file, text in _shipped_files().items()
+        for entry in _entries(file, text)
+    )
+
+
+def _shipped_files() -> Mapping[str, str]:
     folder = resources.files(__package__) / "checks"
     files = sorted(
         (file for file in folder.iterdir() if file.name.endswith(".yaml")),
         key=lambda file: file.name,
     )
-    return bind_checks(catalogue, {file.name: file.read_text(encoding="utf-8") for file in files})
+    return {file.name: file.read_text(encoding="utf-8") for file in files}
 
 
 def bind_checks(catalogue: Catalogue, files: Mapping[str, str]) -> CheckCatalogue:

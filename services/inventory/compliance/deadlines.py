@@ -27,6 +27,8 @@ _WORDS = {
     "medium": check_pb2.SEVERITY_MEDIUM,
     "low": check_pb2.SEVERITY_LOW,
 }
+_EXCEPTED = (pb.VERDICT_PARTLY_SUPPORTED, pb.VERDICT_GAP_CONFIRMED, pb.VERDICT_NOT_CLAIMED)
+"""Verdicts of which a failure that is excepted is a risk somebody approved."""
 _SEVERITY = re.compile(rf"\b({'|'.join(_WORDS)})\b", re.IGNORECASE)
 
 
@@ -60,6 +62,11 @@ def excepted_until(verdict: pb.ClaimVerdict) -> datetime | None:
         return None
     ends = [each.expire_time.ToDatetime(UTC) for result in results for each in result.exceptions]
     return min(ends, default=None)
+
+
+def is_deviation(verdict: pb.ClaimVerdict) -> bool:
+    """Tell whether all that fails is excepted, and the verdict rests on that."""
+    return verdict.verdict in _EXCEPTED and excepted_until(verdict) is not None
 
 
 def severity(verdict: pb.ClaimVerdict) -> check_pb2.Severity.ValueType:

@@ -17,7 +17,11 @@ from google.protobuf import json_format
 from mesh.errors import FieldInvalid
 from secmesh.inventory.v1 import framework_pb2 as pb
 from secmesh.inventory.v1 import ssp_pb2
-from services.inventory.compliance.check_catalogue import BoundCheck, CheckCatalogue
+from services.inventory.compliance.check_catalogue import (
+    BoundCheck,
+    CheckCatalogue,
+    shipped_ids,
+)
 from services.inventory.compliance.controls import (
     baseline_controls,
     baseline_title,
@@ -133,6 +137,11 @@ def _check_rules(file: str, controls: Sequence[pb.FrameworkControl]) -> None:
             known = load_controls().get(related)
             if known is None or known.withdrawn:
                 raise FrameworkInvalid(f"{culprit}: {related} is no control of SP 800-53 rev 5")
+        for check in control.check_ids:
+            if check not in shipped_ids():
+                raise FrameworkInvalid(
+                    f"{culprit}: {check} is no check that comes with the service"
+                )
 
 
 def _baseline(baseline: ssp_pb2.Baseline.ValueType) -> BoundFramework:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import check_pb2, ssp_pb2
-from services.inventory.compliance.deadlines import Deadlines, excepted_until, severity
+from services.inventory.compliance.deadlines import Deadlines, is_deviation, severity
 from services.inventory.compliance.oscal_observations import observation_id, verdict_props
 from services.inventory.compliance.oscal_parts import (
     NAMESPACE,
@@ -43,8 +43,6 @@ _RISKS = {
     pb.VERDICT_GAP_CONFIRMED: "remediating",
     pb.VERDICT_NOT_CLAIMED_FAILING: "open",
 }
-_EXCEPTED = (pb.VERDICT_PARTLY_SUPPORTED, pb.VERDICT_GAP_CONFIRMED, pb.VERDICT_NOT_CLAIMED)
-"""Verdicts of which a failure that is excepted is a risk somebody approved."""
 _DEVIATION = "deviation-approved"
 """Status of such a risk (OSCAL risk status)."""
 _IMPLEMENTATION = {
@@ -64,11 +62,6 @@ def decided(verdicts: Iterable[pb.ClaimVerdict]) -> list[pb.ClaimVerdict]:
 def weaknesses(verdicts: Iterable[pb.ClaimVerdict]) -> list[pb.ClaimVerdict]:
     """Give the verdicts that someone must mend, now or when an exception ends."""
     return [each for each in verdicts if _risk_status(each)]
-
-
-def is_deviation(verdict: pb.ClaimVerdict) -> bool:
-    """Tell whether all that fails is excepted."""
-    return verdict.verdict in _EXCEPTED and excepted_until(verdict) is not None
 
 
 def _risk_status(verdict: pb.ClaimVerdict) -> str:

@@ -17,12 +17,15 @@ from services.inventory.compliance.deadlines import Deadlines, plan_deadlines
 from services.inventory.compliance.oscal_findings import severity_word, weaknesses
 from services.inventory.compliance.reason import exception_words
 from services.inventory.compliance.report import (
+    LISTED,
+    MAX_BYTES,
     Report,
     control_label,
     state_word,
     verdict_word,
     visible,
 )
+from services.inventory.compliance.report_csv_plan import Plan
 from services.inventory.compliance.report_exceptions import used
 
 _FORMULA = ("=", "+", "-", "@", "|", "%")
@@ -30,8 +33,19 @@ _Cell = Callable[[pb.ClaimVerdict], object]
 
 
 def csv_report(report: Report) -> bytes:
-    """Write a heading and a row for each verdict, UTF-8, every cell quoted."""
-    columns = _columns(report)
+    """Write a heading and a row for each verdict, UTF-8, every cell quoted.
+
+    Of each check fewer resources are listed if it grows too large.
+    """
+    for listed in LISTED:
+        written = _written(report, listed)
+        if len(written) <= MAX_BYTES:
+            break
+    return written
+
+
+def _written(report: Report, listed: int) -> bytes:
+    columns = _columns(report, listed)
     text = io.StringIO(newline="")
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
     writer.writerow(columns)
@@ -48,7 +62,8 @@ def cell(text: str) -> str:
     return f"'{line}" if plain.lstrip().startswith(_FORMULA) else line
 
 
-def _columns(report: Report) -> Mapping[str, _Cell]:
+def _columns(report: Report, listed: int) -> Mapping[str, _Cell]:
+    plan = Plan(report.recommendations)
     weak = {each.name for each in weaknesses(report.verdicts)}
     due = _due(report, plan_deadlines(report.claims))
     return {
@@ -77,7 +92,11 @@ def _columns(report: Report) -> Mapping[str, _Cell]:
         "stale": lambda each: sum(result.stale for result in each.check_results),
         "excepted": lambda each: sum(result.excepted for result in each.check_results),
         "exceptions": lambda each: _listed(exception_words(found) for found in used([each])),
-        "failing_resources": lambda each: _listed(_failing(each)),
+        "failing_resources": lambda each: _listed(_failing(each, listed)),
+        "recommendations": lambda each: _listed(
+            f"{found.recommendation_id}: {found.title}" for found in plan.of(each)
+        ),
+        "to_mend": lambda each: plan.mending(each, listed),
         "missing_actions": lambda each: _listed(each.missing_actions),
         "below_baseline": lambda each: _listed(each.below_baseline),
         "implementation_statement_uuid": lambda each: each.implementation_statement_uuid,
@@ -95,12 +114,12 @@ def _title(verdict: pb.ClaimVerdict) -> str:
     return known.title if known else ""
 
 
-def _failing(verdict: pb.ClaimVerdict) -> list[str]:
-    """Give the failing resources of all checks, each once, as many as were kept."""
+def _failing(verdict: pb.ClaimVerdict, listed: int) -> list[str]:
+    """Give the failing resources of all checks, each once, of each check so many."""
     found = {
         evidence.subject: None
         for result in verdict.check_results
-        for evidence in result.evidence
+        for evidence in result.evidence[:listed]
         if evidence.outcome == check_pb2.EVIDENCE_OUTCOME_FAIL
     }
     return list(found)

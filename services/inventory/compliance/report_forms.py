@@ -21,15 +21,21 @@ class Form:
     write: Callable[[Report], bytes]
     tells_more: bool = False
     """Whether it shows the trend, and what mends each failure."""
+    tells_plan: bool = False
+    """Whether it shows the recommendations."""
 
 
 FORMS: Mapping[api.ReportFormat.ValueType, Form] = MappingProxyType(
     {
         api.REPORT_FORMAT_JSON: Form(JSON, json_report),
-        api.REPORT_FORMAT_MARKDOWN: Form("text/markdown; charset=utf-8", markdown_report),
+        api.REPORT_FORMAT_MARKDOWN: Form(
+            "text/markdown; charset=utf-8", markdown_report, tells_plan=True
+        ),
         api.REPORT_FORMAT_OSCAL_RESULTS: Form(JSON, assessment_results),
         api.REPORT_FORMAT_OSCAL_POAM: Form(JSON, poam),
-        api.REPORT_FORMAT_CSV: Form("text/csv; charset=utf-8; header=present", csv_report),
+        api.REPORT_FORMAT_CSV: Form(
+            "text/csv; charset=utf-8; header=present", csv_report, tells_plan=True
+        ),
         api.REPORT_FORMAT_HTML: Form("text/html; charset=utf-8", html_report, tells_more=True),
     }
 )

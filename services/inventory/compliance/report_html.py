@@ -32,6 +32,7 @@ from services.inventory.compliance.report_posture import (
     GROUP_WORDS,
     GROUPS,
     Group,
+    group_of,
     posture,
 )
 
@@ -90,7 +91,7 @@ def _sections(report: Report, shown: int) -> Iterator[Html]:
     yield _overview(report)
     if report.trend is not None:
         yield trend_section(report.trend)
-    yield tag("div", _by_verdict(report.assessment), _by_family(report), class_="columns")
+    yield tag("div", _by_verdict(report), _by_family(report), class_="columns")
     yield from _missing(report.assessment)
     yield from _notices(report.assessment)
     yield _filter(report)
@@ -155,7 +156,12 @@ def _choice(name: str, words: Iterable[str]) -> Html:
 
 def _overview(report: Report) -> Html:
     found = posture(report.verdicts)
-    shares = [Share(GROUP_WORDS[group], found.groups[group], group.value) for group in Group]
+    excepted = found.groups[Group.EXCEPTED]
+    shares = [
+        Share(GROUP_WORDS[group], found.groups[group], group.value)
+        for group in Group
+        if group != Group.EXCEPTED or excepted
+    ]
     contradicted = _count(report.assessment.control_counts, pb.VERDICT_CONTRADICTED)
     tiles = [
         tag(
@@ -168,9 +174,11 @@ def _overview(report: Report) -> Html:
             ("controls contradicted", contradicted, Group.FAILING.value),
             ("more where evidence fails", found.groups[Group.FAILING] - contradicted, "weak"),
             ("open", found.groups[Group.OPEN], Group.OPEN.value),
+            ("where failures are excepted", excepted, Group.EXCEPTED.value),
             ("where evidence agrees", found.groups[Group.AGREEING], Group.AGREEING.value),
             ("not weighed here", found.groups[Group.UNTESTED], Group.UNTESTED.value),
         )
+        if excepted or style != Group.EXCEPTED
     ]
     tested = [
         Share("Tested, read whole", found.tested_whole, Group.AGREEING.value),
@@ -196,7 +204,8 @@ def _count(counts: Iterable[pb.VerdictCount], verdict: pb.Verdict.ValueType) -> 
     return sum(each.count for each in counts if each.verdict == verdict)
 
 
-def _by_verdict(assessment: pb.Assessment) -> Html:
+def _by_verdict(report: Report) -> Html:
+    assessment, excepted = report.assessment, posture(report.verdicts).excepted
     controls = {each.verdict: each.count for each in assessment.control_counts}
     claims = {each.verdict: each.count for each in assessment.claim_counts}
     largest = max([*controls.values(), 1])
@@ -204,7 +213,11 @@ def _by_verdict(assessment: pb.Assessment) -> Html:
         tag(
             "tr",
             tag("th", verdict_word(verdict), scope="row"),
-            tag("td", _verdict_bar(verdict, controls.get(verdict, 0), largest), class_="chart"),
+            tag(
+                "td",
+                _verdict_bar(verdict, controls.get(verdict, 0), excepted[verdict], largest),
+                class_="chart",
+            ),
             tag("td", str(controls.get(verdict, 0)), class_="number"),
             tag("td", str(claims.get(verdict, 0)), class_="number"),
         )
@@ -221,10 +234,13 @@ def _by_verdict(assessment: pb.Assessment) -> Html:
     return tag("section", tag("h2", "By verdict"), table)
 
 
-def _verdict_bar(verdict: pb.Verdict.ValueType, count: int, largest: int) -> Html:
-    group = GROUPS.get(verdict, Group.OPEN)
-    share = Share(verdict_word(verdict), count, group.value)
-    return bar([share], largest, of="Controls")
+def _verdict_bar(verdict: pb.Verdict.ValueType, count: int, excepted: int, largest: int) -> Html:
+    group, word = GROUPS.get(verdict, Group.OPEN), verdict_word(verdict)
+    shares = [
+        Share(word, count - excepted, group.value),
+        Share(f"{word}, excepted", excepted, Group.EXCEPTED.value),
+    ]
+    return bar(shares, largest, of="Controls")
 
 
 def _by_family(report: Report) -> Html:
@@ -296,7 +312,7 @@ def _every_claim(verdicts: Iterable[pb.ClaimVerdict]) -> Html:
 
 def _claim_row(verdict: pb.ClaimVerdict) -> Html:
     known = load_controls().get(verdict.control_id)
-    style = GROUPS.get(verdict.verdict, Group.OPEN).value
+    style = group_of(verdict).value
     part = tag("small", verdict.statement_id) if verdict.statement_id else Html()
     return tag(
         "tr",

@@ -20,7 +20,7 @@ from services.inventory.compliance.report import (
 )
 from services.inventory.compliance.report_exceptions import outcome_told
 from services.inventory.compliance.report_html_first import contradictions, mend, severity
-from services.inventory.compliance.report_posture import GROUPS, Group
+from services.inventory.compliance.report_posture import group_of
 
 _EXPLAINED = {
     pb.VERDICT_CLAIM_INVALID: "The claim cannot be judged as written.",
@@ -77,7 +77,7 @@ def _card(report: Report, verdict: pb.ClaimVerdict, shown: int) -> Html:
         for result in verdict.check_results
         if result.failed or result.excepted or not result.complete
     ]
-    style = GROUPS.get(verdict.verdict, Group.OPEN).value
+    style = group_of(verdict).value
     return tag(
         "article",
         tag(

@@ -15,7 +15,7 @@ from services.inventory.compliance.report import (
     state_word,
     visible,
 )
-from services.inventory.compliance.report_posture import GROUPS, Group
+from services.inventory.compliance.report_posture import Group, group_of
 
 _DIRECT = check_pb2.EVIDENCE_GRADE_DIRECT
 _LONGEST_WORDS = 140
@@ -67,13 +67,15 @@ def _are(false: Sequence[pb.ClaimVerdict]) -> str:
 
 
 def _rest(claims: Sequence[pb.ClaimVerdict]) -> str:
-    groups = [GROUPS.get(claim.verdict, Group.OPEN) for claim in claims]
+    groups = [group_of(claim) for claim in claims]
+    excepted = groups.count(Group.EXCEPTED)
     more = groups.count(Group.FAILING) - sum(
         claim.verdict == pb.VERDICT_CONTRADICTED for claim in claims
     )
     told = [
         f"evidence agrees with {groups.count(Group.AGREEING)}",
         f"fails in part {more}" if more else "",
+        f"is set aside by exceptions for {excepted}" if excepted else "",
         f"leaves {groups.count(Group.OPEN)} open",
         f"has not been weighed for {groups.count(Group.UNTESTED)}",
     ]

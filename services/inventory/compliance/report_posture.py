@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
+from services.inventory.compliance.deadlines import is_deviation
 
 
 class Group(StrEnum):
@@ -13,6 +14,7 @@ class Group(StrEnum):
 
     FAILING = "failing"
     OPEN = "open"
+    EXCEPTED = "excepted"
     AGREEING = "agreeing"
     UNTESTED = "untested"
 
@@ -20,9 +22,11 @@ class Group(StrEnum):
 GROUP_WORDS: Mapping[Group, str] = {
     Group.FAILING: "Evidence fails",
     Group.OPEN: "Open",
+    Group.EXCEPTED: "Failures excepted",
     Group.AGREEING: "Evidence agrees",
     Group.UNTESTED: "Not weighed",
 }
+_ORDER = list(Group)
 GROUPS: Mapping[pb.Verdict.ValueType, Group] = {
     pb.VERDICT_CLAIM_INVALID: Group.OPEN,
     pb.VERDICT_CONTRADICTED: Group.FAILING,
@@ -40,6 +44,7 @@ GROUPS: Mapping[pb.Verdict.ValueType, Group] = {
     pb.VERDICT_INHERITED: Group.UNTESTED,
     pb.VERDICT_SUPPORTED: Group.AGREEING,
 }
+"""Of verdicts that rest on no exception."""
 FAMILIES = {
     "ac": "Access Control",
     "at": "Awareness and Training",
@@ -71,6 +76,8 @@ class Posture:
 
     controls: int
     groups: Counter[Group]
+    excepted: Counter[pb.Verdict.ValueType]
+    """Controls whose worst claim rests on an exception, by their verdict."""
     families: Mapping[str, Counter[Group]]
     """By the two letters of a family, those of SP 800-53 in its order, then others."""
     tested_whole: int
@@ -83,17 +90,25 @@ class Posture:
         return self.controls - self.tested_whole - self.tested_in_part
 
 
+def group_of(verdict: pb.ClaimVerdict) -> Group:
+    """Give the group of a verdict: a failure that is accepted neither fails nor agrees."""
+    return Group.EXCEPTED if is_deviation(verdict) else GROUPS.get(verdict.verdict, Group.OPEN)
+
+
 def posture(verdicts: Iterable[pb.ClaimVerdict]) -> Posture:
     """Count the controls; each counts once, by the worst verdict of its claims."""
     by_control: dict[str, list[pb.ClaimVerdict]] = {}
     for verdict in verdicts:
         by_control.setdefault(verdict.control_id, []).append(verdict)
     groups: Counter[Group] = Counter()
+    excepted: Counter[pb.Verdict.ValueType] = Counter()
     families: dict[str, Counter[Group]] = {family: Counter() for family in FAMILIES}
     whole = part = 0
     for control, own in by_control.items():
-        group = GROUPS.get(min(each.verdict for each in own), Group.OPEN)
+        worst = min(each.verdict for each in own)
+        group = min((group_of(each) for each in own if each.verdict == worst), key=_ORDER.index)
         groups[group] += 1
+        excepted[worst] += group == Group.EXCEPTED
         families.setdefault(control.partition("-")[0], Counter())[group] += 1
         results = [result for each in own for result in each.check_results]
         if results and all(result.complete for result in results):
@@ -101,4 +116,4 @@ def posture(verdicts: Iterable[pb.ClaimVerdict]) -> Posture:
         elif results:
             part += 1
     shown = {family: counts for family, counts in families.items() if counts}
-    return Posture(len(by_control), groups, shown, whole, part)
+    return Posture(len(by_control), groups, excepted, shown, whole, part)

@@ -27,7 +27,8 @@ from services.inventory.errors import SspInvalid
 ROOT = "system-security-plan"
 MAX_ISSUES = 1000
 MAX_COMPONENTS = 10_000
-_OTHER_MODELS = (
+_MODELS = (
+    ROOT,
     "catalog",
     "profile",
     "component-definition",
@@ -113,12 +114,10 @@ def plan_in(document: Node, known: ssp_pb2.Ssp) -> Plan:
     Raises SspInvalid, with the JSON pointer, if the document is no plan that can be read.
     """
     name, baseline = known.name, known.baseline
-    plan = _plan_root(document)
+    plan = model_root(document, ROOT)
     issues = IssueList()
     metadata = plan.required_child("metadata")
-    version = metadata.text("oscal-version", required=True)
-    if not _VERSION.match(version):
-        metadata.refuse(f"{version!r} is not read; OSCAL 1.0 to 1.2 are", "oscal-version")
+    version = require_version(metadata)
     profile = plan.required_child("import-profile")
     href = profile.text("href", required=True)
     baseline = baseline or _profile_baseline(plan, href)
@@ -161,15 +160,24 @@ def _passages(
     return tuple(passages.all())
 
 
-def _plan_root(document: Node) -> Node:
-    if ROOT in document.value:
-        return document.required_child(ROOT)
-    for model in _OTHER_MODELS:
+def model_root(document: Node, wanted: str) -> Node:
+    """Give the object of an OSCAL model; SspInvalid says which other one it is."""
+    if wanted in document.value:
+        return document.required_child(wanted)
+    for model in _MODELS:
         if model in document.value:
-            raise SspInvalid(at("", model), f"the document's OSCAL model is {model}, not {ROOT}")
+            raise SspInvalid(at("", model), f"the document's OSCAL model is {model}, not {wanted}")
     found = next(iter(document.value), None)
     seen = f"; its first key is {found[:64]!r}" if found is not None else "; it is empty"
-    raise SspInvalid("", f"no {ROOT} stands at its root{seen}")
+    raise SspInvalid("", f"no {wanted} stands at its root{seen}")
+
+
+def require_version(metadata: Node) -> str:
+    """Give the version of OSCAL that a document is written in; SspInvalid if it is not read."""
+    version = metadata.text("oscal-version", required=True)
+    if not _VERSION.match(version):
+        metadata.refuse(f"{version!r} is not read; OSCAL 1.0 to 1.2 are", "oscal-version")
+    return version
 
 
 def _profile_baseline(plan: Node, href: str) -> ssp_pb2.Baseline.ValueType:

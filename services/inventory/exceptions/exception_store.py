@@ -83,6 +83,18 @@ class ExceptionStore:
         )
         return await self._messages(statement.order_by(table.c.id), connection)
 
+    async def in_force(
+        self, tenant: str, moment: Timestamp, connection: AsyncConnection
+    ) -> list[CheckException]:
+        """Give the exceptions of a tenant that were in force at a moment, by id."""
+        columns, then = self.store.target(EXCEPTIONS).table.c, moment.ToMicroseconds()
+        statement = self.store.select(EXCEPTIONS, tenant).where(
+            columns.approve_time <= then,
+            columns.expire_time > then,
+            sa.or_(columns.revoke_time.is_(None), columns.revoke_time > then),
+        )
+        return await self._messages(statement.order_by(columns.id), connection)
+
     async def expired(
         self, tenant: str, by: Timestamp, connection: AsyncConnection, *, limit: int
     ) -> list[CheckException]:

@@ -63,6 +63,12 @@ class TenantExceptions:
             bound(approved, checks), [applied(each) for each in expired], ending[:MAX_NOTICES]
         )
 
+    async def in_force(
+        self, tenant: str, moment: Timestamp, checks: CheckCatalogue, connection: AsyncConnection
+    ) -> Exceptions:
+        """Give the exceptions of some checks that were in force at a moment, past or present."""
+        return bound(await self._exceptions.in_force(tenant, moment, connection), checks)
+
     async def as_judged(
         self,
         tenant: str,

@@ -1,0 +1,1 @@
+"""The text of controls, from the OSCAL catalogs that tenants load."""
