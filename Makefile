@@ -8,10 +8,10 @@ STUBS := gen/.built
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-web check protos format lock bench bench-peers soak oscal clean
+.PHONY: help run test test-postgresql test-web check protos format lock bench bench-peers soak oscal clean
 
 help: ## list the tasks
-	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
 
 run: $(STUBS) ## the main job on this machine: collect a sample account, check its SSP, serve
 	@$(BIN)/secmesh up
@@ -19,6 +19,9 @@ run: $(STUBS) ## the main job on this machine: collect a sample account, check i
 test: $(STUBS) ## the whole test suite
 	@$(BIN)/python -m compileall -q -j 0 mesh services gateway cli client gen
 	$(BIN)/pytest -n 3 --dist worksteal
+
+test-postgresql: $(STUBS) ## what make test asks of the inventory service, with its store in PostgreSQL
+	$(BIN)/pytest -n 3 --dist worksteal --inventory-store postgresql
 
 test-web: $(STUBS) ## the pages in a real browser: needs chromium and chromedriver
 	$(BIN)/pytest -rs tests/web

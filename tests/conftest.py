@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from mesh.server.garbage import kept_for_good
+from tests import inventory_store
 from tests.databases import DATABASES, NEWEST, SQLITE, empty_database
 from tests.examples import examples
 
@@ -35,6 +36,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the store of the inventory service be chosen."""
+    parser.addoption(
+        inventory_store.OPTION,
+        choices=inventory_store.KINDS,
+        default=SQLITE,
+        help="where tests of the inventory service have its store; with postgresql none but those",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose that store, once for each process of the tests."""
+    inventory_store.choose(config.getoption(inventory_store.OPTION))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Keep what is collected for good: the search for garbage in it took a tenth of the time."""
@@ -52,8 +68,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("module_database", kinds, indirect=True, scope="module")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with what may take long, so that no worker still has it when the others are done."""
+    if inventory_store.on_postgresql():
+        inventory_store.keep_those_with_a_store(config, items)
     items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
 
 
@@ -73,3 +91,15 @@ def module_database(
     """The URL of a database that the tests of a module share, one of each kind."""
     with empty_database(request.param, tmp_path_factory) as url:
         yield url
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stores_of_module() -> Iterator[None]:
+    with inventory_store.stores_dropped():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _stores_of_test() -> Iterator[None]:
+    with inventory_store.stores_dropped():
+        yield

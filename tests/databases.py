@@ -68,7 +68,7 @@ def inventory_database(kind: str, folders: pytest.TempPathFactory) -> Iterator[s
         return
     version = int(kind.removeprefix("postgresql"))
     host, name = server(version), f"test_{uuid4().hex}"
-    yield host.create_database(name, _inventory_template(version))
+    yield host.create_database(name, inventory_template(version))
     host.drop_database(name)
 
 
@@ -82,7 +82,8 @@ def inventory_file() -> Path:
 
 
 @cache
-def _inventory_template(version: int) -> str:
+def inventory_template(version: int) -> str:
+    """Make a database with the same tables, once for each process of the tests."""
     _fill(server(version).create_database("inventory_template"))
     return "inventory_template"
 

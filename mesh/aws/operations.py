@@ -148,6 +148,10 @@ _ABSENT = {
     "macie2:GetAdministratorAccount": frozenset({"ResourceNotFoundException"}),
     "organizations:DescribeOrganization": frozenset({"AWSOrganizationsNotInUseException"}),
     "organizations:DescribePolicy": frozenset({"PolicyNotFoundException"}),
+    # Organizational units and accounts that went away while the tree of them was walked.
+    "organizations:ListAccountsForParent": frozenset({"ParentNotFoundException"}),
+    "organizations:ListOrganizationalUnitsForParent": frozenset({"ParentNotFoundException"}),
+    "organizations:ListParents": frozenset({"ChildNotFoundException"}),
     "organizations:ListTargetsForPolicy": frozenset({"PolicyNotFoundException"}),
     "rds:DescribeDBClusterParameters": _NO_PARAMETER_GROUP,
     "rds:DescribeDBClusterSnapshotAttributes": _CLUSTER_SNAPSHOT_GONE,

@@ -20,6 +20,7 @@ __all__ = [
     "lock_schema",
     "locks_rows",
     "open_engine",
+    "take_turn",
     "translated",
     "upsert",
     "violated_check",
@@ -93,6 +94,14 @@ def locks_rows(connection: AsyncConnection) -> bool:
     sync = connection.sync_connection
     writes = sync is not None and sync.get_execution_options().get(WRITE, False)
     return bool(writes) and connection.dialect.name == POSTGRESQL
+
+
+async def take_turn(connection: AsyncConnection, name: str) -> None:
+    """Let one transaction at a time decide by what it finds, until its end; of each name one."""
+    # On SQLite writers take turns anyway.
+    if connection.dialect.name == POSTGRESQL:
+        key = sa.func.hashtextextended(name, 0)
+        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
 
 
 def lock_schema(connection: sa.Connection) -> None:

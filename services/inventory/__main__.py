@@ -44,6 +44,9 @@ with uncollected():
         add_ExceptionServiceServicer_to_server,
     )
     from secmesh.inventory.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
+    from secmesh.inventory.v1.organization_service_pb2_grpc import (
+        add_OrganizationServiceServicer_to_server,
+    )
     from secmesh.inventory.v1.store_service_pb2_grpc import add_StoreServiceServicer_to_server
     from secmesh.inventory.v1.sync_service_pb2_grpc import add_SyncServiceServicer_to_server
     from secmesh.inventory.v1.tenant_removal_service_pb2_grpc import (
@@ -68,6 +71,9 @@ with uncollected():
     from services.inventory.control_servicer import ControlServicer
     from services.inventory.controls.control_store import ControlStore
     from services.inventory.controls.tenant_checks import TenantChecks
+    from services.inventory.discovery.discovery import Discovery
+    from services.inventory.discovery.listing import OPERATIONS as OF_DISCOVERY
+    from services.inventory.discovery.organization_store import OrganizationStore
     from services.inventory.event_servicer import EventServicer
     from services.inventory.exception_servicer import ExceptionServicer
     from services.inventory.exceptions.exception_store import ExceptionStore
@@ -79,6 +85,7 @@ with uncollected():
     from services.inventory.load_store import LoadStore
     from services.inventory.loader import Loader
     from services.inventory.move_command import add_move_arguments, move
+    from services.inventory.organization_servicer import OrganizationServicer
     from services.inventory.settings import InventorySettings
     from services.inventory.store import InventoryStore
     from services.inventory.store_servicer import StoreServicer
@@ -95,12 +102,14 @@ with uncollected():
 
 if TYPE_CHECKING:
     from services.inventory.access.tenancy import Tenancy
+    from services.inventory.discovery.registered import RegisteredAccounts
     from services.inventory.filing.security import Security
 
 __all__ = ["INVENTORY", "PACKAGE", "build_runner", "build_server", "main", "open_store"]
 
 PACKAGE = "secmesh.inventory.v1"
 SECURITY_PACKAGE = "secmesh.security.v1"
+TENANCY_PACKAGE = "secmesh.tenancy.v1"
 
 
 def open_security(settings: InventorySettings) -> "Security | None":
@@ -143,10 +152,28 @@ def open_tenancy(settings: InventorySettings) -> "Tenancy | None":
     return None if file is None else Tenancy(to_tenancy(token=TokenFile(file)))
 
 
+def open_registered(settings: InventorySettings) -> "RegisteredAccounts | None":
+    """Open what the tenancy service is asked in the name of each caller; None if it is unknown."""
+    if not settings.tenancy_address:
+        return None
+    # As for the security service.
+    from services.inventory.discovery.registered import RegisteredAccounts
+
+    return RegisteredAccounts(
+        open_channel(
+            settings.tenancy_address,
+            package=TENANCY_PACKAGE,
+            token=callers_token,
+            credentials=settings.tenancy_credentials(),
+            allow_plaintext=settings.allow_plaintext,
+        )
+    )
+
+
 def build_runner(settings: InventorySettings, catalogue: Catalogue, store: Store) -> SyncRunner:
     """Put together what collects accounts."""
     leases = UnitStore(store, secrets.token_hex(8), settings.lease)
-    accounts = Accounts(replace(settings.access(), operations=REGISTRY.operations))
+    accounts = Accounts(replace(settings.access(), operations=REGISTRY.operations | OF_DISCOVERY))
     tenancy = open_tenancy(settings)
     return SyncRunner(
         catalogue,
@@ -169,6 +196,10 @@ async def build_server(settings: InventorySettings) -> Server:
         Means(runner, Turns(store, checks), REGISTRY, event_map()), runner.stores
     )
     security = open_security(settings)
+    organizations = OrganizationStore(store)
+    discovery = Discovery(
+        runner.access, open_registered(settings), organizations, settings.unit_limit
+    )
     folder = BackupFolder(settings.backups)
     digest, keys = contract_digest(catalogue), settings.backup_key_ring()
     backups = Backups(store, folder, digest, settings.pg_programs, keys)
@@ -190,6 +221,8 @@ async def build_server(settings: InventorySettings) -> Server:
         syncs = SyncServicer(runner, SyncStore(store), server.draining)
         add_SyncServiceServicer_to_server(syncs, target)
         add_EventServiceServicer_to_server(events, target)
+        found = OrganizationServicer(discovery, organizations)
+        add_OrganizationServiceServicer_to_server(found, target)
         histories = HistoryServicer(catalogue, store, SyncStore(store))
         add_HistoryServiceServicer_to_server(histories, target)
         compliance = ComplianceServicer(store, checks, security=security, model=settings.narrator())
@@ -215,6 +248,7 @@ async def build_server(settings: InventorySettings) -> Server:
 
     async def dispose() -> None:
         await events.close()
+        await discovery.close()
         await runner.close()
         await schedule.close()
         await forgetting.close()

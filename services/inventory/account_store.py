@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mesh.errors import ResourceNotFound
 from mesh.sql.store import Store
 from secmesh.inventory.v1.sync_pb2 import Sync
-from services.inventory.errors import SyncRunning
 from services.inventory.sync_store import SYNCS, SyncStore
 
 ACCOUNT = "cloud_account_id"
@@ -66,8 +65,7 @@ class AccountStore:
         stored of it. With ``validate_only`` rows are counted and stay.
         """
         async with self.store.transaction() as connection:
-            for running in await self._syncs.running(tenant, cloud_account_id, connection):
-                raise SyncRunning(running.name)
+            await self._syncs.refuse_second(connection, f"tenants/{tenant}", cloud_account_id)
             deleted: dict[str, int] = {}
             for collection, condition in self._owned(tenant, cloud_account_id):
                 if validate_only:

@@ -223,3 +223,61 @@ class ExceptionSettled(Refusal):
             f"{exception} is {state}; propose another",
             metadata={"check_exception": exception, "state": state},
         )
+
+
+class DiscoveryUnavailable(Refusal):
+    """No organization can be read, because the operator has not said where sessions come from."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_DISCOVERY_UNAVAILABLE)
+
+    def __init__(self) -> None:
+        super().__init__("the inventory service was not told where the tenancy service is")
+
+
+class OrganizationNotInUse(Refusal):
+    """An account without an organization."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_ORGANIZATION_NOT_IN_USE)
+
+    def __init__(self, cloud_account_id: str) -> None:
+        super().__init__(
+            f"account {cloud_account_id} is in no organization",
+            metadata={"cloud_account_id": cloud_account_id},
+        )
+
+
+class OrganizationDenied(Refusal):
+    """An account that may not list the accounts of its organization."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_ORGANIZATION_DENIED)
+
+    def __init__(self, cloud_account_id: str, management_account_id: str, action: str) -> None:
+        """``management_account_id`` is empty if AWS did not say even that."""
+        problem = f"the session in account {cloud_account_id} lacks {action}"
+        if management_account_id not in ("", cloud_account_id):
+            problem = (
+                f"AWS refuses {action} in account {cloud_account_id}: account "
+                f"{management_account_id} manages the organization; discover by that one, or "
+                f"make this one a delegated administrator that has the action"
+            )
+        super().__init__(
+            problem,
+            metadata={
+                "cloud_account_id": cloud_account_id,
+                "management_account_id": management_account_id,
+                "action": action,
+            },
+        )
+
+
+class OrganizationUnread(Refusal):
+    """An organization that AWS did not list whole."""
+
+    reason = _reason(error_reason_pb2.ERROR_REASON_ORGANIZATION_UNREAD)
+
+    def __init__(self, cloud_account_id: str, operation: str, code: str) -> None:
+        super().__init__(
+            f"AWS did not answer {operation} in account {cloud_account_id}: {code}; nothing was "
+            f"changed, try again later",
+            metadata={"cloud_account_id": cloud_account_id, "operation": operation, "code": code},
+        )

@@ -12,7 +12,6 @@ from mesh.sql.store import Store
 from secmesh.inventory.v1.record_pb2 import Record
 from secmesh.inventory.v1.sync_pb2 import Sync
 from services.inventory.collect.draft import timestamp
-from services.inventory.errors import SyncRunning
 from services.inventory.loading import Known, Loaded, settle_loaded
 from services.inventory.sync_store import SYNCS, SyncStore
 
@@ -51,8 +50,7 @@ class LoadStore:
         total: dict[str, Loaded],
     ) -> None:
         tenant, now = tenant_of(sync.name) or "", datetime.now(UTC)
-        for running in await self._syncs.running(tenant, sync.cloud_account_id, connection):
-            raise SyncRunning(running.name)
+        await self._syncs.refuse_second(connection, sync.name, sync.cloud_account_id)
         for collection, loaded in records.items():
             known = await self._known(connection, tenant, collection, loaded)
             changes = settle_loaded(loaded, known, sync.name, now)

@@ -219,12 +219,19 @@ class InventorySettings(ServiceSettings):
 
     def security_credentials(self) -> grpc.ChannelCredentials | None:
         """Give how the security service is met over TLS; None in the clear. Raises TlsInvalid."""
-        if self.security_ca is None:
+        return self._met_over_tls(self.security_ca)
+
+    def tenancy_credentials(self) -> grpc.ChannelCredentials | None:
+        """Give how callers' questions to the tenancy service are sent, as ``tenancy_tls``."""
+        return self._met_over_tls(self.tenancy_ca)
+
+    def _met_over_tls(self, authorities: Path | None) -> grpc.ChannelCredentials | None:
+        if authorities is None:
             return None
         own = None
         if self.tls_certificate is not None and self.tls_key is not None:
             own = KeyPair(self.tls_certificate, self.tls_key)
-        return client_credentials(self.security_ca, own)
+        return client_credentials(authorities, own)
 
     def narrator(self) -> ChatModel | None:
         """Give the language model that narrates; None if there is none."""

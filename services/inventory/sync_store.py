@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.contract.names import tenant_of
 from mesh.errors import ResourceNotFound
+from mesh.sql import engine as dialect
 from mesh.sql.store import Store
 from secmesh.inventory.v1.sync_pb2 import ManifestEntry, Sync
 from secmesh.inventory.v1.sync_unit_pb2 import SyncUnit
@@ -62,7 +63,7 @@ class SyncStore:
     ) -> None:
         """Write a new run with its units, leased or not; SyncRunning if its account is read."""
         async with self.store.transaction() as connection:
-            await self._refuse_second(sync, connection)
+            await self.refuse_second(connection, sync.name, sync.cloud_account_id)
             await self.store.insert(connection, SYNCS, [sync])
             await leases.insert(connection, units, leased=leased)
 
@@ -74,20 +75,32 @@ class SyncStore:
         """
         with contextlib.suppress(_Taken):
             async with self.store.transaction() as connection:
+                # Before the leases, which whoever resets the account waits for in its turn.
+                await self._take_turn(connection, sync.name, sync.cloud_account_id)
                 if not await leases.claim(connection, sync.name):
                     raise _Taken
                 if sync.state != Sync.STATE_RUNNING:
-                    await self._refuse_second(sync, connection)
+                    await self.refuse_second(connection, sync.name, sync.cloud_account_id)
                     again = Sync(name=sync.name, state=Sync.STATE_RUNNING)
                     again.progress.CopyFrom(sync.progress)
                     await connection.execute(self._update(again, (*_MOVING, *_ASKED)))
             return True
         return False
 
-    async def _refuse_second(self, sync: Sync, connection: AsyncConnection) -> None:
-        tenant = tenant_of(sync.name) or ""
-        for other in await self.running(tenant, sync.cloud_account_id, connection):
+    async def refuse_second(
+        self, connection: AsyncConnection, parent: str, cloud_account_id: str
+    ) -> None:
+        """Raise SyncRunning if an account is being read; no run of it begins until the commit.
+
+        ``parent`` is the tenant's name, or one below it.
+        """
+        await self._take_turn(connection, parent, cloud_account_id)
+        for other in await self.running(tenant_of(parent) or "", cloud_account_id, connection):
             raise SyncRunning(other.name)
+
+    @staticmethod
+    async def _take_turn(connection: AsyncConnection, parent: str, cloud_account_id: str) -> None:
+        await dialect.take_turn(connection, f"{SYNCS}/{tenant_of(parent)}/{cloud_account_id}")
 
     async def save(self, sync: Sync) -> None:
         """Write how a run stands that is marked as running; leave what callers asked of it."""

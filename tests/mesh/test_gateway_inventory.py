@@ -14,6 +14,7 @@ from gateway.contracts import deployables
 from gateway.routes import PathTemplate
 from mesh.contract.catalogue import Method
 from mesh.identity.keys import JWKS_FILE, create_signing_key, sign_token
+from tests.inventory_store import inventory_store
 from tests.mesh.gateway_fixtures import (
     Gateway,
     assert_refused,
@@ -34,7 +35,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     create_signing_key(folder / "keys")
     settings = {
         "SECMESH_HOME": str(folder),
-        "DATABASE_URL": f"sqlite:///{folder / 'inventory.db'}",
+        "DATABASE_URL": inventory_store(folder),
         "SECMESH_INVENTORY_LISTEN": "127.0.0.1:0",
         "SECMESH_INVENTORY_JWKS": str(folder / "keys" / JWKS_FILE),
     }

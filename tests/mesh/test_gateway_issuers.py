@@ -26,6 +26,7 @@ from mesh.identity.keys import (
 from mesh.identity.token import ISSUER_KEYS
 from secmesh.inventory.v1 import sync_service_pb2
 from secmesh.inventory.v1.sync_service_pb2_grpc import SyncServiceStub
+from tests.inventory_store import inventory_store
 from tests.mesh.gateway_fixtures import Gateway, assert_refused, edge, process, running_gateway
 from tests.mesh.grpc_web import BINARY, TEXT, call
 from tests.mesh.tenancy_upstream import TenancyUpstream, running_tenancy
@@ -96,7 +97,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         issuers = f"{MESH}=grpc://{tenancy.world.address}"
         settings = {
             "SECMESH_HOME": str(folder),
-            "DATABASE_URL": f"sqlite:///{folder / 'inventory.db'}",
+            "DATABASE_URL": inventory_store(folder),
             "SECMESH_INVENTORY_LISTEN": "127.0.0.1:0",
             "SECMESH_INVENTORY_JWKS": str(folder / "keys" / JWKS_FILE),
             "SECMESH_INVENTORY_ISSUERS": issuers,

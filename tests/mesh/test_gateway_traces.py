@@ -17,6 +17,7 @@ from mesh.identity.keys import create_signing_key
 from mesh.telemetry import tracing
 from services.inventory.__main__ import build_server
 from services.inventory.settings import InventorySettings
+from tests.inventory_store import inventory_store
 from tests.mesh.gateway_fixtures import Gateway, running_gateway
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -44,7 +45,7 @@ def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway
     endpoint.start()
     settings = InventorySettings(
         home=tmp_path,
-        database_url=f"sqlite:///{tmp_path}/inventory.db",
+        database_url=inventory_store(tmp_path),
         aws_endpoint_url=endpoint.url,
         accounts=f"acme={ACCOUNT}",
     )

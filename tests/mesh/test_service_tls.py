@@ -62,6 +62,7 @@ from secmesh.tenancy.v1.token_service_pb2 import (
 from secmesh.tenancy.v1.token_service_pb2_grpc import TokenServiceStub
 from secmesh_client import CallRefused, Tls, connect
 from tests.certificates import Authority
+from tests.inventory_store import inventory_store
 from tests.mesh.gateway_fixtures import process
 from tests.ports import free_port
 
@@ -192,7 +193,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             **EMBEDDED_CREDENTIALS,
             **made.settings("inventory", authority.issue("inventory")),
             **made.credential(prefix, "inventory"),
-            "DATABASE_URL": f"sqlite:///{folder / 'inventory.db'}",
+            "DATABASE_URL": inventory_store(folder),
             f"{prefix}ADDRESS": addresses["tenancy"],
             f"{prefix}CA": str(authority.file),
         }

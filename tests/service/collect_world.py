@@ -1,7 +1,6 @@
 """An AWS account on this machine, and what collects it into a database of one test."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 import sqlalchemy as sa
 from botocore.config import Config
 
 from mesh.aws.operations import action
 from mesh.contract.catalogue import load_catalogue
 from mesh.embedded.aws import AwsEndpoint
+from mesh.embedded.aws_faults import Faults
 from mesh.sql.store import Store
 from secmesh.inventory.v1.record_pb2 import Record, Unread
 from secmesh.inventory.v1.sync_pb2 import ManifestEntry, Sync
 from services.inventory.__main__ import PACKAGE, build_runner, open_store
 from services.inventory.collect.runner import SyncRunner
 from services.inventory.settings import InventorySettings
-from tests.databases import inventory_file
+from tests.inventory_store import inventory_store
 
 CATALOGUE = load_catalogue(PACKAGE)
 TENANT = "tenants/acme"
@@ -36,9 +37,10 @@ Rows = Mapping[str, Record]
 
 def settings(endpoint: AwsEndpoint, folder: Path, **more: Any) -> InventorySettings:
     """Give settings that read an endpoint with little patience."""
-    database = f"sqlite:///{folder / 'inventory.db'}"
     reach: dict[str, Any] = {"role": ROLE, "aws_region": REGION, "accounts": "acme=*"}
-    chosen = {"attempts": 2, "home": folder, "database_url": database, **reach, **more}
+    chosen = {"attempts": 2, "home": folder, **reach, **more}
+    if "database_url" not in more:
+        chosen["database_url"] = inventory_store(folder)
     return InventorySettings(aws_endpoint_url=endpoint.url, **chosen)
 
 
@@ -109,8 +111,6 @@ class World:
 async def world(endpoint: AwsEndpoint, folder: Path, **more: Any) -> AsyncIterator[World]:
     """Open a database in a folder and what collects into it."""
     chosen = settings(endpoint, folder, **more)
-    if "database_url" not in more and not (folder / "inventory.db").exists():
-        shutil.copy(inventory_file(), folder)
     store = await open_store(chosen, CATALOGUE)
     runner = build_runner(chosen, CATALOGUE, store)
     try:
@@ -118,6 +118,13 @@ async def world(endpoint: AwsEndpoint, folder: Path, **more: Any) -> AsyncIterat
     finally:
         await runner.close()
         await store.engine.dispose()
+
+
+@pytest.fixture
+async def collecting(aws: AwsEndpoint, faults: Faults, tmp_path: Path) -> AsyncIterator[World]:
+    """A database of its own and what collects into it."""
+    async with world(aws, tmp_path) as made:
+        yield made
 
 
 def client(endpoint: AwsEndpoint, service: Any, account: str, region: str = REGION) -> Any:

@@ -1,7 +1,6 @@
 """A tenant's store with plans, runs, manifests and records as tests describe them."""
 
 import json
-import shutil
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,8 +23,8 @@ from services.inventory.compliance.assessor import DEFAULT_MAX_AGE, Assessor
 from services.inventory.compliance.check_catalogue import CheckCatalogue, load_checks
 from services.inventory.compliance.ssp import read_plan
 from services.inventory.controls.tenant_checks import TenantChecks
-from tests.databases import inventory_file
 from tests.derived import tables_of
+from tests.inventory_store import inventory_store
 
 CATALOGUE = load_catalogue("secmesh.inventory.v1")
 ALL_CHECKS = load_checks(CATALOGUE)
@@ -229,7 +228,7 @@ async def new_world(
     folder: Path, database: str = "", keys: KeyRing | None = None
 ) -> AsyncIterator[World]:
     """Open a store in a folder, or in a database that has the tables and no records."""
-    engine = open_engine(database or f"sqlite:///{shutil.copy(inventory_file(), folder)}")
+    engine = open_engine(database or inventory_store(folder))
     try:
         yield World(Store(engine, tables_of(CATALOGUE, keys=keys), page_key=b"k" * 32))
     finally:

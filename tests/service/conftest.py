@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,7 @@ from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
 from tests.databases import inventory_database, security_database
 from tests.derived import derived_once, tables_of
-from tests.service.collect_world import World, world
+from tests.service.collect_world import collecting
 from tests.service.compliance_served import served
 from tests.service.import_world import imports, project
 from tests.service.mfa_world import factors
@@ -111,10 +110,3 @@ def faults(aws: AwsEndpoint) -> Iterator[Faults]:
     aws.faults.clear()
     yield aws.faults
     aws.faults.clear()
-
-
-@pytest.fixture
-async def collecting(aws: AwsEndpoint, faults: Faults, tmp_path: Path) -> AsyncIterator[World]:
-    """A database of its own and what collects into it."""
-    async with world(aws, tmp_path) as made:
-        yield made

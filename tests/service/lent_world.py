@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -33,7 +32,6 @@ from services.tenancy.credentials.aws_sts import AwsSecurityTokens
 from services.tenancy.credentials.parts import Custody
 from services.tenancy.credentials.sts import AwsKeys
 from services.tenancy.onboarding.aws_probes import AwsProber
-from tests.databases import inventory_file
 from tests.service.collect_world import CATALOGUE, REGION, client, settings
 from tests.service.credential_story import Story, as_key
 from tests.service.tenancy_world import OPERATOR, World, role_account, tenancy_world
@@ -210,8 +208,6 @@ async def inventory_beside(
     world = LentWorld(tenancy, aws, folder)
     world.tenants.extend(tenants)
     world.let_in()
-    if not (folder / "inventory.db").exists():
-        shutil.copy(inventory_file(), folder)
     asked = {
         "accounts": "",
         "role": "",

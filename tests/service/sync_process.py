@@ -13,6 +13,7 @@ from mesh.identity.keys import sign_token
 from secmesh.inventory.v1 import sync_service_pb2_grpc
 from secmesh_client import connect
 from services.inventory.collect.registry import REGISTRY
+from tests.inventory_store import store_variables
 from tests.service.collect_world import CATALOGUE, SAMPLE_ACCOUNT, World, body_of
 
 LEASE = 3.0
@@ -40,6 +41,7 @@ def service(
                 "SECMESH_INVENTORY_ACCOUNTS": f"acme={SAMPLE_ACCOUNT}",
                 "SECMESH_INVENTORY_LEASE_SECONDS": str(LEASE),
                 "SECMESH_INVENTORY_UNITS": "1",
+                **(store_variables(folder) if "DATABASE_URL" not in more else {}),
                 **more,
             },
         )

@@ -1,6 +1,5 @@
 """The past over gRPC: permissions, bounds and refusals of a real server."""
 
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +24,8 @@ from secmesh.records.v1 import aggregate_pb2
 from secmesh.records.v1 import record_requests_pb2 as requests
 from services.inventory.history_servicer import HistoryServicer
 from services.inventory.sync_store import SyncStore
-from tests.databases import inventory_file
 from tests.derived import tables_of
+from tests.inventory_store import inventory_store
 from tests.service.collect_world import CATALOGUE
 from tests.service.server_fixtures import PACKAGE, Running, running
 
@@ -68,7 +67,7 @@ class Served:
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    engine = open_engine(f"sqlite:///{shutil.copy(inventory_file(), tmp_path)}")
+    engine = open_engine(inventory_store(tmp_path))
     store = Store(engine, tables_of(CATALOGUE), page_key=b"k" * 32)
     versions = [user(10, 20, "ana"), user(20, 30, "bob"), user(40, None, "cy")]
     async with store.transaction() as connection:

@@ -12,18 +12,17 @@ from mesh.contract.catalogue import load_catalogue
 from mesh.records.servicer import RecordServicer
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
-from mesh.sql.tables import create_tables
 from secmesh.inventory.v1 import record_ingest_pb2, record_service_pb2_grpc
 from tests.derived import tables_of
+from tests.inventory_store import inventory_store
 from tests.service.server_fixtures import running
 
 CATALOGUE = load_catalogue("secmesh.inventory.v1")
 
 
 async def test_each_collected_kind_ends_the_stream(tmp_path: Path) -> None:
-    engine = open_engine("sqlite://")
+    engine = open_engine(inventory_store(tmp_path))
     store = Store(engine, tables_of(CATALOGUE), page_key=b"k" * 32)
-    await create_tables(engine, store.tables)
     register = RecordServicer(CATALOGUE, store).add_to
 
     async def send(request: Any) -> AsyncIterator[Any]:

@@ -13,10 +13,10 @@ from mesh.records.servicer import RecordServicer
 from mesh.sql.answers import Answers
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
-from mesh.sql.tables import create_tables
 from secmesh.inventory.v1 import record_pb2, record_service_pb2_grpc, record_write_pb2
 from secmesh.records.v1.write_requests_pb2 import DeleteRecordRequest
 from tests.derived import tables_of
+from tests.inventory_store import inventory_store
 from tests.service.server_fixtures import running
 
 CATALOGUE = load_catalogue("secmesh.inventory.v1")
@@ -41,9 +41,8 @@ def _requests(collection: str) -> dict[str, Any]:
 
 
 async def test_a_collected_kind_is_not_written(tmp_path: Path) -> None:
-    engine = open_engine("sqlite://")
+    engine = open_engine(inventory_store(tmp_path))
     store = Store(engine, tables_of(CATALOGUE), page_key=b"k" * 32)
-    await create_tables(engine, store.tables)
     kept = record_pb2.Record(name="tenants/acme/iam_users/a", etag="e")
     kept.valid_from.seconds = 1
     kept.iam_user.username = "ana"

@@ -16,6 +16,7 @@ from secmesh.inventory.v1.sync_service_pb2 import GetSyncRequest, ResumeSyncRequ
 from secmesh.tenancy.v1 import credential_access_pb2 as access_pb
 from secmesh.tenancy.v1.account_service_pb2 import SuspendAccountRequest
 from secmesh_client import CallRefused
+from tests.inventory_store import stored_bytes
 from tests.service.collect_world import client
 from tests.service.credential_story import Story
 from tests.service.lent_world import ROLE, LentWorld, inventory_beside, serving_tenancy
@@ -261,8 +262,6 @@ async def test_no_part_of_a_session_is_stored(world: LentWorld) -> None:
     story = await world.role_account()
     bucket_of(world, story)
     await world.ended(await world.start(story, BUCKETS))
-    content = (world.folder / "inventory.db").read_bytes()
-    journal = world.folder / "inventory.db-wal"
-    content += journal.read_bytes() if journal.exists() else b""
+    content = stored_bytes(world.folder)
     assert story.account.name.encode() in content
     assert b"ASIA" not in content

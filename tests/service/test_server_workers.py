@@ -26,6 +26,7 @@ from secmesh.inventory.v1 import (
     sync_service_pb2_grpc,
 )
 from secmesh.records.v1.record_requests_pb2 import ListRecordsRequest
+from tests.inventory_store import store_variables
 from tests.service.collect_world import ROLE, SAMPLE_ACCOUNT, TENANT
 from tests.service.server_fixtures import PACKAGE
 
@@ -49,10 +50,11 @@ class Service:
 
 def start(folder: Path, **settings: str) -> subprocess.Popen[str]:
     create_signing_key(folder / "keys")
+    store = store_variables(folder)
     with (folder / "log").open("a") as log:
         return subprocess.Popen(
             COMMAND,
-            env={**os.environ, "SECMESH_HOME": str(folder), **settings},
+            env={**os.environ, "SECMESH_HOME": str(folder), **store, **settings},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,

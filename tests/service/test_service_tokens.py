@@ -29,6 +29,7 @@ from services.inventory.__main__ import build_server
 from services.inventory.settings import InventorySettings
 from services.tenancy.assembly import open_others
 from tests.derived import tables_of
+from tests.inventory_store import inventory_store
 from tests.service.collect_world import client
 from tests.service.lent_world import LentWorld, inventory_beside, serving_tenancy
 from tests.service.tenancy_world import OPERATOR, World, own_issuer, settings_of, tenancy_world
@@ -121,7 +122,7 @@ async def test_sessions_are_lent_to_a_service_credential(lending: LentWorld) -> 
 
 
 async def test_a_tenant_leaves_elsewhere_by_a_service_credential(tmp_path: Path) -> None:
-    keys, url = tmp_path / "keys", f"sqlite:///{tmp_path}/inventory.db"
+    keys, url = tmp_path / "keys", inventory_store(tmp_path)
     create_signing_key(keys)
     async with tenancy_world(keys) as world:
         issued = await platform_credential(world, ["platform.tenants.remove"])

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from mesh.embedded.aws import AwsEndpoint
 from mesh.sql.settings import WRITE
 from secmesh.inventory.v1.store_service_pb2 import CheckStoreRequest
+from tests.inventory_store import inventory_store
 from tests.service.collect_world import world as collecting_world
 from tests.service.store_world import Kept, fill, kept, user
 
@@ -81,7 +82,7 @@ async def test_a_tenant_cannot_ask(world: Kept) -> None:
 async def test_what_is_collected_is_sound(aws: AwsEndpoint, tmp_path: Path) -> None:
     async with collecting_world(aws, tmp_path) as collecting:
         await collecting.sync()
-    async with kept(f"sqlite:///{tmp_path}/inventory.db", tmp_path) as made:
+    async with kept(inventory_store(tmp_path), tmp_path) as made:
         found, progress = await check(made)
     assert found == set()
     assert progress.rows > 100

@@ -18,6 +18,7 @@ from secmesh.inventory.v1.backup_service_pb2 import ListBackupsRequest
 from secmesh.inventory.v1.store_service_pb2 import GetStatsRequest, StoreStats
 from services.inventory.__main__ import open_store
 from services.inventory.settings import InventorySettings
+from tests.inventory_store import inventory_store
 from tests.service.collect_world import CATALOGUE
 from tests.service.store_world import TENANT, Kept, fill, kept
 
@@ -26,7 +27,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    url = f"sqlite:///{tmp_path}/store.db"
+    url = inventory_store(tmp_path)
     made = await open_store(InventorySettings(home=tmp_path, database_url=url), CATALOGUE)
     yield made
     await made.engine.dispose()
@@ -82,11 +83,12 @@ async def test_only_its_own_old_ones_are_removed(store: Store, tmp_path: Path) -
     assert len(list((tmp_path / "b").glob("*.backup"))) == 3
 
 
+@pytest.mark.file_only("takes the file away and brings it back")
 async def test_a_failure_is_seen_by_all_until_it_is_over(
     store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, other = (schedule(store, tmp_path / "b", Clock()) for _ in range(2))
-    database = tmp_path / "store.db"
+    database = tmp_path / "inventory.db"
     await store.engine.dispose()
     database.rename(tmp_path / "away.db")
     assert await one.look() is None
@@ -127,7 +129,7 @@ async def test_the_server_backs_up_by_itself(database: str, tmp_path: Path) -> N
 
 
 async def test_without_a_schedule_none_is_made(tmp_path: Path) -> None:
-    async with kept(f"sqlite:///{tmp_path}/store.db", tmp_path) as world:
+    async with kept(inventory_store(tmp_path), tmp_path) as world:
         assert not (await stats(world)).backup_schedule.interval.ToTimedelta()
         assert not (await stats(world)).backup_schedule.HasField("last_time")
     assert not (tmp_path / "backups").exists()

@@ -15,6 +15,7 @@ from secmesh.inventory.v1.store_service_pb2 import (
     SampleRecordsRequest,
 )
 from secmesh.inventory.v1.sync_pb2 import Sync
+from tests.inventory_store import inventory_store
 from tests.service.collect_world import CATALOGUE, SAMPLE_ACCOUNT
 from tests.service.store_world import ONE, TENANT, TWO, Kept, fill, kept, run, user
 
@@ -139,8 +140,7 @@ async def test_reload_refuses_what_was_never_read(world: Kept) -> None:
 
 
 async def test_reload_reads_all_wherever_it_was_read(aws: AwsEndpoint, tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/inventory.db"
-    async with kept(url, tmp_path, aws_endpoint_url=aws.url) as world:
+    async with kept(inventory_store(tmp_path), tmp_path, aws_endpoint_url=aws.url) as world:
         await world.put("syncs", run("s1", 10, account=SAMPLE_ACCOUNT, regions=["eu-west-1"]))
         await world.put("syncs", run("s2", 11, account=SAMPLE_ACCOUNT))
         request = ReloadAccountRequest(parent=TENANT, cloud_account_id=SAMPLE_ACCOUNT)

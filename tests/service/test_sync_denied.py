@@ -1,7 +1,6 @@
 """Each operation denied in turn: what it would have told is marked, all else stays as it was."""
 
 import asyncio
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from mesh.embedded.aws_faults import Faults
 from secmesh.inventory.v1.record_pb2 import READ_OUTCOME_DENIED, Record
 from secmesh.inventory.v1.sync_pb2 import Sync
 from services.inventory.collect.registry import REGISTRY
+from tests.inventory_store import copy_store
 from tests.service.collect_losses import LOST
 from tests.service.collect_world import Rows, World, body_of, by, gaps, world
 
@@ -78,7 +78,7 @@ def _timeless(record: Record) -> object:
 async def test_a_denied_operation_takes_only_what_it_tells(
     operation: str, aws: AwsEndpoint, faults: Faults, healthy: Path, tmp_path: Path
 ) -> None:
-    shutil.copy(healthy / "inventory.db", tmp_path)
+    copy_store(healthy, tmp_path)
     async with world(aws, tmp_path) as made:
         collections = await touched(made, operation)
         before = {each: await made.rows(each) for each in collections}

@@ -28,17 +28,16 @@ HELD = "cloudtrail:DescribeTrails"
 async def test_a_killed_process_loses_only_the_units_in_flight(
     aws: AwsEndpoint, faults: Faults, tmp_path: Path
 ) -> None:
-    undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
-    undisturbed.mkdir()
-    folder.mkdir()
+    apart, undisturbed, folder = (tmp_path / each for each in ("apart", "undisturbed", "killed"))
+    for each in (apart, undisturbed, folder):
+        each.mkdir()
     create_signing_key(folder / "keys")
     # Credentials that are found are told by hashes of the same keys.
     keys = str(tmp_path / "sealing.keys")
     create_keys(Path(keys))
-    async with world(aws, undisturbed) as made:
+    async with world(aws, apart) as made:
         # The first report takes a call more than those after it.
         await made.sync("iam_users")
-    (undisturbed / "inventory.db").unlink()
     async with world(aws, undisturbed, sealing_keys=keys) as made:
         whole = await made.sync()
         expected = await content(made)

@@ -16,7 +16,6 @@ from mesh.identity.keys import create_signing_key, sign_token
 from mesh.server.serve import Server
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
-from mesh.sql.tables import create_tables
 from secmesh.inventory.v1 import record_service_pb2_grpc, sync_service_pb2_grpc
 from secmesh.inventory.v1.sync_pb2 import Sync
 from secmesh.inventory.v1.sync_service_pb2 import (
@@ -33,6 +32,7 @@ from services.inventory.__main__ import build_server
 from services.inventory.collect.draft import timestamp
 from services.inventory.collect.registry import REGISTRY
 from tests.derived import tables_of
+from tests.inventory_store import inventory_store
 from tests.service.collect_world import CATALOGUE, SAMPLE_ACCOUNT, TENANT, settings
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ async def test_a_stopping_server_ends_watchers_in_band_and_the_next_one_goes_on(
 
 async def found_interrupted(folder: Path, name: str) -> None:
     """Check that a run is stored as interrupted."""
-    engine = open_engine(f"sqlite:///{folder / 'inventory.db'}")
+    engine = open_engine(inventory_store(folder))
     store = Store(engine, tables_of(CATALOGUE), page_key=b"0123456789abcdef")
     sync = await store.get("syncs", name)
     await engine.dispose()
@@ -258,9 +258,8 @@ async def found_interrupted(folder: Path, name: str) -> None:
 async def test_a_run_of_which_no_unit_is_known_is_marked_at_start(
     aws: AwsEndpoint, tmp_path: Path, keys: Path
 ) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path / 'inventory.db'}")
+    engine = open_engine(inventory_store(tmp_path))
     tables = tables_of(CATALOGUE)
-    await create_tables(engine, tables)
     store = Store(engine, tables, page_key=b"0123456789abcdef")
     left = Sync(
         name="tenants/other/syncs/left",

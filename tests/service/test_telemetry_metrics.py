@@ -11,6 +11,7 @@ from mesh.embedded.aws_faults import Faults
 from mesh.sql.engine import Pool, open_engine
 from mesh.telemetry.prometheus import enable_metrics, exposition
 from secmesh.inventory.v1.sync_pb2 import Sync
+from tests.inventory_store import inventory_store
 from tests.service.collect_world import World
 from tests.service.metric_samples import samples, total
 
@@ -27,7 +28,7 @@ def measured(name: str, **labels: str) -> float:
 
 
 async def test_a_full_pool_shows_who_waits(tmp_path: Path) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path}/a.db", Pool(name="full", size=1, overflow=1))
+    engine = open_engine(inventory_store(tmp_path), Pool(name="full", size=1, overflow=1))
 
     async def ask() -> None:
         async with engine.connect() as connection:
@@ -53,7 +54,7 @@ async def test_a_full_pool_shows_who_waits(tmp_path: Path) -> None:
 
 async def test_who_gives_up_waiting_waits_no_more(tmp_path: Path) -> None:
     pool = Pool(name="short", size=1, overflow=0, wait_seconds=0.05)
-    engine = open_engine(f"sqlite:///{tmp_path}/a.db", pool)
+    engine = open_engine(inventory_store(tmp_path), pool)
     async with engine.connect():
         with pytest.raises(sa.exc.TimeoutError):
             async with engine.connect():

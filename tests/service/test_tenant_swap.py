@@ -27,6 +27,7 @@ from services.inventory.__main__ import build_server
 from services.inventory.settings import InventorySettings
 from tests.databases import security_database
 from tests.derived import tables_of
+from tests.inventory_store import inventory_store
 from tests.service.callers import LIFETIME
 from tests.service.security_records import Tag, body_of, filled, wanted_references
 from tests.service.security_world import CATALOGUE, KINDS, World, served
@@ -209,7 +210,7 @@ def plant_inventory_messages(tenant: str, catalogue: Catalogue) -> Iterator[tupl
 async def inventory(folder: Path) -> AsyncIterator[tuple[str, Store]]:
     """Serve an inventory of two tenants; give its address and its store."""
     create_signing_key(folder / "keys")
-    url = f"sqlite:///{folder}/inventory.db"
+    url = inventory_store(folder)
     server = await build_server(InventorySettings(home=folder, database_url=url))
     await server.start()
     engine = open_engine(url)

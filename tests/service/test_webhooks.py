@@ -235,6 +235,34 @@ async def test_a_receiver_that_is_gone_is_left_alone(site: Site) -> None:
     assert len(await site.deliveries()) == 2
 
 
+async def test_what_waits_for_a_disabled_webhook_is_sent_when_it_is_enabled(site: Site) -> None:
+    async def set_to(*, disabled: bool) -> None:
+        changed = Webhook(name=NAME, disabled=disabled)
+        mask = FieldMask(paths=["disabled"])
+        await site.stub.UpdateWebhook(api.UpdateWebhookRequest(webhook=changed, update_mask=mask))
+
+    async with Receiver() as receiver, Receiver() as other:
+        await site.create(receiver.url)
+        await site.create(other.url, "other")
+        await site.find("a", "b")
+        waiting = {each.name.rpartition("/")[2] for each in await site.deliveries()}
+        await set_to(disabled=True)
+        await site.find("c")
+        # Not even by whoever saw that some were due before.
+        assert await Outbox(site.world.store, "late", site.clock).lease(NAME) is None
+        async with site.dispatching():
+            await until(lambda: len(other.received) == 3)
+            assert receiver.received == []
+            pending = await site.deliveries("state == STATE_PENDING")
+            assert {each.attempts for each in pending} == {0}
+            # Later than messages live, they are still sent once.
+            site.now += timedelta(days=4)
+            await set_to(disabled=False)
+            await until(ended(site, 2))
+    assert {each.id for each in receiver.received} == waiting
+    assert sorted(each.message["data"]["controlId"] for each in receiver.received) == ["a", "b"]
+
+
 async def test_what_a_process_was_killed_over_is_sent_by_another(site: Site) -> None:
     """Its lease keeps others away, until it is over."""
     await site.create("http://127.0.0.1:9/")

@@ -153,6 +153,7 @@ def test_the_inventory_catalogue_is_whole() -> None:
         "EventService",
         "ExceptionService",
         "HistoryService",
+        "OrganizationService",
         "RecordService",
         "StoreService",
         "SyncService",

@@ -80,6 +80,7 @@ def test_the_roles_fit_the_contract() -> None:
         "inventory.syncs.create",
         "inventory.syncs.cancel",
         "inventory.events.create",
+        "inventory.organizations.discover",
         "inventory.assessments.file",
         "inventory.controls.create",
         "inventory.controls.update",

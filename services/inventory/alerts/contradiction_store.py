@@ -93,12 +93,9 @@ class ContradictionStore:
 
     async def _take_turn(self, connection: AsyncConnection, tenant: str) -> None:
         """Let one transaction at a time number its findings, until its commit; wake watchers."""
-        if self.store.database != dialect.POSTGRESQL:
-            # Writers take turns there anyway.
-            return
-        key = sa.func.hashtextextended(f"{CONTRADICTIONS}/{tenant}", 0)
-        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
-        await connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
+        await dialect.take_turn(connection, f"{CONTRADICTIONS}/{tenant}")
+        if self.store.database == dialect.POSTGRESQL:
+            await connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
 
     async def _earlier(
         self, connection: AsyncConnection, assessment: pb.Assessment

@@ -41,7 +41,7 @@ class SyncRunner:
 
         Raises CatalogueError if the collectors do not fit the contract."""
         self._planner = Planner(catalogue, registry, access)
-        self._access = access
+        self.access = access
         self.stores = stores
         self._syncs = stores.syncs
         self.leases = stores.leases
@@ -66,14 +66,14 @@ class SyncRunner:
             cloud_account_id=wanted.cloud_account_id,
             state=Sync.STATE_RUNNING,
         )
-        self._access.require(sync)
+        self.access.require(sync)
         sync.collections.extend(self._planner.collections(wanted.collections))
         sync.regions.extend(self._planner.regions(wanted.regions))
         existing = await self._existing(sync)
         if existing is not None:
             return existing
         # Whoever else wants to start a run does not wait for the tenancy service.
-        way = await self._access.try_way(sync)
+        way = await self.access.try_way(sync)
         async with self._syncs.starting():
             existing = await self._existing(sync)
             if existing is not None:
@@ -98,8 +98,8 @@ class SyncRunner:
         what each unit changed. Raises SyncRunning, AccountNotGranted, and what the tenancy
         service refuses of an account that it is asked for.
         """
-        self._access.require(sync)
-        way = await self._access.try_way(sync)
+        self.access.require(sync)
+        way = await self.access.try_way(sync)
         async with self._syncs.starting():
             sync.state = Sync.STATE_RUNNING
             sync.start_time.CopyFrom(timestamp(datetime.now(UTC)))
@@ -129,7 +129,7 @@ class SyncRunner:
             sync = await self.get(name)
             if name in self._live:
                 return sync
-            self._access.require(sync)
+            self.access.require(sync)
             units = await self.leases.of(name)
             left = any(unit.state == SyncUnit.STATE_PENDING for unit in units)
             if sync.state != Sync.STATE_RUNNING and not left:
@@ -229,7 +229,7 @@ class SyncRunner:
     async def close(self) -> None:
         """Let no further call be made, and wait until every run is left to the next process."""
         await self._execution.close()
-        self._access.close()
+        self.access.close()
 
 
 def new_sync_id() -> str:

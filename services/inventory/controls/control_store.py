@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mesh.contract.names import tenant_of
 from mesh.errors import EtagMismatch, FieldInvalid, ResourceExists, ResourceNotFound
 from mesh.records.etag import bytes_of
+from mesh.sql import engine as dialect
 from mesh.sql.paging import Page
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import control_pb2
@@ -32,6 +33,7 @@ class ControlStore:
     ) -> control_pb2.Control:
         """Store a new control as version 1; ResourceExists, FieldInvalid if there are too many."""
         tenant = tenant_of(control.name) or ""
+        await dialect.take_turn(connection, f"{CONTROLS}/{tenant}")
         counted = self.store.select(CONTROLS, tenant, ("id",)).subquery()
         number = await connection.scalar(sa.select(sa.func.count()).select_from(counted))
         if (number or 0) >= MAX_CONTROLS:

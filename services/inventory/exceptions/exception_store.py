@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.contract.names import tenant_of
 from mesh.errors import FieldInvalid
+from mesh.sql import engine as dialect
 from mesh.sql.paging import Page
 from mesh.sql.store import Store
 from secmesh.inventory.v1.check_exception_pb2 import CheckException
@@ -32,6 +33,7 @@ class ExceptionStore:
     async def create(self, connection: AsyncConnection, exception: CheckException) -> None:
         """Store a new exception; ResourceExists, FieldInvalid if there are too many."""
         tenant = tenant_of(exception.name) or ""
+        await dialect.take_turn(connection, f"{EXCEPTIONS}/{tenant}")
         table = self.store.target(EXCEPTIONS).table
         all_of_it = self.store.select(EXCEPTIONS, tenant, ("id",))
         if await self._count(connection, all_of_it) >= MAX_EXCEPTIONS:

@@ -97,7 +97,7 @@ class Outbox:
         return [name for name in names if name not in busy][:limit]
 
     async def lease(self, webhook: str) -> Leased | None:
-        """Lease the delivery of a webhook that waits longest; None if there is none.
+        """Lease the delivery of a webhook that waits longest; None if there is none to send.
 
         TenantInactive for a tenant that is removed.
         """
@@ -111,18 +111,26 @@ class Outbox:
             .with_for_update(skip_locked=True)
         )
         async with self._store.upkeep(tenant) as connection:
+            to = await self._sent_to(connection, tenant, webhook_id)
             rows = await self._store.messages(DELIVERIES, first, connection=connection)
-            if not rows:
+            if to is None or not rows:
                 return None
             delivery = cast("WebhookDelivery", rows[0])
             until = _micros(self._clock() + self._lease)
             leased = {"owner": self._owner, "lease_expire_time": until}
             await connection.execute(self._update(delivery).values(leased))
-            of_it = self._store.select(WEBHOOKS, tenant).where(
-                self._store.target(WEBHOOKS).table.c.id == webhook_id
-            )
-            found = await self._store.messages(WEBHOOKS, of_it, connection=connection)
-        return Leased(delivery, cast("Webhook", found[0])) if found else None
+        return Leased(delivery, to)
+
+    async def _sent_to(
+        self, connection: AsyncConnection, tenant: str, webhook_id: str
+    ) -> Webhook | None:
+        """Give a webhook; None if it is gone, or disabled since it was found to have some due."""
+        table = self._store.target(WEBHOOKS).table
+        statement = self._store.select(WEBHOOKS, tenant).where(
+            table.c.id == webhook_id, sa.not_(table.c.disabled)
+        )
+        found = await self._store.messages(WEBHOOKS, statement, connection=connection)
+        return cast("Webhook", found[0]) if found else None
 
     async def end(self, leased: Leased, answer: Answer) -> None:
         """Write what came of an attempt; nothing if another process took the delivery over."""

@@ -13,6 +13,7 @@ from mesh.errors import FieldInvalid
 from mesh.identifiers import new_uuid
 from mesh.records.etag import bytes_of
 from mesh.sealing.envelope import Place, Sealer
+from mesh.sql import engine as dialect
 from mesh.sql.store import Store
 from secmesh.inventory.v1.webhook_pb2 import Webhook, WebhookSecret
 from services.inventory.errors import WebhooksUnavailable
@@ -41,6 +42,7 @@ class WebhookStore:
     async def create(self, connection: AsyncConnection, webhook: Webhook) -> str:
         """Store a new webhook and give its secret; ResourceExists, WebhooksUnavailable."""
         tenant = tenant_of(webhook.name) or ""
+        await dialect.take_turn(connection, f"{WEBHOOKS}/{tenant}")
         counted = self.store.select(WEBHOOKS, tenant, ("id",)).subquery()
         number = await connection.scalar(sa.select(sa.func.count()).select_from(counted))
         if (number or 0) >= MAX_WEBHOOKS:

@@ -1,0 +1,1 @@
+"""Organizations of AWS: their accounts are listed, and compared with those that are registered."""
