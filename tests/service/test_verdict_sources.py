@@ -31,7 +31,7 @@ async def judged(served: Served, made: pb.Assessment) -> pb.ClaimVerdict:
 
 async def exported(served: Served, made: pb.Assessment, form: api.ReportFormat.ValueType) -> str:
     request = api.ExportAssessmentRequest(name=made.name, format=form)
-    return (await served.stub.ExportAssessment(request)).data.decode()
+    return str((await served.stub.ExportAssessment(request)).data, "utf-8")
 
 
 async def test_a_verdict_and_the_reports_name_the_place_of_the_claim(served: Served) -> None:
