@@ -9,6 +9,7 @@ from cli import (
     accounts,
     api_keys,
     backups,
+    catalogs,
     compliance,
     contradictions,
     controls,
@@ -52,6 +53,7 @@ compliance.app.add_typer(trend.app)
 compliance.app.add_typer(recommend.app)
 compliance.app.add_typer(contradictions.app)
 compliance.app.add_typer(controls.app, name="controls")
+compliance.app.add_typer(catalogs.app, name="catalog")
 compliance.app.add_typer(webhooks.app, name="webhooks")
 compliance.app.add_typer(exceptions.app, name="exceptions")
 app.add_typer(inventory.app, name="inventory")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
-from cli import events, history, many_syncs, policy
+from cli import events, history, many_syncs, organizations, policy
 from cli.accounts import account_name
 from cli.completion import collections
 from cli.connection import Connection, UsageProblem, connection_of
@@ -29,6 +29,7 @@ app = typer.Typer(help="Collect AWS accounts and look at what was found.", no_ar
 app.add_typer(history.app)
 app.add_typer(events.app, name="events")
 app.add_typer(policy.app)
+app.add_typer(organizations.app, name="accounts")
 app.add_typer(record_commands(INVENTORY))
 
 RunName = Annotated[str, typer.Argument(help="Name of the run, as `syncs` lists it, or its id.")]
@@ -92,6 +93,8 @@ def _sync_all(connection: Connection, wanted: sync_pb2.Sync) -> None:
         accounts = list(many_syncs.accounts_to_read(connection, channel))
         started = many_syncs.start_all(stub, accounts, wanted)
         done = many_syncs.follow_all(stub, connection.tenant, started, PATIENCE)
+        covered = (run.cloud_account_id for run in done)
+        organizations.tell_uncovered(connection, channel, covered)
     write_messages(done, connection.output, _COLUMNS)
     failed = [run for run in done if run.state == sync_pb2.Sync.STATE_FAILED]
     for run in failed:

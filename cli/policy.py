@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.connection import connection_of
+from cli.connection import UsageProblem, connection_of
 from cli.output import OutputFormat, talk, write_message
 from secmesh.inventory.v1 import policy_pb2, sync_service_pb2_grpc
 
@@ -21,8 +21,16 @@ def policy(
     run: Annotated[
         str, typer.Option(help="Suggest only what this run lacked; its name or its id.")
     ] = "",
+    organization: Annotated[
+        bool,
+        typer.Option(
+            "--organization", help="Only what `inventory accounts discover` needs, of one account."
+        ),
+    ] = False,
 ) -> None:
     """Write the least IAM policy that collecting needs, as JSON."""
+    if organization and (collection or run):
+        raise UsageProblem("--organization is for no collection and no run")
     connection = connection_of(context)
     name = f"{connection.tenant}/syncs/{run}" if run and "/" not in run else run
     with connection.channel() as channel:
@@ -34,6 +42,9 @@ def policy(
         )
     if connection.output is not OutputFormat.TABLE:
         write_message(answer, connection.output)
+        return
+    if organization:
+        typer.echo(json.dumps(json.loads(answer.discovery_document), indent=2))
         return
     for document in answer.documents:
         typer.echo(json.dumps(json.loads(document), indent=2))

@@ -26,6 +26,7 @@ from secmesh.inventory.v1 import (
     trend_pb2,
 )
 from secmesh.inventory.v1 import compliance_service_pb2 as api
+from services.inventory.catalogs.catalog_store import CatalogStore
 from services.inventory.compliance.assessment_store import AssessmentStore
 from services.inventory.compliance.assessor import DEFAULT_MAX_AGE, Assessor
 from services.inventory.compliance.control_coverage import CoverageReporter
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
 NEWEST_FIRST = "evaluate_time desc"
 DEFAULT_PAGE = 100
+CONTRADICTED = assessment_pb2.VERDICT_CONTRADICTED
 WORST_FIRST = "verdict, control_id"
 
 
@@ -86,6 +88,7 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         self._reading = asyncio.Semaphore(1)
         self._coverage = CoverageReporter(store, checks, clock)
         self._trend = TrendStore(store)
+        self._catalogs = CatalogStore(store)
         self._filing = self._filing_in(security) if security is not None else None
 
     def _filing_in(self, security: "Security") -> "Filing":
@@ -232,6 +235,10 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         if form.tells_plan:
             recommended = await self._recommended(request.name, verdicts)
             report = replace(report, recommendations=recommended)
+        if form.tells_demands:
+            false = {each.control_id for each in verdicts if each.verdict == CONTRADICTED}
+            texts = await self._catalogs.texts(tenant_of(request.name) or "", false)
+            report = replace(report, texts=texts)
         # A document of megabytes takes a second to write; other calls go on meanwhile.
         data = await asyncio.to_thread(form.write, report)
         return httpbody_pb2.HttpBody(content_type=form.content_type, data=data)

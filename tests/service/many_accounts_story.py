@@ -63,9 +63,19 @@ def plan() -> bytes:
 
 
 def collect(
-    folder: Path, site: ManyAccounts, accounts: Sequence[str], regions: Sequence[str], kill: float
+    folder: Path,
+    site: ManyAccounts,
+    accounts: Sequence[str],
+    regions: Sequence[str],
+    *,
+    kill: float,
+    runs_at_a_time: int = 8,
+    database: str = "",
 ) -> Outcome:
-    """Sync all accounts in a process of its own, killed once a part ``kill`` of them is read."""
+    """Sync all accounts in a process of its own, killed once a part ``kill`` of them is read.
+
+    Without a ``database`` it stores them in a file of its own.
+    """
     create_signing_key(folder / "keys")
     environment = {
         "AWS_ENDPOINT_URL": site.url,
@@ -76,8 +86,10 @@ def collect(
         "SECMESH_INVENTORY_ROLE": ROLE,
         "SECMESH_INVENTORY_SHARE": str(SHARE),
         "SECMESH_INVENTORY_LEASE_SECONDS": str(LEASE),
+        "SECMESH_INVENTORY_RUNS": str(runs_at_a_time),
         "SECMESH_INVENTORY_UNITS": str(UNITS),
         "SECMESH_INVENTORY_READS": str(READS),
+        **({"DATABASE_URL": database} if database else {}),
     }
     began, done = time.monotonic(), 0
     if kill:
@@ -95,7 +107,7 @@ def collect(
         took = time.monotonic() - began
         found = {each.cloud_account_id: each for each in runs(address, folder)}
         verdicts = judged(address, folder)
-    return Outcome(found, asyncio.run(records(folder, site)), verdicts, took, done)
+    return Outcome(found, asyncio.run(records(folder, site, database)), verdicts, took, done)
 
 
 def start(address: str, folder: Path, accounts: Sequence[str], regions: Sequence[str]) -> None:
@@ -149,16 +161,23 @@ def _said(
     return result.passed, result.failed, result.unread, result.complete, names
 
 
-async def records(folder: Path, site: ManyAccounts) -> Content:
+async def records(folder: Path, site: ManyAccounts, database: str) -> Content:
     """Give what the store holds in the end."""
-    async with world(site, folder) as made:
+    chosen = {"database_url": database} if database else {}
+    async with world(site, folder, **chosen) as made:
         return await content(made)
 
 
 def check(calm: Outcome, rough: Outcome, site: ManyAccounts) -> None:
     """Check that the rough run ended whole, says what the calm one says and kept its share."""
     assert {each.state for each in rough.runs.values()} == {Sync.STATE_SUCCEEDED}
-    assert rough.records == calm.records
+    every = rough.records.keys() | calm.records.keys()
+    differing = [
+        (key, calm.records.get(key), rough.records.get(key))
+        for key in sorted(every)
+        if calm.records.get(key) != rough.records.get(key)
+    ]
+    assert not differing, f"{len(differing)} records differ, such as {differing[:3]}"
     assert rough.verdicts == calm.verdicts
     outcomes = Counter[str]()
     for passed, failed, unread, _complete, _failing in rough.verdicts.values():

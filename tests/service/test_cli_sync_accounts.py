@@ -1,13 +1,9 @@
 """`secmesh inventory sync --all-accounts`: every account of a tenant by one command."""
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import grpc
 import pytest
 
 from mesh.embedded.aws import AwsEndpoint
@@ -16,55 +12,11 @@ from mesh.identity.keys import create_signing_key
 from secmesh.tenancy.v1.account_service_pb2 import CreateAccountRequest, SuspendAccountRequest
 from tests.service.credential_story import Story
 from tests.service.crypto_command import Command
+from tests.service.joined_services import joined
 from tests.service.lent_world import ROLE, LentWorld, inventory_beside, serving_tenancy
 from tests.service.tenancy_world import role_account
 
 COLLECTION = "s3_account_settings"
-
-
-class Junction(grpc.GenericRpcHandler):
-    """Hands each call on to the service that it is for, as a gateway does."""
-
-    def __init__(self, inventory: str, tenancy: str) -> None:
-        self._channels = {
-            "secmesh.inventory": grpc.insecure_channel(inventory),
-            "secmesh.tenancy": grpc.insecure_channel(tenancy),
-        }
-
-    def service(self, handler_call_details: Any) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        method = handler_call_details.method
-        package = ".".join(method.lstrip("/").split(".")[:2])
-        call: Any = self._channels[package].unary_unary(method)
-
-        def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
-            try:
-                made: bytes = call(request, metadata=context.invocation_metadata(), timeout=60)
-            except grpc.RpcError as error:
-                failed: Any = error
-                context.set_trailing_metadata(failed.trailing_metadata())
-                context.abort(failed.code(), failed.details())
-            return made
-
-        return grpc.unary_unary_rpc_method_handler(answer)
-
-    def close(self) -> None:
-        for channel in self._channels.values():
-            channel.close()
-
-
-@contextmanager
-def joined(world: LentWorld) -> Iterator[str]:
-    """Serve both services at one address."""
-    assert world.inventory is not None
-    junction = Junction(world.inventory.address, world.tenancy.address)
-    server = grpc.server(ThreadPoolExecutor(4), handlers=[junction])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(None).wait()
-        junction.close()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import check_pb2, coverage_pb2, record_pb2
+from secmesh.inventory.v1 import check_pb2, coverage_pb2, record_pb2, trend_pb2
 from secmesh.inventory.v1 import compliance_service_pb2 as api
 from secmesh.inventory.v1.s3_pb2 import S3Bucket
 from tests.service.compliance_world import (
@@ -89,6 +89,12 @@ async def test_an_excepted_failure_is_neither_failed_nor_passed(site: Site) -> N
     assert found.word("sc-28.1") == "partly_supported"
     assert "public-site until 2030-01-31" in verdict.reason
     assert found.assessment.excepted_claims == 1
+    (counted,) = found.assessment.excepted_claim_counts
+    assert (counted.verdict, counted.count) == (verdict.verdict, 1)
+    trend = await site.compliance.GetTrend(
+        trend_pb2.GetTrendRequest(ssp=SSP), metadata=site.by("ann")
+    )
+    assert list(trend.points[-1].excepted_claim_counts) == [counted]
 
     await site.revoke(made.name)
     assert encryption(await evaluate(site)).failed == 1

@@ -17,10 +17,11 @@ from mesh.client import CallRefused
 from mesh.embedded.aws import AwsEndpoint
 from mesh.embedded.aws_faults import Faults
 from mesh.embedded.postgres import PostgresServer
+from mesh.errors import DependencyUnavailable
 from mesh.identity.keys import create_signing_key
 from secmesh.inventory.v1.sync_pb2 import ManifestEntry, Sync
 from secmesh.inventory.v1.sync_service_pb2 import GetSyncRequest, StartSyncRequest
-from tests.service.collect_world import SAMPLE_ACCOUNT, TENANT, world
+from tests.service.collect_world import SAMPLE_ACCOUNT, TENANT, World, world
 from tests.service.sync_process import content, service, stub_of
 
 HELD = "s3:GetBucketAcl"
@@ -150,3 +151,48 @@ async def test_a_killed_database_loses_only_the_units_in_flight(
         for collection in {entry.collection for entry in undisturbed.entries}:
             versions = await made.versions(collection)
             assert len({version.name for version in versions}) == len(versions), collection
+
+
+async def until(made: World, name: str, state: str) -> Sync | None:
+    """Wait until a run has a state; "GONE" once nobody executes it and no store answers."""
+    async with asyncio.timeout(120):
+        while True:
+            try:
+                sync = await made.runner.get(name)
+            except DependencyUnavailable:
+                if state == "GONE":
+                    return None
+            else:
+                if Sync.State.Name(sync.state) == f"STATE_{state}":
+                    return sync
+            await asyncio.sleep(0.2)
+
+
+async def test_a_run_is_left_while_its_store_is_gone_and_goes_on_afterwards(
+    aws: AwsEndpoint, faults: Faults, tmp_path: Path, postgres: PostgresServer
+) -> None:
+    url = postgres.create_database("gone")
+    held, others = "iam_password_policy", {"s3_account_settings", "security_groups"}
+    gate = faults.hold("iam:GetAccountSummary")
+    async with world(aws, tmp_path, database_url=url, lease_seconds=2, runs=1) as made:
+        await made.runner.recover()
+        wanted = Sync(cloud_account_id=SAMPLE_ACCOUNT, collections=[held, *others])
+        name = (await made.runner.start(TENANT, wanted, "")).name
+        waiting = Sync(cloud_account_id="310000000001", collections=["s3_account_settings"])
+        second = (await made.runner.start(TENANT, waiting, "")).name
+        async with asyncio.timeout(60):
+            while (await made.runner.get(name)).progress.units_done < len(others):
+                await asyncio.sleep(0.05)
+        read = faults.calls["ec2:DescribeSecurityGroups"]
+        postgres.kill()
+        gate.set()
+        # What was read cannot be written, and nobody holds on to the run.
+        await until(made, name, "GONE")
+        postgres.start()
+        after = await until(made, name, "SUCCEEDED")
+        assert after is not None
+        assert not after.HasField("error")
+        assert after.progress.units_done == after.progress.units == len(others) + 1
+        assert faults.calls["ec2:DescribeSecurityGroups"] == read
+        assert await made.rows(held)
+        await until(made, second, "SUCCEEDED")

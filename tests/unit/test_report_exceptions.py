@@ -2,12 +2,13 @@
 
 import csv
 import io
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import check_pb2
+from secmesh.inventory.v1 import check_pb2, trend_pb2
 from secmesh.inventory.v1.check_exception_pb2 import AppliedException
 from services.inventory.compliance.oscal_documents import assessment_results, poam
 from services.inventory.compliance.report import Report, markdown_report
@@ -170,6 +171,19 @@ def test_what_is_excepted_is_not_the_first_contradiction() -> None:
     alone = str(first_view(report_of([accepted])))
     assert "Because of ac-3." in alone
     assert "Correct what the plan says of it." in alone
+
+
+def test_the_trend_sets_them_apart() -> None:
+    trend = trend_pb2.Trend(assessments=2)
+    for days in (9, 0):
+        point = trend.points.add(evaluate_time=NOW - timedelta(days=days))
+        point.claim_counts.add(verdict=pb.VERDICT_PARTLY_SUPPORTED, count=3)
+    point.excepted_claim_counts.add(verdict=pb.VERDICT_PARTLY_SUPPORTED, count=2)
+    page = html_report(replace(sample(), trend=trend)).decode()
+    assert (
+        "Claims over time: 2029-12-23: 3 Evidence agrees; "
+        "2030-01-01: 2 Failures excepted, 1 Evidence agrees"
+    ) in page
 
 
 def test_html_names_them_and_what_is_over() -> None:

@@ -8,6 +8,7 @@ from secmesh.inventory.v1.policy_pb2 import CollectionPolicy, SuggestPolicyRespo
 from secmesh.inventory.v1.record_pb2 import READ_OUTCOME_DENIED
 from secmesh.inventory.v1.sync_pb2 import ManifestEntry
 from services.inventory.collect.collector import Collector
+from services.inventory.discovery.listing import OPERATIONS as DISCOVERY
 
 MAX_CHARACTERS = 6144
 """Characters of a managed policy. Source: AWS IAM User Guide, "IAM and AWS STS quotas"."""
@@ -24,6 +25,8 @@ def suggestion(
         answer.collection_policies.append(_collection(collector, entries))
     wanted = {each for policy in answer.collection_policies for each in _suggested(policy, entries)}
     answer.documents.extend(documents(sorted(wanted)))
+    if manifest is None:
+        answer.discovery_document = "".join(documents(sorted(map(action, DISCOVERY))))
     return answer
 
 

@@ -9,6 +9,7 @@ from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import check_pb2, ssp_pb2
 from services.inventory.compliance.check_catalogue import BoundCheck, CheckCatalogue
 from services.inventory.compliance.controls import baseline_controls
+from services.inventory.compliance.deadlines import is_deviation
 from services.inventory.compliance.thresholds import (
     IN_DAYS,
     ThresholdUnclear,
@@ -181,6 +182,8 @@ def summarise(assessment: pb.Assessment, found: Sequence[pb.ClaimVerdict]) -> No
     assessment.control_counts.extend(_counts(of_controls.values()))
     assessment.claims = len(of_claims)
     assessment.claim_counts.extend(_counts(of_claims))
+    accepted = [verdict.verdict for verdict in found if verdict.claim and is_deviation(verdict)]
+    assessment.excepted_claim_counts.extend(_counts(accepted))
     assessment.below_baseline = sum(bool(verdict.below_baseline) for verdict in found)
     assessment.excepted_claims = sum(
         bool(verdict.claim) and _excepted(verdict) for verdict in found

@@ -43,10 +43,11 @@ class Deadlines:
     def of(self, verdict: pb.ClaimVerdict, weighed: datetime) -> datetime:
         """Give the deadline of a weakness: counted from when it was found, not from each look.
 
-        What is excepted must be mended when the first of its exceptions ends.
+        What is excepted must be mended when the first of its exceptions ends; a claim that is false
+        all the same, such as that a control does not apply, waits for none.
         """
         until = excepted_until(verdict)
-        if until is not None:
+        if until is not None and is_deviation(verdict):
             return until
         planned = self.planned.get(verdict.claim)
         if planned is not None:

@@ -16,9 +16,10 @@ from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import check_pb2, recommendation_pb2, ssp_pb2, trend_pb2
+from secmesh.inventory.v1 import catalog_pb2, check_pb2, recommendation_pb2, ssp_pb2, trend_pb2
 from services.inventory.compliance.controls import baseline_title, load_controls
 from services.inventory.compliance.reason import outcome_word
+from services.inventory.compliance.report_demands import HEADING, demands
 from services.inventory.compliance.report_exceptions import (
     EXPLAINED,
     notices,
@@ -81,6 +82,8 @@ class Report:
     """What mends failures, by the ids of the findings."""
     recommendations: Sequence[recommendation_pb2.Recommendation] = ()
     """What to mend, the first to mend first; none if it was not asked for."""
+    texts: Mapping[str, catalog_pb2.CatalogControl] = field(default_factory=dict)
+    """Words of the contradicted controls, by id, as far as the tenant loaded them."""
 
 
 def json_report(report: Report) -> bytes:
@@ -118,7 +121,7 @@ def markdown_report(report: Report) -> bytes:
         *_missing(report.assessment),
         *_notices(report.assessment),
         *recommended(report.recommendations, escaped),
-        *_details(report.verdicts),
+        *_details(report),
         *_exceptions(report.verdicts),
         *_all(report.verdicts),
     ]
@@ -187,10 +190,10 @@ def _missing(assessment: pb.Assessment) -> Iterator[str]:
     yield ""
 
 
-def _details(verdicts: Iterable[pb.ClaimVerdict]) -> Iterator[str]:
+def _details(report: Report) -> Iterator[str]:
     written: pb.Verdict.ValueType | None = None
     # Contradictions first: they are what a reader must act on.
-    ordered = sorted(verdicts, key=lambda each: each.verdict != pb.VERDICT_CONTRADICTED)
+    ordered = sorted(report.verdicts, key=lambda each: each.verdict != pb.VERDICT_CONTRADICTED)
     for verdict in ordered:
         if verdict.verdict not in DETAILED:
             continue
@@ -198,20 +201,28 @@ def _details(verdicts: Iterable[pb.ClaimVerdict]) -> Iterator[str]:
             written = verdict.verdict
             yield f"## {verdict_word(written).capitalize()}"
             yield ""
-        yield from _detail(verdict)
+        yield from _detail(report, verdict)
 
 
-def _detail(verdict: pb.ClaimVerdict) -> Iterator[str]:
+def _detail(report: Report, verdict: pb.ClaimVerdict) -> Iterator[str]:
     yield f"### {_claim_title(verdict)}"
     yield ""
     yield escaped(verdict.reason)
     yield ""
+    yield from _demanded(report, verdict)
     for note in verdict.below_baseline:
         yield f"- Below the baseline: {escaped(note)}"
     for result in verdict.check_results:
         if result.failed or result.excepted or not result.complete:
             yield from _result(result)
     yield ""
+
+
+def _demanded(report: Report, verdict: pb.ClaimVerdict) -> Iterator[str]:
+    found = demands(report.texts, report.claims, verdict)
+    if found:
+        yield f"- {HEADING}:"
+    yield from (f"{'  ' * (each.depth + 1)}- {escaped(each.text)}" for each in found)
 
 
 def _result(result: pb.CheckResult) -> Iterator[str]:

@@ -23,20 +23,24 @@ class Form:
     """Whether it shows the trend, and what mends each failure."""
     tells_plan: bool = False
     """Whether it shows the recommendations."""
+    tells_demands: bool = False
+    """Whether it shows the words of contradicted controls."""
 
 
 FORMS: Mapping[api.ReportFormat.ValueType, Form] = MappingProxyType(
     {
         api.REPORT_FORMAT_JSON: Form(JSON, json_report),
         api.REPORT_FORMAT_MARKDOWN: Form(
-            "text/markdown; charset=utf-8", markdown_report, tells_plan=True
+            "text/markdown; charset=utf-8", markdown_report, tells_plan=True, tells_demands=True
         ),
         api.REPORT_FORMAT_OSCAL_RESULTS: Form(JSON, assessment_results),
         api.REPORT_FORMAT_OSCAL_POAM: Form(JSON, poam),
         api.REPORT_FORMAT_CSV: Form(
             "text/csv; charset=utf-8; header=present", csv_report, tells_plan=True
         ),
-        api.REPORT_FORMAT_HTML: Form("text/html; charset=utf-8", html_report, tells_more=True),
+        api.REPORT_FORMAT_HTML: Form(
+            "text/html; charset=utf-8", html_report, tells_more=True, tells_demands=True
+        ),
     }
 )
 """Every form of the contract but the unspecified one."""

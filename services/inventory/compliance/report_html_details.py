@@ -18,6 +18,7 @@ from services.inventory.compliance.report import (
     state_word,
     verdict_word,
 )
+from services.inventory.compliance.report_demands import HEADING, demands
 from services.inventory.compliance.report_exceptions import outcome_told
 from services.inventory.compliance.report_html_first import contradictions, mend, severity
 from services.inventory.compliance.report_posture import group_of
@@ -87,11 +88,18 @@ def _card(report: Report, verdict: pb.ClaimVerdict, shown: int) -> Html:
         ),
         tag("p", " \N{MIDDLE DOT} ".join(facts), class_="facts"),
         tag("p", verdict.reason, class_="reason"),
+        _demanded(report, verdict),
         tag("ul", *notes, class_="notes") if notes else Html(),
         *results,
         class_=f"card {style}",
         **marks(verdict),
     )
+
+
+def _demanded(report: Report, verdict: pb.ClaimVerdict) -> Html:
+    found = demands(report.texts, report.claims, verdict)
+    lines = [tag("p", each.text, class_=f"depth{min(each.depth, 3)}") for each in found]
+    return tag("details", tag("summary", HEADING), *lines, class_="demand") if lines else Html()
 
 
 def _result(report: Report, result: pb.CheckResult, shown: int) -> Html:

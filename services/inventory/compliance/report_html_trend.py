@@ -41,14 +41,19 @@ def _groups(point: trend_pb2.TrendPoint) -> Counter[Group]:
     found: Counter[Group] = Counter()
     for each in point.claim_counts:
         found[GROUPS.get(each.verdict, Group.OPEN)] += each.count
+    for each in point.excepted_claim_counts:
+        found[GROUPS.get(each.verdict, Group.OPEN)] -= each.count
+        found[Group.EXCEPTED] += each.count
     return found
 
 
 def _chart(points: Sequence[trend_pb2.TrendPoint]) -> Iterator[Html]:
     drawn = []
+    excepted = any(point.excepted_claim_counts for point in points)
+    groups = [group for group in Group if excepted or group != Group.EXCEPTED]
     for point in points:
         counts = _groups(point)
-        shares = [Share(GROUP_WORDS[group], counts[group], group.value) for group in Group]
+        shares = [Share(GROUP_WORDS[group], counts[group], group.value) for group in groups]
         drawn.append(Pile(_day(point), moment_words(point.evaluate_time)[:10], shares))
     yield piles(drawn, of="Claims over time")
     first, last = drawn[0], drawn[-1]

@@ -162,6 +162,7 @@ def points(
             control_counts=each.control_counts,
             claims=each.claims,
             claim_counts=each.claim_counts,
+            excepted_claim_counts=each.excepted_claim_counts,
         )
         for each in chosen
     ]

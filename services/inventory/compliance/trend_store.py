@@ -118,7 +118,7 @@ class TrendStore:
         columns = [
             *target.kind.pattern.columns,
             *("cloud_account_ids", "baseline", "evaluate_time"),
-            *("controls", "control_counts", "claims", "claim_counts"),
+            *("controls", "control_counts", "claims", "claim_counts", "excepted_claim_counts"),
         ]
         statement = (
             self._store.select(ASSESSMENTS, tenant_of(scope.ssp) or "", columns)

@@ -4,10 +4,9 @@ Source: AWS Organizations API Reference; ListAccounts is the list of all account
 organizational units is walked once for the names of their paths.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from mesh.aws.operations import action
 from mesh.aws.outcomes import Outcome
 from mesh.aws.reader import Absent, Reader, Response, Unread
 from services.inventory.errors import (
@@ -170,8 +169,3 @@ def _told_parent(account: Response) -> str:
         if len(parts) > 2 and parts[-1] == account["Id"]:
             return parts[-2]
     return ""
-
-
-def actions(operations: Iterable[str] = OPERATIONS) -> list[str]:
-    """Give the IAM actions that discovery needs."""
-    return sorted(map(action, operations))
