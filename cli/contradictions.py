@@ -69,10 +69,15 @@ def contradictions(
         write_messages(found, connection.output, columns)
 
 
+def name_of_plan(connection: Connection, ssp: str) -> str:
+    """Give the full name of a plan that is told by its id or its name; empty for none."""
+    return ssp if not ssp or ssp.startswith("tenants/") else f"{connection.tenant}/ssps/{ssp}"
+
+
 def _condition(connection: Connection, ssp: str, filter_: str) -> str:
     if not ssp:
         return filter_
-    name = ssp if ssp.startswith("tenants/") else f"{connection.tenant}/ssps/{ssp}"
+    name = name_of_plan(connection, ssp)
     # A raw literal has no escapes; a name has neither quotes nor ends of lines, or is no name.
     of_plan = f"ssp == r'{name}'"
     return f"{of_plan} && ({filter_})" if filter_ else of_plan

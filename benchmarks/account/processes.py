@@ -60,11 +60,19 @@ async def endpoint(folder: Path, delay: float = 0.0) -> AsyncIterator[str]:
 @asynccontextmanager
 async def inventory(endpoint_url: str, folder: Path) -> AsyncIterator[Service]:
     """Run the inventory service on an endpoint, its database and keys in a folder."""
+    url = f"sqlite:///{folder / 'inventory.db'}"
+    async with serving(url, folder, AWS_ENDPOINT_URL=endpoint_url) as service:
+        yield service
+
+
+@asynccontextmanager
+async def serving(database: str, folder: Path, **more: str) -> AsyncIterator[Service]:
+    """Run the inventory service on a database, its keys in a folder."""
     create_signing_key(folder)
     environment = {
         **CREDENTIALS,
-        "AWS_ENDPOINT_URL": endpoint_url,
-        "DATABASE_URL": f"sqlite:///{folder / 'inventory.db'}",
+        **more,
+        "DATABASE_URL": database,
         "SECMESH_INVENTORY_LISTEN": "127.0.0.1:0",
         "SECMESH_INVENTORY_JWKS": str(folder / JWKS_FILE),
         "SECMESH_INVENTORY_ACCOUNTS": f"{TENANT}={ACCOUNT}",

@@ -22,8 +22,8 @@ from services.inventory.compliance.check_catalogue import BoundCheck, load_check
 from services.inventory.compliance.coverage import Coverage, Standing
 from services.inventory.compliance.evaluation import Evaluation
 from services.inventory.compliance.evidence_store import EvidenceStore
-from services.inventory.compliance.evidence_store import Question as Asked
 from services.inventory.compliance.outcomes import FAIL, PASS, UNREAD
+from services.inventory.compliance.row_weighing import Question as Asked
 from services.inventory.settings import InventorySettings
 
 _STATUS = {PASS: Status.PASS, FAIL: Status.FAIL, UNREAD: Status.UNREAD}
@@ -86,11 +86,11 @@ async def _checked(
 async def _of_resources(bound: BoundCheck, evaluation: Evaluation) -> dict[Question, Status]:
     """Give each record's verdict; those of a unit that was not read are unread."""
     found: dict[Question, Status] = {}
-    readings = evaluation.coverage.readings(
+    groups = evaluation.coverage.reading_groups(
         bound.kind.collection, together=not bound.uses_now, at=evaluation.evaluate_time
     )
-    for reading in readings:
-        asked = Asked(bound, bound.parameters(bound.defaults(), reading.read_time), reading)
+    for readings in groups:
+        asked = Asked(bound, bound.defaults(), readings)
         for outcome, status in _STATUS.items():
             for record in await evaluation.evidence.records(
                 asked, outcome, without=(), limit=_EVERY

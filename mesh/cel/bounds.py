@@ -37,7 +37,7 @@ def is_int_arithmetic(node: Node) -> bool:
 def fits(node: Call, parameters: Mapping[str, Value] | None) -> bool:
     """Tell whether arithmetic, with the ints it is computed from, never leaves its range.
 
-    Without ``parameters`` it is told for all values that they may have.
+    It is told for all values that parameters may have which ``parameters`` lacks.
     """
     if not isinstance(node.type, CelType) or node.type not in RANGES:
         return False
@@ -57,9 +57,10 @@ def _interval(node: Node, parameters: Mapping[str, Value] | None) -> Interval:
     assert isinstance(node.type, CelType)  # noqa: S101  # narrows for mypy; lowering saw to it
     least, greatest = RANGES[node.type]
     if is_constant(node):
-        if parameters is None and needed(node):
+        known = parameters or {}
+        if needed(node).keys() - known.keys():
             return least, greatest
-        value = constant_value(node, parameters or {})
+        value = constant_value(node, known)
         return (0, 0) if value is None else (value, value)
     match node:
         case Field() | Member() if node.type in (CelType.INT, CelType.UINT):

@@ -71,14 +71,23 @@ class Condition:
     ) -> sa.ColumnElement[bool]:
         """Write the condition in SQL: TRUE, FALSE and NULL where ``matches`` gives None.
 
+        A parameter may be an expression over the row, of the type that the dialect gives it.
         Raises as ``matches`` does.
         """
-        translation = Translation(columns, self._bound(parameters), dialect)
-        return translation.write(self._tree)
+        given = parameters or {}
+        by_row = {
+            name: value for name, value in given.items() if isinstance(value, sa.ColumnElement)
+        }
+        bound = self._bound(given, without=by_row)
+        return Translation(columns, bound, dialect, by_row).write(self._tree)
 
-    def _bound(self, given: Mapping[str, object] | None) -> dict[str, Value]:
+    def _bound(
+        self, given: Mapping[str, object] | None, without: Container[str] = ()
+    ) -> dict[str, Value]:
         bound: dict[str, Value] = {}
         for name, kind in self._parameters.items():
+            if name in without:
+                continue
             if given is None or name not in given:
                 raise KeyError(f"parameter {name!r} has no value")
             bound[name] = parameter_value(name, kind, given[name])

@@ -27,6 +27,7 @@ from mesh.cel.tree import (
     Present,
     Quantified,
     is_constant,
+    parameters,
 )
 from mesh.cel.types import CelType, ListType, MapType, OpaqueType, Type, Value
 
@@ -54,10 +55,18 @@ def _negated(condition: Expression) -> Expression:
 class Translation:
     """Writes one tree for one set of columns and parameters."""
 
-    def __init__(self, columns: Columns, parameters: Mapping[str, Value], dialect: Dialect) -> None:
+    def __init__(
+        self,
+        columns: Columns,
+        parameters: Mapping[str, Value],
+        dialect: Dialect,
+        by_row: Mapping[str, Expression],
+    ) -> None:
         self._columns = columns
         self._parameters = parameters
         self._dialect = dialect
+        self._by_row = by_row
+        """Parameters that are not one value but an expression over the row."""
         self._locals: dict[int, Expression] = {}
         self._functions: Mapping[str, Callable[..., Expression]] = {
             **_COMPARISONS,
@@ -72,9 +81,11 @@ class Translation:
 
     def write(self, node: Node) -> Expression:
         """Give the SQL of a node; lists and messages are JSON."""
-        if is_constant(node):
+        if self._is_constant(node):
             return self._constant(node)
         match node:
+            case Parameter():
+                return self._by_row[node.name]
             case Field():
                 value = self._columns.value(node.path)
                 return self._dialect.typed(value, _scalar(node.type))
@@ -88,8 +99,11 @@ class Translation:
                 return self._quantified(node)
             case Call():
                 return self._call(node)
-            case Constant() | Parameter() | Items():
+            case Constant() | Items():
                 raise AssertionError("constants and lists of fields are written by their users")
+
+    def _is_constant(self, node: Node) -> bool:
+        return is_constant(node) and self._by_row.keys().isdisjoint(parameters(node))
 
     def _constant(self, node: Node) -> Expression:
         value = constant_value(node, self._parameters)
@@ -169,7 +183,8 @@ class Translation:
         """Ask the index of a list's values for a constant, if there is one."""
         if not isinstance(self._columns, TableColumns) or not isinstance(domain, Field):
             return None
-        sought = constant_value(value, self._parameters) if is_constant(value) else None
+        is_constant_value = self._is_constant(value)
+        sought = constant_value(value, self._parameters) if is_constant_value else None
         return None if sought is None else self._columns.holds(domain.path, sought)
 
     def _equal_item(self, node: Quantified) -> Expression | None:
@@ -225,7 +240,7 @@ class Translation:
         field, other = (left, right) if isinstance(left, Field) else (right, left)
         if not isinstance(self._columns, TableColumns) or not isinstance(field, Field):
             return None
-        if other.type is not CelType.STRING or not is_constant(other):
+        if other.type is not CelType.STRING or not self._is_constant(other):
             return None
         value = constant_value(other, self._parameters)
         return None if value is None else self._columns.equal(field.path, value)

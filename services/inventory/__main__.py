@@ -78,6 +78,7 @@ with uncollected():
     from services.inventory.exception_servicer import ExceptionServicer
     from services.inventory.exceptions.exception_store import ExceptionStore
     from services.inventory.history_servicer import HistoryServicer
+    from services.inventory.live.live_accounts import LiveAccounts
     from services.inventory.live.old_run_store import OldRunStore
     from services.inventory.live.old_runs import OldRuns
     from services.inventory.live.readings import Means
@@ -170,8 +171,13 @@ def open_registered(settings: InventorySettings) -> "RegisteredAccounts | None":
     )
 
 
-def build_runner(settings: InventorySettings, catalogue: Catalogue, store: Store) -> SyncRunner:
-    """Put together what collects accounts."""
+def build_runner(
+    settings: InventorySettings,
+    catalogue: Catalogue,
+    store: Store,
+    turns: Turns | None = None,
+) -> SyncRunner:
+    """Put together what collects accounts, and keeps what ``turns`` by events."""
     leases = UnitStore(store, secrets.token_hex(8), settings.lease)
     accounts = Accounts(replace(settings.access(), operations=REGISTRY.operations | OF_DISCOVERY))
     tenancy = open_tenancy(settings)
@@ -179,7 +185,7 @@ def build_runner(settings: InventorySettings, catalogue: Catalogue, store: Store
         catalogue,
         REGISTRY,
         AccountAccess(accounts, settings.grants, tenancy, settings.tenancy_wait),
-        Stores(InventoryStore(store), SyncStore(store), leases),
+        Stores(InventoryStore(store), SyncStore(store), leases, turns),
         Limits(settings.units, settings.reads, settings.unit_limit, settings.runs),
         settings.fingerprint_keys(),
     )
@@ -190,11 +196,10 @@ async def build_server(settings: InventorySettings) -> Server:
     catalogue = load_catalogue(PACKAGE)
     verifier = verifier_of(settings)
     store = await open_store(settings, catalogue)
-    runner = build_runner(settings, catalogue, store)
     checks = TenantChecks(store, catalogue, load_checks(catalogue))
-    events = EventServicer(
-        Means(runner, Turns(store, checks), REGISTRY, event_map()), runner.stores
-    )
+    turns = Turns(store, checks)
+    runner = build_runner(settings, catalogue, store, turns)
+    events = LiveAccounts(Means(runner, turns, REGISTRY, event_map()))
     security = open_security(settings)
     organizations = OrganizationStore(store)
     discovery = Discovery(
@@ -208,7 +213,7 @@ async def build_server(settings: InventorySettings) -> Server:
     schedule.start()
     forgetting = Forgetting(ChangeFeed(store), timedelta(days=settings.change_days))
     forgetting.start()
-    old_runs = OldRuns(OldRunStore(store), timedelta(days=settings.event_days))
+    old_runs = OldRuns(OldRunStore(store), turns.kept, timedelta(days=settings.event_days))
     old_runs.start()
     webhooks = WebhookStore(store)
     sender = Sender(Networks.parse(settings.webhook_networks), settings.webhook_ca)
@@ -220,7 +225,7 @@ async def build_server(settings: InventorySettings) -> Server:
         WatchServicer(catalogue, store, server.draining).add_to(target)
         syncs = SyncServicer(runner, SyncStore(store), server.draining)
         add_SyncServiceServicer_to_server(syncs, target)
-        add_EventServiceServicer_to_server(events, target)
+        add_EventServiceServicer_to_server(EventServicer(events, server.draining), target)
         found = OrganizationServicer(discovery, organizations)
         add_OrganizationServiceServicer_to_server(found, target)
         histories = HistoryServicer(catalogue, store, SyncStore(store))

@@ -27,6 +27,7 @@ from secmesh.inventory.v1 import (
 )
 from secmesh.inventory.v1 import compliance_service_pb2 as api
 from services.inventory.catalogs.catalog_store import CatalogStore
+from services.inventory.catalogs.statement_check import add_unknown_statements
 from services.inventory.compliance.assessment_store import AssessmentStore
 from services.inventory.compliance.assessor import DEFAULT_MAX_AGE, Assessor
 from services.inventory.compliance.control_coverage import CoverageReporter
@@ -114,6 +115,9 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         wanted = Import(name, request.format, request.file_name, request.baseline, self._clock())
         # A document of megabytes takes a second to read; other calls go on meanwhile.
         plan = await asyncio.to_thread(read_ssp, document, wanted)
+        claimed = {each.control_id for each in plan.claims if each.statement_id}
+        texts = await self._catalogs.texts(tenant_of(name) or "", claimed)
+        add_unknown_statements(plan.ssp, plan.claims, texts)
         await self._assessments.replace_plan(plan)
         return plan.ssp
 

@@ -1,16 +1,21 @@
-"""EventService: hints of AWS accounts over gRPC."""
+"""EventService: hints of AWS accounts over gRPC, and what turns by them."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from typing import cast
 
 from google.protobuf import json_format
 
 from mesh.contract.names import tenant_of
 from secmesh.inventory.v1 import event_service_pb2 as api
 from secmesh.inventory.v1 import event_service_pb2_grpc
+from secmesh.inventory.v1.check_turn_pb2 import CheckTurn
 from secmesh.inventory.v1.sync_pb2 import Sync
-from services.inventory.collect.run import Stores
+from secmesh.records.v1.watch_pb2 import WatchBookmark
+from services.inventory.alerts.following import Following
+from services.inventory.alerts.numbered_store import Choice
 from services.inventory.errors import EventsWaiting
+from services.inventory.live.check_turn_store import CHECK_TURNS
 from services.inventory.live.hints import (
     ACCOUNT_UNKNOWN,
     IGNORED,
@@ -20,28 +25,26 @@ from services.inventory.live.hints import (
     event_id,
     hint_of,
 )
-from services.inventory.live.parts import targets_of
-from services.inventory.live.readings import Account, AccountReadings, Means, Ticket
+from services.inventory.live.live_accounts import Known, LiveAccounts
+from services.inventory.live.readings import Ticket
 
 DEFAULT_WAIT = 4.0
 """Seconds that an answer waits where the request does not say: EventBridge waits 5."""
+NEWEST_FIRST = "sequence desc"
 _IGNORED = api.EventResult.STATE_IGNORED
 _REFUSED = api.EventResult.STATE_REFUSED
 _ENDED_WITHOUT = frozenset({Sync.STATE_FAILED, Sync.STATE_CANCELLED})
 
 
 class EventServicer(event_service_pb2_grpc.EventServiceServicer):
-    """Has read again what events tell of."""
+    """Has read again what events tell of, and tells which checks turned."""
 
-    def __init__(self, means: Means, stores: Stores) -> None:
-        self._means = means
-        self._stores = stores
-        self._accounts: dict[tuple[str, str], AccountReadings] = {}
-
-    async def close(self) -> None:
-        """Begin no more readings."""
-        for each in list(self._accounts.values()):
-            await each.close()
+    def __init__(self, accounts: LiveAccounts, draining: asyncio.Event) -> None:
+        """``draining`` is set when the server begins to stop; streams then end in band."""
+        self._accounts = accounts
+        self._means = accounts.means
+        self._turns = accounts.means.turns
+        self._following = Following(self._turns.kept, draining)
 
     async def PostEvents(  # noqa: N802  # the contract's name
         self, request: api.PostEventsRequest, _context: object
@@ -49,7 +52,7 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
         tenant = tenant_of(request.parent) or ""
         wait = request.wait.ToTimedelta().total_seconds() if request.HasField("wait") else None
         asked: list[tuple[api.EventResult, list[Ticket]]] = []
-        known: dict[str, AccountReadings | None] = {}
+        known: Known = {}
         for event in request.events:
             read = json_format.MessageToDict(event)
             result = api.EventResult(event_id=event_id(read))
@@ -65,47 +68,52 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
         if tickets:
             seconds = DEFAULT_WAIT if wait is None else wait
             await asyncio.wait({ticket.done for ticket in tickets}, timeout=seconds)
-        self._forget_idle()
+        self._accounts.forget_idle()
         return _answer(asked)
 
     async def _asked(
-        self,
-        tenant: str,
-        hint: Hint,
-        known: dict[str, AccountReadings | None],
-        tickets: list[Ticket],
+        self, tenant: str, hint: Hint, known: Known, tickets: list[Ticket]
     ) -> Unfit | None:
         """Have read what one event tells of; what is asked for is added to ``tickets``."""
-        account = hint.cloud_account_id
-        if account not in known:
-            known[account] = await self._readings(tenant, account)
-        readings = known[account]
-        if readings is None:
+        begun = await self._accounts.ask(tenant, hint, known)
+        if begun is None:
             return Unfit(ACCOUNT_UNKNOWN)
-        collectors, units = self._means.registry.collectors, readings.account.units
-        targets = targets_of(hint, collectors, units)
-        tickets += [readings.ask(target) for target in targets]
-        return None if targets else Unfit(NOT_COLLECTED)
+        tickets += begun
+        return None if begun else Unfit(NOT_COLLECTED)
 
-    async def _readings(self, tenant: str, cloud_account_id: str) -> AccountReadings | None:
-        """Give the readings of an account that the tenant has had read; None of any other."""
-        latest = await self._stores.syncs.latest_read(tenant, cloud_account_id)
-        if latest is None:
-            return None
-        units = await self._stores.records.units_read(tenant, cloud_account_id)
-        account = Account(tenant, cloud_account_id, latest.account, units)
-        key = (tenant, cloud_account_id)
-        found = self._accounts.get(key)
-        if found is None:
-            found = self._accounts[key] = AccountReadings(self._means, account)
-        found.account = account
-        return found
+    async def ListCheckTurns(  # noqa: N802  # the contract's name
+        self, request: api.ListCheckTurnsRequest, _context: object
+    ) -> api.ListCheckTurnsResponse:
+        page = await self._turns.kept.store.page(
+            CHECK_TURNS,
+            request.parent,
+            filter=request.filter,
+            order_by=NEWEST_FIRST,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        found = cast("list[CheckTurn]", page.items)
+        return api.ListCheckTurnsResponse(check_turns=found, next_page_token=page.next_page_token)
 
-    def _forget_idle(self) -> None:
-        """Keep no account whose last reading is too long ago to matter."""
-        for key, each in list(self._accounts.items()):
-            if each.forgettable:
-                del self._accounts[key]
+    async def WatchCheckTurns(  # noqa: N802  # the contract's name
+        self, request: api.WatchCheckTurnsRequest, _context: object
+    ) -> AsyncIterator[api.WatchCheckTurnsResponse]:
+        """Send turns and bookmarks until the time is over, then how the stream ended.
+
+        ResourceNotFound if there is no such plan.
+        """
+        choice = Choice(request.filter)
+        if request.ssp:
+            checks = await self._turns.checks_of_plan(request.ssp)
+            choice = Choice(request.filter, among=("check_id", checks))
+        tenant = tenant_of(request.parent) or ""
+        async for event in self._following.watch(tenant, request.revision, choice):
+            yield api.WatchCheckTurnsResponse(
+                revision=str(event.place),
+                check_turn=event.told,
+                bookmark=WatchBookmark() if event.is_bookmark else None,
+                ended=event.ended,
+            )
 
 
 def _answer(asked: Iterable[tuple[api.EventResult, list[Ticket]]]) -> api.PostEventsResponse:

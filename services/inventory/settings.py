@@ -78,7 +78,7 @@ class InventorySettings(ServiceSettings):
         30,
         gt=0,
         le=3650,
-        description="how long runs are kept that events led to and that changed nothing",
+        description="how long what events turned is kept, and runs that changed nothing",
     )
 
     backup_keys: Path | None = Field(

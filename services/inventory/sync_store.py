@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -25,6 +25,9 @@ _MOVING = ("state", "end_time", "progress", "error")
 """Columns that the process writes which executes the run."""
 _ASKED = ("cancel_time",)
 """Columns that callers move meanwhile."""
+
+Also = Callable[[AsyncConnection], Awaitable[None]]
+"""Writes in a transaction."""
 
 
 class _Taken(Exception):
@@ -102,12 +105,16 @@ class SyncStore:
     async def _take_turn(connection: AsyncConnection, parent: str, cloud_account_id: str) -> None:
         await dialect.take_turn(connection, f"{SYNCS}/{tenant_of(parent)}/{cloud_account_id}")
 
-    async def save(self, sync: Sync) -> None:
-        """Write how a run stands that is marked as running; leave what callers asked of it."""
+    async def save(self, sync: Sync, also: Also | None = None) -> None:
+        """Write how a run stands that is marked as running; leave what callers asked of it.
+
+        ``also`` writes beside it, unless the run is not marked so any more.
+        """
         table = self.store.target(SYNCS).table
         saved = self._update(sync, _MOVING).where(table.c.state == Sync.STATE_RUNNING)
         async with self.store.transaction() as connection:
-            await connection.execute(saved)
+            if (await connection.execute(saved)).rowcount and also is not None:
+                await also(connection)
 
     async def ask_cancel(self, name: str, when: datetime) -> None:
         """Note that a run is to end, whoever executes it."""

@@ -1,5 +1,6 @@
 """CatalogService over gRPC: catalogs are loaded, read, replaced, deleted; others see nothing."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ from secmesh.inventory.v1 import catalog_service_pb2_grpc as stubs
 from secmesh.inventory.v1.catalog_pb2 import Catalog
 from services.inventory import light_page
 from services.inventory.catalog_servicer import CatalogServicer
+from services.inventory.catalogs.catalog_reading import read_catalog
 from services.inventory.catalogs.catalog_store import SP_800_53, CatalogStore
 from tests.service.compliance_world import CATALOGUE, NOW, World, new_world
 from tests.service.server_fixtures import PACKAGE, Running, running
@@ -158,6 +160,19 @@ async def test_a_broken_document_leaves_what_was_loaded(site: Site) -> None:
     assert refused.metadata["pointer"] == "/catalog/groups/1/controls/0/title"
     assert await site.get() == made
     assert await site.titles() == ALL
+
+
+async def test_of_two_documents_at_once_one_is_there_whole(site: Site) -> None:
+    catalogs = CatalogStore(site.world.store)
+    shorter = catalog()
+    del shorter["catalog"]["groups"]
+    shorter["catalog"]["controls"].append({"id": "at-2", "title": "Awareness"})
+    texts = [read_catalog(name_of("acme"), written(each)) for each in (catalog(), shorter)]
+    for _ in range(3):
+        await asyncio.gather(*(catalogs.replace(text, "", NOW) for text in texts))
+        there = await site.get()
+        of = next(text for text in texts if text.catalog.document_sha256 == there.document_sha256)
+        assert await site.titles() == [each.title for each in of.controls]
 
 
 async def test_other_tenants_see_and_lose_nothing(site: Site) -> None:

@@ -15,7 +15,15 @@ from services.inventory.catalog_servicer import CatalogServicer
 from services.inventory.catalogs.catalog_store import CatalogStore
 from services.inventory.compliance_servicer import ComplianceServicer
 from tests.service.compliance_served import Served, estate
-from tests.service.compliance_world import CATALOGUE, NOW, SSP, new_world, tenant_checks
+from tests.service.compliance_world import (
+    CATALOGUE,
+    NOW,
+    SSP,
+    document,
+    new_world,
+    requirement,
+    tenant_checks,
+)
 from tests.service.crypto_command import Command
 from tests.service.server_fixtures import PACKAGE, running
 from tests.unit.oscal_catalog import catalog, written
@@ -94,8 +102,8 @@ async def test_reports_show_the_words_once_they_are_loaded(site: Site, tmp_path:
     await site.served.assessment()
     report = ("compliance", "report", "--format")
     before = {form: (await site.run.run(*report, form)).stdout for form in ("md", "html")}
-    document = catalog()
-    document["catalog"]["groups"][1]["controls"] = [
+    loaded = catalog()
+    loaded["catalog"]["groups"][1]["controls"] = [
         {
             "id": "sc-28.1",
             "title": "Cryptographic Protection",
@@ -103,7 +111,7 @@ async def test_reports_show_the_words_once_they_are_loaded(site: Site, tmp_path:
         }
     ]
     file = tmp_path / "catalog.json"
-    file.write_bytes(written(document))
+    file.write_bytes(written(loaded))
     await site.run.json(*COMMAND, "import", str(file))
     for form, old in before.items():
         done = await site.run.run(*report, form)
@@ -111,3 +119,30 @@ async def test_reports_show_the_words_once_they_are_loaded(site: Site, tmp_path:
         assert "Encrypt what rests." in done.stdout
         assert "Encrypt what rests." not in old
         assert SSP in old
+
+
+async def test_statements_that_the_catalog_does_not_have_are_issues_of_a_plan(
+    site: Site, tmp_path: Path
+) -> None:
+    wanted = requirement("ac-2")
+    statements = [
+        {"statement-id": each, "uuid": uuid, "by-components": wanted["by-components"]}
+        for each, uuid in (
+            ("ac-2_smt.b.1", "40000000-0000-4000-8000-000000000001"),
+            ("ac-2_stmt.q", "40000000-0000-4000-8000-000000000002"),
+            ("ac-3_smt.q", "40000000-0000-4000-8000-000000000003"),
+        )
+    ]
+    plan = document(
+        {"uuid": wanted["uuid"], "control-id": "ac-2", "statements": statements},
+        requirement("sc-8"),
+    )
+    before = [each.problem for each in (await site.served.import_ssp(plan)).issues]
+    file = tmp_path / "catalog.json"
+    file.write_bytes(written(catalog()))
+    await site.run.json(*COMMAND, "import", str(file))
+    made = await site.served.import_ssp(plan)
+    (new,) = [each for each in made.issues if each.problem not in before]
+    assert new.problem == "ac-2_smt.q is no statement of ac-2 in the catalog"
+    assert new.pointer.startswith("/system-security-plan/control-implementation/")
+    assert made.claims == 4

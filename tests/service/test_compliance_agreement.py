@@ -3,7 +3,7 @@
 import random
 import re
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,8 +20,9 @@ from secmesh.inventory.v1 import check_pb2, record_pb2
 from secmesh.inventory.v1.ec2_pb2 import PortRange
 from services.inventory.compliance.check_catalogue import BoundCheck
 from services.inventory.compliance.coverage import Reading
-from services.inventory.compliance.evidence_store import EvidenceStore, Question
-from services.inventory.compliance.outcomes import FAIL, NOT_APPLICABLE, PASS, UNREAD
+from services.inventory.compliance.evidence_store import EvidenceStore
+from services.inventory.compliance.outcomes import FAIL, NOT_APPLICABLE, PASS, UNREAD, Place
+from services.inventory.compliance.row_weighing import Question
 from tests.service.compliance_world import (
     ACCOUNT,
     ALL_CHECKS,
@@ -102,20 +103,26 @@ def body(kind: Kind, wanted: set[str], values: Values, chance: random.Random) ->
     return made
 
 
-async def fill(world: World, checks: list[BoundCheck], chance: random.Random) -> None:
+async def fill(
+    world: World,
+    checks: list[BoundCheck],
+    chance: random.Random,
+    places: Sequence[Place] = (Place(ACCOUNT, "global"),),
+    unread: float = 0.15,
+) -> None:
     kind, values = checks[0].kind, Values.asked_by(checks)
     wanted = {field for check in checks for field in check.fields}
     records = []
     for number in range(ROWS):
         record = record_pb2.Record(
             name=f"tenants/acme/{kind.collection}/r{number}",
-            cloud_account_id=ACCOUNT,
-            region="global",
+            cloud_account_id=places[number % len(places)].cloud_account_id,
+            region=places[number % len(places)].region,
             **{str(kind.body_field): body(kind, wanted, values, chance)},  # type: ignore[arg-type]  # the kind names its field
         )
         record.valid_from.FromDatetime(NOW)
         for name in sorted(wanted):
-            if chance.random() < 0.15:
+            if chance.random() < unread:
                 record.unread.add(field=name, action=f"x:{name}", code="AccessDenied")
         records.append(record)
     async with world.store.transaction() as connection:
@@ -153,7 +160,7 @@ async def test_sql_memory_and_filter_agree(world: World, collection: str) -> Non
         wanted_names: dict[int, set[str]] = defaultdict(set)
         for record in records:
             wanted_names[expected(check, record, parameters)].add(record.name)
-        question = Question(check, parameters, Reading((ACCOUNT,), NOW))
+        question = Question(check, check.defaults(), [Reading((ACCOUNT,), NOW)])
         async with world.store.connection() as connection:
             evidence = EvidenceStore(world.store, connection, "acme")
             (tally,) = await evidence.tallies(question)

@@ -11,10 +11,11 @@ from mesh.cel.language import Environment
 from secmesh.inventory.v1 import record_pb2
 from secmesh.inventory.v1.check_exception_pb2 import CheckException
 from services.inventory.compliance.coverage import Reading
-from services.inventory.compliance.evidence_store import EvidenceStore, Question, bad_outcome
+from services.inventory.compliance.evidence_store import EvidenceStore
 from services.inventory.compliance.exceptions import BoundException
 from services.inventory.compliance.failing_filter import not_accepted
 from services.inventory.compliance.outcomes import EXCEPTED, FAIL, NOT_APPLICABLE, PASS, UNREAD
+from services.inventory.compliance.row_weighing import Question, bad_outcome
 from tests.service.compliance_world import ACCOUNT, ALL_CHECKS, NOW, World, new_world
 from tests.service.test_compliance_agreement import ROWS, expected, fill
 
@@ -75,7 +76,7 @@ async def test_sql_memory_and_filter_agree_on_exceptions(world: World, collectio
                 outcome = EXCEPTED
                 by[first.name].add(record.name)
             wanted[outcome].add(record.name)
-        question = Question(check, parameters, Reading((ACCOUNT,), NOW), accepting)
+        question = Question(check, check.defaults(), [Reading((ACCOUNT,), NOW)], accepting)
         async with world.store.connection() as connection:
             evidence = EvidenceStore(world.store, connection, "acme")
             (tally,) = await evidence.tallies(question)

@@ -1,38 +1,18 @@
 """Events lead to readings of single resources, on a real server and the account it reads."""
 
-import asyncio
-import secrets
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import grpc
 import pytest
 
-from mesh.client import CallRefused, open_channel
 from mesh.embedded.aws import AwsEndpoint
 from mesh.embedded.aws_faults import Faults
-from mesh.identity.keys import create_signing_key, sign_token
-from secmesh.inventory.v1 import check_pb2
-from secmesh.inventory.v1.event_service_pb2 import (
-    ChangedRecord,
-    EventResult,
-    PostEventsResponse,
-)
-from secmesh.inventory.v1.event_service_pb2_grpc import EventServiceStub
-from secmesh.inventory.v1.record_pb2 import Record
-from secmesh.inventory.v1.record_service_pb2_grpc import RecordServiceStub
+from secmesh.inventory.v1.event_service_pb2 import ChangedRecord, EventResult
 from secmesh.inventory.v1.sync_pb2 import Sync
-from secmesh.inventory.v1.sync_service_pb2 import (
-    ListManifestEntriesRequest,
-    StartSyncRequest,
-    WatchSyncRequest,
-)
-from secmesh.inventory.v1.sync_service_pb2_grpc import SyncServiceStub
-from secmesh.records.v1.record_requests_pb2 import ListRecordsRequest
-from services.inventory.__main__ import build_server
-from tests.service.collect_world import CATALOGUE, TENANT, client, settings
-from tests.service.event_world import on_bucket, posting, recorded
+from secmesh.inventory.v1.sync_service_pb2 import ListManifestEntriesRequest
+from tests.databases import inventory_file
+from tests.service.event_world import Live, on_bucket, recorded, serving, turned
 
 READ, IGNORED, REFUSED = (
     EventResult.STATE_READ,
@@ -41,79 +21,12 @@ READ, IGNORED, REFUSED = (
 )
 
 
-class Live:
-    """A served account of its own."""
-
-    def __init__(
-        self, channel: grpc.aio.Channel, address: str, aws: AwsEndpoint, account: str
-    ) -> None:
-        self.address = address
-        self.events: Any = EventServiceStub(channel)
-        self.syncs: Any = SyncServiceStub(channel)
-        self.records: Any = RecordServiceStub(channel)
-        self.account = account
-        self.s3: Any = client(aws, "s3", account)
-        self.ec2: Any = client(aws, "ec2", account)
-
-    async def collect(self, *collections: str) -> Sync:
-        wanted = Sync(cloud_account_id=self.account, collections=collections)
-        started = await self.syncs.StartSync(StartSyncRequest(parent=TENANT, sync=wanted))
-        seen = [each async for each in self.syncs.WatchSync(WatchSyncRequest(name=started.name))]
-        last: Sync = seen[-2].sync
-        return last
-
-    async def post(self, *events: dict[str, Any]) -> PostEventsResponse:
-        """Post events until they are taken, as EventBridge does."""
-        async with asyncio.timeout(120):
-            while True:
-                try:
-                    answer: PostEventsResponse = await self.events.PostEvents(posting(*events))
-                except CallRefused as refused:
-                    if refused.reason != "EVENTS_WAITING":
-                        raise
-                else:
-                    return answer
-
-    async def rows(self, collection: str) -> dict[str, Record]:
-        asked = ListRecordsRequest(parent=f"{TENANT}/{collection}", page_size=1000)
-        page = await self.records.ListRecords(asked)
-        return {
-            getattr(getattr(each, each.WhichOneof("body")), CHOSEN[collection]): each
-            for each in page.records
-        }
-
-
-CHOSEN = {
-    "s3_buckets": "bucket_name",
-    "security_groups": "group_id",
-    "cloudtrail_trails": "trail_name",
-    "kms_keys": "key_id",
-}
-
-
 @pytest.fixture
 async def live(aws: AwsEndpoint, faults: Faults, tmp_path: Path) -> AsyncIterator[Live]:
-    create_signing_key(tmp_path / "keys")
-    server = await build_server(settings(aws, tmp_path))
-    await server.start()
-    token = sign_token(tmp_path / "keys", subject="ann", tenant="acme", roles=["operator"])
-    account = f"5{secrets.randbelow(10**11):011d}"
-    async with open_channel(server.address, package=CATALOGUE.package, token=token) as channel:
-        yield Live(channel, server.address, aws, account)
+    shutil.copy(inventory_file(), tmp_path)
+    async with serving(aws, tmp_path) as made:
+        yield made
     faults.clear()
-    await server.stop()
-
-
-def turned(answer: PostEventsResponse) -> dict[str, tuple[str, str]]:
-    word = check_pb2.EvidenceOutcome.Name
-    return {
-        turn.check_id: (
-            word(turn.old_outcome).removeprefix("EVIDENCE_OUTCOME_"),
-            word(turn.new_outcome).removeprefix("EVIDENCE_OUTCOME_"),
-        )
-        for reading in answer.readings
-        for turn in reading.turns
-    }
 
 
 async def test_a_changed_bucket_alone_is_read_and_its_checks_turn(

@@ -13,8 +13,8 @@ from secmesh.inventory.v1.exception_service_pb2 import (
 )
 from secmesh.inventory.v1.exception_service_pb2_grpc import ExceptionServiceStub
 from tests.service.collect_world import CATALOGUE, TENANT, client
-from tests.service.event_world import on_bucket, recorded
-from tests.service.test_live_events import Live, live, turned
+from tests.service.event_world import Live, on_bucket, recorded, turned
+from tests.service.test_live_events import live
 
 __all__ = ["live"]
 

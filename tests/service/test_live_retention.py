@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from mesh.errors import RevisionGone
+from mesh.sql.changes import Revision
 from secmesh.inventory.v1 import record_pb2
+from secmesh.inventory.v1.check_turn_pb2 import CheckTurn
 from secmesh.inventory.v1.sync_pb2 import ManifestEntry, Sync
 from secmesh.inventory.v1.sync_unit_pb2 import SyncUnit
 from services.inventory.collect.draft import timestamp
 from services.inventory.compliance.evidence_store import EvidenceStore
+from services.inventory.live.check_turn_store import CheckTurnStore
 from services.inventory.live.old_run_store import BATCH, OldRunStore
 from services.inventory.live.old_runs import OldRuns
 from services.inventory.store import InventoryStore
@@ -65,9 +69,9 @@ async def ran(
 
 
 async def forget(world: World) -> int:
-    runs = OldRunStore(world.store)
+    runs, turns = OldRunStore(world.store), CheckTurnStore(world.store)
     moment = timestamp(NOW).ToMicroseconds()
-    return await OldRuns(runs, KEEP, clock=lambda: moment).look()
+    return await OldRuns(runs, turns, KEEP, clock=lambda: moment).look()
 
 
 async def ids(world: World, collection: str) -> Sequence[str]:
@@ -136,6 +140,44 @@ async def test_a_whole_run_stands_in_for_those_of_events(world: World) -> None:
     await ran(world, "whole", YOUNG, source=Sync.SOURCE_UNSPECIFIED, listing=READ)
     assert await forget(world) > 0
     assert await ids(world, "syncs") == ["whole"]
+
+
+def turn(number: int, at: datetime, sync: str) -> CheckTurn:
+    return CheckTurn(
+        name=f"{TENANT}/checkTurns/t{number}",
+        check_id="s3.versioning",
+        sync=f"{TENANT}/syncs/{sync}",
+        evaluate_time=timestamp(at),
+    )
+
+
+async def test_turns_leave_from_the_first_on_with_their_runs_and_the_last_stays(
+    world: World,
+) -> None:
+    turns = CheckTurnStore(world.store)
+    # They closed records and wrote none.
+    await ran(world, "gone", OLD)
+    await ran(world, "kept", OLD)
+    told = [turn(1, OLD, "gone"), turn(2, OLD, "gone"), turn(3, OLD, "kept")]
+    async with world.store.transaction() as connection:
+        await turns.add(connection, told)
+    assert [each.sequence for each in told] == [1, 2, 3]
+    assert await forget(world) > 0
+    assert await ids(world, "check_turns") == ["t3"]
+    assert await ids(world, "syncs") == ["kept"]
+    # Numbers go on, and whoever missed one is told.
+    assert await turns.present("acme") == Revision(0, 3)
+    async with world.store.transaction() as connection:
+        await turns.add(connection, [late := turn(4, YOUNG, "kept")])
+    assert late.sequence == 4
+    found = await turns.after("acme", Revision(0, 2))
+    assert [each.sequence for each in found.messages] == [3, 4]
+    with pytest.raises(RevisionGone):
+        await turns.after("acme", Revision(0, 1))
+    # A young one behind an old one keeps nobody back.
+    assert await forget(world) > 0
+    assert await ids(world, "check_turns") == ["t4"]
+    assert await ids(world, "syncs") == ["kept"]
 
 
 async def test_many_leave_in_batches_and_other_tenants_are_left_alone(world: World) -> None:

@@ -45,6 +45,7 @@ def test_the_client_and_the_server_read_the_same_rules() -> None:
     assert client.items() <= {p: (r.timeout, r.idempotent) for p, r in rules().items()}.items()
     assert [rule.path for rule in rules(PACKAGE).values() if rule.watches] == [
         f"/{PACKAGE}.ContradictionService/WatchContradictions",
+        f"/{PACKAGE}.EventService/WatchCheckTurns",
         f"/{PACKAGE}.RecordService/WatchRecords",
         f"/{PACKAGE}.SyncService/WatchSync",
     ]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secmesh.inventory.v1 import check_pb2, record_pb2, sync_pb2
-from services.inventory.compliance.coverage import Coverage, Standing, Unit
+from services.inventory.compliance.coverage import READINGS_AT_A_TIME, Coverage, Standing, Unit
 from services.inventory.compliance.outcomes import (
     FAIL,
     NOT_APPLICABLE,
@@ -16,7 +16,10 @@ from services.inventory.compliance.outcomes import (
     STALE,
     UNREAD,
     Outcome,
+    Place,
+    Tally,
     combine,
+    first_places,
 )
 
 ANY, ALL, NONE = (
@@ -147,3 +150,49 @@ def test_readings_split_rows_by_run_without_losing_any() -> None:
     assert (other.regions, other.read_time) == (frozenset({"eu-west-1"}), NOW - timedelta(hours=5))
     (together,) = coverage.readings("s3_buckets", together=True, at=NOW)
     assert (together.regions, together.other_regions) == (None, frozenset())
+
+
+def test_groups_of_readings_hold_whole_accounts() -> None:
+    old, new = entry("s3:List", listing=True, hours_ago=5), entry("s3:List", listing=True)
+    accounts = [f"{number:012}" for number in range(READINGS_AT_A_TIME)]
+    units = [
+        Unit(account, region, "s3_buckets", run, (read,))
+        for account in accounts
+        for region, run, read in (("eu-west-1", "s1", old), ("us-east-1", "s2", new))
+    ]
+    coverage = Coverage([], units)
+    groups = list(coverage.reading_groups("s3_buckets", together=False, at=NOW))
+    readings = coverage.readings("s3_buckets", together=False, at=NOW)
+    assert [reading for group in groups for reading in group] == readings
+    assert len(groups) > 1
+    seen = [{reading.accounts for reading in group} for group in groups]
+    assert sum(map(len, seen)) == len(accounts)
+    assert all(len(group) <= READINGS_AT_A_TIME for group in groups)
+    assert list(Coverage([], []).reading_groups("s3_buckets", together=True, at=NOW)) == []
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("123"), st.sampled_from(("a", "b", "")), st.integers(0, 4)),
+        unique_by=lambda drawn: drawn[:2],
+    ),
+    st.integers(1, 9),
+    st.sets(st.sampled_from("123")),
+)
+def test_the_first_rows_are_in_the_first_places(
+    drawn: list[tuple[str, str, int]], number: int, closed: set[str]
+) -> None:
+    tallies = [
+        Tally(Place(account, region), Counter({FAIL: count})) for account, region, count in drawn
+    ]
+    without = [tally.place for tally in tallies if tally.place.cloud_account_id in closed]
+    rows = sorted(
+        (account, region, row)
+        for account, region, count in drawn
+        for row in range(count)
+        if account not in closed
+    )
+    places = first_places(tallies, FAIL, number, without=without)
+    held = [row for row in rows if Place(row[0], row[1]) in places]
+    assert held[:number] == rows[:number]
+    assert len(places) <= number

@@ -18,6 +18,8 @@ CATALOG_CONTROLS = "catalog_controls"
 SP_800_53 = "nist-sp-800-53-rev5"
 """Id of the catalog of NIST SP 800-53 rev 5."""
 IN_ORDER = "position"
+_CHUNK = 500
+"""Ids of one IN list; SQLite takes 32,766 parameters."""
 
 
 class CatalogStore:
@@ -116,12 +118,14 @@ class CatalogStore:
 
     async def texts(self, tenant: str, control_ids: Collection[str]) -> dict[str, CatalogControl]:
         """Give the text of those of these controls of SP 800-53 that a tenant loaded, by id."""
-        if not control_ids:
-            return {}
         table = self.store.target(CATALOG_CONTROLS).table
-        statement = self.store.select(CATALOG_CONTROLS, tenant).where(
-            table.c.catalog_id == SP_800_53, table.c.id.in_(sorted(control_ids))
-        )
-        found = await self.store.messages(CATALOG_CONTROLS, statement)
-        texts = cast("list[CatalogControl]", found)
-        return {each.name.rpartition("/")[2]: each for each in texts}
+        wanted = sorted(control_ids)
+        texts: dict[str, CatalogControl] = {}
+        for start in range(0, len(wanted), _CHUNK):
+            statement = self.store.select(CATALOG_CONTROLS, tenant).where(
+                table.c.catalog_id == SP_800_53, table.c.id.in_(wanted[start : start + _CHUNK])
+            )
+            found = await self.store.messages(CATALOG_CONTROLS, statement)
+            for each in cast("list[CatalogControl]", found):
+                texts[each.name.rpartition("/")[2]] = each
+        return texts

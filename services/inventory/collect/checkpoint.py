@@ -56,6 +56,11 @@ def ended(
     return checkpoint
 
 
+def changed(checkpoint: SyncUnit) -> bool:
+    """Tell whether a unit wrote or closed any record."""
+    return bool(checkpoint.progress.rows_written or checkpoint.progress.rows_closed)
+
+
 def gap_of(checkpoint: SyncUnit) -> Unread | None:
     """Tell why an ended unit's resources are not all known, if they are not."""
     if not checkpoint.HasField("unlisted"):

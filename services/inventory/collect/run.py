@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from google.rpc import status_pb2
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh import errors as shared
 from mesh.aws.accounts import Account
@@ -17,6 +18,7 @@ from mesh.aws.accounts import AccountUnreachable as NoWay
 from mesh.aws.outcomes import SessionUnavailable
 from mesh.aws.reader import Ledger, Patience, Reader, ReadingCancelled
 from mesh.contract.names import tenant_of
+from secmesh.inventory.v1.check_turn_pb2 import CheckTurn
 from secmesh.inventory.v1.record_pb2 import Record
 from secmesh.inventory.v1.sync_pb2 import ManifestEntry, Sync
 from secmesh.inventory.v1.sync_unit_pb2 import SyncUnit
@@ -29,6 +31,7 @@ from services.inventory.collect.manifest import broken, failed_unit, is_whole, m
 from services.inventory.collect.progress import Progress, UnitProgress, written
 from services.inventory.collect.sources import SharedSources
 from services.inventory.collect.telemetry import unit_ended
+from services.inventory.collect.turning import Turning
 from services.inventory.collect.versions import Changes, Unit, settle
 from services.inventory.collect.workers import Workers
 from services.inventory.store import InventoryStore
@@ -50,6 +53,8 @@ class Stores:
     records: InventoryStore
     syncs: SyncStore
     leases: UnitStore
+    turning: Turning | None = None
+    """Keeps which checks turn by what events tell of."""
 
 
 @dataclass
@@ -102,6 +107,10 @@ class Run:
         self._records = stores.records
         self._syncs = stores.syncs
         self._leases = stores.leases
+        self._turning = stores.turning if sync.source == Sync.SOURCE_EVENTS else None
+        self._touched = {
+            each.collection for each in self._ended.values() if checkpoint.changed(each)
+        }
         self._workers = workers
         self._unit_limit = unit_limit
         self._fingerprint = fingerprint
@@ -185,7 +194,11 @@ class Run:
         self._sync.end_time.CopyFrom(timestamp(datetime.now(UTC)))
         if error is not None:
             self._sync.error.CopyFrom(error)
-        await self._syncs.save(self.sync)
+        if self._turning is None:
+            await self._syncs.save(self.sync)
+        else:
+            turns = await self._turning.of_run(self.sync, self._touched)
+            await self._syncs.save(self.sync, partial(self._turning.add, turns=turns))
         await self._leases.release(self._sync.name)
 
     async def _leave(self) -> None:
@@ -339,19 +352,34 @@ class Run:
             whole=is_whole(ledger),
             unlisted=collected.unlisted,
         )
-        await self._store(unit, changes, manifest_entries(self._sync.name, unit, ledger), ended)
+        turns: Sequence[CheckTurn] = ()
+        if self._turning is not None:
+            turns = await self._turning.of_unit(self._sync, unit, stored, changes)
+        entries = manifest_entries(self._sync.name, unit, ledger)
+        await self._store(unit, changes, entries, ended, turns)
         return stored, changes
 
     async def _store(
-        self, unit: Unit, changes: Changes, entries: Iterable[ManifestEntry], ended: SyncUnit
+        self,
+        unit: Unit,
+        changes: Changes,
+        entries: Iterable[ManifestEntry],
+        ended: SyncUnit,
+        turns: Sequence[CheckTurn] = (),
     ) -> None:
         """Write a unit with its checkpoint, then count it."""
         if unit.focus is not None:
             # The manifest tells of whole units: one resource says nothing of all the others.
             entries = ()
-        end = partial(self._leases.end, unit=ended)
+
+        async def end(connection: AsyncConnection) -> None:
+            await self._leases.end(connection, ended)
+            if self._turning is not None:
+                await self._turning.add(connection, turns)
+
         await self._records.write_unit(unit, changes, entries, datetime.now(UTC), end)
         self._open.pop(unit, None)
+        self._touched |= {ended.collection} if checkpoint.changed(ended) else set()
         self._whole &= ended.whole
         unit_ended(ended)
         # Its calls were counted as they were answered.

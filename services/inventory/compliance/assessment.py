@@ -146,6 +146,7 @@ def _verdict(
             implementation_statement_uuid=claim.implementation_statement_uuid,
             component_title=claim.component_title,
             state=claim.state,
+            source=claim.source,
             below_baseline=binding.below_baseline,
         )
     found.control_id = binding.control_id

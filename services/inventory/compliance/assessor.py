@@ -6,8 +6,10 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from sqlalchemy.util import LRUCache
 
 from mesh.contract.names import tenant_of
 from mesh.sql.store import Store
@@ -23,6 +25,8 @@ from services.inventory.errors import NothingCollected
 from services.inventory.exceptions.tenant_exceptions import TenantExceptions
 
 DEFAULT_MAX_AGE = timedelta(days=7)
+STATEMENTS = 600
+"""Statements that are kept compiled: two for each check of an evaluation, and some more."""
 EVALUATIONS = 2
 """Evaluations at a time: each takes what one processor has, and a connection of the store."""
 
@@ -42,6 +46,7 @@ class Assessor:
         self._checks = checks
         self._exceptions = TenantExceptions(store)
         self._clock = clock
+        self._statements = LRUCache[Any, Any](STATEMENTS)
         self._places = asyncio.Semaphore(EVALUATIONS)
 
     async def evaluate(
@@ -65,8 +70,8 @@ class Assessor:
         stamp.FromDatetime(evaluate_time)
         # One snapshot: a run that ends meanwhile is not half seen.
         async with self._store.connection() as connection:
-            # Statements of checks are long and asked once: kept, they would take 15 MiB.
-            await connection.execution_options(compiled_cache=None)
+            # The statements of checks are many; those of other calls stay in the engine's cache.
+            await connection.execution_options(compiled_cache=self._statements)
             plan, claims = await self._assessments.plan(ssp, connection)
             evidence = EvidenceStore(self._store, connection, tenant)
             coverage = Coverage(accounts, await evidence.units(accounts))

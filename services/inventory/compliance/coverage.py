@@ -14,6 +14,7 @@ from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import record_pb2, sync_pb2
 
 GLOBAL = "global"
+READINGS_AT_A_TIME = 100
 ANSWERED = frozenset({record_pb2.READ_OUTCOME_READ, record_pb2.READ_OUTCOME_ABSENT})
 
 
@@ -164,6 +165,20 @@ class Coverage:
             for account in self.accounts
             for reading in self._account_readings(account, collection, at)
         ]
+
+    def reading_groups(
+        self, collection: str, *, together: bool, at: datetime
+    ) -> Iterator[list[Reading]]:
+        """Give the readings in groups that one statement can tell apart, of whole accounts."""
+        group: list[Reading] = []
+        for reading in self.readings(collection, together=together, at=at):
+            full = len(group) >= READINGS_AT_A_TIME
+            if full and reading.accounts != group[-1].accounts:
+                yield group
+                group = []
+            group.append(reading)
+        if group:
+            yield group
 
     def _account_readings(self, account: str, collection: str, at: datetime) -> list[Reading]:
         by_sync: dict[str, list[Unit]] = {}

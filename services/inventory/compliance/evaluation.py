@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
@@ -10,7 +10,7 @@ from secmesh.inventory.v1 import check_pb2, record_pb2
 from services.inventory.compliance.check_catalogue import BoundCheck
 from services.inventory.compliance.coverage import Coverage, Standing
 from services.inventory.compliance.evidence import record_evidence
-from services.inventory.compliance.evidence_store import EvidenceStore, Question, bad_outcome
+from services.inventory.compliance.evidence_store import EvidenceStore
 from services.inventory.compliance.exceptions import Exceptions, by_end
 from services.inventory.compliance.failing_filter import in_accounts, not_accepted
 from services.inventory.compliance.outcomes import (
@@ -25,8 +25,10 @@ from services.inventory.compliance.outcomes import (
     Place,
     Tally,
     combine,
+    first_places,
     total,
 )
+from services.inventory.compliance.row_weighing import Question, bad_outcome
 
 MAX_EVIDENCE = 50
 MAX_GAPS = 20
@@ -72,13 +74,11 @@ class Evaluation:
         """Weigh all rows of a check."""
         found = _Found()
         collection = check.kind.collection
-        readings = self.coverage.readings(
+        accepting = self.exceptions.of_records(check)
+        for readings in self.coverage.reading_groups(
             collection, together=not check.uses_now, at=self.evaluate_time
-        )
-        for reading in readings:
-            parameters = check.parameters(thresholds, reading.read_time)
-            accepting = self.exceptions.of_records(check)
-            await self._read(Question(check, parameters, reading, accepting), found)
+        ):
+            await self._read(Question(check, thresholds, readings, accepting), found)
         result = pb.CheckResult(
             check_id=check.id,
             grade=check.message.grade,
@@ -98,6 +98,7 @@ class Evaluation:
 
     async def _read(self, question: Question, found: _Found) -> None:
         tallies = await self.evidence.tallies(question)
+        question = replace(question, whole=not any(tally.partial for tally in tallies))
         by_standing: dict[Standing, list[Place]] = {standing: [] for standing in Standing}
         for tally in tallies:
             standing = self._standing(question.check, tally.place)
@@ -108,8 +109,9 @@ class Evaluation:
         counts = total(tally for tally in tallies if tally.place not in closed)
         for outcome in (FAIL, UNREAD, *self._met_is_bad(question.check)):
             if counts[outcome]:
+                first = first_places(tallies, outcome, MAX_EVIDENCE, without=closed)
                 records = await self.evidence.records(
-                    question, outcome, without=closed, limit=MAX_EVIDENCE
+                    question, outcome, without=closed, limit=MAX_EVIDENCE, places=first
                 )
                 found.records += [_Row(record, outcome) for record in records]
         if counts[EXCEPTED]:

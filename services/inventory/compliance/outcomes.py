@@ -1,7 +1,7 @@
 """Outcomes of a check: of rows as they are, or of all rows of an account together."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -25,7 +25,7 @@ class Place:
     region: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class Tally:
     """How many rows of a place had each outcome."""
 
@@ -33,6 +33,8 @@ class Tally:
     counts: Counter[Outcome] = field(default_factory=Counter)
     accepted: Counter[str] = field(default_factory=Counter)
     """Excepted rows by the name of the exception that accepts them."""
+    partial: int = 0
+    """Rows of which not all could be read."""
 
     @property
     def rows(self) -> int:
@@ -49,6 +51,20 @@ def total(tallies: Iterable[Tally]) -> Counter[Outcome]:
     for tally in tallies:
         counts.update(tally.counts)
     return counts
+
+
+def first_places(
+    tallies: Iterable[Tally], outcome: Outcome, number: int, *, without: Container[Place]
+) -> list[Place]:
+    """Give the places, in their order, that hold the first so many rows with an outcome."""
+    found: list[Place] = []
+    for tally in sorted(tallies, key=lambda each: (each.place.cloud_account_id, each.place.region)):
+        if tally.counts[outcome] and tally.place not in without:
+            found.append(tally.place)
+            number -= tally.counts[outcome]
+        if number <= 0:
+            break
+    return found
 
 
 def combine(

@@ -209,6 +209,8 @@ def _detail(report: Report, verdict: pb.ClaimVerdict) -> Iterator[str]:
     yield ""
     yield escaped(verdict.reason)
     yield ""
+    if verdict.source:
+        yield f"- In the plan: {escaped(verdict.source)}"
     yield from _demanded(report, verdict)
     for note in verdict.below_baseline:
         yield f"- Below the baseline: {escaped(note)}"

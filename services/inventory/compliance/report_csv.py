@@ -71,6 +71,7 @@ def _columns(report: Report, listed: int) -> Mapping[str, _Cell]:
         "title": _title,
         "part": lambda each: each.statement_id,
         "component": lambda each: each.component_title,
+        "source": lambda each: each.source,
         "claimed": state_word,
         "verdict": lambda each: verdict_word(each.verdict),
         "control_verdict": lambda each: verdict_word(each.control_verdict),

@@ -20,7 +20,12 @@ from services.inventory.compliance.report import (
 )
 from services.inventory.compliance.report_demands import HEADING, demands
 from services.inventory.compliance.report_exceptions import outcome_told
-from services.inventory.compliance.report_html_first import contradictions, mend, severity
+from services.inventory.compliance.report_html_first import (
+    clipped,
+    contradictions,
+    mend,
+    severity,
+)
 from services.inventory.compliance.report_posture import group_of
 
 _EXPLAINED = {
@@ -34,6 +39,8 @@ _EXPLAINED = {
 }
 
 
+LONGEST_PLACE = 120
+"""Characters of where a claim stands in its plan."""
 SEVERITIES = ("critical", "high", "medium", "low")
 
 
@@ -72,6 +79,8 @@ def _card(report: Report, verdict: pb.ClaimVerdict, shown: int) -> Html:
     facts.append(f"claimed: {state_word(verdict)}")
     if verdict.HasField("since"):
         facts.append(f"{verdict_word(verdict.verdict)} since {moment_words(verdict.since)}")
+    if verdict.source:
+        facts.append(f"in the plan: {clipped(verdict.source, LONGEST_PLACE)}")
     notes = [tag("li", f"Below the baseline: {note}") for note in verdict.below_baseline]
     results = [
         _result(report, result, shown)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
@@ -11,10 +11,11 @@ from services.inventory.compliance.check_catalogue import BoundCheck
 from services.inventory.compliance.coverage import Coverage, Standing, Unit
 from services.inventory.compliance.evaluation import Evaluation
 from services.inventory.compliance.evidence import record_evidence
-from services.inventory.compliance.evidence_store import EvidenceStore, Question
+from services.inventory.compliance.evidence_store import EvidenceStore
 from services.inventory.compliance.exceptions import Exceptions
 from services.inventory.compliance.outcomes import EXCEPTED, FAIL, UNREAD, Outcome
 from services.inventory.compliance.reason import exception_words
+from services.inventory.compliance.row_weighing import Question
 from services.inventory.filing.identity import Key, resource_key
 
 _ALL = sys.maxsize
@@ -88,16 +89,14 @@ class Weigher:
         self, check: BoundCheck, thresholds: Mapping[str, int], weighed: Weighed
     ) -> None:
         collection = check.kind.collection
-        for reading in self._coverage.readings(
+        accepting = self._exceptions.of_records(check)
+        for readings in self._coverage.reading_groups(
             collection, together=not check.uses_now, at=self._time
         ):
-            question = Question(
-                check,
-                check.parameters(thresholds, reading.read_time),
-                reading,
-                self._exceptions.of_records(check),
-            )
-            places = [tally.place for tally in await self._evidence.tallies(question)]
+            question = Question(check, thresholds, readings, accepting)
+            tallies = await self._evidence.tallies(question)
+            question = replace(question, whole=not any(each.partial for each in tallies))
+            places = [tally.place for tally in tallies]
             closed = [
                 place
                 for place in places

@@ -10,6 +10,7 @@ from mesh.sql.change_table import TENANT
 from mesh.sql.store import Store
 from secmesh.inventory.v1.record_pb2 import READ_OUTCOME_ABSENT, READ_OUTCOME_READ
 from secmesh.inventory.v1.sync_pb2 import Sync
+from services.inventory.live.check_turn_store import CHECK_TURNS
 from services.inventory.store import MANIFEST
 from services.inventory.sync_store import SYNCS
 from services.inventory.unit_store import UNITS
@@ -39,16 +40,18 @@ class OldRunStore:
     async def forget(self, tenant: str, oldest: int) -> int:
         """Remove some runs that ended before a moment, and give how many.
 
-        ``oldest`` is in microseconds since 1970. A run stays that a version of a record names,
-        and one whose reading of a collection is the newest that was answered; of those, too, the
-        units leave.
+        ``oldest`` is in microseconds since 1970. A run stays that a version of a record or a turn
+        of a check names, and one whose reading of a collection is the newest that was answered;
+        of those, too, the units leave.
         """
         async with self._store.transaction(tenant) as connection:
             told = self._old(tenant, oldest).where(self._has_units(tenant))
             done = await self._ids(connection, told)
             await self._delete(connection, tenant, UNITS, done)
             idle = self._old(tenant, oldest).where(
-                self._wrote_nothing(), sa.not_(self._is_newest(tenant))
+                self._wrote_nothing(),
+                sa.not_(self._is_newest(tenant)),
+                sa.not_(self._turned(tenant)),
             )
             gone = await self._ids(connection, idle)
             await self._delete(connection, tenant, MANIFEST, gone)
@@ -81,6 +84,12 @@ class OldRunStore:
         written = self._store.condition(self._store.target(SYNCS), _WROTE_NOTHING)
         # One that never began has no counters.
         return sa.func.coalesce(written, sa.true())
+
+    def _turned(self, tenant: str) -> sa.ColumnElement[bool]:
+        turns = self._store.target(CHECK_TURNS).table
+        name = sa.literal(f"tenants/{tenant}/syncs/") + self._syncs.c.id
+        own = (turns.c[TENANT] == tenant, turns.c.sync == name)
+        return sa.select(sa.literal(1)).select_from(turns).where(*own).exists()
 
     def _is_newest(self, tenant: str) -> sa.ColumnElement[bool]:
         """Tell whether no later run was answered as much of what a run read."""

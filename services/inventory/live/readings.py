@@ -183,7 +183,7 @@ class AccountReadings:
             self._fail(due, EventsWaiting(self.account.cloud_account_id))
             return
         try:
-            reading = await self._means.turns.told(self.account.tenant, sync, changes)
+            reading = await self._means.turns.told(sync, changes)
         except Refusal as problem:
             self._fail(due, problem)
         except Exception:  # noqa: BLE001  # whoever waits must hear of it, whatever happened
