@@ -51,6 +51,7 @@ def derived_once() -> Iterator[None]:
         for place, made in (
             ("mesh.server.deployable.Tables", tables_of),
             ("mesh.sql.schema.contract_digest", digest_of),
+            ("mesh.sql.migration.contract_digest", digest_of),
         ):
             patch.setattr(place, made)
         yield

@@ -107,7 +107,7 @@ async def plan_migration(
     """Compare a database with the contract; nothing is changed. For ``application`` see below."""
     with translated():
         async with engine.connect() as connection:
-            return await connection.run_sync(_plan, tables, application)
+            return await connection.run_sync(_planned, tables, application)
 
 
 async def migrate(
@@ -157,17 +157,24 @@ def _enforce_references(connection: sa.Connection, on: bool) -> None:
         cursor.close()
 
 
-def _plan(connection: sa.Connection, tables: Tables, application: str | None) -> Plan:
+def _planned(connection: sa.Connection, tables: Tables, application: str | None) -> Plan:
+    digest = contract_digest(tables.metadata, connection.dialect)
+    return _plan(connection, tables, application, digest)
+
+
+def _plan(connection: sa.Connection, tables: Tables, application: str | None, digest: str) -> Plan:
     if connection.dialect.name != POSTGRESQL:
-        return _compared(connection, tables, None)
+        return _compared(connection, tables, None, digest)
     if tables.isolated and (problem := owner_problem(connection, application)):
         raise MigrationRefused(f"nothing was changed: {problem}")
     with catalogue_json(connection):
-        return _compared(connection, tables, application)
+        return _compared(connection, tables, application, digest)
 
 
-def _compared(connection: sa.Connection, tables: Tables, application: str | None) -> Plan:
-    past = read_past(connection, contract_digest(tables.metadata, connection.dialect))
+def _compared(
+    connection: sa.Connection, tables: Tables, application: str | None, digest: str
+) -> Plan:
+    past = read_past(connection, digest)
     present = set(sa.inspect(connection).get_table_names())
     return Plan(
         connection.dialect.name,
@@ -183,11 +190,14 @@ def _migrate(
     lock_schema(connection)
     if connection.dialect.name == POSTGRESQL:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
-    plan = _plan(connection, tables, application)
+    digest = contract_digest(tables.metadata, connection.dialect)
+    plan = _plan(connection, tables, application, digest)
     if problem := plan.refusal(allow_destructive=allow_destructive):
         raise MigrationRefused(problem)
-    steps = plan.steps if allow_destructive else plan.due
-    changes = tuple(_changes(connection, steps))
+    changes = plan.changes
+    if plan.kept and not allow_destructive:
+        changes = tuple(_changes(connection, plan.due))
+    steps = [step for change in changes for step in change.steps]
     operations = Operations(MigrationContext.configure(connection))
     if plan.database == SQLITE and any(step.rebuilds for step in steps):
         # A table cannot be copied while a trigger speaks of it; all are made again below.
@@ -199,7 +209,6 @@ def _migrate(
     tables.metadata.dispatch.after_create(tables.metadata, connection)
     prepare_triggers(connection, tables.metadata)
     _check_references(connection)
-    digest = contract_digest(tables.metadata, connection.dialect)
     entries = [
         Entry("; ".join(map(str, change.steps)), change.statements, change.effect.value)
         for change in changes

@@ -9,7 +9,12 @@ import yaml
 
 from mesh.contract.catalogue import load_catalogue
 from secmesh.inventory.v1 import check_pb2
-from services.inventory.compliance.check_catalogue import CheckInvalid, bind_checks, load_checks
+from services.inventory.compliance.check_catalogue import (
+    CheckInvalid,
+    bind_check,
+    bind_checks,
+    load_checks,
+)
 from services.inventory.compliance.controls import control_id, load_controls
 from services.inventory.compliance.truth import Atom, Joined, Not, Piece, taken_apart
 
@@ -92,6 +97,11 @@ DAYS = {
     "direction": "THRESHOLD_DIRECTION_AT_MOST",
     "unit": "THRESHOLD_UNIT_DAYS",
 }
+
+
+@pytest.mark.parametrize("check", sorted(CHECKS.checks))
+def test_the_filter_of_failures_of_each_check_compiles(check: str) -> None:
+    bind_check(CATALOGUE, CHECKS.checks[check].message)
 
 
 def test_a_good_check_is_bound() -> None:

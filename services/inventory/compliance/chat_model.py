@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
-
 from mesh.loopback import is_loopback
 from services.inventory.compliance.narration import ModelFailed
 
@@ -51,6 +49,9 @@ class ChatModel:
 
     async def ask(self, instructions: str, facts: str) -> str:
         """Give the text of the first choice. Raises ModelFailed."""
+        # Only who has a model pays for its import: a twelfth of what the service begins with.
+        import httpx
+
         try:
             async with asyncio.timeout(self.seconds):
                 body = await self._post(instructions, facts)
@@ -67,6 +68,8 @@ class ChatModel:
         return text
 
     async def _post(self, instructions: str, facts: str) -> bytes:
+        import httpx
+
         question = {
             "model": self.model,
             "temperature": 0,

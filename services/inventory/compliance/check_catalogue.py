@@ -5,7 +5,7 @@ its own time; thresholds in days are durations, counts are ints.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, cached_property
@@ -26,6 +26,8 @@ from services.inventory.compliance.controls import load_controls, load_parameter
 from services.inventory.compliance.failing_filter import failing_filter
 from services.inventory.compliance.remedy_rules import remedy_problems
 from services.inventory.compliance.remedy_template import remedy_fields
+
+Bind = Callable[[Catalogue, check_pb2.Check], "BoundCheck"]
 
 NOW = "now"
 _UNIT_TYPES = {
@@ -139,8 +141,11 @@ class CheckCatalogue:
 
 
 def load_checks(catalogue: Catalogue) -> CheckCatalogue:
-    """Read the checks that come with the service. Raises CheckInvalid naming the culprit."""
-    return bind_checks(catalogue, _shipped_files())
+    """Read the checks that come with the service. Raises CheckInvalid naming the culprit.
+
+    Their filters of failures are tried before a release, not at each start.
+    """
+    return bind_checks(catalogue, _shipped_files(), _bound)
 
 
 @cache
@@ -162,12 +167,14 @@ def _shipped_files() -> Mapping[str, str]:
     return {file.name: file.read_text(encoding="utf-8") for file in files}
 
 
-def bind_checks(catalogue: Catalogue, files: Mapping[str, str]) -> CheckCatalogue:
+def bind_checks(
+    catalogue: Catalogue, files: Mapping[str, str], bind: Bind | None = None
+) -> CheckCatalogue:
     """Bind checks written in YAML, by file name. Raises CheckInvalid naming the culprit."""
     found: dict[str, BoundCheck] = {}
     for file, text in files.items():
         for entry in _entries(file, text):
-            check = _bind(catalogue, _message(file, entry), file)
+            check = _bind(catalogue, _message(file, entry), file, bind or bind_check)
             if check.id in found:
                 raise CheckInvalid(f"{file}: {check.id} stands there twice")
             found[check.id] = check
@@ -197,20 +204,30 @@ def _message(file: str, entry: Any) -> check_pb2.Check:
     return check
 
 
-def _bind(catalogue: Catalogue, check: check_pb2.Check, file: str) -> BoundCheck:
+def _bind(catalogue: Catalogue, check: check_pb2.Check, file: str, bind: Bind) -> BoundCheck:
     culprit = f"{file}: {check.id}"
     if not check.id:
         raise CheckInvalid(f"{file}: a check without id")
     if any(mapping.source in ("", "tenant") for mapping in check.controls):
         raise CheckInvalid(f"{culprit}: a control without a source")
     try:
-        return bind_check(catalogue, check)
+        return bind(catalogue, check)
     except RuleBroken as broken:
         raise CheckInvalid(f"{culprit}: {broken}") from broken
 
 
 def bind_check(catalogue: Catalogue, check: check_pb2.Check, version: int = 0) -> BoundCheck:
     """Bind one check to the contract. Raises RuleBroken."""
+    bound = _bound(catalogue, check, version)
+    # The filter is written with real thresholds later; that it compiles is known now.
+    written = bound.filter(bound.defaults(), datetime.fromisoformat("2030-01-01T00:00:00Z"))
+    if len(written) <= MAX_LENGTH:
+        compiled(Environment.of_kind(bound.kind), "condition", written)
+    return bound
+
+
+def _bound(catalogue: Catalogue, check: check_pb2.Check, version: int = 0) -> BoundCheck:
+    """Bind all of a check but its filter of failures."""
     kind = catalogue.record_kinds.get(check.collection)
     if kind is None:
         raise RuleBroken("collection", f"there is no collection {check.collection!r}")
@@ -232,10 +249,6 @@ def bind_check(catalogue: Catalogue, check: check_pb2.Check, version: int = 0) -
     )
     for problem in remedy_problems(check, kind):
         raise RuleBroken("remedy", problem)
-    # The filter is written with real thresholds later; that it compiles is known now.
-    written = bound.filter(bound.defaults(), datetime.fromisoformat("2030-01-01T00:00:00Z"))
-    if len(written) <= MAX_LENGTH:
-        compiled(Environment.of_kind(kind), "condition", written)
     return bound
 
 
