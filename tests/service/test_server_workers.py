@@ -190,7 +190,7 @@ def test_a_second_service_on_the_port_is_refused(
     address = undisturbed.said["address"]
     settings = {"SECMESH_INVENTORY_LISTEN": address, "SECMESH_INVENTORY_WORKERS": workers}
     process = start(tmp_path, **settings)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=150)
     assert (process.returncode, out) == (1, "")
     said = (tmp_path / "log").read_text()
     assert f"cannot listen on {address}: the address is in use or not ours" in said
@@ -207,7 +207,7 @@ def test_what_workers_cannot_have_is_told(
     tmp_path: Path, settings: dict[str, str], problem: str
 ) -> None:
     process = start(tmp_path, SECMESH_INVENTORY_WORKERS="2", **settings)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=150)
     assert (process.returncode, out) == (1, "")
     said = (tmp_path / "log").read_text()
     assert problem in said or problem.replace("worker 0", "worker 1") in said

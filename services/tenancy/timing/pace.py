@@ -1,6 +1,7 @@
 """How often an expression fires, at most."""
 
 import math
+from bisect import bisect_left
 from itertools import pairwise
 
 from services.tenancy.timing.cron import Cron
@@ -42,4 +43,5 @@ def hourly_fires(expression: Expression) -> int:
         return math.ceil(_HOUR * 60 / expression.seconds)
     times = expression.minutes_of_day
     around = (*times, *(each + _DAY for each in times))
-    return max(sum(0 <= other - each < _HOUR for other in around) for each in times)
+    # They ascend, and every five minutes of a day are 288 of them.
+    return max(bisect_left(around, each + _HOUR) - place for place, each in enumerate(times))
