@@ -115,6 +115,17 @@ class Store(Transactions):
     ) -> list[Message]:
         """Run a SELECT of a collection's columns and give its messages."""
         rows = await self.fetch(statement, connection)
+        return self.decoded(collection, statement, rows, secrets=secrets)
+
+    def decoded(
+        self,
+        collection: str,
+        statement: sa.Select[Any],
+        rows: Iterable[sa.Row[Any]],
+        *,
+        secrets: bool = False,
+    ) -> list[Message]:
+        """Give the messages of the rows that a SELECT of a collection's columns gave."""
         columns = [column.name for column in statement.selected_columns]
         decode = self.target(collection).codec.decoder(columns, secrets=secrets)
         return [decode(row) for row in rows]

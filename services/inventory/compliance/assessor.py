@@ -3,9 +3,11 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,8 +17,9 @@ from mesh.contract.names import tenant_of
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import compliance_service_pb2 as api
-from services.inventory.compliance.assessment import bind, date_verdicts, summarise, verdicts
+from services.inventory.compliance.assessment import Run, bind, date_verdicts, summarise, verdicts
 from services.inventory.compliance.assessment_store import AssessmentStore
+from services.inventory.compliance.check_catalogue import CheckCatalogue
 from services.inventory.compliance.coverage import Coverage
 from services.inventory.compliance.evaluation import Evaluation
 from services.inventory.compliance.evidence_store import EvidenceStore
@@ -27,6 +30,8 @@ from services.inventory.exceptions.tenant_exceptions import TenantExceptions
 DEFAULT_MAX_AGE = timedelta(days=7)
 STATEMENTS = 600
 """Statements that are kept compiled: two for each check of an evaluation, and some more."""
+AT_A_TIME = 3
+"""Checks of an evaluation that are begun and not weighed."""
 EVALUATIONS = 2
 """Evaluations at a time: each takes what one processor has, and a connection of the store."""
 
@@ -95,10 +100,10 @@ class Assessor:
             )
             yield api.EvaluateProgress(checks=len(runs))
             results = {}
-            for done, run in enumerate(runs, start=1):
-                check = checks.checks[run.check_id]
-                results[run] = await evaluation.run(check, dict(run.thresholds))
-                yield api.EvaluateProgress(checks=len(runs), checks_done=done)
+            async with aclosing(_weighed(evaluation, checks, runs)) as weighed:
+                async for run, result in weighed:
+                    results[run] = result
+                    yield api.EvaluateProgress(checks=len(runs), checks_done=len(results))
         name = f"tenants/{tenant}/assessments/{_time_ordered_id()}"
         # Plans of tens of thousands of claims take a second; other calls go on meanwhile.
         found = await asyncio.to_thread(verdicts, name, bindings, results, evaluate_time)
@@ -116,6 +121,29 @@ class Assessor:
         standing.tell(assessment)
         await self._assessments.add(assessment, found)
         yield assessment
+
+
+async def _weighed(
+    evaluation: Evaluation, checks: CheckCatalogue, runs: Iterable[Run]
+) -> AsyncGenerator[tuple[Run, pb.CheckResult]]:
+    """Weigh checks in their order; while the store answers for one, the next is prepared."""
+    begun: deque[tuple[Run, asyncio.Task[pb.CheckResult]]] = deque()
+    left = iter(runs)
+    try:
+        while True:
+            for run in islice(left, AT_A_TIME - len(begun)):
+                work = evaluation.run(checks.checks[run.check_id], dict(run.thresholds))
+                begun.append((run, asyncio.create_task(work)))
+            if not begun:
+                return
+            run, task = begun[0]
+            result = await task
+            begun.popleft()
+            yield run, result
+    finally:
+        for _, task in begun:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in begun), return_exceptions=True)
 
 
 def _time_ordered_id() -> str:

@@ -4,7 +4,7 @@ A unit is one collection in one region of one account. Its rows count as read on
 operation that lists them was answered, and as fresh only if that was not too long ago.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -83,7 +83,7 @@ class Reading:
 class Coverage:
     """The units of the accounts that an evaluation looks at."""
 
-    def __init__(self, accounts: Iterable[str], units: Iterable[Unit]) -> None:
+    def __init__(self, accounts: Collection[str], units: Iterable[Unit]) -> None:
         self._units: dict[tuple[str, str], dict[str, Unit]] = {}
         self._regions: dict[str, set[str]] = {}
         for unit in units:
@@ -94,6 +94,8 @@ class Coverage:
         collected = {account for account, _ in self._units}
         self.accounts: tuple[str, ...] = tuple(sorted({*accounts} or collected))
         self.empty = not collected
+        self.everywhere = not accounts
+        """Whether all accounts that were ever collected are looked at."""
 
     def units(self, account: str, collection: str) -> Mapping[str, Unit]:
         """Give an account's units of a collection by region."""

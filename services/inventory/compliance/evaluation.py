@@ -75,10 +75,15 @@ class Evaluation:
         found = _Found()
         collection = check.kind.collection
         accepting = self.exceptions.of_records(check)
-        for readings in self.coverage.reading_groups(
-            collection, together=not check.uses_now, at=self.evaluate_time
-        ):
-            await self._read(Question(check, thresholds, readings, accepting), found)
+        groups = [
+            *self.coverage.reading_groups(
+                collection, together=not check.uses_now, at=self.evaluate_time
+            )
+        ]
+        everywhere = self.coverage.everywhere and len(groups) == 1
+        for readings in groups:
+            question = Question(check, thresholds, readings, accepting, everywhere=everywhere)
+            await self._read(question, found)
         result = pb.CheckResult(
             check_id=check.id,
             grade=check.message.grade,

@@ -1,9 +1,11 @@
 """The SQL of an evaluation: the manifest's latest runs, and outcomes of whole tables at once."""
 
+import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 import sqlalchemy as sa
+from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.sql.store import Store
@@ -41,6 +43,7 @@ class EvidenceStore:
         self._connection = connection
         self._tenant = tenant
         self._read_time = read_time
+        self._turn = asyncio.Lock()
 
     async def units(self, accounts: Collection[str]) -> list[Unit]:
         """Give each unit as the latest run that read it left it; all accounts if none is named."""
@@ -60,9 +63,7 @@ class EvidenceStore:
             ranked = ranked.where(entries.c.read_time <= self._read_time)
         rows = ranked.add_columns(latest.label("latest")).subquery()
         chosen = [rows.c[name] for name in target.codec.columns]
-        found = await self._store.messages(
-            MANIFEST, sa.select(*chosen).where(rows.c.latest == 1), connection=self._connection
-        )
+        found = await self._messages(MANIFEST, sa.select(*chosen).where(rows.c.latest == 1))
         entries_found = cast("list[sync_pb2.ManifestEntry]", found)
         return units_of_manifest(
             (entry.name.rsplit("/manifestEntries/", 1)[0], entry) for entry in entries_found
@@ -83,13 +84,16 @@ class EvidenceStore:
         whole, outcome = weighing.read_whole(), weighing.outcome()
         if not masked:
             outcome = sa.case((whole, outcome), else_=_PARTIAL)
-        rows = self._rows(question, (ACCOUNT, REGION)).where(weighing.of_question())
-        rows = rows.add_columns(outcome.label("outcome"))
+        rows = self._rows(question, (ACCOUNT, REGION)).add_columns(outcome.label("outcome"))
+        if not question.everywhere:
+            rows = rows.where(weighing.of_question())
         if question.exceptions:
             rows = rows.add_columns(weighing.accepting().label("accepting"))
         chosen = (rows.where(sa.not_(whole)) if masked else rows).subquery()
         counted = sa.select(*chosen.c, sa.func.count().label("rows")).group_by(*chosen.c)
-        for account, region, which, *accepting, number in await self._connection.execute(counted):
+        for account, region, which, *accepting, number in await self._fetch(counted):
+            if account not in question.accounts:
+                continue
             place = Place(account, region)
             tally = found.setdefault(place, Tally(place))
             if which == _PARTIAL:
@@ -153,7 +157,7 @@ class EvidenceStore:
             sa.not_(in_places(table, without)),
         )
         needed = [statement.where(weighing.needs(action)).exists() for action in actions]
-        row = (await self._connection.execute(sa.select(*needed))).one()
+        (row,) = await self._fetch(sa.select().add_columns(*needed))
         return [action for action, found in zip(actions, row, strict=True) if found]
 
     def _rows(self, question: Question, columns: Sequence[str] = ()) -> sa.Select[Any]:
@@ -172,5 +176,13 @@ class EvidenceStore:
         self, statement: sa.Select[Any], table: sa.Table, limit: int
     ) -> list[record_pb2.Record]:
         ordered = statement.order_by(table.c[ACCOUNT], table.c[REGION], table.c.id).limit(limit)
-        found = await self._store.messages(table.name, ordered, connection=self._connection)
-        return cast("list[record_pb2.Record]", found)
+        return cast("list[record_pb2.Record]", await self._messages(table.name, ordered))
+
+    async def _messages(self, collection: str, statement: sa.Select[Any]) -> list[Message]:
+        rows = await self._fetch(statement)
+        return self._store.decoded(collection, statement, rows)
+
+    async def _fetch(self, statement: sa.Select[Any]) -> Sequence[Any]:
+        # The connection does one thing at a time: who waits here has the next one ready.
+        async with self._turn:
+            return await self._store.fetch(statement, self._connection)

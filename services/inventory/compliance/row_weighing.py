@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -86,6 +87,13 @@ class Question:
     """Those that accept single rows."""
     whole: bool = False
     """Whether it is known that all of each row could be read."""
+    everywhere: bool = False
+    """Whether the readings are of all accounts that were ever collected."""
+
+    @cached_property
+    def accounts(self) -> frozenset[str]:
+        """The accounts whose rows are asked about."""
+        return frozenset(each for reading in self.readings for each in reading.accounts)
 
 
 class Weighing:
@@ -109,8 +117,7 @@ class Weighing:
 
     def of_question(self) -> sa.ColumnElement[bool]:
         """Tell whether a row is of one of the readings."""
-        accounts = {each for reading in self._question.readings for each in reading.accounts}
-        return self._table.c[ACCOUNT].in_(sorted(accounts))
+        return self._table.c[ACCOUNT].in_(sorted(self._question.accounts))
 
     def read_whole(self) -> sa.ColumnElement[bool]:
         """Tell whether all of a row could be read."""
