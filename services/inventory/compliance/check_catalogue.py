@@ -98,6 +98,19 @@ class BoundCheck:
 
     def filter(self, thresholds: Mapping[str, int], now: datetime) -> str:
         """Give the CEL filter of every failing record."""
+        if self.uses_now:
+            return self._filter(thresholds, now)
+        # Without a clock it is always the same.
+        known = tuple(sorted(thresholds.items()))
+        if known not in self._filters:
+            self._filters[known] = self._filter(thresholds, now)
+        return self._filters[known]
+
+    @cached_property
+    def _filters(self) -> dict[tuple[tuple[str, int], ...], str]:
+        return {}
+
+    def _filter(self, thresholds: Mapping[str, int], now: datetime) -> str:
         fails_if_met = self.message.quantifier == check_pb2.QUANTIFIER_NONE
         return failing_filter(
             self.environment,

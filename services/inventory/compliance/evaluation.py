@@ -82,7 +82,14 @@ class Evaluation:
         ]
         everywhere = self.coverage.everywhere and len(groups) == 1
         for readings in groups:
-            question = Question(check, thresholds, readings, accepting, everywhere=everywhere)
+            question = Question(
+                check,
+                thresholds,
+                readings,
+                accepting,
+                shown=check.fields.union(check.remedy_fields),
+                everywhere=everywhere,
+            )
             await self._read(question, found)
         result = pb.CheckResult(
             check_id=check.id,

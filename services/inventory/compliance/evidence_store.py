@@ -118,7 +118,7 @@ class EvidenceStore:
         """
         table, weighing = self._table(question), self._weighing(question)
         where = in_places(table, places) if places else weighing.of_question()
-        statement = self._rows(question).where(where, weighing.outcome() == outcome)
+        statement = self._whole_rows(question).where(where, weighing.outcome() == outcome)
         if not places:
             statement = statement.where(sa.not_(in_places(table, without)))
         return await self._records(statement, table, limit)
@@ -128,7 +128,7 @@ class EvidenceStore:
     ) -> list[record_pb2.Record]:
         """Give the first records that one of the question's exceptions accepts."""
         table, weighing = self._table(question), self._weighing(question)
-        statement = self._rows(question).where(
+        statement = self._whole_rows(question).where(
             weighing.of_question(),
             weighing.outcome() == EXCEPTED,
             weighing.accepting() == which,
@@ -141,7 +141,7 @@ class EvidenceStore:
     ) -> list[record_pb2.Record]:
         """Give the first records of places, whatever they hold."""
         table = self._table(question)
-        statement = self._rows(question).where(in_places(table, places))
+        statement = self._whole_rows(question).where(in_places(table, places))
         return await self._records(statement, table, limit)
 
     async def needed_actions(
@@ -163,6 +163,15 @@ class EvidenceStore:
     def _rows(self, question: Question, columns: Sequence[str] = ()) -> sa.Select[Any]:
         collection = question.check.kind.collection
         return self._store.select(collection, self._tenant, columns, read_time=self._read_time)
+
+    def _whole_rows(self, question: Question) -> sa.Select[Any]:
+        """Select the envelopes of records, and of their bodies what is looked at."""
+        if question.shown is None:
+            return self._rows(question)
+        kind, shown = question.check.kind, question.shown
+        unseen = {field.name for field in kind.descriptor.fields} - shown
+        columns = self._store.target(kind.collection).codec.columns
+        return self._rows(question, [each for each in columns if each not in unseen])
 
     def _weighing(self, question: Question, *, masked: bool | None = None) -> Weighing:
         if masked is None:

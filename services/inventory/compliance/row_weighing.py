@@ -87,6 +87,8 @@ class Question:
     """Those that accept single rows."""
     whole: bool = False
     """Whether it is known that all of each row could be read."""
+    shown: frozenset[str] | None = None
+    """Body fields that are looked at in records of evidence; None for all."""
     everywhere: bool = False
     """Whether the readings are of all accounts that were ever collected."""
 
