@@ -7,8 +7,8 @@ its own time; thresholds in days are durations, counts are ints.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import cache, cached_property
+from datetime import UTC, datetime, timedelta
+from functools import cache, cached_property, lru_cache
 from importlib import resources
 from types import MappingProxyType
 from typing import Any
@@ -100,15 +100,13 @@ class BoundCheck:
         """Give the CEL filter of every failing record."""
         if self.uses_now:
             return self._filter(thresholds, now)
-        # Without a clock it is always the same.
-        known = tuple(sorted(thresholds.items()))
-        if known not in self._filters:
-            self._filters[known] = self._filter(thresholds, now)
-        return self._filters[known]
+        return self._timeless_filter(tuple(sorted(thresholds.items())))
 
     @cached_property
-    def _filters(self) -> dict[tuple[tuple[str, int], ...], str]:
-        return {}
+    def _timeless_filter(self) -> Callable[[tuple[tuple[str, int], ...]], str]:
+        """Write the filter of a check without a clock, once for the same thresholds."""
+        written = lru_cache(maxsize=16)
+        return written(lambda thresholds: self._filter(dict(thresholds), datetime.now(UTC)))
 
     def _filter(self, thresholds: Mapping[str, int], now: datetime) -> str:
         fails_if_met = self.message.quantifier == check_pb2.QUANTIFIER_NONE
