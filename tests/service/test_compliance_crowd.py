@@ -53,6 +53,22 @@ async def test_evaluations_take_turns_and_leave_connections_to_lists(tmp_path: P
             assert isinstance(await first, api.EvaluateProgress)
 
 
+async def test_an_evaluation_that_is_left_begins_no_more(tmp_path: Path) -> None:
+    async with new_world(tmp_path) as world:
+        await world.plan(document(requirement("ac-2"), requirement("ia-5.1")))
+        await world.sync(LISTINGS)
+        assessor = Assessor(world.store, tenant_checks(world.store), lambda: NOW)
+        before = asyncio.all_tasks()
+        async with asyncio.timeout(SECONDS), aclosing(assessor.evaluate(SSP, ())) as events:
+            progress = [await anext(events), await anext(events)]
+            assert asyncio.all_tasks() > before  # the next checks are prepared
+        assert asyncio.all_tasks() == before
+        assert isinstance(progress[1], api.EvaluateProgress)
+        assert 0 < progress[1].checks_done < progress[1].checks
+        again = await world.evaluate()
+        assert again.progress[-1].checks_done == again.progress[-1].checks
+
+
 async def test_a_service_whose_connections_are_all_in_use_stays_healthy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -382,3 +382,15 @@ async def test_a_control_has_the_worst_verdict_of_its_claims(world: World) -> No
     found = [each for each in (await world.evaluate()).verdicts if each.control_id == "ac-2.3"]
     assert {verdict.verdict for verdict in found} == {12, 15}
     assert {verdict.control_verdict for verdict in found} == {12}
+
+
+async def test_rows_of_an_account_that_no_manifest_names_count_for_nothing(world: World) -> None:
+    await world.plan(document(requirement("sc-28.1")))
+    await world.sync(["s3_buckets"])
+    await world.add("s3_buckets", S3Bucket(encryption="AES256"))
+    await world.add("s3_buckets", S3Bucket(encryption="NONE"), account=OTHER)
+    for accounts in ((), (ACCOUNT,)):
+        found = await world.evaluate(*accounts)
+        result = found.result("sc-28.1", "s3.encryption")
+        assert (result.passed, result.failed, result.unread, result.complete) == (1, 0, 0, True)
+        assert found.word("sc-28.1") == "supported"
