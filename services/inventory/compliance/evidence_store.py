@@ -194,4 +194,7 @@ class EvidenceStore:
     async def _fetch(self, statement: sa.Select[Any]) -> Sequence[Any]:
         # The connection does one thing at a time: who waits here has the next one ready.
         async with self._turn:
-            return await self._store.fetch(statement, self._connection)
+            rows = await self._store.fetch(statement, self._connection)
+        # Whoever waits sends it before these rows are looked at.
+        await asyncio.sleep(0)
+        return rows
