@@ -12,7 +12,7 @@ from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import ssp_pb2
 from services.inventory.alerts.contradiction_store import ContradictionStore
-from services.inventory.compliance.assessed_scope import of_scope
+from services.inventory.compliance.assessed_scope import of_accounts
 from services.inventory.compliance.ssp import Plan
 from services.inventory.compliance.tables import ASSESSMENTS, CLAIMS, PASSAGES, SSPS, VERDICTS
 from services.inventory.webhooks.outbox_store import Outbox
@@ -59,11 +59,17 @@ class AssessmentStore:
         return found
 
     async def latest_verdicts(
-        self, ssp: str, accounts: Iterable[str], before: Timestamp, connection: AsyncConnection
+        self,
+        ssp: str,
+        asked: Iterable[str],
+        found: Iterable[str],
+        before: Timestamp,
+        connection: AsyncConnection,
     ) -> list[pb.ClaimVerdict]:
-        """Give the verdicts of a scope's newest assessment before a moment, without evidence.
+        """Give the verdicts of the newest assessment before a moment, without evidence.
 
-        What other accounts showed meanwhile ends no verdict of these.
+        It is of the accounts asked for, or of those found: what others showed meanwhile ends
+        no verdict of these.
         """
         tenant = tenant_of(ssp) or ""
         made = self._store.target(ASSESSMENTS)
@@ -71,16 +77,16 @@ class AssessmentStore:
         newest = (
             self._store.select(ASSESSMENTS, tenant, made.kind.pattern.columns)
             .where(
-                of_scope(made, ssp, accounts),
+                of_accounts(made, ssp, asked, found),
                 table.c.evaluate_time < before.ToMicroseconds(),
             )
             .order_by(table.c.evaluate_time.desc(), table.c.id.desc())
             .limit(1)
         )
-        found = await self._store.messages(ASSESSMENTS, newest, connection=connection)
-        if not found:
+        earlier = await self._store.messages(ASSESSMENTS, newest, connection=connection)
+        if not earlier:
             return []
-        ids = made.kind.pattern.parse(cast("pb.Assessment", found[0]).name)
+        ids = made.kind.pattern.parse(cast("pb.Assessment", earlier[0]).name)
         judged = self._store.target(VERDICTS)
         columns = [*judged.kind.pattern.columns, "verdict", "since", "previous_verdict"]
         statement = self._store.select(VERDICTS, tenant, columns).where(

@@ -92,7 +92,9 @@ class Assessor:
                 tuple(accounts),
                 standing.exceptions,
             )
-            earlier = await self._assessments.latest_verdicts(ssp, accounts, stamp, connection)
+            earlier = await self._assessments.latest_verdicts(
+                ssp, accounts, coverage.accounts, stamp, connection
+            )
             bindings = bind(plan, claims, checks)
             runs = sorted(
                 {run for binding in bindings for run in binding.runs},
