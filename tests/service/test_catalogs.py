@@ -26,7 +26,7 @@ from tests.service.compliance_world import CATALOGUE, NOW, World, new_world
 from tests.service.server_fixtures import PACKAGE, Running, running
 from tests.unit.oscal_catalog import catalog, written
 
-SAMPLES = Path("/work/shared/samples/oscal")
+SAMPLES = Path(__file__).parents[2].parent / "shared" / "samples" / "oscal"
 
 
 @dataclass
