@@ -67,7 +67,7 @@ class Bodies:
             age = timedelta(seconds=self._random.randrange(OLDEST_DAYS * 86_400))
             message.FromDatetime(NOW - age)  # type: ignore[attr-defined]  # its name says so
         elif message.DESCRIPTOR.full_name == "google.protobuf.Duration":
-            message.FromSeconds(self._random.randrange(86_400))  # type: ignore[attr-defined]
+            message.FromSeconds(self._random.randrange(86_400))  # type: ignore[attr-defined]  # as above
         elif not message.DESCRIPTOR.full_name.startswith("google."):
             self.fill(message)
             message.SetInParent()
