@@ -291,3 +291,17 @@ def test_the_time_of_the_import_is_kept() -> None:
     assert read_as("CSV", b"Control,Status\nAC-2,Planned\n").ssp.create_time.ToDatetime(
         UTC
     ) == datetime(2030, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
+def test_a_quote_that_is_not_closed_swallows_no_row(ending: str) -> None:
+    text = 'Control,Status,Statement\nAC-2,Planned,"One"\nAC-3,Planned,"Two\nAC-6,Planned,Three'
+    with pytest.raises(SspInvalid) as refused:
+        read_as("CSV", f"{text}{ending}".encode())
+    assert refused.value.pointer == "line 3"
+    assert refused.value.problem == "a quote that opens in this row is not closed"
+    closed = read_as("CSV", f'{text}"{ending}'.encode())
+    assert [each.control_id for each in closed.claims] == ["ac-2", "ac-3"]
+    with pytest.raises(SspInvalid, match="is a quote not closed") as long:
+        read_as("CSV", f"{text}{'x' * (1 << 20)}".encode())
+    assert long.value.pointer == "line 3"
