@@ -1,5 +1,7 @@
 """Refuses requests that break the bounds of the contract."""
 
+from itertools import islice
+
 import protovalidate
 from google.protobuf import message_factory
 from google.protobuf.message import Message
@@ -9,6 +11,7 @@ from mesh.contract.catalogue import Catalogue
 from mesh.errors import FieldInvalid
 from mesh.server.call import Call
 from mesh.server.interceptors.chain import MessageInterceptor
+from mesh.server.interceptors.numbers import numbers_not_of_json
 from mesh.server.interceptors.times import malformed_times
 
 MAX_VIOLATIONS = 16
@@ -26,6 +29,11 @@ def violations_of(message: Message) -> list[BadRequest.FieldViolation]:
     find_malformed = malformed_times(message.DESCRIPTOR)
     if find_malformed is not None and (malformed := list(find_malformed(message, ""))):
         return [_malformed(*each) for each in malformed[:MAX_VIOLATIONS]]
+    find_numbers = numbers_not_of_json(message.DESCRIPTOR)
+    if find_numbers is not None:
+        numbers = [*islice(find_numbers(message, ""), MAX_VIOLATIONS)]
+        if numbers:
+            return [_malformed(each, "number of JSON") for each in numbers]
     found = protovalidate.collect_violations(message, fail_fast=True)
     # Asked last: most messages are valid, and their size is found by writing them.
     if found and message.ByteSize() <= LARGE_BYTES:
