@@ -95,9 +95,14 @@ async def test_an_excepted_failure_is_neither_failed_nor_passed(site: Site) -> N
         trend_pb2.GetTrendRequest(ssp=SSP), metadata=site.by("ann")
     )
     assert list(trend.points[-1].excepted_claim_counts) == [counted]
+    assert verdict.rests_on_exception
+    repairs = trend.repairs
+    assert (repairs.open, repairs.excepted, repairs.fixed) == (0, 1, 0), "nothing was mended"
 
     await site.revoke(made.name)
-    assert encryption(await evaluate(site)).failed == 1
+    found = await evaluate(site)
+    assert encryption(found).failed == 1
+    assert not found.of("sc-28.1").rests_on_exception
 
 
 @pytest.mark.parametrize(
