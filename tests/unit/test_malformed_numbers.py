@@ -1,6 +1,7 @@
 """Numbers that JSON has not are refused wherever a request holds JSON, by their place."""
 
 import math
+from typing import Any
 
 import pytest
 from google.protobuf.struct_pb2 import Struct
@@ -14,7 +15,7 @@ from secmesh.inventory.v1.store_service_pb2 import GetStatsRequest
 NOT_OF_JSON = (math.nan, math.inf, -math.inf)
 
 
-def posted(**event: object) -> PostEventsRequest:
+def posted(**event: Any) -> PostEventsRequest:
     held = Struct()
     held.update(event)
     return PostEventsRequest(parent="tenants/acme", events=[Struct(), held])
@@ -41,7 +42,7 @@ def test_lists_of_messages_are_looked_into(number: float) -> None:
 
 
 def test_numbers_of_json_pass() -> None:
-    whole = {"a": [0, -1.5, 1e308, None, True, "NaN", []], "b": {}}
+    whole: dict[str, Any] = {"a": [0, -1.5, 1e308, None, True, "NaN", []], "b": {}}
     assert violations_of(posted(**whole)) == []
 
 
