@@ -154,6 +154,7 @@ def _verdict(
     found.reason = judged.reason[:MAX_REASON]
     found.check_results.extend(own[:MAX_RESULTS])
     found.missing_actions.extend(missing_actions(own)[:MAX_ACTIONS])
+    found.rests_on_exception = is_deviation(found)
     return found
 
 
@@ -183,7 +184,7 @@ def summarise(assessment: pb.Assessment, found: Sequence[pb.ClaimVerdict]) -> No
     assessment.control_counts.extend(_counts(of_controls.values()))
     assessment.claims = len(of_claims)
     assessment.claim_counts.extend(_counts(of_claims))
-    accepted = [verdict.verdict for verdict in found if verdict.claim and is_deviation(verdict)]
+    accepted = [each.verdict for each in found if each.claim and each.rests_on_exception]
     assessment.excepted_claim_counts.extend(_counts(accepted))
     assessment.below_baseline = sum(bool(verdict.below_baseline) for verdict in found)
     assessment.excepted_claims = sum(
