@@ -130,8 +130,9 @@ def write_message(message: Message, output: OutputFormat) -> None:
     elif output is OutputFormat.JSON:
         _write(orjson.dumps(as_json(message), option=orjson.OPT_INDENT_2))
     else:
-        cells = ((path, cell(message, path)) for path in leaves(message))
-        _console().print(_one_below_the_other(cells))
+        # Of an empty message, as deletions answer, there is nothing to show.
+        if cells := [(path, cell(message, path)) for path in leaves(message)]:
+            _console().print(_one_below_the_other(cells))
 
 
 def leaves(message: Message, prefix: str = "") -> Iterable[str]:
