@@ -116,10 +116,20 @@ def posture(
         return
     counted = ", ".join(_counts(found.control_counts)) or "none"
     title = f"{found.framework.title}: {counted}; {found.without_verdict} without a verdict"
+    if found.excepted_control_counts:
+        title += f"; by exception: {', '.join(_counts(found.excepted_control_counts))}"
     shown = [each for each in found.control_postures if each.verdict]
     judged = Column("judged", lambda each: f"{each.judged} of {each.related}")
-    columns: list[str | Column] = ["control_id", "title", "verdict", judged, "deciding_control_ids"]
+    columns: list[str | Column] = ["control_id", "title", _VERDICT, judged, "deciding_control_ids"]
     write_messages(shown, connection.output, columns, title)
+
+
+def _verdict(each: framework_pb2.FrameworkControlPosture) -> str:
+    word = enum_word(assessment_pb2.Verdict.DESCRIPTOR, each.verdict)
+    return f"{word} by exception" if each.rests_on_exception else word
+
+
+_VERDICT = Column("verdict", _verdict)
 
 
 def _counts(counts: Iterable[assessment_pb2.VerdictCount]) -> Iterator[str]:

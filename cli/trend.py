@@ -102,7 +102,9 @@ _AGE = Column("age", _age)
 
 def _told(found: trend_pb2.Trend) -> list[str]:
     repairs = found.repairs
-    lines = [f"{repairs.open} open, {repairs.fixed} fixed, {repairs.restated} restated by the plan"]
+    excepted = f"{repairs.excepted} excepted, " if repairs.excepted else ""
+    counts = f"{repairs.open} open, {excepted}{repairs.fixed} fixed"
+    lines = [f"{counts}, {repairs.restated} restated by the plan"]
     if repairs.fixed:
         mean = duration_words(repairs.mean_time_to_fix)
         lines.append(

@@ -29,6 +29,8 @@ from tests.service.compliance_world import (
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 OTHER_ACCOUNT = "444455556666"
+EXCEPTED = " BY EXCEPTION"
+PARTLY = f"PARTLY_SUPPORTED{EXCEPTED}"
 Trend = trend_pb2.Trend
 State = trend_pb2.FalseClaim
 
@@ -63,7 +65,8 @@ async def assessed(
             name=f"{made.name}/verdicts/{claim}",
             claim=f"{SSP}/claims/{claim}",
             control_id=claim.rpartition("-of-")[2],
-            verdict=pb.Verdict.Value(f"VERDICT_{word}"),
+            verdict=pb.Verdict.Value(f"VERDICT_{word.removesuffix(EXCEPTED)}"),
+            rests_on_exception=word.endswith(EXCEPTED),
         )
         found.append(verdict)
         made.claim_counts.add(verdict=verdict.verdict, count=1)
@@ -167,6 +170,54 @@ async def test_what_is_not_shown_to_be_mended_stays_open(world: World, word: str
     assert one.state == State.STATE_OPEN
     assert one.verdict == pb.Verdict.Value(f"VERDICT_{word}")
     assert one.age.ToTimedelta() == 2 * DAY
+
+
+async def test_an_exception_mends_nothing(world: World) -> None:
+    await history(world, "c1", "CONTRADICTED", "CONTRADICTED", PARTLY, PARTLY)
+    found = await trend(world)
+    (one,) = found.false_claims
+    assert (one.state, one.verdict) == (State.STATE_EXCEPTED, pb.VERDICT_PARTLY_SUPPORTED)
+    assert not one.HasField("end_time")
+    assert one.age.ToTimedelta() == 3 * DAY
+    repairs = found.repairs
+    assert (repairs.open, repairs.excepted, repairs.fixed, repairs.restated) == (0, 1, 0, 0)
+    assert not repairs.HasField("mean_time_to_fix")
+    assert not repairs.HasField("oldest_open_age")
+
+
+@pytest.mark.parametrize(
+    ("after", "state", "days"),
+    [
+        (["CONTRADICTED"], State.STATE_OPEN, 4),
+        (["INDETERMINATE"], State.STATE_OPEN, 4),
+        (["SUPPORTED"], State.STATE_FIXED, 4),
+        # Mended, of which only partial evidence speaks: the same verdict without an exception.
+        (["PARTLY_SUPPORTED", PARTLY], State.STATE_FIXED, 4),
+        ([f"GAP_CONFIRMED{EXCEPTED}"], State.STATE_RESTATED, 4),
+        ([""], State.STATE_RESTATED, 4),
+    ],
+)
+async def test_what_comes_after_an_exception_ends_the_contradiction_or_not(
+    world: World, after: list[str], state: State.State.ValueType, days: int
+) -> None:
+    await history(world, "c1", "PARTLY_SUPPORTED", "CONTRADICTED", PARTLY, PARTLY, PARTLY, *after)
+    (one,) = (await trend(world)).false_claims
+    assert one.state == state
+    assert one.first_time.ToJsonString() == moment(NOW + DAY)
+    assert one.age.ToTimedelta() == days * DAY
+
+
+async def test_open_ones_come_before_those_excepted(world: World) -> None:
+    await world.plan(document(requirement("sc-28.1")))
+    old, new = {"c1": "CONTRADICTED"}, {"c1": PARTLY, "c2": "CONTRADICTED", "c3": "CONTRADICTED"}
+    await assessed(world, NOW, old | {"c3": "SUPPORTED"})
+    await assessed(world, NOW + DAY, new)
+    await assessed(world, NOW + 2 * DAY, new | {"c3": "SUPPORTED"})
+    found = await trend(world)
+    assert [each.claim[-2:] for each in found.false_claims] == ["c2", "c1", "c3"]
+    repairs = found.repairs
+    assert (repairs.open, repairs.excepted, repairs.fixed) == (1, 1, 1)
+    assert repairs.oldest_open_age.ToTimedelta() == DAY, "of those excepted it is not told"
 
 
 async def test_a_day_is_its_last_assessment_and_no_day_is_made_up(world: World) -> None:

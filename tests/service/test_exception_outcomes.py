@@ -7,7 +7,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import check_pb2, coverage_pb2, record_pb2, trend_pb2
+from secmesh.inventory.v1 import check_pb2, coverage_pb2, framework_pb2, record_pb2, trend_pb2
 from secmesh.inventory.v1 import compliance_service_pb2 as api
 from secmesh.inventory.v1.s3_pb2 import S3Bucket
 from tests.service.compliance_world import (
@@ -95,9 +95,14 @@ async def test_an_excepted_failure_is_neither_failed_nor_passed(site: Site) -> N
         trend_pb2.GetTrendRequest(ssp=SSP), metadata=site.by("ann")
     )
     assert list(trend.points[-1].excepted_claim_counts) == [counted]
+    assert verdict.rests_on_exception
+    repairs = trend.repairs
+    assert (repairs.open, repairs.excepted, repairs.fixed) == (0, 1, 0), "nothing was mended"
 
     await site.revoke(made.name)
-    assert encryption(await evaluate(site)).failed == 1
+    found = await evaluate(site)
+    assert encryption(found).failed == 1
+    assert not found.of("sc-28.1").rests_on_exception
 
 
 @pytest.mark.parametrize(
@@ -132,6 +137,20 @@ async def test_coverage_of_what_is_excepted_whole(site: Site) -> None:
     assert (stored.control_id, stored.outcome) == ("3.5.1", EXCEPTED)
     assert not stored.failing_check_ids
     assert stored.complete
+
+
+async def test_posture_of_a_framework_sets_what_is_excepted_apart(site: Site) -> None:
+    await buckets(site, "NONE")
+    await site.world.plan(document(requirement("sc-28.1")))
+    await site.accept()
+    made = (await evaluate(site)).assessment
+    request = framework_pb2.GetFrameworkPostureRequest(name=made.name, framework="fedramp-moderate")
+    found = await site.compliance.GetFrameworkPosture(request, metadata=site.by("ann"))
+    accepted = {each.control_id for each in found.control_postures if each.rests_on_exception}
+    assert "sc-28.1" in accepted
+    counts = {each.verdict: each.count for each in found.excepted_control_counts}
+    assert counts[pb.VERDICT_PARTLY_SUPPORTED] == 1
+    assert sum(counts.values()) == len(accepted)
 
 
 async def test_only_the_accounts_that_are_named(site: Site) -> None:

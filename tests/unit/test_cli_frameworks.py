@@ -82,11 +82,17 @@ def test_posture_shows_what_decides_each_control(operator: Operator) -> None:
         judged=2,
         related=3,
     )
+    partly = assessment_pb2.VERDICT_PARTLY_SUPPORTED
+    found.control_counts.add(verdict=partly, count=2)
+    found.excepted_control_counts.add(verdict=partly, count=1)
+    found.control_postures.add(control_id="A.8.3", verdict=partly, rests_on_exception=True)
     found.control_postures.add(control_id="A.7.12")
     request = operator.answer(SERVICE, "GetFrameworkPosture", found)
     words = " ".join(done.result(SECONDS).stdout.split())
     assert (request.name, request.framework) == (NAME, "iso-27001-2022")
-    assert "ISO: 2 contradicted; 91 without a verdict" in words
+    assert "ISO: 2 contradicted, 2 partly-supported; 91 without a verdict" in words
+    assert "by exception: 1 partly-supported" in words
+    assert "partly-supported by exception" in words
     assert "2 of 3" in words
     assert "sc-13" in words
     assert "A.7.12" not in words

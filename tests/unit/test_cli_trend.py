@@ -27,6 +27,7 @@ def developed() -> trend_pb2.Trend:
         since_first=True,
     )
     made.repairs.fixed = made.repairs.fixed_since_first = made.repairs.open = 1
+    made.repairs.excepted = 2
     made.repairs.mean_time_to_fix.FromTimedelta(timedelta(days=4, hours=5))
     made.repairs.median_time_to_fix.FromTimedelta(timedelta(hours=40))
     made.repairs.oldest_open_age.FromTimedelta(timedelta(minutes=9))
@@ -49,7 +50,7 @@ def test_trend_shows_counts_contradictions_and_times(operator: Operator) -> None
         assert wanted in result.stdout
     told = " ".join(result.stderr.split())
     for wanted in (
-        "1 open, 1 fixed, 0 restated by the plan",
+        "1 open, 2 excepted, 1 fixed, 0 restated by the plan",
         "time to fix: mean 4 days, median 40 hours",
         "1 of them took longer",
         "the oldest open one is 9 minutes old",

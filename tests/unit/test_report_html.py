@@ -172,10 +172,13 @@ def test_a_trend_is_drawn_where_its_days_are() -> None:
         point.claim_counts.add(verdict=pb.VERDICT_CONTRADICTED, count=count)
         point.claim_counts.add(verdict=pb.VERDICT_SUPPORTED, count=4 - count)
     trend.repairs.open = trend.repairs.fixed = trend.repairs.fixed_since_first = 1
+    trend.repairs.excepted = 1
     trend.repairs.oldest_open_age.FromTimedelta(timedelta(days=10))
     trend.repairs.mean_time_to_fix.FromTimedelta(timedelta(hours=25))
     trend.repairs.median_time_to_fix.FromTimedelta(timedelta(minutes=5))
-    trend.false_claims.add(control_id="ac-2", since_first=True, age=timedelta(days=10))
+    still, excepted = trend_pb2.FalseClaim.STATE_OPEN, trend_pb2.FalseClaim.STATE_EXCEPTED
+    trend.false_claims.add(control_id="ac-2", state=still, since_first=True, age=timedelta(days=10))
+    trend.false_claims.add(control_id="ac-7", state=excepted, age=timedelta(days=9))
     page = Page(html_report(Report(report.assessment, report.plan, report.verdicts, (), trend)))
     labels = [value for name, value in page.attributes if name == "aria-label"]
     assert (
@@ -184,7 +187,8 @@ def test_a_trend_is_drawn_where_its_days_are() -> None:
     ) in labels
     told = " ".join(page.text.split())
     for wanted in (
-        "1 still false (the oldest for 10 days), 1 mended, 0 restated by the plan.",
+        "1 still false (the oldest for 10 days), 1 mended, 1 accepted by exceptions and not mended,"
+        " 0 restated by the plan.",
         "Time to fix: mean 1 day, median less than an hour.",
         "1 of them took longer",
         "Left out: 2 assessments",
@@ -192,6 +196,7 @@ def test_a_trend_is_drawn_where_its_days_are() -> None:
         "AC-2 false since or before 1970-01-01, 10 days",
     ):
         assert wanted in told, wanted
+    assert "AC-7 false since" not in told
 
 
 def test_one_assessment_is_no_trend() -> None:

@@ -130,7 +130,7 @@ def archive(**parts: bytes | str) -> bytes:
         ("DOCX", word(table() * 0 + "<w:tbl><w:tr><w:tc>" * 40), "is no XML|nested too deeply"),
         ("PDF", b"%PDF-1.7", "no PDF that can be read"),
         ("PDF", pdf([[]]), "holds no text"),
-        ("CSV", b'Control,Status\n"AC-2' + b"x" * (2 << 20), "no separated values"),
+        ("CSV", b'Control,Status\n"AC-2' + b"x" * (2 << 20), "more than 1,048,576 characters"),
         ("TEXT", b"AC-2\x00Planned and more", "holds NUL"),
     ],
 )
@@ -291,3 +291,17 @@ def test_the_time_of_the_import_is_kept() -> None:
     assert read_as("CSV", b"Control,Status\nAC-2,Planned\n").ssp.create_time.ToDatetime(
         UTC
     ) == datetime(2030, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
+def test_a_quote_that_is_not_closed_swallows_no_row(ending: str) -> None:
+    text = 'Control,Status,Statement\nAC-2,Planned,"One"\nAC-3,Planned,"Two\nAC-6,Planned,Three'
+    with pytest.raises(DocumentRefused) as refused:
+        read_as("CSV", f"{text}{ending}".encode())
+    assert refused.value.place == "line 3"
+    assert refused.value.problem == "a quote that opens in this row is not closed"
+    closed = read_as("CSV", f'{text}"{ending}'.encode())
+    assert [each.control_id for each in closed.claims] == ["ac-2", "ac-3"]
+    with pytest.raises(DocumentRefused, match="is a quote not closed") as long:
+        read_as("CSV", f"{text}{'x' * (1 << 20)}".encode())
+    assert long.value.place == "line 3"

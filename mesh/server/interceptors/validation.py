@@ -1,5 +1,7 @@
 """Refuses requests that break the bounds of the contract."""
 
+from itertools import islice
+
 import protovalidate
 from google.protobuf import message_factory
 from google.protobuf.message import Message
@@ -9,6 +11,7 @@ from mesh.contract.catalogue import Catalogue
 from mesh.errors import FieldInvalid
 from mesh.server.call import Call
 from mesh.server.interceptors.chain import MessageInterceptor
+from mesh.server.interceptors.json_numbers import numbers_beyond_json
 from mesh.server.interceptors.times import malformed_times
 
 MAX_VIOLATIONS = 16
@@ -26,6 +29,8 @@ def violations_of(message: Message) -> list[BadRequest.FieldViolation]:
     find_malformed = malformed_times(message.DESCRIPTOR)
     if find_malformed is not None and (malformed := list(find_malformed(message, ""))):
         return [_malformed(*each) for each in malformed[:MAX_VIOLATIONS]]
+    if beyond := list(islice(numbers_beyond_json(message), MAX_VIOLATIONS)):
+        return [_no_json(path) for path in beyond]
     found = protovalidate.collect_violations(message, fail_fast=True)
     # Asked last: most messages are valid, and their size is found by writing them.
     if found and message.ByteSize() <= LARGE_BYTES:
@@ -35,6 +40,11 @@ def violations_of(message: Message) -> list[BadRequest.FieldViolation]:
 
 def _malformed(path: str, kind: str) -> BadRequest.FieldViolation:
     return BadRequest.FieldViolation(field=path, description=f"is no {kind}", reason="MALFORMED")
+
+
+def _no_json(path: str) -> BadRequest.FieldViolation:
+    problem = "holds a number that JSON has not: it is NaN or infinite"
+    return BadRequest.FieldViolation(field=path, description=problem, reason="NO_JSON")
 
 
 def _field_violation(violation: protovalidate.Violation) -> BadRequest.FieldViolation:

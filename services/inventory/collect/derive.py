@@ -28,7 +28,8 @@ def fill_log_keepers(drafts: list[Draft[S3Bucket]], trails: Source) -> None:
     if not trails.listed and unknown is None:
         unknown = Unread.of(DESCRIBE, Outcome.FAILED, NOT_COLLECTED)
     # What a bucket itself did not tell comes first: the next run may read it.
-    own = (draft.unread.get("logging_target_bucket") for draft in drafts)
+    ordered = sorted(drafts, key=lambda draft: draft.arn)
+    own = (draft.unread.get("logging_target_bucket") for draft in ordered)
     unknown = next((gap for gap in own if gap), unknown)
     targets |= {draft.body.logging_target_bucket for draft in drafts}
     for draft in drafts:

@@ -23,6 +23,14 @@ class Source:
     gaps: dict[str, Unread] = field(default_factory=dict)
     """By region: why it was not listed."""
 
+    def in_order(self) -> "Source":
+        """Give the same, in an order that does not tell who was read first.
+
+        Of many gaps the first one is told: it is to be the same in every run.
+        """
+        drafts = sorted(self.drafts, key=lambda draft: draft.arn)
+        return Source(drafts, self.listed, dict(sorted(self.gaps.items())))
+
     def gap(self, region: str, operation: str) -> Unread | None:
         """Give why a region is not known whole; None if it is."""
         if region in self.gaps:

@@ -41,6 +41,7 @@ class SharedSources:
         pending = self._pending[collection]
         pending.discard(unit)
         if not pending:
+            self._found[collection] = source.in_order()
             self._complete[collection].set()
 
     async def restore(self, unit: Unit, gap: Unread | None, regions: tuple[str, ...]) -> None:
@@ -84,4 +85,5 @@ class SharedSources:
         body_field = str(self._store.store.target(collection).kind.body_field)
         records = await self._store.collected(tenant, account, collection)
         listed = await self._store.listed_regions(tenant, account, collection)
-        return Source([draft_of(record, body_field) for record in records], set(listed))
+        drafts = [draft_of(record, body_field) for record in records]
+        return Source(drafts, set(listed)).in_order()

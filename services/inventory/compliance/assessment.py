@@ -54,7 +54,7 @@ def bind(
     claimed = {claim.control_id for claim in claims}
     for control in baseline_controls(plan.baseline):
         if control not in claimed:
-            runs = tuple(_run(check, check.defaults()) for check in checks.of(control))
+            runs = tuple(run_of(check, check.defaults()) for check in checks.of(control))
             bindings.append(Binding(control, None, runs))
     return bindings
 
@@ -73,7 +73,7 @@ def _bind_claim(
         except ThresholdUnclear as unclear:
             problems.append(str(unclear))
             continue
-        runs.append(_run(check, thresholds))
+        runs.append(run_of(check, thresholds))
         if baseline in _HELD_TO_MODERATE:
             below += _below(claim, check, thresholds)
     # Another system's evidence is not ours to show.
@@ -81,7 +81,8 @@ def _bind_claim(
     return Binding(claim.control_id, claim, kept, tuple(problems), tuple(dict.fromkeys(below)))
 
 
-def _run(check: BoundCheck, thresholds: Mapping[str, int]) -> Run:
+def run_of(check: BoundCheck, thresholds: Mapping[str, int]) -> Run:
+    """Name a check with its thresholds, so that results can be found by it."""
     return Run(check.id, tuple(sorted(thresholds.items())))
 
 
@@ -154,6 +155,7 @@ def _verdict(
     found.reason = judged.reason[:MAX_REASON]
     found.check_results.extend(own[:MAX_RESULTS])
     found.missing_actions.extend(missing_actions(own)[:MAX_ACTIONS])
+    found.rests_on_exception = is_deviation(found)
     return found
 
 
@@ -183,7 +185,7 @@ def summarise(assessment: pb.Assessment, found: Sequence[pb.ClaimVerdict]) -> No
     assessment.control_counts.extend(_counts(of_controls.values()))
     assessment.claims = len(of_claims)
     assessment.claim_counts.extend(_counts(of_claims))
-    accepted = [verdict.verdict for verdict in found if verdict.claim and is_deviation(verdict)]
+    accepted = [each.verdict for each in found if each.claim and each.rests_on_exception]
     assessment.excepted_claim_counts.extend(_counts(accepted))
     assessment.below_baseline = sum(bool(verdict.below_baseline) for verdict in found)
     assessment.excepted_claims = sum(

@@ -133,7 +133,7 @@ class AssessmentStore:
     async def control_verdicts(self, name: str) -> list[pb.ClaimVerdict]:
         """Give an assessment's verdicts by control, without evidence; ResourceNotFound if none."""
         judged = self._store.target(VERDICTS)
-        columns = [*judged.kind.pattern.columns, "control_id", "verdict"]
+        columns = [*judged.kind.pattern.columns, "control_id", "verdict", "rests_on_exception"]
         async with self._store.connection() as connection:
             await self._store.get(ASSESSMENTS, name, connection=connection)
             tenant, assessment_id = name.split("/")[1::2]

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from secmesh.inventory.v1 import assessment_pb2, framework_pb2
 from services.inventory.compliance.frameworks import BoundFramework
+from services.inventory.compliance.report_posture import Group, group_of, rank
 
 
 def framework_posture(
@@ -15,39 +16,47 @@ def framework_posture(
     """Roll up; a control whose related controls were not judged has no verdict."""
     judged = _by_control(verdicts)
     postures = [_posture(control, judged) for control in framework.controls]
-    counts = Counter(each.verdict for each in postures if each.verdict)
     return framework_pb2.FrameworkPosture(
         assessment=assessment,
         framework=framework.message,
-        control_counts=[
-            assessment_pb2.VerdictCount(verdict=verdict, count=counts[verdict])
-            for verdict in sorted(counts)
-        ],
+        control_counts=_counts(each for each in postures if each.verdict),
+        excepted_control_counts=_counts(each for each in postures if each.rests_on_exception),
         without_verdict=sum(not each.verdict for each in postures),
         control_postures=postures,
     )
 
 
+def _counts(
+    postures: Iterable[framework_pb2.FrameworkControlPosture],
+) -> list[assessment_pb2.VerdictCount]:
+    counted = sorted(Counter(each.verdict for each in postures).items())
+    return [assessment_pb2.VerdictCount(verdict=verdict, count=count) for verdict, count in counted]
+
+
 def _by_control(
     verdicts: Iterable[assessment_pb2.ClaimVerdict],
-) -> Mapping[str, assessment_pb2.Verdict.ValueType]:
-    found: dict[str, assessment_pb2.Verdict.ValueType] = {}
+) -> Mapping[str, assessment_pb2.ClaimVerdict]:
+    found: dict[str, assessment_pb2.ClaimVerdict] = {}
     for each in verdicts:
-        # The smaller number is the worse.
-        found[each.control_id] = min(each.verdict, found.get(each.control_id, each.verdict))
+        found[each.control_id] = min(each, found.get(each.control_id, each), key=rank)
     return found
 
 
 def _posture(
-    control: framework_pb2.FrameworkControl, judged: Mapping[str, assessment_pb2.Verdict.ValueType]
+    control: framework_pb2.FrameworkControl, judged: Mapping[str, assessment_pb2.ClaimVerdict]
 ) -> framework_pb2.FrameworkControlPosture:
     own = {each: judged[each] for each in control.related_control_ids if each in judged}
-    worst = min(own.values(), default=assessment_pb2.VERDICT_UNSPECIFIED)
-    return framework_pb2.FrameworkControlPosture(
+    made = framework_pb2.FrameworkControlPosture(
         control_id=control.control_id,
         title=control.title,
-        verdict=worst,
-        deciding_control_ids=[each for each, verdict in own.items() if verdict == worst],
         judged=len(own),
         related=len(control.related_control_ids),
     )
+    if own:
+        worst = min(own.values(), key=rank)
+        made.verdict = worst.verdict
+        made.rests_on_exception = group_of(worst) == Group.EXCEPTED
+        made.deciding_control_ids.extend(
+            each for each, verdict in own.items() if verdict.verdict == worst.verdict
+        )
+    return made

@@ -69,6 +69,8 @@ def _told(trend: trend_pb2.Trend) -> Iterator[str]:
     repairs = trend.repairs
     oldest = f" (the oldest for {duration_words(repairs.oldest_open_age)})" if repairs.open else ""
     yield f"{repairs.open} still false{oldest}, {repairs.fixed} mended,"
+    if repairs.excepted:
+        yield f"{repairs.excepted} accepted by exceptions and not mended,"
     yield f"{repairs.restated} restated by the plan."
     if repairs.fixed:
         mean, median = repairs.mean_time_to_fix, repairs.median_time_to_fix
@@ -82,7 +84,8 @@ def _told(trend: trend_pb2.Trend) -> Iterator[str]:
 
 
 def _open(trend: trend_pb2.Trend) -> Iterator[Html]:
-    still = [each for each in trend.false_claims if not each.HasField("end_time")]
+    open_ones = trend_pb2.FalseClaim.STATE_OPEN
+    still = [each for each in trend.false_claims if each.state == open_ones]
     items = [
         tag(
             "li",

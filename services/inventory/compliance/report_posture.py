@@ -92,7 +92,15 @@ class Posture:
 
 def group_of(verdict: pb.ClaimVerdict) -> Group:
     """Give the group of a verdict: a failure that is accepted neither fails nor agrees."""
-    return Group.EXCEPTED if is_deviation(verdict) else GROUPS.get(verdict.verdict, Group.OPEN)
+    # Results are not at hand everywhere, and verdicts of before say it in their results alone.
+    if verdict.rests_on_exception or is_deviation(verdict):
+        return Group.EXCEPTED
+    return GROUPS.get(verdict.verdict, Group.OPEN)
+
+
+def rank(verdict: pb.ClaimVerdict) -> tuple[pb.Verdict.ValueType, int]:
+    """Give the place of a verdict among others, the smaller the worse."""
+    return verdict.verdict, _ORDER.index(group_of(verdict))
 
 
 def posture(verdicts: Iterable[pb.ClaimVerdict]) -> Posture:
@@ -105,10 +113,10 @@ def posture(verdicts: Iterable[pb.ClaimVerdict]) -> Posture:
     families: dict[str, Counter[Group]] = {family: Counter() for family in FAMILIES}
     whole = part = 0
     for control, own in by_control.items():
-        worst = min(each.verdict for each in own)
-        group = min((group_of(each) for each in own if each.verdict == worst), key=_ORDER.index)
+        worst = min(own, key=rank)
+        group = group_of(worst)
         groups[group] += 1
-        excepted[worst] += group == Group.EXCEPTED
+        excepted[worst.verdict] += group == Group.EXCEPTED
         families.setdefault(control.partition("-")[0], Counter())[group] += 1
         results = [result for each in own for result in each.check_results]
         if results and all(result.complete for result in results):

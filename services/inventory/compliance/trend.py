@@ -18,7 +18,7 @@ MENDED = frozenset(
         pb.VERDICT_UNDERSTATED,
     }
 )
-"""Evidence was read whole and nothing fails; an unread rest mends nothing."""
+"""Evidence was read whole and nothing fails; an unread rest or an exception mends nothing."""
 RESTATED = frozenset(
     {
         pb.VERDICT_CLAIM_INVALID,
@@ -40,6 +40,8 @@ class Interval:
     verdict: pb.Verdict.ValueType
     first: int
     last: int
+    excepted: bool = False
+    """The verdict rests on an exception."""
 
 
 @dataclass
@@ -89,7 +91,9 @@ def _of_claim(own: Sequence[Interval], assessments: int) -> Iterator[Episode]:
         if current is None:
             continue
         current.verdict = verdict
-        if verdict in MENDED:
+        accepted = verdict in MENDED and interval.excepted
+        current.state = api.FalseClaim.STATE_EXCEPTED if accepted else api.FalseClaim.STATE_OPEN
+        if verdict in MENDED and not accepted:
             current.close(interval.first, verdict, api.FalseClaim.STATE_FIXED)
         elif verdict in RESTATED:
             current.close(interval.first, verdict, api.FalseClaim.STATE_RESTATED)
@@ -118,7 +122,7 @@ def false_claim(ssp: str, episode: Episode, times: Sequence[int]) -> api.FalseCl
 
 
 def age(episode: Episode, times: Sequence[int]) -> int:
-    """Give how long an episode took; of an open one how old it is at the newest assessment."""
+    """Give how long an episode took; of one without an end its age at the newest assessment."""
     return times[-1 if episode.end is None else episode.end] - times[episode.first]
 
 
@@ -133,6 +137,7 @@ def statistics(found: Sequence[Episode], times: Sequence[int]) -> api.RepairStat
         open=len(still),
         fixed=len(fixed),
         restated=len(by_state.get(api.FalseClaim.STATE_RESTATED, [])),
+        excepted=len(by_state.get(api.FalseClaim.STATE_EXCEPTED, [])),
         fixed_since_first=sum(episode.first == 0 for episode in fixed),
     )
     if fixed:
@@ -169,12 +174,13 @@ def points(
 
 
 def told(found: Iterable[Episode], times: Sequence[int], start: int | None) -> list[Episode]:
-    """Leave out what ended before the begin; the open ones come first, the oldest first."""
+    """Leave out what ended before the begin; the open ones come first, then the excepted."""
     kept = [each for each in found if each.end is None or start is None or times[each.end] >= start]
     return sorted(
         kept,
         key=lambda each: (
             each.end is not None,
+            each.state == api.FalseClaim.STATE_EXCEPTED,
             each.first if each.end is None else -each.end,
             each.control_id,
             each.claim_id,

@@ -160,10 +160,13 @@ class TrendStore:
             .subquery("places")
         )
         among = sa.func.row_number().over(
-            partition_by=(judged.c.id, judged.c.verdict), order_by=places.c.place
+            partition_by=(judged.c.id, judged.c.verdict, judged.c.rests_on_exception),
+            order_by=places.c.place,
         )
         rows = (
-            self._store.select(VERDICTS, tenant, ("id", "control_id", "verdict"))
+            self._store.select(
+                VERDICTS, tenant, ("id", "control_id", "verdict", "rests_on_exception")
+            )
             .join(places, places.c.id == judged.c.assessment_id)
             .where(sa.func.coalesce(judged.c.claim, "") != "")
             .add_columns(places.c.place, (places.c.place - among).label("island"))
@@ -175,9 +178,10 @@ class TrendStore:
             rows.c.verdict,
             sa.func.min(rows.c.place),
             sa.func.max(rows.c.place),
-        ).group_by(rows.c.id, rows.c.verdict, rows.c.island)
+            rows.c.rests_on_exception,
+        ).group_by(rows.c.id, rows.c.verdict, rows.c.rests_on_exception, rows.c.island)
         found: Iterable[Any] = await self._store.fetch(statement, connection)
         return [
-            Interval(claim, control, verdict, first=first - 1, last=last - 1)
-            for claim, control, verdict, first, last in found
+            Interval(claim, control, verdict, first - 1, last - 1, bool(excepted))
+            for claim, control, verdict, first, last, excepted in found
         ]

@@ -4,12 +4,11 @@ Source: NIST OSCAL, component-definition model, versions 1.0 to 1.2.
 """
 
 import base64
-import binascii
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from google.protobuf import json_format
 
 from mesh.errors import FieldInvalid
@@ -136,12 +135,14 @@ def _fixtures(link: Node, resources: Mapping[str, Node]) -> Iterator[control_pb2
         link.refuse("leads to no attached resource", "href")
     try:
         data = base64.b64decode(attached.text("value"), validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one, what is not ASCII another
         attached.refuse("is no base64", "value")
     listed = _json(attached, "value", data)
     if not isinstance(listed, list):
         attached.refuse("must hold a JSON array of fixtures", "value")
     for each in listed:
+        if not isinstance(each, dict):
+            attached.refuse("must hold objects, each a fixture", "value")
         fixture = control_pb2.ControlFixture()
         _parse(attached, "value", each, fixture)
         yield fixture
@@ -163,13 +164,16 @@ def _unquoted(node: Node, name: str, value: str) -> str:
 
 def _json(node: Node, name: str, text: str | bytes) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        # Strict as the reader of the document is: what it holds may be no text and no number.
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
         node.refuse(f"{name} is no JSON")
 
 
 def _parse(node: Node, name: str, value: Any, into: Any) -> None:
+    if not isinstance(value, dict):
+        node.refuse(f"{name} must be an object in JSON")
     try:
-        json_format.ParseDict(value if isinstance(value, dict) else {"": value}, into)
+        json_format.ParseDict(value, into)
     except json_format.ParseError as error:
         raise SspInvalid(at(node.pointer), f"{name}: {error}") from None

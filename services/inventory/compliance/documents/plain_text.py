@@ -27,6 +27,10 @@ _BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
 _COMMENT = re.compile(r"<!--.*?-->")
 _CELL_END = re.compile(r"(?<!\\)\|")
 _GAP = re.compile(r"\t+| {2,}")
+_LONGEST_CELL = 1 << 20
+_LAST = "\x1e"
+"""A line after the last one, of a character that no decoded text holds."""
+_OPEN_QUOTE = "a quote that opens in this row is not closed"
 DELIMITERS = ",;\t|"
 
 
@@ -112,16 +116,27 @@ def unmarked(text: str) -> str:
 
 
 def read_separated(text: str, delimiter: str, extract: Extract) -> None:
-    """Draw separated values into the rows of one table, each at the line it begins on."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    csv.field_size_limit(1 << 20)
+    """Draw separated values into the rows of one table, each at the line it begins on.
+
+    Raises DocumentRefused if a quote is not closed: what follows it would be lost in one cell.
+    """
+    ended = text if text.endswith(("\n", "\r")) else f"{text}\n"
+    reader = csv.reader(io.StringIO(ended + _LAST, newline=""), delimiter=delimiter)
+    csv.field_size_limit(_LONGEST_CELL)
     begins = 1
     try:
         for row in reader:
+            if row == [_LAST]:
+                return
+            if row and row[-1].endswith(_LAST):
+                raise DocumentRefused(_OPEN_QUOTE, f"line {begins}")
             extract.add(Block(f"line {begins}", tuple(row), 1))
             begins = reader.line_num + 1
     except csv.Error as error:
-        raise DocumentRefused(f"is no separated values: {error}", f"line {begins}") from None
+        problem = f"is no separated values: {error}"
+        if "field limit" in str(error):
+            problem = f"a cell has more than {_LONGEST_CELL:,} characters; is a quote not closed?"
+        raise DocumentRefused(problem, f"line {begins}") from None
 
 
 def cells_of_line(line: str) -> tuple[str, ...]:
