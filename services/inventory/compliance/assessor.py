@@ -91,7 +91,7 @@ class Assessor:
             evidence = EvidenceStore(self._store, connection, tenant)
             coverage = Coverage(accounts, await evidence.units(accounts))
             if coverage.empty:
-                raise NothingCollected
+                raise NothingCollected(accounts)
             checks = await self._checks.of(tenant, connection)
             standing = await self._exceptions.at(tenant, stamp, checks, connection)
             evaluation = Evaluation(
