@@ -11,8 +11,10 @@ from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
+import psycopg
 import pytest
 import sqlalchemy as sa
+from psycopg import sql
 
 from mesh.contract.catalogue import load_catalogue
 from mesh.embedded.postgres import APPLICATION, Access, PostgresServer
@@ -57,6 +59,15 @@ def empty_database(kind: str, folders: pytest.TempPathFactory) -> Iterator[str]:
     name = f"test_{uuid4().hex}"
     yield host.create_database(name)
     host.drop_database(name)
+
+
+def rename_database(version: int, name: str, other: str) -> None:
+    """Let nobody find a database by its name any more; its sessions end."""
+    renamed = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    ended = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s"
+    with psycopg.connect(server(version).url(), autocommit=True) as connection:
+        connection.execute(ended, (name,))
+        connection.execute(renamed.format(sql.Identifier(name), sql.Identifier(other)))
 
 
 @contextlib.contextmanager
