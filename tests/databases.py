@@ -26,6 +26,7 @@ from services.crypto.migrations.commands import VersionedSchema
 from services.crypto.migrations.roles import ROLES, SERVICE
 from services.crypto.tables import METADATA as CRYPTO_METADATA
 from tests.derived import tables_of
+from tests.memory_folder import quick_folder
 
 SQLITE = "sqlite"
 _NEWEST_VERSION = 18
@@ -37,7 +38,7 @@ DATABASES = [SQLITE, "postgresql16", NEWEST]
 @cache
 def server(version: int) -> PostgresServer:
     """Start a server, one of each version for each process of the tests."""
-    folder = Path(tempfile.mkdtemp(prefix="secmesh-test-"))
+    folder = quick_folder()
     made = PostgresServer(folder / "data", version=version, durable=False)
     made.start()
 

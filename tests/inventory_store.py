@@ -65,13 +65,9 @@ def inventory_store(folder: Path) -> str:
 def store_variables(folder: Path) -> dict[str, str]:
     """Give what a service is told of its store whose home is this folder: nothing of a file there.
 
-    The store is empty at first, without tables.
+    The file it makes itself; a database has the tables, which take a service seconds to make.
     """
-    if not on_postgresql():
-        return {}
-    if folder not in _made:
-        _create(folder)
-    return {"DATABASE_URL": inventory_store(folder)}
+    return {"DATABASE_URL": inventory_store(folder)} if on_postgresql() else {}
 
 
 def copy_store(source: Path, folder: Path) -> None:
@@ -114,7 +110,7 @@ def stored_bytes(folder: Path) -> bytes:
     return "\n".join(rows).encode()
 
 
-def _create(folder: Path, template: str = "") -> None:
+def _create(folder: Path, template: str) -> None:
     name = f"test_{uuid4().hex}"
     server(_VERSION).create_database(name, template)
     _made[folder] = name
