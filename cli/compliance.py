@@ -15,6 +15,7 @@ from cli.completion import collections, words
 from cli.connection import Connection, UsageProblem, connection_of
 from cli.exceptions import show_ends
 from cli.exit_codes import ExitCode
+from cli.organizations import show_uncovered
 from cli.output import (
     Column,
     OutputFormat,
@@ -186,6 +187,7 @@ def evaluate(
         assessment = run_evaluation(Stub(channel), request)
         show_counts(assessment, connection.output)
         show_ends(assessment)
+        show_uncovered(assessment)
     found = {count.verdict for count in assessment.claim_counts if count.count}
     if any(VERDICTS[word] in found for word in fail_on or ()):
         raise typer.Exit(ExitCode.FAILED_VERDICT)

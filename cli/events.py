@@ -1,9 +1,10 @@
 """`secmesh inventory events`: have read again what events of AWS tell of, and see what turns."""
 
-import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
+import orjson
 import typer
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
@@ -11,7 +12,9 @@ from google.protobuf.struct_pb2 import Struct
 from cli.changes import follow
 from cli.connection import connection_of
 from cli.contradictions import Filter, name_of_plan
+from cli.exit_codes import ExitCode
 from cli.output import (
+    Column,
     OutputFormat,
     cell,
     talk,
@@ -21,9 +24,11 @@ from cli.output import (
     write_messages,
 )
 from secmesh.inventory.v1.event_service_pb2 import (
+    EventReading,
     EventResult,
     ListCheckTurnsRequest,
     PostEventsRequest,
+    PostEventsResponse,
     WatchCheckTurnsRequest,
 )
 from secmesh.inventory.v1.event_service_pb2_grpc import EventServiceStub
@@ -37,6 +42,12 @@ app = typer.Typer(
 Account = Annotated[str, typer.Option(help="Only of this AWS account, 12 digits.")]
 Check = Annotated[str, typer.Option(help="Only of this check, such as `s3.versioning`.")]
 COLUMNS = ["evaluate_time", "severity", "check_id", "old_outcome", "new_outcome"]
+_TURNED = [*COLUMNS, "cloud_account_id", "arn"]
+_REFUSED = {
+    "MALFORMED": "it is not as EventBridge delivers events",
+    "ACCOUNT_UNKNOWN": "no account that was collected (`secmesh inventory stats`); sync it first",
+}
+"""What there is to know of an event that was not taken, by the reason."""
 
 
 @app.command()
@@ -54,18 +65,54 @@ def post(
         int, typer.Option(min=0, max=25, help="Seconds to wait for what is read.")
     ] = 20,
 ) -> None:
-    """Post events, and show what they changed and which checks turned by that."""
+    """Post events, and show what they changed and which checks turned by that.
+
+    Exits with 1 if one of them was refused, or could not be read.
+    """
     connection = connection_of(context)
     request = PostEventsRequest(parent=connection.tenant)
     request.events.extend(_events(file))
     request.wait.FromSeconds(wait)
     with connection.channel() as channel:
         answer = EventServiceStub(channel).PostEvents(request)
+    if connection.output is OutputFormat.TABLE:
+        _show_answer(answer)
+    else:
         write_message(answer, connection.output)
-    for result in answer.results:
-        if result.state == EventResult.STATE_REFUSED:
-            told = f"Refused: event {result.event_id or 'without an id'}: {result.reason}"
-            talk.print(visible(told), markup=False, soft_wrap=True)
+    if problems := [*_problems(answer)]:
+        for each in problems:
+            talk.print(visible(each), markup=False, soft_wrap=True)
+        raise typer.Exit(ExitCode.REFUSED)
+
+
+def _show_answer(answer: PostEventsResponse) -> None:
+    syncs = Column("syncs", lambda each: " ".join(each.syncs))
+    columns: list[str | Column] = ["event_id", "state", "reason", syncs]
+    write_messages(answer.results, OutputFormat.TABLE, columns)
+    for reading in answer.readings:
+        unread = Column("unread", lambda each: " ".join(each.unread_fields))
+        of = Column("of", lambda each: each.arn or each.record)
+        changed: list[str | Column] = ["change", of, unread]
+        if reading.records:
+            write_messages(reading.records, OutputFormat.TABLE, changed, _told(reading))
+        else:
+            talk.print(visible(f"{_told(reading)}, nothing changed"), markup=False)
+        if reading.turns:
+            write_messages(reading.turns, OutputFormat.TABLE, _TURNED, "checks that turned")
+
+
+def _told(reading: EventReading) -> str:
+    return f"{reading.sync.name}: {cell(reading.sync, 'state')}"
+
+
+def _problems(answer: PostEventsResponse) -> Iterable[str]:
+    """Say which events nothing came of, and why."""
+    for each in answer.results:
+        event = f"event {each.event_id or 'without an id'}"
+        if each.state == EventResult.STATE_REFUSED:
+            yield f"Refused: {event}: {each.reason}: {_REFUSED.get(each.reason, '')}".rstrip(": ")
+        elif each.state == EventResult.STATE_FAILED:
+            yield f"Not read: {event}; see `secmesh inventory manifest {' '.join(each.syncs)}`"
 
 
 @app.command()
@@ -114,7 +161,7 @@ def turns(
     with connection.channel() as channel:
         stub = EventServiceStub(channel)
         found = items(stub.ListCheckTurns, request, lambda page: page.check_turns, limit)
-        write_messages(found, connection.output, [*COLUMNS, "cloud_account_id", "arn"])
+        write_messages(found, connection.output, _TURNED)
 
 
 def _condition(account: str, check: str, filter_: str) -> str:
@@ -143,15 +190,26 @@ def _show(event: Any, output: OutputFormat) -> None:
 def _events(file: Path) -> list[Struct]:
     """Read the events of a file. Raises typer.BadParameter."""
     try:
-        read = _read(file.read_text(encoding="utf-8"))
-        events = read if isinstance(read, list) else [read]
-        return [json_format.ParseDict(each, Struct()) for each in events]
-    except (ValueError, json_format.ParseError) as problem:
+        read = _read(file.read_bytes())
+    except orjson.JSONDecodeError as problem:
+        raise typer.BadParameter(f"{file} holds no events: {problem}") from None
+    events = read if isinstance(read, list) else [read]
+    if not events:
+        raise typer.BadParameter(f"{file} holds no events")
+    try:
+        return [_event(each) for each in events]
+    except json_format.ParseError as problem:
         raise typer.BadParameter(f"{file} holds no events: {problem}") from None
 
 
-def _read(text: str) -> Any:
+def _event(read: Any) -> Struct:
+    if not isinstance(read, dict):
+        raise json_format.ParseError("an event is a JSON object")
+    return json_format.ParseDict(read, Struct())
+
+
+def _read(text: bytes) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return [orjson.loads(line) for line in text.splitlines() if line.strip()]

@@ -77,7 +77,9 @@ def propose(
     if "-" in expires:
         made.expire_time.CopyFrom(parse_time(expires, "--expires"))
     else:
-        made.expire_time.FromDatetime(datetime.now(UTC) + parse_expiry(expires))
+        made.expire_time.FromDatetime(
+            datetime.now(UTC) + parse_expiry(expires, ", or a date or time")
+        )
     request = api.CreateCheckExceptionRequest(
         parent=connection.tenant,
         check_exception_id=exception,

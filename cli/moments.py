@@ -9,7 +9,7 @@ from cli.connection import UsageProblem
 
 DAY = len("2026-01-31")
 LONGEST = timedelta(days=366)
-"""From now to the expiry of an API key."""
+"""From now to the expiry of an API key or an exception."""
 _EXPIRY = re.compile(r"([0-9]{1,5})([hd])")
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1)}
 
@@ -24,10 +24,10 @@ def parse_time(text: str, option: str) -> Timestamp:
     return made
 
 
-def parse_expiry(text: str) -> timedelta:
-    """Read how long an API key is good, such as ``90d``."""
+def parse_expiry(text: str, more: str = "") -> timedelta:
+    """Read how long something holds, such as ``90d``; ``more`` says how it is told as well."""
     match = _EXPIRY.fullmatch(text)
     found = int(match[1]) * _UNITS[match[2]] if match else timedelta(0)
     if not timedelta(0) < found <= LONGEST:
-        raise UsageProblem("--expires is hours or days up to 366d, such as 90d")
+        raise UsageProblem(f"--expires is hours or days up to 366d, such as 90d{more}")
     return found

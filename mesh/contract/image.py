@@ -1,13 +1,15 @@
 """The descriptor image of the build: every contract with its comments."""
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
-from types import MappingProxyType
 
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
+
+_GENERATED = "_pb2.py"
+"""How the names of generated modules of messages end."""
 
 
 def image_bytes() -> bytes:
@@ -20,19 +22,25 @@ def image() -> descriptor_pb2.FileDescriptorSet:
     return descriptor_pb2.FileDescriptorSet.FromString(image_bytes())
 
 
-@cache
-def _file_names() -> Mapping[str, tuple[str, ...]]:
-    """Give the files of every package, in path order."""
-    found: dict[str, list[str]] = {}
-    for file in image().file:
-        found.setdefault(file.package, []).append(file.name)
-    return MappingProxyType({package: tuple(sorted(names)) for package, names in found.items()})
+def _modules(package: str) -> Iterator[str]:
+    """Give the generated modules of a package; that of each file stands in the package's folder."""
+    try:
+        folder = files(package)
+    except ModuleNotFoundError:
+        return
+    for each in folder.iterdir():
+        if each.name.endswith(_GENERATED):
+            yield each.name.removesuffix(".py")
 
 
 @cache
 def package_files(package: str) -> tuple[FileDescriptor, ...]:
-    """Load every generated module of one package and give its files, in path order."""
-    names = _file_names().get(package, ())
+    """Load every generated module of one package of ours and give its files, in path order.
+
+    Our packages have folders of their own, so that the image need not be parsed for their names.
+    """
+    folder = package.replace(".", "/")
+    names = sorted(f"{folder}/{module.removesuffix('_pb2')}.proto" for module in _modules(package))
     for name in names:
         importlib.import_module(name.removesuffix(".proto").replace("/", ".") + "_pb2")
     pool = descriptor_pool.Default()

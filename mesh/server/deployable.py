@@ -27,7 +27,7 @@ from mesh.sql.tables import Tables
 
 __all__ = ["Command", "CommandFailed", "Deployable", "awaited", "end_process"]
 
-_PROBE = Pool(name="probe", size=1)
+_PROBE = Pool(name="probe", size=1, reads_tables=False)
 Settings = TypeVar("Settings", bound=ServiceSettings)
 
 

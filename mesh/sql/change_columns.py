@@ -16,18 +16,22 @@ from mesh.sql.secrets import holds_secrets
 from mesh.sql.types import Json, column_type
 
 
-def json_columns(codec: Codec, row: str, database: str) -> Iterator[tuple[str, str]]:
+def json_columns(
+    codec: Codec, row: str, database: str, *, alone: bool = False
+) -> Iterator[tuple[str, str]]:
     """Give name and expression of each column that may be shown, but the ids.
 
-    The expressions are of JSON on SQLite, and of what ``row_to_json`` takes on PostgreSQL.
+    The expressions are of JSON on SQLite, and of what ``row_to_json`` takes on PostgreSQL. Columns
+    of a row that is ``alone`` in its statement are named without it.
     """
     for name in codec.public_columns:
         field = codec.fields.get(name)
         if field is not None:
-            text = f'{row}."{name}"'
+            text = f'"{name}"' if alone else f'{row}."{name}"'
             inner = field.message_type
             if inner is not None and isinstance(column_type(field), Json) and holds_secrets(inner):
-                text = _Stripping(database).value(text, field, ())
+                # What unfolds JSON is a table beside the row, with columns of its own.
+                text = _Stripping(database).value(f'{row}."{name}"', field, ())
             yield name, text if database == "postgresql" else _quoted(text, field)
 
 

@@ -9,10 +9,13 @@ from weakref import WeakSet
 import sqlalchemy as sa
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
+from sqlalchemy.util.queue import Empty
 
 # SQLAlchemy's words about its pools go by the name of this module; ours are the metrics.
 logging.getLogger(__name__).setLevel(logging.WARNING)
 
+_SOON_SECONDS = 0.05
+"""What a statement takes, and more than a connection takes to open."""
 _POOLS: "WeakSet[MeasuredPool]" = WeakSet()
 
 
@@ -37,6 +40,22 @@ class MeasuredPool(sa.AsyncAdaptedQueuePool):
     def largest(self) -> int:
         """Connections that it opens at most."""
         return self.size() + int(self._max_overflow)
+
+
+class SparingPool(MeasuredPool):
+    """Opens a connection beyond those that are kept only if none of these comes back soon."""
+
+    def _do_get(self) -> sa.pool.ConnectionPoolEntry:
+        # Below zero not all that are kept were opened yet.
+        if 0 <= self._overflow < self._max_overflow:
+            self.waiting += 1
+            try:
+                return self._pool.get(True, _SOON_SECONDS)
+            except Empty:
+                pass
+            finally:
+                self.waiting -= 1
+        return super()._do_get()
 
 
 def _each(of: Callable[[MeasuredPool], int], **attributes: str) -> Iterable[Observation]:

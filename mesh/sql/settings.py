@@ -36,7 +36,7 @@ class Pool:
     name: str = "store"
     """What metrics call it."""
     size: int = 8
-    """Connections that are kept."""
+    """Connections that are kept; of those to a file at most three."""
     overflow: int = 8
     """Connections beyond those, closed after use."""
     wait_seconds: float = 15
@@ -47,3 +47,5 @@ class Pool:
     """Whether statements are logged, without the values in them. Not for files."""
     connect_seconds: int = 5
     """Longest wait for a server to take a new connection, at least 2; not for files."""
+    reads_tables: bool = True
+    """False for statements without any, which need not have a file's tables and triggers parsed."""

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import tempfile
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from mesh.sql.own_files import OpenToOthers, close_to_others, warn_of_folder
-from mesh.sql.pool import MeasuredPool
+from mesh.sql.pool import SparingPool
 from mesh.sql.settings import WRITE, EngineUrlError, Pool
 
 _PRAGMAS = (
@@ -26,8 +27,8 @@ _PRAGMAS = (
     "cache_size=-512",
     "foreign_keys=ON",
 )
-
-
+_KEPT = 3
+"""Connections that are kept, a writer and readers: each holds all tables and triggers parsed."""
 _BESIDE = ("", "-wal", "-shm", "-journal")
 """What SQLite adds to the name of a database for the files beside it."""
 
@@ -42,10 +43,10 @@ def open_sqlite(url: sa.URL, pool: Pool) -> AsyncEngine:
         url.set(drivername="sqlite+aiosqlite"),
         # Parameters hold tenants' data: they stay out of every error text.
         hide_parameters=True,
-        poolclass=MeasuredPool,
+        poolclass=SparingPool,
         pool_logging_name=pool.name,
-        pool_size=pool.size,
-        max_overflow=pool.overflow,
+        pool_size=min(pool.size, _KEPT),
+        max_overflow=pool.size + pool.overflow - min(pool.size, _KEPT),
         pool_timeout=pool.wait_seconds,
     )
     if scratch is not None:
@@ -53,7 +54,7 @@ def open_sqlite(url: sa.URL, pool: Pool) -> AsyncEngine:
     target = engine.sync_engine
     file = _File(str(url.database))
     sa.event.listen(target, "do_connect", file.prepare)
-    sa.event.listen(target, "connect", _configure)
+    sa.event.listen(target, "connect", _configure if pool.reads_tables else _make_bare)
     sa.event.listen(target, "connect", file.note)
     sa.event.listen(target, "checkout", file.require_same)
     sa.event.listen(target, "begin", _begin)
@@ -107,11 +108,19 @@ class _File:
 
 
 def _configure(connection: Any, _record: Any) -> None:
+    _make_ready(connection, _PRAGMAS)
+
+
+def _make_bare(connection: Any, _record: Any) -> None:
+    _make_ready(connection, ())
+
+
+def _make_ready(connection: Any, pragmas: Sequence[str]) -> None:
     try:
         # The driver must not begin transactions by itself: see _begin.
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in _PRAGMAS:
+        for pragma in pragmas:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
     except BaseException:

@@ -31,7 +31,7 @@ from services.inventory.catalogs.statement_check import add_unknown_statements
 from services.inventory.compliance.assessment_store import AssessmentStore
 from services.inventory.compliance.assessor import DEFAULT_MAX_AGE, Assessor
 from services.inventory.compliance.control_coverage import CoverageReporter
-from services.inventory.compliance.controls import control_id
+from services.inventory.compliance.controls import control_id, load_controls
 from services.inventory.compliance.documents.import_document import Import, read_ssp
 from services.inventory.compliance.framework_posture import framework_posture
 from services.inventory.compliance.frameworks import (
@@ -260,6 +260,10 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         control = control_id(request.control_id) if request.control_id else ""
         if control is None:
             raise FieldInvalid.of("control_id", "is no control of SP 800-53, such as ac-2.3")
+        if control and control not in load_controls():
+            raise FieldInvalid.of("control_id", f"{control} is no control of SP 800-53 rev 5")
+        if request.collection:
+            self._store.target(request.collection)
         chosen = self._checks.shipped.chosen(request.collection, control)
         # The token is the last check's id: checks come with the service and hold no secret.
         after = request.page_token

@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +21,14 @@ from secmesh.inventory.v1.ec2_pb2 import PortRange
 from services.inventory.compliance.check_catalogue import BoundCheck
 from services.inventory.compliance.coverage import Reading
 from services.inventory.compliance.evidence_store import EvidenceStore
-from services.inventory.compliance.outcomes import FAIL, NOT_APPLICABLE, PASS, UNREAD, Place
+from services.inventory.compliance.outcomes import (
+    FAIL,
+    NOT_APPLICABLE,
+    PASS,
+    UNREAD,
+    Outcome,
+    Place,
+)
 from services.inventory.compliance.row_weighing import Question
 from tests.service.compliance_world import (
     ACCOUNT,
@@ -146,6 +153,21 @@ def expected(
     return PASS if met else FAIL
 
 
+async def counted_together(
+    world: World, checks: Sequence[BoundCheck]
+) -> dict[str, Counter[Outcome]]:
+    """Count the outcomes of each check, all checks in one statement."""
+    readings = [Reading((ACCOUNT,), NOW)]
+    questions = [Question(check, check.defaults(), readings) for check in checks]
+    async with world.store.connection() as connection:
+        tallied = await EvidenceStore(world.store, connection, "acme").tallies(questions)
+    found = {}
+    for check, (tally,) in zip(checks, tallied, strict=True):
+        assert tally.partial
+        found[check.id] = +tally.counts
+    return found
+
+
 @pytest.mark.parametrize(
     "collection", sorted({each.kind.collection for each in ALL_CHECKS.checks.values()})
 )
@@ -155,6 +177,7 @@ async def test_sql_memory_and_filter_agree(world: World, collection: str) -> Non
     found = await world.store.messages(collection, world.store.select(collection, "acme"))
     records = [record for record in found if isinstance(record, record_pb2.Record)]
     assert len(records) == ROWS
+    alone: dict[str, Counter[Outcome]] = {}
     for check in checks:
         parameters = check.parameters(check.defaults(), NOW)
         wanted_names: dict[int, set[str]] = defaultdict(set)
@@ -163,11 +186,12 @@ async def test_sql_memory_and_filter_agree(world: World, collection: str) -> Non
         question = Question(check, check.defaults(), [Reading((ACCOUNT,), NOW)])
         async with world.store.connection() as connection:
             evidence = EvidenceStore(world.store, connection, "acme")
-            (tally,) = await evidence.tallies(question)
+            ((tally,),) = await evidence.tallies([question])
             for outcome in (PASS, FAIL, NOT_APPLICABLE, UNREAD):
                 rows = await evidence.records(question, outcome, without=(), limit=ROWS)
                 assert {row.name for row in rows} == wanted_names[outcome], (check.id, outcome)
                 assert tally.counts[outcome] == len(wanted_names[outcome])
+            alone[check.id] = +tally.counts
         page = await world.store.page(
             collection, "tenants/acme", filter=check.filter(check.defaults(), NOW), page_size=1000
         )
@@ -177,3 +201,4 @@ async def test_sql_memory_and_filter_agree(world: World, collection: str) -> Non
         assert wanted_names[PASS]
         assert wanted_names[FAIL]
         assert wanted_names[UNREAD]
+    assert await counted_together(world, checks) == alone

@@ -70,7 +70,7 @@ async def test_rows_of_several_readings(world: World, check_id: str, unread: flo
     question = Question(check, check.defaults(), READINGS)
     async with world.store.connection() as connection:
         evidence = EvidenceStore(world.store, connection, "acme")
-        tallies = await evidence.tallies(question)
+        (tallies,) = await evidence.tallies([question])
         assert {tally.place: +tally.counts for tally in tallies} == wanted
         whole = not any(tally.partial for tally in tallies)
         assert whole is (not unread)

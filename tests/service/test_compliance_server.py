@@ -152,6 +152,8 @@ async def test_nothing_collected_is_refused(served: Served) -> None:
         await served.evaluate()
     assert caught.value.code == grpc.StatusCode.FAILED_PRECONDITION
     assert caught.value.reason == "NOTHING_COLLECTED"
+    with pytest.raises(CallRefused, match="collected of 210987654321 yet"):
+        await served.evaluate(cloud_account_ids=["210987654321"])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import random
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,14 @@ from services.inventory.compliance.coverage import Reading
 from services.inventory.compliance.evidence_store import EvidenceStore
 from services.inventory.compliance.exceptions import BoundException
 from services.inventory.compliance.failing_filter import not_accepted
-from services.inventory.compliance.outcomes import EXCEPTED, FAIL, NOT_APPLICABLE, PASS, UNREAD
+from services.inventory.compliance.outcomes import (
+    EXCEPTED,
+    FAIL,
+    NOT_APPLICABLE,
+    PASS,
+    UNREAD,
+    Tally,
+)
 from services.inventory.compliance.row_weighing import Question, bad_outcome
 from tests.service.compliance_world import ACCOUNT, ALL_CHECKS, NOW, World, new_world
 from tests.service.test_compliance_agreement import ROWS, expected, fill
@@ -63,6 +71,7 @@ async def test_sql_memory_and_filter_agree_on_exceptions(world: World, collectio
     found = await world.store.messages(collection, world.store.select(collection, "acme"))
     records = [record for record in found if isinstance(record, record_pb2.Record)]
     tried = excepted = 0
+    alone: list[tuple[Question, Tally]] = []
     for check in checks:
         accepting = exceptions(collection, chance)
         body = str(check.kind.body_field)
@@ -79,7 +88,9 @@ async def test_sql_memory_and_filter_agree_on_exceptions(world: World, collectio
         question = Question(check, check.defaults(), [Reading((ACCOUNT,), NOW)], accepting)
         async with world.store.connection() as connection:
             evidence = EvidenceStore(world.store, connection, "acme")
-            (tally,) = await evidence.tallies(question)
+            ((tally,),) = await evidence.tallies([question])
+            ((plainly,),) = await evidence.tallies([replace(question, exceptions=())])
+            alone += [(question, tally), (replace(question, exceptions=()), plainly)]
             for outcome in (PASS, FAIL, NOT_APPLICABLE, UNREAD, EXCEPTED):
                 rows = await evidence.records(question, outcome, without=(), limit=ROWS)
                 assert {row.name for row in rows} == wanted[outcome], (check.id, outcome)
@@ -99,3 +110,7 @@ async def test_sql_memory_and_filter_agree_on_exceptions(world: World, collectio
             tried += 1
     assert tried
     assert excepted
+    async with world.store.connection() as connection:
+        evidence = EvidenceStore(world.store, connection, "acme")
+        together = await evidence.tallies([question for question, _ in alone])
+    assert [tally for (tally,) in together] == [tally for _, tally in alone]

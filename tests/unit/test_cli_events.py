@@ -10,11 +10,14 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from secmesh.inventory.v1 import check_pb2
 from secmesh.inventory.v1.check_turn_pb2 import CheckTurn
 from secmesh.inventory.v1.event_service_pb2 import (
+    ChangedRecord,
+    EventReading,
     EventResult,
     ListCheckTurnsResponse,
     PostEventsResponse,
     WatchCheckTurnsResponse,
 )
+from secmesh.inventory.v1.sync_pb2 import Sync
 from secmesh.records.v1.watch_pb2 import WatchBookmark
 from tests.unit.cli_operator import SECONDS, Operator, operator
 
@@ -39,18 +42,59 @@ def test_events_of_a_file_are_posted(operator: Operator, tmp_path: Path, text: s
     assert [dict(each)["id"] for each in request.events] == ["one"]
     assert request.wait.seconds == 3
     told = done.result(SECONDS)
-    assert told.exit_code == 0, told.output
+    assert told.exit_code == 1, told.output
     assert json.loads(told.stdout)["results"][0]["reason"] == "ACCOUNT_UNKNOWN"
     assert "ACCOUNT_UNKNOWN" in told.stderr
 
 
-@pytest.mark.parametrize("text", ["{", '"text"', "[[1]]", "{}\nno"])
+DEEP = '{"a":' * 3_000 + "1" + "}" * 3_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", '"text"', "[[1]]", "{}\nno", "", "[]", '{"id": NaN}', DEEP, DEEP[:500] + "1" + "}" * 100],
+)
 def test_a_file_without_events_is_refused(operator: Operator, tmp_path: Path, text: str) -> None:
     file = tmp_path / "events.json"
     file.write_text(text, encoding="utf-8")
     told = operator.run("inventory", "events", "post", str(file)).result(SECONDS)
     assert told.exit_code == 2
     assert "holdsnoevents" in told.output.translate({ord(each): None for each in " │\n"})
+
+
+def test_what_events_changed_is_shown_in_tables(operator: Operator, tmp_path: Path) -> None:
+    file = tmp_path / "events.json"
+    file.write_text(json.dumps(EVENT), encoding="utf-8")
+    done = operator.run("inventory", "events", "post", str(file))
+    run = "tenants/acme/syncs/20261123t180001-72bbe7c3"
+    reading = EventReading(
+        sync=Sync(name=run, state=Sync.STATE_SUCCEEDED),
+        records=[ChangedRecord(change=ChangedRecord.CHANGE_GONE, arn="arn:aws:s3:::two")],
+        turns=[turned("").check_turn],
+    )
+    result = EventResult(event_id="one", state=EventResult.STATE_READ, syncs=[run])
+    answer = PostEventsResponse(results=[result], readings=[reading])
+    operator.answer("EventService", "PostEvents", answer)
+    told = done.result(SECONDS)
+    assert told.exit_code == 0, told.output
+    rows = [" ".join(line.replace("│", " ").split()) for line in told.stdout.splitlines()]
+    assert f"one read {run}" in rows
+    assert "gone arn:aws:s3:::two" in rows
+    assert "low s3.versioning pass fail arn:aws:s3:::one" in rows
+    assert "{" not in told.stdout
+
+
+def test_an_event_that_was_not_read_is_told(operator: Operator, tmp_path: Path) -> None:
+    file = tmp_path / "events.json"
+    file.write_text(json.dumps(EVENT), encoding="utf-8")
+    done = operator.run("inventory", "events", "post", str(file))
+    result = EventResult(
+        event_id="one", state=EventResult.STATE_FAILED, syncs=["tenants/a/syncs/b"]
+    )
+    operator.answer("EventService", "PostEvents", PostEventsResponse(results=[result]))
+    told = done.result(SECONDS)
+    assert told.exit_code == 1
+    assert "secmesh inventory manifest tenants/a/syncs/b" in told.stderr
 
 
 def turned(revision: str, check: str = "s3.versioning") -> WatchCheckTurnsResponse:

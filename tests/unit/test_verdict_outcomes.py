@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mesh.contract.catalogue import load_catalogue
 from secmesh.inventory.v1 import check_pb2, record_pb2, sync_pb2
+from services.inventory.compliance.check_catalogue import load_checks
 from services.inventory.compliance.coverage import READINGS_AT_A_TIME, Coverage, Standing, Unit
+from services.inventory.compliance.evaluation import TOGETHER, Asked, batches
 from services.inventory.compliance.outcomes import (
     FAIL,
     NOT_APPLICABLE,
@@ -27,6 +30,7 @@ ANY, ALL, NONE = (
     check_pb2.QUANTIFIER_ALL,
     check_pb2.QUANTIFIER_NONE,
 )
+CHECKS = load_checks(load_catalogue("secmesh.inventory.v1"))
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
@@ -169,6 +173,16 @@ def test_groups_of_readings_hold_whole_accounts() -> None:
     assert sum(map(len, seen)) == len(accounts)
     assert all(len(group) <= READINGS_AT_A_TIME for group in groups)
     assert list(Coverage([], []).reading_groups("s3_buckets", together=True, at=NOW)) == []
+
+
+def test_each_check_is_asked_once_with_others_over_the_same_rows() -> None:
+    asked = [Asked(check, check.defaults()) for check in CHECKS.checks.values()]
+    found = list(batches(asked))
+    assert sorted(each.check.id for batch in found for each in batch) == sorted(CHECKS.checks)
+    for batch in found:
+        assert 0 < len(batch) <= TOGETHER
+        assert len({(each.check.kind.collection, each.check.uses_now) for each in batch}) == 1
+    assert any(len(batch) > 1 for batch in found)
 
 
 @given(

@@ -54,7 +54,7 @@ def bind(
     claimed = {claim.control_id for claim in claims}
     for control in baseline_controls(plan.baseline):
         if control not in claimed:
-            runs = tuple(_run(check, check.defaults()) for check in checks.of(control))
+            runs = tuple(run_of(check, check.defaults()) for check in checks.of(control))
             bindings.append(Binding(control, None, runs))
     return bindings
 
@@ -73,7 +73,7 @@ def _bind_claim(
         except ThresholdUnclear as unclear:
             problems.append(str(unclear))
             continue
-        runs.append(_run(check, thresholds))
+        runs.append(run_of(check, thresholds))
         if baseline in _HELD_TO_MODERATE:
             below += _below(claim, check, thresholds)
     # Another system's evidence is not ours to show.
@@ -81,7 +81,8 @@ def _bind_claim(
     return Binding(claim.control_id, claim, kept, tuple(problems), tuple(dict.fromkeys(below)))
 
 
-def _run(check: BoundCheck, thresholds: Mapping[str, int]) -> Run:
+def run_of(check: BoundCheck, thresholds: Mapping[str, int]) -> Run:
+    """Name a check with its thresholds, so that results can be found by it."""
     return Run(check.id, tuple(sorted(thresholds.items())))
 
 

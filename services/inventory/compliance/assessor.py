@@ -17,21 +17,30 @@ from mesh.contract.names import tenant_of
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import compliance_service_pb2 as api
-from services.inventory.compliance.assessment import Run, bind, date_verdicts, summarise, verdicts
+from services.inventory.compliance.assessment import (
+    Run,
+    bind,
+    date_verdicts,
+    run_of,
+    summarise,
+    verdicts,
+)
 from services.inventory.compliance.assessment_store import AssessmentStore
 from services.inventory.compliance.check_catalogue import CheckCatalogue
 from services.inventory.compliance.coverage import Coverage
-from services.inventory.compliance.evaluation import Evaluation
+from services.inventory.compliance.evaluation import Asked, Evaluation, batches
 from services.inventory.compliance.evidence_store import EvidenceStore
+from services.inventory.compliance.uncovered import tell_uncovered
 from services.inventory.controls.tenant_checks import TenantChecks
+from services.inventory.discovery.organization_store import OrganizationStore
 from services.inventory.errors import NothingCollected
 from services.inventory.exceptions.tenant_exceptions import TenantExceptions
 
 DEFAULT_MAX_AGE = timedelta(days=7)
 STATEMENTS = 600
 """Statements that are kept compiled: two for each check of an evaluation, and some more."""
-AT_A_TIME = 3
-"""Checks of an evaluation that are begun and not weighed."""
+AT_A_TIME = 2
+"""Batches of checks of an evaluation that are begun and not weighed."""
 EVALUATIONS = 2
 """Evaluations at a time: each takes what one processor has, and a connection of the store."""
 
@@ -50,6 +59,7 @@ class Assessor:
         self._assessments = AssessmentStore(store)
         self._checks = checks
         self._exceptions = TenantExceptions(store)
+        self._organizations = OrganizationStore(store)
         self._clock = clock
         self._statements = LRUCache[Any, Any](STATEMENTS)
         self._places = asyncio.Semaphore(EVALUATIONS)
@@ -81,7 +91,7 @@ class Assessor:
             evidence = EvidenceStore(self._store, connection, tenant)
             coverage = Coverage(accounts, await evidence.units(accounts))
             if coverage.empty:
-                raise NothingCollected
+                raise NothingCollected(accounts)
             checks = await self._checks.of(tenant, connection)
             standing = await self._exceptions.at(tenant, stamp, checks, connection)
             evaluation = Evaluation(
@@ -95,6 +105,7 @@ class Assessor:
             earlier = await self._assessments.latest_verdicts(
                 ssp, accounts, coverage.accounts, stamp, connection
             )
+            usable = await self._organizations.usable(tenant, connection)
             bindings = bind(plan, claims, checks)
             runs = sorted(
                 {run for binding in bindings for run in binding.runs},
@@ -121,6 +132,7 @@ class Assessor:
         assessment.max_age.FromTimedelta(max_age)
         summarise(assessment, found)
         standing.tell(assessment)
+        tell_uncovered(assessment, usable)
         await self._assessments.add(assessment, found)
         yield assessment
 
@@ -128,20 +140,21 @@ class Assessor:
 async def _weighed(
     evaluation: Evaluation, checks: CheckCatalogue, runs: Iterable[Run]
 ) -> AsyncGenerator[tuple[Run, pb.CheckResult]]:
-    """Weigh checks in their order; while the store answers for one, the next is prepared."""
-    begun: deque[tuple[Run, asyncio.Task[pb.CheckResult]]] = deque()
-    left = iter(runs)
+    """Weigh checks; while the store answers for some, the next are prepared."""
+    asked = [Asked(checks.checks[run.check_id], dict(run.thresholds)) for run in runs]
+    begun: deque[tuple[list[Asked], asyncio.Task[list[pb.CheckResult]]]] = deque()
+    left = batches(asked)
     try:
         while True:
-            for run in islice(left, AT_A_TIME - len(begun)):
-                work = evaluation.run(checks.checks[run.check_id], dict(run.thresholds))
-                begun.append((run, asyncio.create_task(work)))
+            for batch in islice(left, AT_A_TIME - len(begun)):
+                begun.append((batch, asyncio.create_task(evaluation.run_together(batch))))
             if not begun:
                 return
-            run, task = begun[0]
-            result = await task
+            batch, task = begun[0]
+            results = await task
             begun.popleft()
-            yield run, result
+            for (check, thresholds), result in zip(batch, results, strict=True):
+                yield run_of(check, thresholds), result
     finally:
         for _, task in begun:
             task.cancel()

@@ -18,9 +18,9 @@ from secmesh.inventory.v1 import check_pb2, framework_pb2
 from secmesh.inventory.v1 import coverage_pb2 as api
 from services.inventory.compliance.assessment import MAX_ASSESSMENT_ACTIONS
 from services.inventory.compliance.assessor import DEFAULT_MAX_AGE
-from services.inventory.compliance.check_catalogue import CheckCatalogue
+from services.inventory.compliance.check_catalogue import BoundCheck, CheckCatalogue
 from services.inventory.compliance.coverage import Coverage
-from services.inventory.compliance.evaluation import Evaluation
+from services.inventory.compliance.evaluation import Asked, Evaluation, batches
 from services.inventory.compliance.evidence_store import EvidenceStore
 from services.inventory.compliance.frameworks import BoundFramework
 from services.inventory.compliance.verdict import missing_actions
@@ -56,9 +56,10 @@ class CoverageReporter:
             named = tuple(accounts)
             evaluation = Evaluation(evidence, units, now, oldest, named, standing.exceptions)
             results: dict[str, pb.CheckResult] = {}
-            for check_id in _bound(checks, framework) if not units.empty else ():
-                check = checks.checks[check_id]
-                results[check_id] = await evaluation.run(check, check.defaults())
+            bound = _bound(checks, framework) if not units.empty else ()
+            for batch in batches(Asked(each, each.defaults()) for each in bound):
+                weighed = await evaluation.run_together(batch)
+                results |= {result.check_id: result for result in weighed}
         found = [_control(checks, framework, each, results) for each in framework.controls]
         covered = _counted(framework, found)
         covered.cloud_account_ids.extend(units.accounts)
@@ -79,14 +80,13 @@ def _counted(framework: BoundFramework, found: Sequence[api.ControlCoverage]) ->
     )
 
 
-def _bound(checks: CheckCatalogue, framework: BoundFramework) -> list[str]:
-    return sorted(
-        {
-            check.id
-            for control in framework.controls
-            for check in framework.checks_of(checks, control)
-        }
-    )
+def _bound(checks: CheckCatalogue, framework: BoundFramework) -> list[BoundCheck]:
+    found = {
+        check.id: check
+        for control in framework.controls
+        for check in framework.checks_of(checks, control)
+    }
+    return [found[each] for each in sorted(found)]
 
 
 def _control(

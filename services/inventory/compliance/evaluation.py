@@ -1,9 +1,10 @@
 """Runs checks over what was collected: one CheckResult for a check and its thresholds."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1 import check_pb2, record_pb2
@@ -35,8 +36,28 @@ MAX_GAPS = 20
 MAX_FILTER = 4096
 MAX_FILTER_ACCOUNTS = 50
 MAX_EXCEPTIONS = 50
+TOGETHER = 3
+"""Checks that one statement counts: rows are read once for all, each mix of outcomes is a group."""
 _WORST_FIRST = (FAIL, UNREAD, STALE, EXCEPTED)
 _STANDINGS = {Standing.UNREAD: UNREAD, Standing.STALE: STALE}
+
+
+class Asked(NamedTuple):
+    """A check and the thresholds to run it with."""
+
+    check: BoundCheck
+    thresholds: Mapping[str, int]
+
+
+def batches(asked: Iterable[Asked]) -> Iterator[list[Asked]]:
+    """Group checks whose outcomes one statement can count: of one collection, read alike."""
+    alike: dict[tuple[str, bool], list[Asked]] = {}
+    for each in asked:
+        key = (each.check.kind.collection, each.check.uses_now)
+        alike.setdefault(key, []).append(each)
+    for group in alike.values():
+        for start in range(0, len(group), TOGETHER):
+            yield group[start : start + TOGETHER]
 
 
 @dataclass(frozen=True)
@@ -72,31 +93,45 @@ class Evaluation:
 
     async def run(self, check: BoundCheck, thresholds: Mapping[str, int]) -> pb.CheckResult:
         """Weigh all rows of a check."""
-        found = _Found()
-        collection = check.kind.collection
-        accepting = self.exceptions.of_records(check)
+        (result,) = await self.run_together([Asked(check, thresholds)])
+        return result
+
+    async def run_together(self, asked: Sequence[Asked]) -> list[pb.CheckResult]:
+        """Weigh all rows of checks that one statement can count: see ``batches``."""
+        first = asked[0].check
+        found = [_Found() for _ in asked]
         groups = [
             *self.coverage.reading_groups(
-                collection, together=not check.uses_now, at=self.evaluate_time
+                first.kind.collection, together=not first.uses_now, at=self.evaluate_time
             )
         ]
         everywhere = self.coverage.everywhere and len(groups) == 1
         for readings in groups:
-            question = Question(
-                check,
-                thresholds,
-                readings,
-                accepting,
-                shown=check.fields.union(check.remedy_fields),
-                everywhere=everywhere,
-            )
-            await self._read(question, found)
+            questions = [
+                Question(
+                    check,
+                    thresholds,
+                    readings,
+                    self.exceptions.of_records(check),
+                    shown=check.fields.union(check.remedy_fields),
+                    everywhere=everywhere,
+                )
+                for check, thresholds in asked
+            ]
+            tallied = await self.evidence.tallies(questions)
+            for question, tallies, each in zip(questions, tallied, found, strict=True):
+                await self._read(question, tallies, each)
+        return [self._result(*each, own) for each, own in zip(asked, found, strict=True)]
+
+    def _result(
+        self, check: BoundCheck, thresholds: Mapping[str, int], found: _Found
+    ) -> pb.CheckResult:
         result = pb.CheckResult(
             check_id=check.id,
             grade=check.message.grade,
             severity=check.message.severity,
             thresholds=thresholds,
-            collection=collection,
+            collection=check.kind.collection,
             remediation=check.message.remediation,
             control_version=check.version,
         )
@@ -108,8 +143,7 @@ class Evaluation:
             result.failing_filter = self._filter(check, thresholds)
         return result
 
-    async def _read(self, question: Question, found: _Found) -> None:
-        tallies = await self.evidence.tallies(question)
+    async def _read(self, question: Question, tallies: Sequence[Tally], found: _Found) -> None:
         question = replace(question, whole=not any(tally.partial for tally in tallies))
         by_standing: dict[Standing, list[Place]] = {standing: [] for standing in Standing}
         for tally in tallies:

@@ -14,6 +14,7 @@ from services.inventory.compliance.coverage import Unit, units_of_manifest
 from services.inventory.compliance.outcomes import EXCEPTED, UNREAD, Outcome, Place, Tally
 from services.inventory.compliance.row_weighing import (
     ACCOUNT,
+    NO_EXCEPTION,
     REGION,
     Question,
     Weighing,
@@ -22,8 +23,6 @@ from services.inventory.compliance.row_weighing import (
 
 MANIFEST = "manifest_entries"
 SYNCS = "syncs"
-_PARTIAL = -1
-"""Where outcomes stand: not all of the row could be read, so that it is weighed by itself."""
 
 
 class EvidenceStore:
@@ -69,39 +68,52 @@ class EvidenceStore:
             (entry.name.rsplit("/manifestEntries/", 1)[0], entry) for entry in entries_found
         )
 
-    async def tallies(self, question: Question) -> list[Tally]:
-        """Count the outcomes of a check in each account and region."""
-        # Most rows were read whole, and often all: they are spared the search for what was not.
-        found: dict[Place, Tally] = {}
-        await self._count(question, found, masked=False)
-        if any(tally.partial for tally in found.values()):
-            await self._count(question, found, masked=True)
-        return list(found.values())
+    async def tallies(self, questions: Sequence[Question]) -> list[list[Tally]]:
+        """Count the outcomes of checks in each account and region, those of each check apart.
 
-    async def _count(self, question: Question, found: dict[Place, Tally], *, masked: bool) -> None:
+        All are over one collection and the same accounts: their rows are read once.
+        """
+        found: list[dict[Place, Tally]] = [{} for _ in questions]
+        # Most rows were read whole, and often all: they are spared the search for what was not.
+        await self._count(questions, found, masked=False)
+        if any(tally.partial for tally in found[0].values()):
+            await self._count(questions, found, masked=True)
+        return [list(tallies.values()) for tallies in found]
+
+    async def _count(
+        self, questions: Sequence[Question], found: Sequence[dict[Place, Tally]], *, masked: bool
+    ) -> None:
         """Count the rows that were read whole, or with ``masked`` those that were not."""
-        weighing = self._weighing(question, masked=masked)
-        whole, outcome = weighing.read_whole(), weighing.outcome()
-        if not masked:
-            outcome = sa.case((whole, outcome), else_=_PARTIAL)
-        rows = self._rows(question, (ACCOUNT, REGION)).add_columns(outcome.label("outcome"))
-        if not question.everywhere:
-            rows = rows.where(weighing.of_question())
-        if question.exceptions:
-            rows = rows.add_columns(weighing.accepting().label("accepting"))
-        chosen = (rows.where(sa.not_(whole)) if masked else rows).subquery()
+        first = questions[0]
+        weighings = [self._weighing(question, masked=masked) for question in questions]
+        whole = weighings[0].read_whole()
+        rows = self._rows(first, (ACCOUNT, REGION))
+        if not first.everywhere:
+            rows = rows.where(weighings[0].of_question())
+        if masked:
+            rows = rows.where(sa.not_(whole)).add_columns(sa.true().label("whole"))
+        else:
+            rows = rows.add_columns(whole.label("whole"))
+        for number, (question, weighing) in enumerate(zip(questions, weighings, strict=True)):
+            rows = rows.add_columns(weighing.outcome().label(f"outcome_{number}"))
+            if question.exceptions:
+                rows = rows.add_columns(weighing.accepting().label(f"accepting_{number}"))
+        chosen = rows.subquery()
         counted = sa.select(*chosen.c, sa.func.count().label("rows")).group_by(*chosen.c)
-        for account, region, which, *accepting, number in await self._fetch(counted):
-            if account not in question.accounts:
+        for account, region, decided, *outcomes, number in await self._fetch(counted):
+            if account not in first.accounts:
                 continue
-            place = Place(account, region)
-            tally = found.setdefault(place, Tally(place))
-            if which == _PARTIAL:
-                tally.partial += number
-                continue
-            tally.counts[which] += number
-            if which == EXCEPTED:
-                tally.accepted[question.exceptions[accepting[0]].name] += number
+            place, told = Place(account, region), iter(outcomes)
+            for question, tallies in zip(questions, found, strict=True):
+                tally = tallies.setdefault(place, Tally(place))
+                outcome = next(told)
+                which = next(told) if question.exceptions else NO_EXCEPTION
+                if not decided:
+                    tally.partial += number
+                    continue
+                tally.counts[outcome] += number
+                if outcome == EXCEPTED:
+                    tally.accepted[question.exceptions[which].name] += number
 
     async def records(
         self,

@@ -94,7 +94,7 @@ class Weigher:
             collection, together=not check.uses_now, at=self._time
         ):
             question = Question(check, thresholds, readings, accepting)
-            tallies = await self._evidence.tallies(question)
+            (tallies,) = await self._evidence.tallies([question])
             question = replace(question, whole=not any(each.partial for each in tallies))
             places = [tally.place for tally in tallies]
             closed = [
