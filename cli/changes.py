@@ -68,11 +68,10 @@ def follow(
         try:
             for event in events.shown(limit):
                 show(event, connection.output)
-        except (KeyboardInterrupt, CallRefused, StreamCut) as end:
+        except (KeyboardInterrupt, CallRefused, StreamCut):
             if events.revision:
                 talk.print(f"go on with --since {events.revision}", markup=False)
-            if not isinstance(end, KeyboardInterrupt):
-                raise
+            raise
 
 
 class _Events:

@@ -33,6 +33,7 @@ File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True
 _COLLECTION = "controls"
 _NOT_FOUND = "RESOURCE_NOT_FOUND"
 _ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_STORED = re.compile(rf"{_ID.pattern}(/versions/[1-9][0-9]*)?")
 
 
 @app.command("ls")
@@ -136,7 +137,7 @@ def try_control(
         chosen = _id_of(Path(subject))
         request.control.name = _name(connection, chosen) if _ID.fullmatch(chosen) else ""
     else:
-        request.control_id = subject
+        request.control_id = _stored(connection, subject)
     if at:
         request.read_time.CopyFrom(parse_time(at, "--at"))
     with connection.channel() as channel:
@@ -210,6 +211,15 @@ def import_controls(
     for issue in answer.issues:
         talk.print(visible(f"{issue.pointer}: {issue.problem}"), markup=False)
     write_message(answer, connection.output)
+
+
+def _stored(connection: Connection, subject: str) -> str:
+    """Give the id, and version, of a stored control; UsageProblem for what is no file either."""
+    prefix = f"{connection.tenant}/{_COLLECTION}/"
+    found = subject.removeprefix(prefix).removeprefix(f"{_COLLECTION}/")
+    if not _STORED.fullmatch(found):
+        raise UsageProblem(f"{subject} is no file that is there, and no id of a control")
+    return found
 
 
 def _read(file: Path) -> control_pb2.Control:

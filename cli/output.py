@@ -129,8 +129,7 @@ def write_message(message: Message, output: OutputFormat) -> None:
         _write(orjson.dumps(as_json(message)))
     elif output is OutputFormat.JSON:
         _write(orjson.dumps(as_json(message), option=orjson.OPT_INDENT_2))
-    else:
-        cells = ((path, cell(message, path)) for path in leaves(message))
+    elif cells := [(path, cell(message, path)) for path in leaves(message)]:
         _console().print(_one_below_the_other(cells))
 
 
@@ -164,10 +163,12 @@ def _cell(message: Message, path: str) -> str:
 
 
 def _listed(message: Message, field: FieldDescriptor) -> str:
-    """Write a list or map as JSON, in the words of the contract."""
+    """Write a list or map as JSON, in the words of the contract; maps by their keys."""
     alone = type(message)()
     getattr(alone, field.name).MergeFrom(getattr(message, field.name))
     plain = MessageToDict(alone).get(field.json_name)
+    if isinstance(plain, dict):
+        plain = dict(sorted(plain.items()))
     return orjson.dumps(plain).decode() if plain else ""
 
 

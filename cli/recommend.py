@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cli.compliance import Stub
-from cli.connection import connection_of
+from cli.compliance import Stub, assessment_name
+from cli.connection import UsageProblem, connection_of
 from cli.output import (
     Column,
     OutputFormat,
@@ -36,7 +36,9 @@ COLUMNS: list[str | Column] = [
 @app.command()
 def recommend(
     context: typer.Context,
-    assessment: Annotated[str, typer.Argument(help="Id or full name of the assessment.")],
+    assessment: Annotated[
+        str | None, typer.Argument(help="Id or full name; else the newest assessment.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=0, help="Most recommendations; 0 means all.")] = 20,
     commands: Annotated[
         bool, typer.Option("--commands", help="Write commands and steps in place of a table.")
@@ -46,12 +48,12 @@ def recommend(
     ] = False,
 ) -> None:
     """Tell what to mend first, and by which commands; none is executed."""
+    if narrate and commands:
+        raise UsageProblem("--narrate tells sentences and --commands a script; ask for one")
     connection = connection_of(context)
-    name = assessment
-    if not name.startswith("tenants/"):
-        name = f"{connection.tenant}/assessments/{assessment}"
-    request = recommendation_pb2.ListRecommendationsRequest(parent=name)
     with connection.channel() as channel:
+        name = assessment_name(Stub(channel), connection, assessment)
+        request = recommendation_pb2.ListRecommendationsRequest(parent=name)
         if narrate:
             asked = narration_pb2.NarrateAssessmentRequest(name=name)
             told = Stub(channel).NarrateAssessment(asked)

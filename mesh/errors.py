@@ -91,7 +91,12 @@ class FieldInvalid(Refusal):
     reason = common(error_reason_pb2.ERROR_REASON_FIELD_INVALID)
 
     def __init__(self, *violations: error_details_pb2.BadRequest.FieldViolation) -> None:
-        listed = "; ".join(f"{each.field}: {each.description}" for each in violations)
+        # A rule about several fields names them in its words, and stands at none.
+        told = (
+            f"{each.field}: {each.description}" if each.field else each.description
+            for each in violations
+        )
+        listed = "; ".join(told)
         bad = error_details_pb2.BadRequest(field_violations=violations)
         super().__init__(listed, details=[bad])
 

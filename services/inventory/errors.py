@@ -1,5 +1,7 @@
 """What the inventory service refuses, beside the refusals every service shares."""
 
+from collections.abc import Sequence
+
 from mesh.errors import Reason, Refusal
 from secmesh.inventory.v1 import error_reason_pb2
 
@@ -119,8 +121,11 @@ class NothingCollected(Refusal):
 
     reason = _reason(error_reason_pb2.ERROR_REASON_NOTHING_COLLECTED)
 
-    def __init__(self) -> None:
-        super().__init__("nothing has been collected yet; start a sync first")
+    def __init__(self, accounts: Sequence[str]) -> None:
+        of = f" of {', '.join(accounts[:5])}{' and more' if accounts[5:] else ''}"
+        super().__init__(
+            f"nothing has been collected{of if accounts else ''} yet; start a sync first"
+        )
 
 
 class NothingToPlan(Refusal):

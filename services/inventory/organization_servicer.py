@@ -2,6 +2,8 @@
 
 from typing import cast
 
+from google.protobuf import empty_pb2
+
 from secmesh.inventory.v1 import organization_service_pb2 as api
 from secmesh.inventory.v1 import organization_service_pb2_grpc
 from secmesh.inventory.v1.organization_pb2 import Organization, OrganizationAccount
@@ -29,6 +31,13 @@ class OrganizationServicer(organization_service_pb2_grpc.OrganizationServiceServ
         self, request: api.GetOrganizationRequest, _context: object
     ) -> Organization:
         return await self._organizations.organization(request.name)
+
+    async def DeleteOrganization(  # noqa: N802  # the contract's name
+        self, request: api.DeleteOrganizationRequest, _context: object
+    ) -> empty_pb2.Empty:
+        async with self._organizations.store.transaction() as connection:
+            await self._organizations.delete(connection, request.name)
+        return empty_pb2.Empty()
 
     async def ListOrganizations(  # noqa: N802  # the contract's name
         self, request: api.ListOrganizationsRequest, _context: object

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from google.protobuf import json_format
 
+from secmesh.inventory.v1.s3_pb2 import S3Bucket
 from tests.service.controls_site import Site, control, estate, fixture, site
 from tests.service.crypto_command import Command
 
@@ -70,5 +71,29 @@ async def test_what_is_wrong_with_a_file_is_said(site: Site, tmp_path: Path) -> 
         broken = await run.run(*CONTROLS, "put", str(file))
         assert broken.exit_code == 2
         assert "kms-only.yaml" in re.sub(r"[\s│]", "", broken.stderr)
+    lost = await run.run(*CONTROLS, "test", "not-there.yaml")
+    assert lost.exit_code == 2
+    assert "nofilethatisthere" in re.sub(r"[\s│]", "", lost.stderr)
+    file.write_text("<xml/>")
+    foreign = await run.run(*CONTROLS, "import", str(file))
+    assert "document: the document is XML" in foreign.stderr
     odd = written(tmp_path / "What is this.yaml")
     assert "--id" in (await run.run(*CONTROLS, "put", str(odd))).stderr
+
+
+async def test_a_control_of_the_docs_agrees_with_what_is_collected(
+    site: Site, tmp_path: Path
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "INVENTORY.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(# kms-only.yaml\n.*?)```", text, re.DOTALL)
+    file = tmp_path / "kms-only.yaml"
+    file.write_text(block)
+    await site.world.sync(["s3_buckets"])
+    # As the contract of the bucket names them.
+    stored = ("aws:kms", "aws:kms:dsse", "AES256", "NONE")
+    await site.world.add("s3_buckets", *(S3Bucket(encryption=each) for each in stored))
+    run = command(site)
+    for subject in (str(file), "kms-only", "controls/kms-only/versions/1"):
+        tried = await run.json(*CONTROLS, "test", subject)
+        assert (tried["result"]["passed"], tried["result"]["failed"]) == ("2", "2")
+        await run.json(*CONTROLS, "put", str(file))

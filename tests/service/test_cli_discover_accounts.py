@@ -84,6 +84,11 @@ async def test_accounts_are_compared_and_those_named_are_added(world: LentWorld)
         assert standing[shop] == "STANDING_KNOWN"
         assert standing[ledger] == "STANDING_UNKNOWN"
 
+        gone = await secmesh.run("inventory", "accounts", "forget", site.id)
+        assert gone.exit_code == 0, gone.output
+        assert await secmesh.json("inventory", "accounts", "organizations") == []
+        assert set(await registered(site)) == {managing.cloud_account_id, shop}
+
 
 async def test_a_sync_of_all_accounts_tells_which_it_did_not_cover(world: LentWorld) -> None:
     site = Site(world, await world.role_account())

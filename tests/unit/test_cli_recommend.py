@@ -3,7 +3,13 @@
 import pytest
 
 from cli.recommend import script
-from secmesh.inventory.v1 import check_pb2, narration_pb2, recommendation_pb2
+from secmesh.inventory.v1 import (
+    assessment_pb2,
+    assessment_requests_pb2,
+    check_pb2,
+    narration_pb2,
+    recommendation_pb2,
+)
 from tests.unit.cli_operator import SECONDS, Operator, operator
 
 __all__ = ["operator"]
@@ -51,6 +57,22 @@ def test_recommend_narrates(operator: Operator, why_not: str) -> None:
     assert request.name == "tenants/acme/assessments/one"
     assert result.stdout == "Mend \\u001b[2J it. [s3.encryption]\n"
     assert ("No model told this: status 503." in result.stderr) == (why_not == "status 503")
+
+
+def test_recommend_is_of_the_newest_assessment_if_none_is_named(operator: Operator) -> None:
+    done = operator.run("compliance", "recommend")
+    newest = assessment_pb2.Assessment(name="tenants/acme/assessments/newest")
+    listed = assessment_requests_pb2.ListAssessmentsResponse(assessments=[newest])
+    operator.answer("ComplianceService", "ListAssessments", listed)
+    answer = recommendation_pb2.ListRecommendationsResponse(recommendations=[found()])
+    request = operator.answer("ComplianceService", "ListRecommendations", answer)
+    assert done.result(SECONDS).exit_code == 0
+    assert request.parent == newest.name
+
+
+def test_a_script_is_not_narrated(operator: Operator) -> None:
+    done = operator.run("compliance", "recommend", "one", "--narrate", "--commands")
+    assert done.result(SECONDS).exit_code == 2
 
 
 def test_a_script_runs_commands_alone() -> None:

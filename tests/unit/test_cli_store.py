@@ -138,6 +138,16 @@ def test_a_cut_restore_is_not_taken_for_done(operator: Operator) -> None:
     assert done.result(SECONDS).exit_code == 3
 
 
+def test_a_restore_that_could_be_done_is_told_in_words_alone(operator: Operator) -> None:
+    done = operator.run("inventory", "restore", BACKUP, "--dry-run")
+    event = backup_service_pb2.RestoreBackupResponse
+    events = (event(result=backup_service_pb2.RestoreResult()), event(ended=status_pb2.Status()))
+    operator.stream("BackupService", "RestoreBackup", *events)
+    result = done.result(SECONDS)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "It can be restored." in result.stderr
+
+
 def test_a_restore_without_a_terminal_needs_yes(operator: Operator) -> None:
     result = operator.run("inventory", "restore", BACKUP).result(SECONDS)
     assert result.exit_code == 2
@@ -147,9 +157,12 @@ def test_a_restore_without_a_terminal_needs_yes(operator: Operator) -> None:
 def test_backups_are_listed_and_deleted(operator: Operator) -> None:
     done = operator.run("inventory", "backups")
     answer = backup_service_pb2.ListBackupsResponse()
-    answer.backups.add(name=f"backups/{BACKUP}", origin=backup_pb2.Backup.ORIGIN_SAFETY)
+    safety = backup_pb2.Backup.ORIGIN_SAFETY
+    answer.backups.add(name=f"backups/{BACKUP}", origin=safety, encryption_key_id="kca549929")
     operator.answer("BackupService", "ListBackups", answer)
-    assert "safety" in done.result(SECONDS).stdout
+    listed = done.result(SECONDS).stdout
+    assert "safety" in listed
+    assert "kca549929" in listed
     done = operator.run("inventory", "delete-backup", BACKUP)
     request = operator.answer("BackupService", "DeleteBackup", Empty())
     assert (request.name, done.result(SECONDS).exit_code) == (f"backups/{BACKUP}", 0)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from cli import output
 from cli.output import OutputFormat, write_message, write_messages, write_rows
+from secmesh.inventory.v1.backup_pb2 import Backup
 from secmesh.tenancy.v1.account_pb2 import Account
 from secmesh.tenancy.v1.credential_service_pb2 import VendCredentialsResponse
 
@@ -70,6 +71,15 @@ def test_a_list_stands_below_itself_where_it_is_too_narrow(shown: Callable[..., 
     assert narrow.count("cloud_account_id") == 2
     assert wide.count("cloud_account_id") == 1
     assert ACCOUNT.name in wide
+
+
+def test_a_map_stands_in_the_order_of_its_keys(shown: Callable[..., str]) -> None:
+    rows = {
+        name: number for number, name in enumerate(("syncs", "backup", "claims", "access_keys"))
+    }
+    made = shown(lambda: write_message(Backup(rows=rows), OutputFormat.TABLE), 160)
+    places = [made.index(name) for name in sorted(rows)]
+    assert places == sorted(places)
 
 
 def test_without_colours_none_is_sent(shown: Callable[..., str]) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.util import LRUCache
 from mesh.contract.names import tenant_of
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import compliance_service_pb2 as api
+from secmesh.inventory.v1 import assessment_requests_pb2 as api
 from services.inventory.compliance.assessment import (
     Run,
     bind,
@@ -30,7 +30,9 @@ from services.inventory.compliance.check_catalogue import CheckCatalogue
 from services.inventory.compliance.coverage import Coverage
 from services.inventory.compliance.evaluation import Asked, Evaluation, batches
 from services.inventory.compliance.evidence_store import EvidenceStore
+from services.inventory.compliance.uncovered import tell_uncovered
 from services.inventory.controls.tenant_checks import TenantChecks
+from services.inventory.discovery.organization_store import OrganizationStore
 from services.inventory.errors import NothingCollected
 from services.inventory.exceptions.tenant_exceptions import TenantExceptions
 
@@ -57,6 +59,7 @@ class Assessor:
         self._assessments = AssessmentStore(store)
         self._checks = checks
         self._exceptions = TenantExceptions(store)
+        self._organizations = OrganizationStore(store)
         self._clock = clock
         self._statements = LRUCache[Any, Any](STATEMENTS)
         self._places = asyncio.Semaphore(EVALUATIONS)
@@ -88,7 +91,7 @@ class Assessor:
             evidence = EvidenceStore(self._store, connection, tenant)
             coverage = Coverage(accounts, await evidence.units(accounts))
             if coverage.empty:
-                raise NothingCollected
+                raise NothingCollected(accounts)
             checks = await self._checks.of(tenant, connection)
             standing = await self._exceptions.at(tenant, stamp, checks, connection)
             evaluation = Evaluation(
@@ -102,6 +105,7 @@ class Assessor:
             earlier = await self._assessments.latest_verdicts(
                 ssp, accounts, coverage.accounts, stamp, connection
             )
+            usable = await self._organizations.usable(tenant, connection)
             bindings = bind(plan, claims, checks)
             runs = sorted(
                 {run for binding in bindings for run in binding.runs},
@@ -128,6 +132,7 @@ class Assessor:
         assessment.max_age.FromTimedelta(max_age)
         summarise(assessment, found)
         standing.tell(assessment)
+        tell_uncovered(assessment, usable)
         await self._assessments.add(assessment, found)
         yield assessment
 

@@ -39,6 +39,7 @@ from services.inventory.compliance.oscal_parts import (
 )
 from services.inventory.compliance.oscal_subjects import ORIGINS, Subjects, accounts, definitions
 from services.inventory.compliance.report import LISTED, MAX_BYTES, Report, verdict_word
+from services.inventory.compliance.uncovered import uncovered_lines
 from services.inventory.errors import NothingToPlan
 
 
@@ -88,6 +89,7 @@ def _results_document(report: Report, listed: int) -> Part:
         "observations": observations,
         "risks": [writer.risk(each) for each in weaknesses(report.verdicts)],
         "findings": [writer.finding(each) for each in decided(report.verdicts)],
+        "remarks": _remarks(assessment),
     }
     document = {
         "uuid": identifier("assessment-results", assessment.name),
@@ -150,8 +152,21 @@ def _metadata(report: Report, what: str) -> Part:
             prop("assessment", assessment.name),
             prop("baseline", baseline_title(assessment.baseline)),
             *accounts(assessment.cloud_account_ids),
+            *_uncovered(assessment),
         ],
     }
+
+
+def _uncovered(assessment: pb.Assessment) -> list[Part]:
+    """Give a property for each account that is known and was no evidence."""
+    return [
+        prop("account-without-evidence", each.cloud_account_id)
+        for each in assessment.uncovered_accounts
+    ]
+
+
+def _remarks(assessment: pb.Assessment) -> str:
+    return "\n\n".join(markup(each) for each in uncovered_lines(assessment))
 
 
 def _title(report: Report, what: str) -> str:

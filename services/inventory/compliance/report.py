@@ -28,6 +28,8 @@ from services.inventory.compliance.report_exceptions import (
     used,
 )
 from services.inventory.compliance.report_recommendations import recommended
+from services.inventory.compliance.uncovered import HEADING as UNCOVERED
+from services.inventory.compliance.uncovered import uncovered_lines
 
 MAX_BYTES = 12 * 1024 * 1024
 LISTED = (50, 10, 3, 0)
@@ -119,6 +121,7 @@ def markdown_report(report: Report) -> bytes:
         *_head(report),
         *_counts(report.assessment),
         *_missing(report.assessment),
+        *_uncovered(report.assessment),
         *_notices(report.assessment),
         *recommended(report.recommendations, escaped),
         *_details(report),
@@ -187,6 +190,18 @@ def _missing(assessment: pb.Assessment) -> Iterator[str]:
     yield "Grant these actions to the collecting role to turn unread evidence into answers:"
     yield ""
     yield from (f"- {escaped(action)}" for action in assessment.missing_actions)
+    yield ""
+
+
+def _uncovered(assessment: pb.Assessment) -> Iterator[str]:
+    if not assessment.uncovered_account_count:
+        return
+    told, *accounts = uncovered_lines(assessment)
+    yield f"## {UNCOVERED}"
+    yield ""
+    yield told
+    yield ""
+    yield from (f"- {escaped(line)}" for line in accounts)
     yield ""
 
 

@@ -44,7 +44,8 @@ def read_controls(document: bytes) -> Found:
     try:
         return _read(read_document(document))
     except SspInvalid as problem:
-        raise FieldInvalid.of(DOCUMENT, f"{problem.pointer}: {problem.problem}") from None
+        place = problem.pointer and f"{problem.pointer}: "
+        raise FieldInvalid.of(DOCUMENT, f"{place}{problem.problem}") from None
 
 
 def _read(document: Node) -> Found:

@@ -8,7 +8,7 @@ from mesh.contract.names import tenant_of
 from mesh.sql.paging import Page
 from mesh.sql.store import Store
 from secmesh.inventory.v1.organization_pb2 import Organization, OrganizationAccount
-from services.inventory.discovery.standing import Discovered
+from services.inventory.discovery.standing import KNOWN, UNKNOWN, Discovered
 
 ORGANIZATIONS = "organizations"
 ACCOUNTS = "organization_accounts"
@@ -32,6 +32,30 @@ class OrganizationStore:
         )
         found = await self.store.messages(ACCOUNTS, statement, connection=connection)
         return cast("list[OrganizationAccount]", found)
+
+    async def usable(self, tenant: str, connection: AsyncConnection) -> list[OrganizationAccount]:
+        """Give the accounts that AWS lets be used, of all organizations of a tenant."""
+        target = self.store.target(ACCOUNTS)
+        columns = [
+            *target.kind.pattern.columns,
+            *("cloud_account_id", "account_name", "account", "discover_time"),
+        ]
+        statement = self.store.select(ACCOUNTS, tenant, columns).where(
+            target.table.c.standing.in_((KNOWN, UNKNOWN))
+        )
+        found = await self.store.messages(ACCOUNTS, statement, connection=connection)
+        return cast("list[OrganizationAccount]", found)
+
+    async def delete(self, connection: AsyncConnection, name: str) -> None:
+        """Delete an organization and its accounts; ResourceNotFound."""
+        await self.store.get(ORGANIZATIONS, name, connection=connection)
+        await self.store.delete_under(connection, ACCOUNTS, name)
+        table = self.store.target(ORGANIZATIONS).table
+        await connection.execute(
+            self.store.delete(ORGANIZATIONS, tenant_of(name) or "").where(
+                table.c.id == name.rpartition("/")[2]
+            )
+        )
 
     async def replace(self, connection: AsyncConnection, discovered: Discovered) -> None:
         """Store an organization as it is now."""
