@@ -136,28 +136,35 @@ class InventoryStore:
     async def _date(self, unit: Unit, opened: list[Record], now: datetime) -> None:
         """Say when each version and its resource were first stored."""
         new = [record for record in opened if not record.HasField("create_time")]
-        known = await self._first_stored(unit, [_record_id(record.name) for record in new])
+        known = await self._past(unit, [_record_id(record.name) for record in new])
         for record in new:
-            first = known.get(_record_id(record.name), now)
+            first, last = known.get(_record_id(record.name), (now, None))
             record.create_time.CopyFrom(timestamp(first))
+            # Whoever saw it gone may have had a clock that was ahead of this one.
+            if last is not None and last > record.valid_from.ToDatetime(tzinfo=UTC):
+                record.valid_from.CopyFrom(timestamp(last))
         for record in opened:
             record.update_time.CopyFrom(timestamp(now))
 
-    async def _first_stored(self, unit: Unit, ids: list[str]) -> dict[str, datetime]:
-        """Tell when resources that are back were stored first."""
+    async def _past(
+        self, unit: Unit, ids: list[str]
+    ) -> dict[str, tuple[datetime, datetime | None]]:
+        """Tell when resources that are back were stored first, and when they were gone last."""
         collection = unit.collector.collection
         table = self.store.target(collection).table
-        found: dict[str, datetime] = {}
+        created, closed = sa.func.min(table.c.create_time), sa.func.max(table.c.valid_to)
+        found: dict[str, tuple[datetime, datetime | None]] = {}
         async with self.store.connection() as connection:
             for start in range(0, len(ids), _CHUNK):
                 statement = (
                     self.store.select(collection, unit.tenant, ("id",), past=True)
-                    .with_only_columns(table.c.id, sa.func.min(table.c.create_time))
+                    .with_only_columns(table.c.id, created, closed)
                     .where(table.c.id.in_(ids[start : start + _CHUNK]))
                     .group_by(table.c.id)
                 )
-                rows = (await connection.execute(statement)).all()
-                found |= {row_id: _moment(micros) for row_id, micros in rows}
+                for row_id, first, last in (await connection.execute(statement)).all():
+                    ended = None if last is None else _moment(last)
+                    found[row_id] = _moment(first), ended
         return found
 
 
