@@ -71,8 +71,7 @@ def follow(
         except (KeyboardInterrupt, CallRefused, StreamCut) as end:
             if told := _how_to_go_on(end, events.revision, begun=request.revision):
                 talk.print(told, markup=False)
-            if not isinstance(end, KeyboardInterrupt):
-                raise
+            raise
 
 
 def _how_to_go_on(end: BaseException, revision: str, *, begun: str) -> str:

@@ -96,6 +96,8 @@ def _sync_all(connection: Connection, wanted: sync_pb2.Sync) -> None:
         covered = (run.cloud_account_id for run in done)
         organizations.tell_uncovered(connection, channel, covered)
     write_messages(done, connection.output, _COLUMNS)
+    for run in done:
+        _tell_unanswered(run)
     failed = [run for run in done if run.state == sync_pb2.Sync.STATE_FAILED]
     for run in failed:
         told = f"{run.cloud_account_id}: {run.error.message}"
@@ -109,6 +111,10 @@ def finish(done: sync_pb2.Sync) -> None:
     if done.state == sync_pb2.Sync.STATE_FAILED:
         talk.print(visible(done.error.message), markup=False, style="bold red")
         raise typer.Exit(ExitCode.REFUSED)
+    _tell_unanswered(done)
+
+
+def _tell_unanswered(done: sync_pb2.Sync) -> None:
     if done.progress.denied or done.state == sync_pb2.Sync.STATE_PARTIAL:
         told = f"Some reads were not answered: secmesh inventory manifest {done.name}"
         talk.print(told, markup=False, soft_wrap=True)
@@ -141,6 +147,10 @@ def follow(stub: sync_service_pb2_grpc.SyncServiceStub, run: sync_pb2.Sync) -> s
         except StreamCut:
             talk.print("The stream was cut; the run goes on: secmesh inventory syncs")
             raise typer.Exit(ExitCode.UNREACHABLE) from None
+        except KeyboardInterrupt:
+            told = f"The run goes on; end it with: secmesh inventory cancel {run.name}"
+            talk.print(told, markup=False, soft_wrap=True)
+            raise
     return run
 
 

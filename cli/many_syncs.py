@@ -111,21 +111,32 @@ def follow_all(
         console=talk,
         transient=True,
     )
-    answered = time.monotonic()
     with bar:
-        task = bar.add_task("", total=None, counts="")
-        while any(run.state == Sync.STATE_RUNNING for run in runs.values()):
-            try:
-                runs.update(_states(stub, parent, runs))
-                answered = time.monotonic()
-            except CallRefused as refused:
-                # A server that ends leaves its runs to the next one.
-                silent = refused.code is grpc.StatusCode.UNAVAILABLE
-                if not silent or time.monotonic() - answered > patience:
-                    raise
-            _show(bar, task, runs.values())
-            time.sleep(POLL_SECONDS)
+        try:
+            _follow(stub, parent, runs, patience, bar)
+        except KeyboardInterrupt:
+            told = "The runs go on (secmesh inventory syncs); secmesh inventory cancel RUN ends one"
+            talk.print(told, markup=False, soft_wrap=True)
+            raise
     return list(runs.values())
+
+
+def _follow(
+    stub: SyncServiceStub, parent: str, runs: dict[str, Sync], patience: float, bar: Progress
+) -> None:
+    answered = time.monotonic()
+    task = bar.add_task("", total=None, counts="")
+    while any(run.state == Sync.STATE_RUNNING for run in runs.values()):
+        try:
+            runs.update(_states(stub, parent, runs))
+            answered = time.monotonic()
+        except CallRefused as refused:
+            # A server that ends leaves its runs to the next one.
+            silent = refused.code is grpc.StatusCode.UNAVAILABLE
+            if not silent or time.monotonic() - answered > patience:
+                raise
+        _show(bar, task, runs.values())
+        time.sleep(POLL_SECONDS)
 
 
 def _states(stub: SyncServiceStub, parent: str, runs: Mapping[str, Sync]) -> dict[str, Sync]:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from mesh.sql.own_files import OpenToOthers, close_to_others, warn_of_folder
 from mesh.sql.pool import SparingPool
 from mesh.sql.settings import WRITE, EngineUrlError, Pool
+from mesh.sql.sqlite_cursor import connect
 
 _PRAGMAS = (
     # Milliseconds to wait for a writer in another process.
@@ -27,8 +28,8 @@ _PRAGMAS = (
     "cache_size=-512",
     "foreign_keys=ON",
 )
-_KEPT = 3
-"""Connections that are kept, a writer and readers: each holds all tables and triggers parsed."""
+_KEPT = 2
+"""Connections that are kept, a writer and a reader: each holds all tables and triggers parsed."""
 _BESIDE = ("", "-wal", "-shm", "-journal")
 """What SQLite adds to the name of a database for the files beside it."""
 
@@ -54,6 +55,7 @@ def open_sqlite(url: sa.URL, pool: Pool) -> AsyncEngine:
     target = engine.sync_engine
     file = _File(str(url.database))
     sa.event.listen(target, "do_connect", file.prepare)
+    sa.event.listen(target, "do_connect", connect)
     sa.event.listen(target, "connect", _configure if pool.reads_tables else _make_bare)
     sa.event.listen(target, "connect", file.note)
     sa.event.listen(target, "checkout", file.require_same)

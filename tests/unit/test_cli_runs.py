@@ -1,9 +1,11 @@
 """Commands about runs and the permissions that they need."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from google.protobuf import empty_pb2
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 from typer.testing import Result
@@ -13,7 +15,12 @@ from secmesh.inventory.v1 import (
     sync_pb2,
     sync_service_pb2,
 )
+from secmesh.inventory.v1.contradiction_service_pb2 import WatchContradictionsResponse
+from secmesh.inventory.v1.organization_service_pb2 import ListOrganizationsResponse
+from secmesh.records.v1.watch_pb2 import WatchBookmark
 from secmesh.tenancy.v1.account_pb2 import Account
+from secmesh.tenancy.v1.account_service_pb2 import ListAccountsResponse
+from secmesh.tenancy.v1.provider_pb2 import PROVIDER_TYPE_AWS
 from tests.unit.cli_operator import (
     ENDED,
     SECONDS,
@@ -137,3 +144,57 @@ def test_policy_says_that_nothing_is_missing(operator: Operator) -> None:
     result = done.result(SECONDS)
     assert (result.exit_code, result.stdout) == (0, "")
     assert "Nothing is missing" in result.stderr
+
+
+def _interrupted(*_: object, **__: object) -> Iterator[Message]:
+    yield sync_event(1, sync_pb2.Sync.STATE_RUNNING)
+    raise KeyboardInterrupt
+
+
+def test_who_stops_following_is_told_that_the_run_goes_on(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.inventory.watch", _interrupted)
+    done = operator.run("inventory", "resume", "s1")
+    operator.answer("SyncService", "ResumeSync", sync_pb2.Sync(name="tenants/acme/syncs/s1"))
+    result = done.result(SECONDS)
+    assert result.exit_code == 130
+    assert "goes on; end it with: secmesh inventory cancel tenants/acme/syncs/s1" in result.stderr
+
+
+def test_a_watch_that_is_interrupted_says_where_to_go_on(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> Iterator[Message]:
+        yield WatchContradictionsResponse(revision="0-41", bookmark=WatchBookmark())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cli.changes.watch", interrupted)
+    result = operator.run("compliance", "watch").result(SECONDS)
+    assert (result.exit_code, "go on with --since 0-41" in result.stderr) == (130, True)
+
+
+def test_of_all_accounts_those_not_read_whole_are_named(operator: Operator) -> None:
+    done = operator.run("inventory", "sync", "--all-accounts")
+    operator.services = TENANCY
+    kept = Account(
+        name="tenants/acme/accounts/prod",
+        cloud_account_id="123456789012",
+        provider_type=PROVIDER_TYPE_AWS,
+    )
+    operator.answer("AccountService", "ListAccounts", ListAccountsResponse(accounts=[kept]))
+    operator.services = SERVICES
+    run = sync_pb2.Sync(name="tenants/acme/syncs/s1", state=sync_pb2.Sync.STATE_PARTIAL)
+    operator.answer("SyncService", "StartSync", run)
+    nothing = ListOrganizationsResponse()
+    operator.answer("OrganizationService", "ListOrganizations", nothing)
+    result = done.result(SECONDS)
+    assert result.exit_code == 0, result.output
+    assert "not answered: secmesh inventory manifest tenants/acme/syncs/s1" in result.stderr
+
+
+def test_what_was_deleted_leaves_no_empty_frame(operator: Operator) -> None:
+    done = operator.run("compliance", "controls", "rm", "kms-only")
+    operator.answer("ControlService", "DeleteControl", empty_pb2.Empty())
+    result = done.result(SECONDS)
+    assert (result.exit_code, result.output) == (0, "")

@@ -12,15 +12,19 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openpyxl.comments import Comment
 from openpyxl.styles import Font
 
 from secmesh.inventory.v1 import ssp_pb2
+from services.inventory.compliance.document import MAX_VALUES, read_document
 from services.inventory.compliance.documents import bounded
 from services.inventory.compliance.documents.blocks import DocumentRefused
 from services.inventory.compliance.documents.bounded import extract_bounded, yaml_bounded
 from services.inventory.compliance.documents.extraction import EXTRACTORS
 from services.inventory.compliance.documents.import_document import Import, read_ssp
+from services.inventory.compliance.documents.office import MAX_PARTS
 from services.inventory.compliance.documents.oscal_yaml import read_yaml
+from services.inventory.compliance.documents.recognition import recognise
 from services.inventory.compliance.documents.take_apart import take_apart
 from services.inventory.errors import SspInvalid
 from tests.unit.ssp_tables import NAME, NOW, WRITERS, Told, paragraph, pdf, read_as, table, word
@@ -305,3 +309,23 @@ def test_a_quote_that_is_not_closed_swallows_no_row(ending: str) -> None:
     with pytest.raises(DocumentRefused, match="is a quote not closed") as long:
         read_as("CSV", f"{text}{'x' * (1 << 20)}".encode())
     assert long.value.place == "line 3"
+
+
+def test_what_would_fill_the_memory_is_refused_before_it_is_read() -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as made:
+        for number in range(MAX_PARTS + 1):
+            made.writestr(zipfile.ZipInfo(f"{number:x}"), b"")
+    with pytest.raises(DocumentRefused, match="more than 10,000 parts"):
+        recognise(out.getvalue(), "plan.docx")
+    crowded = b'{"system-security-plan": [' + b"{}," * (MAX_VALUES // 2) + b"{}]}"
+    with pytest.raises(SspInvalid, match="more than 3,000,000 values"):
+        read_document(crowded)
+
+
+def test_comments_of_a_workbook_are_told_of() -> None:
+    book = workbook(["Control", "Status"], ["AC-2", "Planned"])
+    assert "comments" not in {each.pointer for each in read_as("XLSX", saved(book)).ssp.issues}
+    book["Controls"]["B2"].comment = Comment("AC-3: Implemented", "somebody")
+    issues = {each.pointer: each.problem for each in read_as("XLSX", saved(book)).ssp.issues}
+    assert issues["comments"] == "cells have comments, which are not read"

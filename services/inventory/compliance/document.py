@@ -11,6 +11,8 @@ import orjson
 from services.inventory.errors import SspInvalid
 
 MAX_BYTES = 32 * 1024 * 1024
+MAX_VALUES = 3_000_000
+"""Of plans and catalogs each takes ten bytes at least, but a hundred in memory."""
 _UNPRINTABLE = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127], "\N{REPLACEMENT CHARACTER}")
 _MAGIC = {
     b"%PDF": "a PDF file",
@@ -84,8 +86,8 @@ def at(pointer: str, *keys: str) -> str:
 def read_document(content: bytes) -> Node:
     """Read a JSON object from bytes.
 
-    Raises SspInvalid if it is longer than 32 MiB, not UTF-8 JSON, nested too deeply, not an
-    object, or if an object names a key twice.
+    Raises SspInvalid if it is longer than 32 MiB, holds more than 3,000,000 values, is not UTF-8
+    JSON, nested too deeply, not an object, or if an object names a key twice.
     """
     if len(content) > MAX_BYTES:
         raise SspInvalid("", f"the document has {len(content):,} bytes; {MAX_BYTES:,} are taken")
@@ -94,6 +96,9 @@ def read_document(content: bytes) -> Node:
     for magic, name in _MAGIC.items():
         if start.startswith(magic):
             raise SspInvalid("", f"the document is {name}; OSCAL in JSON was to be read")
+    # Each begins an object or array or follows a comma; commas of texts count along.
+    if sum(map(content.count, (b"{", b"[", b","))) > MAX_VALUES:
+        raise SspInvalid("", f"the document holds more than {MAX_VALUES:,} values")
     try:
         # orjson is strict where the standard library is not: UTF-8, NaN, lone surrogates, depth.
         orjson.loads(content)

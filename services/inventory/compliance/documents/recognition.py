@@ -1,14 +1,13 @@
 """Which format a document is in, by its content first and the name of its file then."""
 
 import csv
-import io
 import re
-import zipfile
 from typing import TypeAlias
 
 from secmesh.inventory.v1 import ssp_pb2
 from services.inventory.compliance.documents.blocks import DocumentRefused, Extract
 from services.inventory.compliance.documents.columns import columns_of, headless
+from services.inventory.compliance.documents.office import opened
 from services.inventory.compliance.documents.plain_text import DELIMITERS, decode
 
 Format: TypeAlias = ssp_pb2.SspFormat.ValueType
@@ -73,11 +72,8 @@ def _whole_lines(content: bytes) -> bytes:
 
 
 def _archive(content: bytes) -> Format:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            names = {*archive.namelist()}
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
-        raise DocumentRefused(f"it is a broken ZIP archive: {error}") from None
+    with opened(content) as package:
+        names = package.names
     if "word/document.xml" in names:
         return ssp_pb2.SSP_FORMAT_DOCX
     if "xl/workbook.xml" in names:

@@ -17,6 +17,7 @@ MAX_COLUMNS = 1_000
 MAX_MERGED = 100_000
 """Cells that merging may fill."""
 _CELL = re.compile(r"^([A-Z]{1,3})([0-9]{1,7})$")
+_COMMENTS = re.compile(r"^xl/(?:[a-z]+/)?(?:threaded)?comments?[0-9]*\.xml$", re.IGNORECASE)
 _DATE_FORMATS = frozenset([*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)])
 _LITERAL = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]|_.|\*.')
 _TIMES = "ymdhs"
@@ -257,6 +258,8 @@ def read_workbook(content: bytes) -> Extract:
         package.read("xl/sharedStrings.xml", strings)
         package.read("xl/styles.xml", styles)
         extract.title = title_of(package)
+        if any(_COMMENTS.match(name) for name in package.names):
+            extract.notes.append(("comments", "cells have comments, which are not read"))
         epoch = datetime(1904, 1, 1) if book.from_1904 else datetime(1899, 12, 30)  # noqa: DTZ001  # days have no zone
         for number, sheet in enumerate(book.sheets, start=1):
             place = f"sheet {sheet.name!r}"
