@@ -9,9 +9,9 @@ from cli.changes import follow
 from cli.connection import Connection, connection_of
 from cli.output import OutputFormat, cell, write_bytes, write_message, write_messages
 from secmesh.inventory.v1 import contradiction_service_pb2 as api
-from secmesh.inventory.v1.compliance_service_pb2 import GetSspRequest
 from secmesh.inventory.v1.compliance_service_pb2_grpc import ComplianceServiceStub
 from secmesh.inventory.v1.contradiction_service_pb2_grpc import ContradictionServiceStub
+from secmesh.inventory.v1.ssp_requests_pb2 import GetSspRequest
 from secmesh_client import CallRefused, items
 
 app = typer.Typer()

@@ -202,15 +202,18 @@ class Move:
 @asynccontextmanager
 async def _begun(source: AsyncConnection) -> AsyncIterator[None]:
     """Take the place of the one writer of the source. MoveRefused if somebody else has it."""
+    transaction = source.begin()
     try:
-        transaction = await source.begin()
+        await transaction.start()
     except sa.exc.OperationalError as error:
         raise MoveRefused(
             "the SQLite file is being written by another process, or cannot be read: stop the "
             "service, and let another move end"
         ) from error
-    async with transaction:
+    try:
         yield
+    finally:
+        await transaction.rollback()
 
 
 async def _digest(connection: AsyncConnection, table: sa.Table, rows: int | None = None) -> Copied:
