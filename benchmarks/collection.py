@@ -20,8 +20,12 @@ from benchmarks.account.population import populate
 from benchmarks.account.processes import REGION, TENANT, Service, endpoint, inventory
 from cli.sample.clients import ACCOUNT
 from mesh.client import open_channel
-from secmesh.inventory.v1 import compliance_service_pb2 as compliance
-from secmesh.inventory.v1 import compliance_service_pb2_grpc, sync_service_pb2_grpc
+from secmesh.inventory.v1 import (
+    assessment_requests_pb2,
+    compliance_service_pb2_grpc,
+    ssp_requests_pb2,
+    sync_service_pb2_grpc,
+)
 from secmesh.inventory.v1.sync_pb2 import Sync
 from secmesh.inventory.v1.sync_service_pb2 import StartSyncRequest, WatchSyncRequest
 
@@ -66,9 +70,9 @@ async def check(service: Service) -> None:
     async with open_channel(service.address, package=PACKAGE, token=service.token) as channel:
         stub = compliance_service_pb2_grpc.ComplianceServiceStub(channel)
         ssp = await stub.ImportSsp(
-            compliance.ImportSspRequest(parent=PARENT, ssp_id="bench", document=document)
+            ssp_requests_pb2.ImportSspRequest(parent=PARENT, ssp_id="bench", document=document)
         )
-        async for _ in stub.Evaluate(compliance.EvaluateRequest(ssp=ssp.name)):
+        async for _ in stub.Evaluate(assessment_requests_pb2.EvaluateRequest(ssp=ssp.name)):
             pass
 
 

@@ -36,8 +36,11 @@ from mesh.sql.engine import open_engine
 from mesh.sql.schema import require_schema
 from mesh.sql.store import Store
 from mesh.sql.tables import Tables
-from secmesh.inventory.v1 import compliance_service_pb2 as api
-from secmesh.inventory.v1 import compliance_service_pb2_grpc
+from secmesh.inventory.v1 import (
+    assessment_requests_pb2,
+    compliance_service_pb2_grpc,
+    ssp_requests_pb2,
+)
 from services.inventory.compliance.check_catalogue import CheckCatalogue, load_checks
 
 PACKAGE = "secmesh.inventory.v1"
@@ -130,13 +133,17 @@ async def evaluated(service: Service) -> tuple[float, int]:
     """Evaluate the plan twice; gives the seconds of the faster and the checks that were run."""
     async with open_channel(service.address, package=PACKAGE, token=service.token) as channel:
         stub = compliance_service_pb2_grpc.ComplianceServiceStub(channel)
-        wanted = api.ImportSspRequest(parent=f"tenants/{TENANT}", ssp_id="all", document=plan())
+        wanted = ssp_requests_pb2.ImportSspRequest(
+            parent=f"tenants/{TENANT}", ssp_id="all", document=plan()
+        )
         ssp = await stub.ImportSsp(wanted)
         times = []
         checks = 0
         for _ in range(2):
             began = time.monotonic()
-            async for event in stub.Evaluate(api.EvaluateRequest(ssp=ssp.name), timeout=3600):
+            async for event in stub.Evaluate(
+                assessment_requests_pb2.EvaluateRequest(ssp=ssp.name), timeout=3600
+            ):
                 checks = max(checks, event.progress.checks_done)
             times.append(time.monotonic() - began)
     return min(times), checks

@@ -29,10 +29,13 @@ from cli.output import (
 from cli.plan_upload import UPLOAD_BYTES, send_plan
 from secmesh.inventory.v1 import (
     assessment_pb2,
+    assessment_requests_pb2,
     check_pb2,
-    compliance_service_pb2,
+    check_requests_pb2,
     compliance_service_pb2_grpc,
+    report_pb2,
     ssp_pb2,
+    ssp_requests_pb2,
 )
 from secmesh_client import StreamCut, items, whole
 
@@ -72,12 +75,12 @@ class ReportFormat(StrEnum):
 
 
 FORMATS = {
-    ReportFormat.JSON: compliance_service_pb2.REPORT_FORMAT_JSON,
-    ReportFormat.MD: compliance_service_pb2.REPORT_FORMAT_MARKDOWN,
-    ReportFormat.OSCAL: compliance_service_pb2.REPORT_FORMAT_OSCAL_RESULTS,
-    ReportFormat.POAM: compliance_service_pb2.REPORT_FORMAT_OSCAL_POAM,
-    ReportFormat.CSV: compliance_service_pb2.REPORT_FORMAT_CSV,
-    ReportFormat.HTML: compliance_service_pb2.REPORT_FORMAT_HTML,
+    ReportFormat.JSON: report_pb2.REPORT_FORMAT_JSON,
+    ReportFormat.MD: report_pb2.REPORT_FORMAT_MARKDOWN,
+    ReportFormat.OSCAL: report_pb2.REPORT_FORMAT_OSCAL_RESULTS,
+    ReportFormat.POAM: report_pb2.REPORT_FORMAT_OSCAL_POAM,
+    ReportFormat.CSV: report_pb2.REPORT_FORMAT_CSV,
+    ReportFormat.HTML: report_pb2.REPORT_FORMAT_HTML,
 }
 
 
@@ -112,7 +115,7 @@ def import_ssp(
     if file.stat().st_size > UPLOAD_BYTES:
         raise UsageProblem(f"{file} is larger than a plan may be, {UPLOAD_BYTES} bytes")
     connection = connection_of(context)
-    request = compliance_service_pb2.ImportSspRequest(
+    request = ssp_requests_pb2.ImportSspRequest(
         parent=connection.tenant,
         ssp_id=ssp_id or id_from(file),
         baseline=ssp_pb2.Baseline.ValueType(BASELINES[baseline] if baseline else 0),
@@ -150,7 +153,7 @@ def passages(
         raise UsageProblem(f"--outcome is one of {', '.join(OUTCOMES)}")
     connection = connection_of(context)
     name = ssp if ssp.startswith("tenants/") else f"{connection.tenant}/ssps/{ssp}"
-    request = compliance_service_pb2.ListPassagesRequest(parent=name)
+    request = ssp_requests_pb2.ListPassagesRequest(parent=name)
     if outcome is not None:
         request.filter = f"outcome == {OUTCOMES[outcome]}"
     with connection.channel() as channel:
@@ -180,7 +183,7 @@ def evaluate(
         raise UsageProblem(f"{unknown[0]} is no verdict; one of {', '.join(VERDICTS)}")
     connection = connection_of(context)
     name = ssp if ssp.startswith("tenants/") else f"{connection.tenant}/ssps/{ssp}"
-    request = compliance_service_pb2.EvaluateRequest(
+    request = assessment_requests_pb2.EvaluateRequest(
         ssp=name, cloud_account_ids=account, max_age=parse_age(max_age)
     )
     with connection.channel() as channel:
@@ -205,7 +208,7 @@ def parse_age(text: str) -> Duration:
 
 
 def run_evaluation(
-    stub: Stub, request: compliance_service_pb2.EvaluateRequest
+    stub: Stub, request: assessment_requests_pb2.EvaluateRequest
 ) -> assessment_pb2.Assessment:
     """Evaluate and show progress; give the stored assessment."""
     assessment: assessment_pb2.Assessment | None = None
@@ -263,7 +266,7 @@ def assessments(
 def list_assessments(
     stub: Stub, connection: Connection, limit: int
 ) -> Iterator[assessment_pb2.Assessment]:
-    request = compliance_service_pb2.ListAssessmentsRequest(parent=connection.tenant)
+    request = assessment_requests_pb2.ListAssessmentsRequest(parent=connection.tenant)
     return items(stub.ListAssessments, request, lambda page: page.assessments, limit)
 
 
@@ -291,7 +294,7 @@ def verdicts(
 def list_verdicts(
     stub: Stub, parent: str, filter_: str, limit: int
 ) -> Iterator[assessment_pb2.ClaimVerdict]:
-    request = compliance_service_pb2.ListVerdictsRequest(parent=parent, filter=filter_)
+    request = assessment_requests_pb2.ListVerdictsRequest(parent=parent, filter=filter_)
     return items(stub.ListVerdicts, request, lambda page: page.verdicts, limit)
 
 
@@ -325,7 +328,7 @@ def report(
         stub = Stub(channel)
         name = assessment_name(stub, connection, assessment)
         body = stub.ExportAssessment(
-            compliance_service_pb2.ExportAssessmentRequest(name=name, format=FORMATS[format_])
+            report_pb2.ExportAssessmentRequest(name=name, format=FORMATS[format_])
         )
     if out is not None:
         out.write_bytes(body.data)
@@ -345,9 +348,7 @@ def checks(
     """List the checks by which claims are judged."""
     connection = connection_of(context)
     with connection.channel() as channel:
-        request = compliance_service_pb2.ListChecksRequest(
-            collection=collection, control_id=control
-        )
+        request = check_requests_pb2.ListChecksRequest(collection=collection, control_id=control)
         found = items(Stub(channel).ListChecks, request, lambda page: page.checks, limit)
         controls = Column("controls", lambda check: " ".join(map(_control, check.controls)))
         write_messages(found, connection.output, ["id", "severity", "grade", "title", controls])

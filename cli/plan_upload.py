@@ -6,12 +6,17 @@ from typing import IO
 from google.api.httpbody_pb2 import HttpBody
 
 from buf.validate import validate_pb2
-from secmesh.inventory.v1 import compliance_service_pb2, compliance_service_pb2_grpc, ssp_pb2
+from secmesh.inventory.v1 import (
+    compliance_service_pb2,
+    compliance_service_pb2_grpc,
+    ssp_pb2,
+    ssp_requests_pb2,
+)
 from secmesh.options.v1 import method_pb2
 
 PART_BYTES = 1 << 20
 MESSAGE_BYTES: int = (
-    compliance_service_pb2.ImportSspRequest.DESCRIPTOR.fields_by_name["document"]
+    ssp_requests_pb2.ImportSspRequest.DESCRIPTOR.fields_by_name["document"]
     .GetOptions()
     .Extensions[validate_pb2.field]
     .bytes.max_len
@@ -30,7 +35,7 @@ UPLOAD_BYTES: int = (
 
 def send_plan(
     stub: compliance_service_pb2_grpc.ComplianceServiceStub,
-    request: compliance_service_pb2.ImportSspRequest,
+    request: ssp_requests_pb2.ImportSspRequest,
     file: IO[bytes],
 ) -> ssp_pb2.Ssp:
     """Import the plan that a file holds, read in parts if one message is too small for it."""
@@ -40,9 +45,9 @@ def send_plan(
 
 
 def _parts(
-    request: compliance_service_pb2.ImportSspRequest, more: bytes, file: IO[bytes]
-) -> Iterator[compliance_service_pb2.UploadSspRequest]:
-    message = compliance_service_pb2.UploadSspRequest
+    request: ssp_requests_pb2.ImportSspRequest, more: bytes, file: IO[bytes]
+) -> Iterator[ssp_requests_pb2.UploadSspRequest]:
+    message = ssp_requests_pb2.UploadSspRequest
     first, rest = request.document[:PART_BYTES], request.document[PART_BYTES:]
     yield message(
         parent=request.parent,

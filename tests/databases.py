@@ -11,8 +11,10 @@ from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
+import psycopg
 import pytest
 import sqlalchemy as sa
+from psycopg import sql
 
 from mesh.contract.catalogue import load_catalogue
 from mesh.embedded.postgres import APPLICATION, Access, PostgresServer
@@ -24,6 +26,7 @@ from services.crypto.migrations.commands import VersionedSchema
 from services.crypto.migrations.roles import ROLES, SERVICE
 from services.crypto.tables import METADATA as CRYPTO_METADATA
 from tests.derived import tables_of
+from tests.memory_folder import quick_folder
 
 SQLITE = "sqlite"
 _NEWEST_VERSION = 18
@@ -35,7 +38,7 @@ DATABASES = [SQLITE, "postgresql16", NEWEST]
 @cache
 def server(version: int) -> PostgresServer:
     """Start a server, one of each version for each process of the tests."""
-    folder = Path(tempfile.mkdtemp(prefix="secmesh-test-"))
+    folder = quick_folder()
     made = PostgresServer(folder / "data", version=version, durable=False)
     made.start()
 
@@ -57,6 +60,15 @@ def empty_database(kind: str, folders: pytest.TempPathFactory) -> Iterator[str]:
     name = f"test_{uuid4().hex}"
     yield host.create_database(name)
     host.drop_database(name)
+
+
+def rename_database(version: int, name: str, other: str) -> None:
+    """Let nobody find a database by its name any more; its sessions end."""
+    renamed = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    ended = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s"
+    with psycopg.connect(server(version).url(), autocommit=True) as connection:
+        connection.execute(ended, (name,))
+        connection.execute(renamed.format(sql.Identifier(name), sql.Identifier(other)))
 
 
 @contextlib.contextmanager

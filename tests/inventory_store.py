@@ -1,7 +1,7 @@
 """The store that the inventory service has in a test's folder: a file, or PostgreSQL when chosen.
 
 ``pytest --inventory-store postgresql`` runs the tests that have such a store, and those alone.
-Tests that take the fixture ``database`` run on both kinds whatever is chosen here.
+Tests that take the fixture ``database`` run on both kinds, and then on PostgreSQL alone.
 """
 
 import shutil
@@ -21,6 +21,7 @@ from tests.databases import (
     inventory_file,
     inventory_template,
     open_sync_engine,
+    rename_database,
     server,
 )
 
@@ -64,13 +65,9 @@ def inventory_store(folder: Path) -> str:
 def store_variables(folder: Path) -> dict[str, str]:
     """Give what a service is told of its store whose home is this folder: nothing of a file there.
 
-    The store is empty at first, without tables.
+    The file it makes itself; a database has the tables, which take a service seconds to make.
     """
-    if not on_postgresql():
-        return {}
-    if folder not in _made:
-        _create(folder)
-    return {"DATABASE_URL": inventory_store(folder)}
+    return {"DATABASE_URL": inventory_store(folder)} if on_postgresql() else {}
 
 
 def copy_store(source: Path, folder: Path) -> None:
@@ -79,6 +76,25 @@ def copy_store(source: Path, folder: Path) -> None:
         _create(folder, _made[source])
     else:
         shutil.copy(source / _FILE, folder / _FILE)
+
+
+@contextmanager
+def store_away(folder: Path) -> Iterator[None]:
+    """Let nobody find a folder's store, which nobody has open, until the block ends."""
+    if not on_postgresql():
+        away = (folder / _FILE).rename(folder / f"away.{_FILE}")
+        try:
+            yield
+        finally:
+            away.rename(folder / _FILE)
+        return
+    name = _made[folder]
+    away_name = f"away_{uuid4().hex}"
+    rename_database(_VERSION, name, away_name)
+    try:
+        yield
+    finally:
+        rename_database(_VERSION, away_name, name)
 
 
 def stored_bytes(folder: Path) -> bytes:
@@ -94,7 +110,7 @@ def stored_bytes(folder: Path) -> bytes:
     return "\n".join(rows).encode()
 
 
-def _create(folder: Path, template: str = "") -> None:
+def _create(folder: Path, template: str) -> None:
     name = f"test_{uuid4().hex}"
     server(_VERSION).create_database(name, template)
     _made[folder] = name

@@ -18,7 +18,7 @@ from cli.embedded.story_security import file_claims, import_report, set_gate
 from cli.embedded.story_tenancy import enter_accounts, scan
 from cli.output import enum_word, talk, visible
 from cli.sample.account import populate
-from secmesh.inventory.v1 import assessment_pb2, compliance_service_pb2
+from secmesh.inventory.v1 import assessment_pb2, assessment_requests_pb2, ssp_requests_pb2
 from secmesh.security.v1 import record_pb2, record_service_pb2_grpc, record_write_pb2, team_pb2
 from secmesh_client import CallRefused, connect
 
@@ -61,7 +61,7 @@ def _tell(mesh: EmbeddedMesh) -> None:
 def _import_plan(channel: grpc.Channel) -> None:
     document = (files("cli.sample") / "ssp.json").read_bytes()
     ssp = ComplianceStub(channel).ImportSsp(
-        compliance_service_pb2.ImportSspRequest(parent=PARENT, ssp_id=SSP_ID, document=document)
+        ssp_requests_pb2.ImportSspRequest(parent=PARENT, ssp_id=SSP_ID, document=document)
     )
     talk.print(
         f"\nImported the plan {ssp.title!r}: {ssp.claims} claims on {ssp.controls} controls."
@@ -69,7 +69,7 @@ def _import_plan(channel: grpc.Channel) -> None:
 
 
 def _assessment(channel: grpc.Channel, name: str) -> assessment_pb2.Assessment:
-    request = compliance_service_pb2.GetAssessmentRequest(name=name)
+    request = assessment_requests_pb2.GetAssessmentRequest(name=name)
     return ComplianceStub(channel).GetAssessment(request)
 
 

@@ -8,6 +8,7 @@ declared only those are parsed: less memory, and less CPU. EC2's 4,400 shapes al
 
 import gzip
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -117,10 +118,13 @@ def undocumented(part: Any) -> Any:
     """Give a part of a description without texts; a member of that name, which is none, stays."""
     if isinstance(part, dict):
         return {
-            name: undocumented(each)
+            sys.intern(name): undocumented(each)
             for name, each in part.items()
             if name != "documentation" or not isinstance(each, str)
         }
+    if isinstance(part, str):
+        # The same few names stand in most parts, which are parsed one by one.
+        return sys.intern(part)
     return [undocumented(each) for each in part] if isinstance(part, list) else part
 
 

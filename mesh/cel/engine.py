@@ -45,16 +45,18 @@ def display(function: str) -> str:
 class Checker:
     """Parses and type-checks conditions against declared variables."""
 
-    def __init__(self, variables: Mapping[str, Type], pool: DescriptorPool) -> None:
+    def __init__(
+        self, variables: Mapping[str, Type], make_pool: Callable[[], DescriptorPool]
+    ) -> None:
         self._variables = dict(variables)
-        self._pool = pool
+        self._make_pool = make_pool
         # What is declared wrong is refused here, not when it is used.
         _environment(self)
 
     def environment(self) -> Any:
         """Make the environment of CEL itself."""
         return cel.NewEnv(
-            descriptor_pool=self._pool,
+            descriptor_pool=self._make_pool(),
             variables={name: declared(kind) for name, kind in self._variables.items()},
         )
 

@@ -257,6 +257,8 @@ class PostgresServer:
         }
         if not self._durable:
             settings |= dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), "off")
+            # Nobody recovers from it, and it may lie in memory.
+            settings["max_wal_size"] = "256MB"
         chosen = [f"--{name}={value}" for name, value in settings.items()]
         return ["-D", str(self._data), *chosen]
 

@@ -14,8 +14,8 @@ from sqlalchemy.util.queue import Empty
 # SQLAlchemy's words about its pools go by the name of this module; ours are the metrics.
 logging.getLogger(__name__).setLevel(logging.WARNING)
 
-_SOON_SECONDS = 0.05
-"""What a statement takes, and more than a connection takes to open."""
+_SOON_SECONDS = 1.0
+"""More than most statements take on a busy machine, and no wait for ever of who holds one already."""
 _POOLS: "WeakSet[MeasuredPool]" = WeakSet()
 
 

@@ -36,7 +36,7 @@ class Pool:
     name: str = "store"
     """What metrics call it."""
     size: int = 8
-    """Connections that are kept; of those to a file at most three."""
+    """Connections that are kept; of those to a file at most two."""
     overflow: int = 8
     """Connections beyond those, closed after use."""
     wait_seconds: float = 15

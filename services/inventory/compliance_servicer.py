@@ -16,16 +16,19 @@ from mesh.server.upload import Uploads
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import (
     assessment_pb2,
+    assessment_requests_pb2,
+    check_requests_pb2,
     compliance_service_pb2_grpc,
     coverage_pb2,
     filing_pb2,
     framework_pb2,
     narration_pb2,
     recommendation_pb2,
+    report_pb2,
     ssp_pb2,
+    ssp_requests_pb2,
     trend_pb2,
 )
-from secmesh.inventory.v1 import compliance_service_pb2 as api
 from services.inventory.catalogs.catalog_store import CatalogStore
 from services.inventory.catalogs.statement_check import add_unknown_statements
 from services.inventory.compliance.assessment_store import AssessmentStore
@@ -98,18 +101,22 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
 
         return Filing(self._store, self._checks, security)
 
-    async def ImportSsp(self, request: api.ImportSspRequest, _context: object) -> ssp_pb2.Ssp:  # noqa: N802  # the contract's name
+    async def ImportSsp(  # noqa: N802  # the contract's name
+        self, request: ssp_requests_pb2.ImportSspRequest, _context: object
+    ) -> ssp_pb2.Ssp:
         return await self._import(request, request.document)
 
     async def UploadSsp(  # noqa: N802  # the contract's name
-        self, requests: AsyncIterator[api.UploadSspRequest], _context: object
+        self, requests: AsyncIterator[ssp_requests_pb2.UploadSspRequest], _context: object
     ) -> ssp_pb2.Ssp:
         # Read one at a time: a document takes many times its size in memory.
         async with self._uploads.received(requests) as (first, file), self._reading:
             return await self._import(first, await asyncio.to_thread(file.read))
 
     async def _import(
-        self, request: api.ImportSspRequest | api.UploadSspRequest, document: bytes
+        self,
+        request: ssp_requests_pb2.ImportSspRequest | ssp_requests_pb2.UploadSspRequest,
+        document: bytes,
     ) -> ssp_pb2.Ssp:
         name = f"{request.parent}/ssps/{request.ssp_id}"
         wanted = Import(name, request.format, request.file_name, request.baseline, self._clock())
@@ -121,12 +128,14 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         await self._assessments.replace_plan(plan)
         return plan.ssp
 
-    async def GetSsp(self, request: api.GetSspRequest, _context: object) -> ssp_pb2.Ssp:  # noqa: N802  # the contract's name
+    async def GetSsp(  # noqa: N802  # the contract's name
+        self, request: ssp_requests_pb2.GetSspRequest, _context: object
+    ) -> ssp_pb2.Ssp:
         return cast("ssp_pb2.Ssp", await self._store.get(SSPS, request.name))
 
     async def ListSsps(  # noqa: N802  # the contract's name
-        self, request: api.ListSspsRequest, _context: object
-    ) -> api.ListSspsResponse:
+        self, request: ssp_requests_pb2.ListSspsRequest, _context: object
+    ) -> ssp_requests_pb2.ListSspsResponse:
         page = await self._store.page(
             SSPS,
             request.parent,
@@ -135,11 +144,11 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
             page_token=request.page_token,
         )
         ssps = cast("list[ssp_pb2.Ssp]", page.items)
-        return api.ListSspsResponse(ssps=ssps, next_page_token=page.next_page_token)
+        return ssp_requests_pb2.ListSspsResponse(ssps=ssps, next_page_token=page.next_page_token)
 
     async def ListPassages(  # noqa: N802  # the contract's name
-        self, request: api.ListPassagesRequest, _context: object
-    ) -> api.ListPassagesResponse:
+        self, request: ssp_requests_pb2.ListPassagesRequest, _context: object
+    ) -> ssp_requests_pb2.ListPassagesResponse:
         await self._store.get(SSPS, request.parent)
         page = await self._store.page(
             PASSAGES,
@@ -149,11 +158,13 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
             page_token=request.page_token,
         )
         found = cast("list[ssp_pb2.Passage]", page.items)
-        return api.ListPassagesResponse(passages=found, next_page_token=page.next_page_token)
+        return ssp_requests_pb2.ListPassagesResponse(
+            passages=found, next_page_token=page.next_page_token
+        )
 
     async def Evaluate(  # noqa: N802  # the contract's name
-        self, request: api.EvaluateRequest, _context: object
-    ) -> AsyncIterator[api.EvaluateResponse]:
+        self, request: assessment_requests_pb2.EvaluateRequest, _context: object
+    ) -> AsyncIterator[assessment_requests_pb2.EvaluateResponse]:
         """Send progress, the assessment, and the end."""
         max_age = request.max_age.ToTimedelta() if request.HasField("max_age") else DEFAULT_MAX_AGE
         accounts = sorted(request.cloud_account_ids)
@@ -161,20 +172,20 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         async with aclosing(self._assessor.evaluate(request.ssp, accounts, max_age)) as events:
             async for event in events:
                 if isinstance(event, assessment_pb2.Assessment):
-                    yield api.EvaluateResponse(assessment=event)
+                    yield assessment_requests_pb2.EvaluateResponse(assessment=event)
                 else:
-                    yield api.EvaluateResponse(progress=event)
-        yield api.EvaluateResponse(ended=status_pb2.Status(code=code_pb2.OK))
+                    yield assessment_requests_pb2.EvaluateResponse(progress=event)
+        yield assessment_requests_pb2.EvaluateResponse(ended=status_pb2.Status(code=code_pb2.OK))
 
     async def GetAssessment(  # noqa: N802  # the contract's name
-        self, request: api.GetAssessmentRequest, _context: object
+        self, request: assessment_requests_pb2.GetAssessmentRequest, _context: object
     ) -> assessment_pb2.Assessment:
         found = await self._store.get(ASSESSMENTS, request.name)
         return cast("assessment_pb2.Assessment", found)
 
     async def ListAssessments(  # noqa: N802  # the contract's name
-        self, request: api.ListAssessmentsRequest, _context: object
-    ) -> api.ListAssessmentsResponse:
+        self, request: assessment_requests_pb2.ListAssessmentsRequest, _context: object
+    ) -> assessment_requests_pb2.ListAssessmentsResponse:
         page = await self._store.page(
             ASSESSMENTS,
             request.parent,
@@ -184,11 +195,13 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
             page_token=request.page_token,
         )
         found = cast("list[assessment_pb2.Assessment]", page.items)
-        return api.ListAssessmentsResponse(assessments=found, next_page_token=page.next_page_token)
+        return assessment_requests_pb2.ListAssessmentsResponse(
+            assessments=found, next_page_token=page.next_page_token
+        )
 
     async def ListVerdicts(  # noqa: N802  # the contract's name
-        self, request: api.ListVerdictsRequest, _context: object
-    ) -> api.ListVerdictsResponse:
+        self, request: assessment_requests_pb2.ListVerdictsRequest, _context: object
+    ) -> assessment_requests_pb2.ListVerdictsResponse:
         await self._store.get(ASSESSMENTS, request.parent)
         page = await light_page(
             self._store,
@@ -200,7 +213,9 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
             page_token=request.page_token,
         )
         found = cast("list[assessment_pb2.ClaimVerdict]", page.items)
-        return api.ListVerdictsResponse(verdicts=found, next_page_token=page.next_page_token)
+        return assessment_requests_pb2.ListVerdictsResponse(
+            verdicts=found, next_page_token=page.next_page_token
+        )
 
     async def ListRecommendations(  # noqa: N802  # the contract's name
         self, request: recommendation_pb2.ListRecommendationsRequest, _context: object
@@ -224,11 +239,11 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         return await asyncio.to_thread(recommendations, verdicts, checks)
 
     async def ExportAssessment(  # noqa: N802  # the contract's name
-        self, request: api.ExportAssessmentRequest, _context: object
+        self, request: report_pb2.ExportAssessmentRequest, _context: object
     ) -> httpbody_pb2.HttpBody:
         assessment, plan, verdicts = await self._assessments.assessment(request.name)
         claims = await self._assessments.claims(assessment.ssp)
-        form = FORMS[request.format or api.REPORT_FORMAT_JSON]
+        form = FORMS[request.format or report_pb2.REPORT_FORMAT_JSON]
         report = Report(assessment, plan, verdicts, claims)
         if form.tells_more:
             results = [each for verdict in verdicts for each in verdict.check_results]
@@ -255,8 +270,8 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         return await self._filing.file(request.name, keep=not request.validate_only)
 
     async def ListChecks(  # noqa: N802  # the contract's name
-        self, request: api.ListChecksRequest, _context: object
-    ) -> api.ListChecksResponse:
+        self, request: check_requests_pb2.ListChecksRequest, _context: object
+    ) -> check_requests_pb2.ListChecksResponse:
         control = control_id(request.control_id) if request.control_id else ""
         if control is None:
             raise FieldInvalid.of("control_id", "is no control of SP 800-53, such as ac-2.3")
@@ -272,7 +287,7 @@ class ComplianceServicer(compliance_service_pb2_grpc.ComplianceServiceServicer):
         left = [check for check in chosen if check.id > after]
         page = left[: request.page_size or DEFAULT_PAGE]
         token = page[-1].id if len(page) < len(left) else ""
-        return api.ListChecksResponse(checks=page, next_page_token=token)
+        return check_requests_pb2.ListChecksResponse(checks=page, next_page_token=token)
 
     async def ListFrameworks(  # noqa: N802  # the contract's name
         self, request: framework_pb2.ListFrameworksRequest, _context: object

@@ -18,7 +18,7 @@ from google.api.httpbody_pb2 import HttpBody
 
 from gateway.contracts import deployables
 from mesh.server.upload import PER_TENANT
-from secmesh.inventory.v1 import compliance_service_pb2
+from secmesh.inventory.v1 import ssp_requests_pb2
 from secmesh.inventory.v1.compliance_service_pb2_grpc import ComplianceServiceStub
 from tests.mesh.gateway_fixtures import Gateway, assert_refused, violations
 from tests.mesh.test_gateway_grpc import code_of, reason_of
@@ -107,10 +107,8 @@ def test_small_file_with_a_baseline_replaces_the_plan(mesh: Gateway, ssp: str) -
         assert answer.json()["baseline"] == baseline
 
 
-def messages(
-    ssp: str, content: bytes, **first: Any
-) -> Iterator[compliance_service_pb2.UploadSspRequest]:
-    request = compliance_service_pb2.UploadSspRequest
+def messages(ssp: str, content: bytes, **first: Any) -> Iterator[ssp_requests_pb2.UploadSspRequest]:
+    request = ssp_requests_pb2.UploadSspRequest
     named = {"parent": "tenants/acme", "ssp_id": ssp, **first}
     yield request(file=HttpBody(data=content[:CHUNK]), **named)
     for start in range(CHUNK, len(content), CHUNK):
@@ -128,7 +126,7 @@ def test_native_stream(mesh: Gateway, ssp: str) -> None:
 def test_native_stream_too_large(mesh: Gateway, ssp: str) -> None:
     taken = 0
 
-    def counted() -> Iterator[compliance_service_pb2.UploadSspRequest]:
+    def counted() -> Iterator[ssp_requests_pb2.UploadSspRequest]:
         nonlocal taken
         for message in messages(ssp, plan(4 * MAX_BYTES)):
             taken += len(message.file.data)
@@ -162,7 +160,7 @@ def test_first_message_says_what_it_is_for(
 
 
 def test_later_message_cannot_point_elsewhere(mesh: Gateway, ssp: str) -> None:
-    def sent() -> Iterator[compliance_service_pb2.UploadSspRequest]:
+    def sent() -> Iterator[ssp_requests_pb2.UploadSspRequest]:
         yield from messages(ssp, plan())
         yield from messages(f"{ssp}-other", b" ")
 
@@ -263,7 +261,7 @@ def test_caller_who_leaves_half_way_stores_nothing(mesh: Gateway, ssp: str, fram
 def test_cancelled_stream_stores_nothing(mesh: Gateway, ssp: str) -> None:
     with mesh.channel() as channel:
 
-        def unfinished() -> Iterator[compliance_service_pb2.UploadSspRequest]:
+        def unfinished() -> Iterator[ssp_requests_pb2.UploadSspRequest]:
             yield from messages(ssp, plan())
             time.sleep(1)
 

@@ -11,9 +11,8 @@ import pytest
 
 from mesh.client import open_channel
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import compliance_service_pb2 as api
+from secmesh.inventory.v1 import assessment_requests_pb2, ssp_pb2, ssp_requests_pb2
 from secmesh.inventory.v1 import compliance_service_pb2_grpc as stubs
-from secmesh.inventory.v1 import ssp_pb2
 from secmesh.inventory.v1.s3_pb2 import S3Bucket
 from services.inventory.compliance.narration import Model
 from services.inventory.compliance_servicer import ComplianceServicer
@@ -40,11 +39,13 @@ class Served:
     stub: "stubs.ComplianceServiceAsyncStub"
 
     async def import_ssp(self, content: bytes, **more: Any) -> ssp_pb2.Ssp:
-        request = api.ImportSspRequest(parent=TENANT, ssp_id="main", document=content, **more)
+        request = ssp_requests_pb2.ImportSspRequest(
+            parent=TENANT, ssp_id="main", document=content, **more
+        )
         return await self.stub.ImportSsp(request)
 
-    async def evaluate(self, **more: Any) -> list[api.EvaluateResponse]:
-        request = api.EvaluateRequest(ssp=SSP, **more)
+    async def evaluate(self, **more: Any) -> list[assessment_requests_pb2.EvaluateResponse]:
+        request = assessment_requests_pb2.EvaluateRequest(ssp=SSP, **more)
         return [event async for event in self.stub.Evaluate(request)]
 
     async def assessment(self) -> pb.Assessment:

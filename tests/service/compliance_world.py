@@ -16,7 +16,7 @@ from mesh.sealing.keyring import KeyRing
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import compliance_service_pb2 as api
+from secmesh.inventory.v1 import assessment_requests_pb2 as api
 from secmesh.inventory.v1 import record_pb2, sync_pb2
 from services.inventory.compliance.assessment_store import AssessmentStore
 from services.inventory.compliance.assessor import DEFAULT_MAX_AGE, Assessor

@@ -13,7 +13,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from mesh.client import CallRefused, open_channel
 from mesh.sql.answers import Answers
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import compliance_service_pb2 as compliance
+from secmesh.inventory.v1 import assessment_requests_pb2 as compliance
 from secmesh.inventory.v1 import compliance_service_pb2_grpc, control_service_pb2_grpc
 from secmesh.inventory.v1 import control_service_pb2 as api
 from secmesh.inventory.v1.control_pb2 import Control

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from mesh.client import open_channel
 from mesh.client.passing import callers_token
-from secmesh.inventory.v1 import compliance_service_pb2 as api
+from secmesh.inventory.v1 import assessment_requests_pb2 as api
 from secmesh.inventory.v1 import compliance_service_pb2_grpc as stubs
 from secmesh.inventory.v1 import filing_pb2
 from secmesh.records.v1.record_requests_pb2 import ListRecordsRequest

@@ -10,11 +10,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.identity.keys import sign_token
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import compliance_service_pb2 as compliance
 from secmesh.inventory.v1 import (
+    assessment_requests_pb2,
     compliance_service_pb2_grpc,
     history_service_pb2_grpc,
     record_service_pb2_grpc,
+    ssp_requests_pb2,
     sync_service_pb2_grpc,
 )
 from secmesh.inventory.v1.history_service_pb2 import DiffRecordsRequest, RecordChange
@@ -44,14 +45,16 @@ class Story:
     def plan(self, document: bytes) -> None:
         """Import the one plan."""
         stub = compliance_service_pb2_grpc.ComplianceServiceStub(self.channel)
-        stub.ImportSsp(compliance.ImportSspRequest(parent=TENANT, ssp_id="main", document=document))
+        stub.ImportSsp(
+            ssp_requests_pb2.ImportSspRequest(parent=TENANT, ssp_id="main", document=document)
+        )
 
     def verdict(self, control: str) -> pb.ClaimVerdict:
         """Evaluate the plan and give the verdict on its claim for a control."""
         stub = compliance_service_pb2_grpc.ComplianceServiceStub(self.channel)
-        events = stub.Evaluate(compliance.EvaluateRequest(ssp=f"{TENANT}/ssps/main"))
+        events = stub.Evaluate(assessment_requests_pb2.EvaluateRequest(ssp=f"{TENANT}/ssps/main"))
         (made,) = [each.assessment for each in events if each.HasField("assessment")]
-        answer = stub.ListVerdicts(compliance.ListVerdictsRequest(parent=made.name))
+        answer = stub.ListVerdicts(assessment_requests_pb2.ListVerdictsRequest(parent=made.name))
         (found,) = [each for each in answer.verdicts if each.control_id == control]
         return found
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mesh.identity.keys import create_signing_key
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import compliance_service_pb2 as compliance
+from secmesh.inventory.v1 import assessment_requests_pb2 as compliance
 from secmesh.inventory.v1 import (
     compliance_service_pb2_grpc,
     record_service_pb2_grpc,

@@ -21,11 +21,12 @@ from mesh.errors import ResourceExists
 from mesh.identity.keys import sign_token
 from mesh.sql.engine import open_engine
 from mesh.sql.store import Store
-from secmesh.inventory.v1 import compliance_service_pb2 as compliance
 from secmesh.inventory.v1 import (
+    assessment_requests_pb2,
     compliance_service_pb2_grpc,
     control_service_pb2_grpc,
     record_service_pb2_grpc,
+    ssp_requests_pb2,
     sync_service_pb2_grpc,
 )
 from secmesh.inventory.v1 import control_service_pb2 as controls
@@ -76,7 +77,7 @@ async def fill_all(world: Kept) -> None:
         plans = compliance_service_pb2_grpc.ComplianceServiceStub(channel)
         plan = document(requirement("sc-28.1"), requirement("ac-2"), requirement("at-2"))
         await plans.ImportSsp(
-            compliance.ImportSspRequest(parent=TENANT, ssp_id="main", document=plan)
+            ssp_requests_pb2.ImportSspRequest(parent=TENANT, ssp_id="main", document=plan)
         )
         await control_service_pb2_grpc.ControlServiceStub(channel).CreateControl(
             controls.CreateControlRequest(
@@ -86,7 +87,7 @@ async def fill_all(world: Kept) -> None:
                 request_id="11111111-1111-4111-8111-111111111111",
             )
         )
-        async for _ in plans.Evaluate(compliance.EvaluateRequest(ssp=SSP)):
+        async for _ in plans.Evaluate(assessment_requests_pb2.EvaluateRequest(ssp=SSP)):
             pass
     for kind in CATALOGUE.kinds.values():
         for message in drawn(kind):
@@ -148,7 +149,9 @@ async def answers_of(world: Kept) -> dict[str, Any]:
         plans = compliance_service_pb2_grpc.ComplianceServiceStub(channel)
         own = control_service_pb2_grpc.ControlServiceStub(channel)
         runs = sync_service_pb2_grpc.SyncServiceStub(channel)
-        made = await plans.ListAssessments(compliance.ListAssessmentsRequest(parent=TENANT))
+        made = await plans.ListAssessments(
+            assessment_requests_pb2.ListAssessmentsRequest(parent=TENANT)
+        )
         (assessment,) = made.assessments
         user = f"{TENANT}/iam_users/a"
         asked: dict[str, Any] = {
@@ -161,9 +164,11 @@ async def answers_of(world: Kept) -> dict[str, Any]:
             "manifest": runs.ListManifestEntries(
                 syncs.ListManifestEntriesRequest(parent=f"{TENANT}/syncs/s1")
             ),
-            "plan": plans.GetSsp(compliance.GetSspRequest(name=SSP)),
-            "passages": plans.ListPassages(compliance.ListPassagesRequest(parent=SSP)),
-            "verdicts": plans.ListVerdicts(compliance.ListVerdictsRequest(parent=assessment.name)),
+            "plan": plans.GetSsp(ssp_requests_pb2.GetSspRequest(name=SSP)),
+            "passages": plans.ListPassages(ssp_requests_pb2.ListPassagesRequest(parent=SSP)),
+            "verdicts": plans.ListVerdicts(
+                assessment_requests_pb2.ListVerdictsRequest(parent=assessment.name)
+            ),
             "controls": own.ListControls(controls.ListControlsRequest(parent=TENANT)),
         }
         return {"assessments": made} | {name: await call for name, call in asked.items()}

@@ -13,7 +13,7 @@ from mesh.embedded.aws_faults import Faults
 from secmesh.inventory.v1 import check_pb2
 from secmesh.inventory.v1 import event_service_pb2 as api
 from secmesh.inventory.v1.check_turn_pb2 import CheckTurn
-from secmesh.inventory.v1.compliance_service_pb2 import ImportSspRequest
+from secmesh.inventory.v1.ssp_requests_pb2 import ImportSspRequest
 from tests.service.collect_world import TENANT
 from tests.service.compliance_world import document, requirement
 from tests.service.event_world import Live, on_bucket, recorded, serving

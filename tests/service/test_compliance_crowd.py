@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from mesh.identity.keys import create_signing_key
 from mesh.server import deployable
 from mesh.sql.engine import Pool, open_engine
-from secmesh.inventory.v1 import compliance_service_pb2 as api
+from secmesh.inventory.v1 import assessment_requests_pb2 as api
 from services.inventory import __main__ as service
 from services.inventory.compliance.assessor import EVALUATIONS, Assessor
 from services.inventory.settings import InventorySettings

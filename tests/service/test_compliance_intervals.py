@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import compliance_service_pb2 as api
+from secmesh.inventory.v1 import assessment_requests_pb2, report_pb2
 from secmesh.inventory.v1.s3_pb2 import S3Bucket
 from services.inventory.compliance.assessment_store import AssessmentStore
 from services.inventory.compliance_servicer import ComplianceServicer
@@ -28,7 +28,7 @@ OTHER = "444455556666"
 async def judged(world: World, when: datetime, *accounts: str) -> tuple[str, pb.ClaimVerdict]:
     """Evaluate at a moment; give the assessment's name and the verdict on SC-28(1)."""
     servicer = ComplianceServicer(world.store, tenant_checks(world.store), lambda: when)
-    request = api.EvaluateRequest(ssp=SSP, cloud_account_ids=accounts)
+    request = assessment_requests_pb2.EvaluateRequest(ssp=SSP, cloud_account_ids=accounts)
     events = servicer.Evaluate(request, None)
     (made,) = [event.assessment async for event in events if event.HasField("assessment")]
     _, _, verdicts = await AssessmentStore(world.store).assessment(made.name)
@@ -92,7 +92,9 @@ async def test_a_deadline_does_not_move_with_each_look(served: Served) -> None:
     names = [(await judged(world, NOW + number * DAY))[0] for number in range(3)]
     deadlines = set()
     for name in names:
-        request = api.ExportAssessmentRequest(name=name, format=api.REPORT_FORMAT_OSCAL_POAM)
+        request = report_pb2.ExportAssessmentRequest(
+            name=name, format=report_pb2.REPORT_FORMAT_OSCAL_POAM
+        )
         written = await served.stub.ExportAssessment(request)
         risks = obeying(written.data, "plan_of_action")["risks"]
         deadlines |= {risk["deadline"] for risk in risks if "SC-28(1)" in risk["title"]}

@@ -9,8 +9,7 @@ import grpc
 import pytest
 
 from mesh.client import CallRefused
-from secmesh.inventory.v1 import compliance_service_pb2 as api
-from secmesh.inventory.v1 import coverage_pb2, ssp_pb2
+from secmesh.inventory.v1 import check_requests_pb2, coverage_pb2, report_pb2, ssp_pb2
 from secmesh.inventory.v1.s3_pb2 import S3Bucket
 from services.inventory.compliance.controls import baseline_controls
 from tests.service.compliance_served import Served, estate
@@ -27,13 +26,13 @@ from tests.unit.oscal_rules import obeying
 async def test_reports(served: Served) -> None:
     await estate(served)
     assessment = await served.assessment()
-    request = api.ExportAssessmentRequest(name=assessment.name)
+    request = report_pb2.ExportAssessmentRequest(name=assessment.name)
     written = await served.stub.ExportAssessment(request)
     assert written.content_type == "application/json"
     read = json.loads(written.data)
     assert read["assessment"]["name"] == assessment.name
     assert len(read["verdicts"]) == 323
-    request.format = api.REPORT_FORMAT_MARKDOWN
+    request.format = report_pb2.REPORT_FORMAT_MARKDOWN
     text = await served.stub.ExportAssessment(request)
     assert text.content_type == "text/markdown; charset=utf-8"
     assert b"## Contradicted" in text.data
@@ -43,8 +42,8 @@ async def test_reports(served: Served) -> None:
 async def test_every_form_of_the_contract_is_written(served: Served) -> None:
     await estate(served)
     assessment = await served.assessment()
-    for form in api.ReportFormat.values()[1:]:
-        request = api.ExportAssessmentRequest(name=assessment.name, format=form)
+    for form in report_pb2.ReportFormat.values()[1:]:
+        request = report_pb2.ExportAssessmentRequest(name=assessment.name, format=form)
         written = await served.stub.ExportAssessment(request)
         assert written.content_type.partition(";")[0] in {
             "application/json",
@@ -67,8 +66,8 @@ async def test_oscal_of_a_whole_plan_is_valid_and_linked_to_its_statements(serve
     )
     await served.import_ssp(document(*requirements))
     assessment = await served.assessment()
-    request = api.ExportAssessmentRequest(
-        name=assessment.name, format=api.REPORT_FORMAT_OSCAL_RESULTS
+    request = report_pb2.ExportAssessmentRequest(
+        name=assessment.name, format=report_pb2.REPORT_FORMAT_OSCAL_RESULTS
     )
     written = await served.stub.ExportAssessment(request)
     (result,) = obeying(written.data, "assessment_results")["results"]
@@ -82,7 +81,7 @@ async def test_oscal_of_a_whole_plan_is_valid_and_linked_to_its_statements(serve
         each for each in result["findings"] if each["target"]["target-id"] == "sc-28.1_smt"
     ]
     assert statements[finding["implementation-statement-uuid"]] == "sc-28.1"
-    request.format = api.REPORT_FORMAT_OSCAL_POAM
+    request.format = report_pb2.REPORT_FORMAT_OSCAL_POAM
     plan = obeying((await served.stub.ExportAssessment(request)).data, "plan_of_action")
     assert len(plan["poam-items"]) == len(plan["risks"]) >= 2
     (risk,) = [each for each in plan["risks"] if each["title"].startswith("SC-28(1)")]
@@ -95,7 +94,9 @@ async def test_a_poam_of_no_weakness_is_refused(served: Served) -> None:
     await served.world.sync(["s3_buckets"])
     await served.import_ssp(document(requirement("at-2")))
     assessment = await served.assessment()
-    request = api.ExportAssessmentRequest(name=assessment.name, format=api.REPORT_FORMAT_OSCAL_POAM)
+    request = report_pb2.ExportAssessmentRequest(
+        name=assessment.name, format=report_pb2.REPORT_FORMAT_OSCAL_POAM
+    )
     with pytest.raises(CallRefused) as caught:
         await served.stub.ExportAssessment(request)
     assert caught.value.code == grpc.StatusCode.FAILED_PRECONDITION
@@ -107,25 +108,31 @@ async def test_checks_are_listed_in_pages_and_chosen(served: Served) -> None:
     names: list[str] = []
     token = ""
     while True:
-        page = await served.stub.ListChecks(api.ListChecksRequest(page_size=7, page_token=token))
+        page = await served.stub.ListChecks(
+            check_requests_pb2.ListChecksRequest(page_size=7, page_token=token)
+        )
         assert len(page.checks) <= 7
         names += [check.id for check in page.checks]
         token = page.next_page_token
         if not token:
             break
     assert names == sorted(CHECKS.checks)
-    whole = await served.stub.ListChecks(api.ListChecksRequest())
+    whole = await served.stub.ListChecks(check_requests_pb2.ListChecksRequest())
     assert [check.id for check in whole.checks] == names
     assert whole.checks[0] == CHECKS.checks[names[0]].message
-    of_users = await served.stub.ListChecks(api.ListChecksRequest(collection="iam_users"))
+    of_users = await served.stub.ListChecks(
+        check_requests_pb2.ListChecksRequest(collection="iam_users")
+    )
     assert of_users.checks
     assert {check.collection for check in of_users.checks} == {"iam_users"}
     for written in ("ac-2.3", "AC-2(3)"):
-        chosen = await served.stub.ListChecks(api.ListChecksRequest(control_id=written))
+        chosen = await served.stub.ListChecks(
+            check_requests_pb2.ListChecksRequest(control_id=written)
+        )
         assert {check.id for check in chosen.checks} == {each.id for each in CHECKS.of("ac-2.3")}
         assert chosen.checks
     none = await served.stub.ListChecks(
-        api.ListChecksRequest(collection="s3_buckets", control_id="ac-2.3")
+        check_requests_pb2.ListChecksRequest(collection="s3_buckets", control_id="ac-2.3")
     )
     assert not none.checks
 
@@ -144,7 +151,7 @@ async def test_a_wrong_choice_of_checks_is_refused(
     served: Served, change: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(CallRefused) as caught:
-        await served.stub.ListChecks(api.ListChecksRequest(**change))
+        await served.stub.ListChecks(check_requests_pb2.ListChecksRequest(**change))
     assert caught.value.reason == reason
 
 
@@ -207,7 +214,9 @@ async def test_the_page_tells_the_trend_and_the_command_that_mends(served: Serve
     await served.world.add("s3_buckets", S3Bucket(bucket_name="it's", encryption="NONE"))
     await served.import_ssp(document(requirement("sc-28.1")))
     assessment = await served.assessment()
-    request = api.ExportAssessmentRequest(name=assessment.name, format=api.REPORT_FORMAT_HTML)
+    request = report_pb2.ExportAssessmentRequest(
+        name=assessment.name, format=report_pb2.REPORT_FORMAT_HTML
+    )
     written = await served.stub.ExportAssessment(request)
     page = html.unescape(written.data.decode())
     first = page[page.index('id="first"') : page.index("Posture")]

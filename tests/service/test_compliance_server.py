@@ -9,9 +9,14 @@ from google.protobuf.duration_pb2 import Duration
 
 from mesh.client import CallRefused, open_channel
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import compliance_service_pb2 as api
+from secmesh.inventory.v1 import (
+    assessment_requests_pb2,
+    coverage_pb2,
+    report_pb2,
+    ssp_pb2,
+    ssp_requests_pb2,
+)
 from secmesh.inventory.v1 import compliance_service_pb2_grpc as stubs
-from secmesh.inventory.v1 import coverage_pb2, ssp_pb2
 from services.inventory import light_page
 from services.inventory.compliance_servicer import ComplianceServicer
 from tests.service.compliance_served import Served, estate
@@ -30,10 +35,14 @@ async def test_a_plan_is_imported_read_and_listed(served: Served) -> None:
     made = await served.import_ssp(document(requirement("AC-2(3)"), requirement("at-2")))
     assert (made.name, made.controls, made.claims) == (SSP, 2, 2)
     assert made.baseline == ssp_pb2.BASELINE_FEDRAMP_MODERATE
-    assert await served.stub.GetSsp(api.GetSspRequest(name=SSP)) == made
-    listed = await served.stub.ListSsps(api.ListSspsRequest(parent=TENANT, filter="claims == 2"))
+    assert await served.stub.GetSsp(ssp_requests_pb2.GetSspRequest(name=SSP)) == made
+    listed = await served.stub.ListSsps(
+        ssp_requests_pb2.ListSspsRequest(parent=TENANT, filter="claims == 2")
+    )
     assert list(listed.ssps) == [made]
-    none = await served.stub.ListSsps(api.ListSspsRequest(parent=TENANT, filter="claims == 3"))
+    none = await served.stub.ListSsps(
+        ssp_requests_pb2.ListSspsRequest(parent=TENANT, filter="claims == 3")
+    )
     assert not none.ssps
 
 
@@ -47,7 +56,7 @@ async def test_importing_again_replaces_the_claims(served: Served) -> None:
         document(requirement("at-3")), baseline=ssp_pb2.BASELINE_NIST_LOW
     )
     assert chosen.baseline == ssp_pb2.BASELINE_NIST_LOW
-    listed = await served.stub.ListSsps(api.ListSspsRequest(parent=TENANT))
+    listed = await served.stub.ListSsps(ssp_requests_pb2.ListSspsRequest(parent=TENANT))
     assert len(listed.ssps) == 1
 
 
@@ -69,7 +78,7 @@ async def test_a_broken_plan_is_refused_and_the_old_one_stays(
     assert caught.value.code == grpc.StatusCode.INVALID_ARGUMENT
     assert caught.value.reason == "SSP_INVALID"
     assert caught.value.metadata["pointer"] == pointer
-    assert await served.stub.GetSsp(api.GetSspRequest(name=SSP)) == before
+    assert await served.stub.GetSsp(ssp_requests_pb2.GetSspRequest(name=SSP)) == before
     assert len((await served.world.store.page("claims", SSP)).items) == 1
 
 
@@ -85,7 +94,7 @@ async def test_an_evaluation_streams_progress_the_result_and_its_end(served: Ser
     assessment = events[-2].assessment
     assert assessment.evaluate_time.ToDatetime() == NOW.replace(tzinfo=None)
     assert assessment.max_age.ToTimedelta() == timedelta(days=7)
-    named = api.GetAssessmentRequest(name=assessment.name)
+    named = assessment_requests_pb2.GetAssessmentRequest(name=assessment.name)
     assert await served.stub.GetAssessment(named) == assessment
 
 
@@ -96,7 +105,9 @@ async def test_verdicts_come_worst_first_in_pages_and_by_filter(served: Served) 
     token = ""
     while True:
         page = await served.stub.ListVerdicts(
-            api.ListVerdictsRequest(parent=assessment.name, page_size=100, page_token=token)
+            assessment_requests_pb2.ListVerdictsRequest(
+                parent=assessment.name, page_size=100, page_token=token
+            )
         )
         found += page.verdicts
         token = page.next_page_token
@@ -106,7 +117,7 @@ async def test_verdicts_come_worst_first_in_pages_and_by_filter(served: Served) 
     assert [verdict.verdict for verdict in found] == sorted(verdict.verdict for verdict in found)
     assert found[0].control_id == "sc-28.1"
     chosen = await served.stub.ListVerdicts(
-        api.ListVerdictsRequest(
+        assessment_requests_pb2.ListVerdictsRequest(
             parent=assessment.name,
             filter='verdict == VERDICT_CONTRADICTED && control_id.startsWith("sc-")',
         )
@@ -124,7 +135,9 @@ async def test_a_page_of_heavy_verdicts_is_shorter_and_none_is_lost(
     token = ""
     while True:
         page = await served.stub.ListVerdicts(
-            api.ListVerdictsRequest(parent=assessment.name, page_size=1000, page_token=token)
+            assessment_requests_pb2.ListVerdictsRequest(
+                parent=assessment.name, page_size=1000, page_token=token
+            )
         )
         assert len(page.verdicts) == 1 or page.ByteSize() <= 4100
         names += [verdict.name for verdict in page.verdicts]
@@ -140,9 +153,11 @@ async def test_assessments_are_listed_newest_first(served: Served) -> None:
     newer = ComplianceServicer(
         served.world.store, tenant_checks(served.world.store), lambda: NOW + timedelta(hours=1)
     )
-    events = newer.Evaluate(api.EvaluateRequest(ssp=SSP), None)
+    events = newer.Evaluate(assessment_requests_pb2.EvaluateRequest(ssp=SSP), None)
     (second,) = [event.assessment async for event in events if event.HasField("assessment")]
-    listed = await served.stub.ListAssessments(api.ListAssessmentsRequest(parent=TENANT))
+    listed = await served.stub.ListAssessments(
+        assessment_requests_pb2.ListAssessmentsRequest(parent=TENANT)
+    )
     assert [each.name for each in listed.assessments] == [second.name, first.name]
 
 
@@ -159,10 +174,16 @@ async def test_nothing_collected_is_refused(served: Served) -> None:
 @pytest.mark.parametrize(
     ("method", "request_message"),
     [
-        ("GetSsp", api.GetSspRequest(name=f"{TENANT}/ssps/none")),
-        ("GetAssessment", api.GetAssessmentRequest(name=f"{TENANT}/assessments/none")),
-        ("ListVerdicts", api.ListVerdictsRequest(parent=f"{TENANT}/assessments/none")),
-        ("ExportAssessment", api.ExportAssessmentRequest(name=f"{TENANT}/assessments/none")),
+        ("GetSsp", ssp_requests_pb2.GetSspRequest(name=f"{TENANT}/ssps/none")),
+        (
+            "GetAssessment",
+            assessment_requests_pb2.GetAssessmentRequest(name=f"{TENANT}/assessments/none"),
+        ),
+        (
+            "ListVerdicts",
+            assessment_requests_pb2.ListVerdictsRequest(parent=f"{TENANT}/assessments/none"),
+        ),
+        ("ExportAssessment", report_pb2.ExportAssessmentRequest(name=f"{TENANT}/assessments/none")),
     ],
 )
 async def test_what_is_not_there_is_not_found(
@@ -203,9 +224,9 @@ async def test_another_tenant_sees_nothing(served: Served) -> None:
     async with open_channel(served.server.address, package=PACKAGE, token=stranger) as channel:
         stub: stubs.ComplianceServiceAsyncStub = stubs.ComplianceServiceStub(channel)
         with pytest.raises(CallRefused) as caught:
-            await stub.GetSsp(api.GetSspRequest(name=SSP))
+            await stub.GetSsp(ssp_requests_pb2.GetSspRequest(name=SSP))
         assert caught.value.code == grpc.StatusCode.NOT_FOUND
-        request = api.ListVerdictsRequest(parent=assessment.name)
+        request = assessment_requests_pb2.ListVerdictsRequest(parent=assessment.name)
         with pytest.raises(CallRefused) as caught:
             await stub.ListVerdicts(request)
         assert caught.value.code == grpc.StatusCode.NOT_FOUND
@@ -214,5 +235,5 @@ async def test_another_tenant_sees_nothing(served: Served) -> None:
                 coverage_pb2.GetCoverageRequest(parent=TENANT, baseline=ssp_pb2.BASELINE_NIST_LOW)
             )
         assert caught.value.code == grpc.StatusCode.NOT_FOUND
-        own = await stub.ListSsps(api.ListSspsRequest(parent="tenants/other"))
+        own = await stub.ListSsps(ssp_requests_pb2.ListSspsRequest(parent="tenants/other"))
         assert not own.ssps

@@ -9,7 +9,7 @@ import pytest
 
 from mesh.client import CallRefused
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import compliance_service_pb2 as api
+from secmesh.inventory.v1 import assessment_requests_pb2 as api
 from secmesh.inventory.v1 import ssp_pb2, trend_pb2
 from services.inventory.compliance.trend_store import MAX_ASSESSMENTS
 from services.inventory.compliance_servicer import ComplianceServicer

@@ -7,8 +7,8 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from secmesh.inventory.v1 import assessment_pb2 as pb
+from secmesh.inventory.v1 import assessment_requests_pb2 as api
 from secmesh.inventory.v1 import check_pb2, coverage_pb2, framework_pb2, record_pb2, trend_pb2
-from secmesh.inventory.v1 import compliance_service_pb2 as api
 from secmesh.inventory.v1.s3_pb2 import S3Bucket
 from tests.service.compliance_world import (
     ACCOUNT,

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from secmesh.inventory.v1 import compliance_service_pb2 as api
+from secmesh.inventory.v1 import report_pb2 as api
 from tests.service.compliance_world import NOW, document, requirement
 from tests.service.exceptions_site import Site, site
 from tests.service.test_exception_outcomes import buckets, evaluate

@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh.client import CallRefused, open_channel
-from secmesh.inventory.v1 import compliance_service_pb2 as api
+from secmesh.inventory.v1 import assessment_requests_pb2 as api
 from secmesh.inventory.v1 import compliance_service_pb2_grpc as stubs
 from secmesh.inventory.v1 import filing_pb2
 from secmesh.inventory.v1.s3_pb2 import S3Bucket

@@ -15,7 +15,7 @@ import pytest
 from mesh.client import CallRefused, open_channel
 from mesh.sql.answers import Answers
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import compliance_service_pb2 as compliance_api
+from secmesh.inventory.v1 import assessment_requests_pb2 as compliance_api
 from secmesh.inventory.v1 import (
     compliance_service_pb2_grpc,
     organization_service_pb2_grpc,

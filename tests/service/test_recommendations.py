@@ -5,8 +5,8 @@ import io
 
 import pytest
 
-from secmesh.inventory.v1 import compliance_service_pb2 as api
 from secmesh.inventory.v1 import recommendation_pb2
+from secmesh.inventory.v1 import report_pb2 as api
 from secmesh.inventory.v1.s3_pb2 import S3Bucket
 from secmesh_client import CallRefused
 from tests.service.compliance_served import Served, served

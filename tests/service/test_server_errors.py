@@ -16,8 +16,8 @@ from mesh.identity.token import TokenVerifier
 from mesh.server.interceptors import INTERCEPTORS
 from mesh.server.interceptors.errors import MAX_STATUS_BYTES, bounded
 from secmesh.inventory.v1 import (
-    compliance_service_pb2,
     record_service_pb2_grpc,
+    ssp_requests_pb2,
     sync_pb2,
     sync_service_pb2,
     sync_service_pb2_grpc,
@@ -202,7 +202,7 @@ async def test_a_method_left_out_is_unimplemented(channel: grpc.aio.Channel) -> 
 
 async def test_an_unregistered_service_is_unimplemented(channel: grpc.aio.Channel) -> None:
     stub = ComplianceServiceStub(channel)
-    request = compliance_service_pb2.GetSspRequest(name="tenants/acme/ssps/s")
+    request = ssp_requests_pb2.GetSspRequest(name="tenants/acme/ssps/s")
     error = await refused(stub.GetSsp(request))
     assert error.code == grpc.StatusCode.UNIMPLEMENTED
 

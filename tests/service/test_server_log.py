@@ -16,8 +16,8 @@ from mesh.client import CallRefused, open_channel
 from mesh.server.log import configure_logging, report_loop_failure
 from mesh.server.redaction import MASK, redacted
 from secmesh.inventory.v1 import (
-    compliance_service_pb2,
     record_service_pb2_grpc,
+    ssp_requests_pb2,
     sync_pb2,
     sync_service_pb2,
 )
@@ -182,7 +182,7 @@ def test_redaction_keeps_what_is_not_sensitive() -> None:
         "parent": "tenants/acme",
         "sync": {"regions": ["us-east-1"], "state": "STATE_RUNNING"},
     }
-    document = compliance_service_pb2.ImportSspRequest(document=b"x" * 10, ssp_id="s" * 300)
+    document = ssp_requests_pb2.ImportSspRequest(document=b"x" * 10, ssp_id="s" * 300)
     shown = redacted(document)
     assert shown["document"] == "[10 bytes]"
     assert len(shown["ssp_id"]) < 300

@@ -5,8 +5,8 @@ import yaml
 from google.api.httpbody_pb2 import HttpBody
 
 from mesh.client import CallRefused
-from secmesh.inventory.v1 import compliance_service_pb2 as api
 from secmesh.inventory.v1 import ssp_pb2
+from secmesh.inventory.v1 import ssp_requests_pb2 as api
 from tests.service.compliance_served import Served, served
 from tests.service.compliance_world import SSP, TENANT, document, requirement
 from tests.unit.ssp_tables import WRITERS, Told

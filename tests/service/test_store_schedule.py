@@ -18,7 +18,7 @@ from secmesh.inventory.v1.backup_service_pb2 import ListBackupsRequest
 from secmesh.inventory.v1.store_service_pb2 import GetStatsRequest, StoreStats
 from services.inventory.__main__ import open_store
 from services.inventory.settings import InventorySettings
-from tests.inventory_store import inventory_store
+from tests.inventory_store import inventory_store, store_away
 from tests.service.collect_world import CATALOGUE
 from tests.service.store_world import TENANT, Kept, fill, kept
 
@@ -83,22 +83,19 @@ async def test_only_its_own_old_ones_are_removed(store: Store, tmp_path: Path) -
     assert len(list((tmp_path / "b").glob("*.backup"))) == 3
 
 
-@pytest.mark.file_only("takes the file away and brings it back")
 async def test_a_failure_is_seen_by_all_until_it_is_over(
     store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, other = (schedule(store, tmp_path / "b", Clock()) for _ in range(2))
-    database = tmp_path / "inventory.db"
     await store.engine.dispose()
-    database.rename(tmp_path / "away.db")
-    assert await one.look() is None
-    assert "a scheduled backup failed" in caplog.text
-    for each in (one, other):
-        health = await each.health()
-        assert health.failure is not None
-        assert health.failure.problem
-        assert health.last is None
-    (tmp_path / "away.db").rename(database)
+    with store_away(tmp_path):
+        assert await one.look() is None
+        assert "a scheduled backup failed" in caplog.text
+        for each in (one, other):
+            health = await each.health()
+            assert health.failure is not None
+            assert health.failure.problem
+            assert health.last is None
     assert await one.look() is not None
     for each in (one, other):
         health = await each.health()

@@ -15,7 +15,7 @@ from secmesh.inventory.v1.assessment_pb2 import (
     Assessment,
     VerdictCount,
 )
-from secmesh.inventory.v1.compliance_service_pb2 import EvaluateRequest, EvaluateResponse
+from secmesh.inventory.v1.assessment_requests_pb2 import EvaluateRequest, EvaluateResponse
 from secmesh.inventory.v1.filing_pb2 import FileAssessmentResponse
 from secmesh.inventory.v1.sync_pb2 import Sync
 from secmesh.tenancy.v1.account_pb2 import (

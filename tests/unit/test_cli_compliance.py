@@ -12,11 +12,14 @@ from google.rpc import status_pb2
 from cli.compliance import FORMATS, ReportFormat
 from secmesh.inventory.v1 import (
     assessment_pb2,
+    assessment_requests_pb2,
     check_pb2,
-    compliance_service_pb2,
+    check_requests_pb2,
     coverage_pb2,
     filing_pb2,
+    report_pb2,
     ssp_pb2,
+    ssp_requests_pb2,
 )
 from tests.unit.cli_operator import SECONDS, SERVICES, Operator, operator
 
@@ -57,7 +60,7 @@ def test_passages_are_listed_by_what_became_of_them(operator: Operator) -> None:
     passage = ssp_pb2.Passage(
         source="line 3", outcome=ssp_pb2.Passage.OUTCOME_NOT_UNDERSTOOD, reason="odd"
     )
-    page = compliance_service_pb2.ListPassagesResponse(passages=[passage])
+    page = ssp_requests_pb2.ListPassagesResponse(passages=[passage])
     request = operator.answer("ComplianceService", "ListPassages", page)
     shown = done.result(SECONDS).stdout
     assert request.parent == "tenants/acme/ssps/plan"
@@ -88,13 +91,13 @@ def test_import_sends_a_large_file_in_parts(operator: Operator, tmp_path: Path) 
 
 
 def evaluation(verdict: assessment_pb2.Verdict.ValueType) -> list[Message]:
-    response = compliance_service_pb2.EvaluateResponse
+    response = assessment_requests_pb2.EvaluateResponse
     count = assessment_pb2.VerdictCount(verdict=verdict, count=2)
     done = assessment_pb2.Assessment(
         name="tenants/acme/assessments/a1", claims=2, claim_counts=[count]
     )
     return [
-        response(progress=compliance_service_pb2.EvaluateProgress(checks=2, checks_done=1)),
+        response(progress=assessment_requests_pb2.EvaluateProgress(checks=2, checks_done=1)),
         response(assessment=done),
         response(ended=status_pb2.Status()),
     ]
@@ -135,7 +138,7 @@ def test_each_format_asks_for_its_own(operator: Operator, form: ReportFormat) ->
     assert (result.exit_code, result.stdout) == (0, "written\n")
     assert request.name == "tenants/acme/assessments/a1"
     assert request.format == FORMATS[form]
-    assert len({*FORMATS.values()}) == len(compliance_service_pb2.ReportFormat.values()) - 1
+    assert len({*FORMATS.values()}) == len(report_pb2.ReportFormat.values()) - 1
 
 
 def test_report_is_of_the_newest_assessment(operator: Operator, tmp_path: Path) -> None:
@@ -145,13 +148,13 @@ def test_report_is_of_the_newest_assessment(operator: Operator, tmp_path: Path) 
     operator.answer(
         "ComplianceService",
         "ListAssessments",
-        compliance_service_pb2.ListAssessmentsResponse(assessments=[newest]),
+        assessment_requests_pb2.ListAssessmentsResponse(assessments=[newest]),
     )
     body = HttpBody(content_type="text/markdown", data="# Ärger".encode())
     request = operator.answer("ComplianceService", "ExportAssessment", body)
     assert done.result(SECONDS).exit_code == 0
     assert request.name == newest.name
-    assert request.format == compliance_service_pb2.REPORT_FORMAT_MARKDOWN
+    assert request.format == report_pb2.REPORT_FORMAT_MARKDOWN
     assert out.read_text() == "# Ärger"
 
 
@@ -160,7 +163,7 @@ def test_checks_are_asked_for_by_collection_and_control(operator: Operator) -> N
     check = check_pb2.Check(id="iam.mfa", title="MFA [red]", severity=check_pb2.SEVERITY_HIGH)
     check.controls.add(control_id="ia-2.1")
     check.controls.add(control_id="ia-2.2")
-    page = compliance_service_pb2.ListChecksResponse
+    page = check_requests_pb2.ListChecksResponse
     request = operator.answer("ComplianceService", "ListChecks", page(checks=[check]))
     result = done.result(SECONDS)
     assert (request.control_id, request.collection) == ("AC-2(3)", "iam_users")
@@ -200,7 +203,7 @@ def test_a_report_that_cannot_be_written(operator: Operator, tmp_path: Path) -> 
 def test_file_shows_what_became_of_the_newest_assessment(operator: Operator) -> None:
     done = operator.run("compliance", "file", "--dry-run")
     name = "tenants/acme/assessments/7"
-    page = compliance_service_pb2.ListAssessmentsResponse(
+    page = assessment_requests_pb2.ListAssessmentsResponse(
         assessments=[assessment_pb2.Assessment(name=name)]
     )
     operator.answer("ComplianceService", "ListAssessments", page)

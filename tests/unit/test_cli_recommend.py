@@ -5,8 +5,8 @@ import pytest
 from cli.recommend import script
 from secmesh.inventory.v1 import (
     assessment_pb2,
+    assessment_requests_pb2,
     check_pb2,
-    compliance_service_pb2,
     narration_pb2,
     recommendation_pb2,
 )
@@ -62,7 +62,7 @@ def test_recommend_narrates(operator: Operator, why_not: str) -> None:
 def test_recommend_is_of_the_newest_assessment_if_none_is_named(operator: Operator) -> None:
     done = operator.run("compliance", "recommend")
     newest = assessment_pb2.Assessment(name="tenants/acme/assessments/newest")
-    listed = compliance_service_pb2.ListAssessmentsResponse(assessments=[newest])
+    listed = assessment_requests_pb2.ListAssessmentsResponse(assessments=[newest])
     operator.answer("ComplianceService", "ListAssessments", listed)
     answer = recommendation_pb2.ListRecommendationsResponse(recommendations=[found()])
     request = operator.answer("ComplianceService", "ListRecommendations", answer)

@@ -13,7 +13,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from mesh.contract.catalogue import load_catalogue
 from mesh.errors import DependencyUnavailable, FieldInvalid, ResourceNotFound
 from secmesh.inventory.v1 import record_service_pb2, sync_pb2, sync_service_pb2
-from secmesh.inventory.v1.compliance_service_pb2 import EvaluateRequest
+from secmesh.inventory.v1.assessment_requests_pb2 import EvaluateRequest
 from secmesh.records.v1.record_requests_pb2 import GetRecordRequest, ListRecordsRequest
 from secmesh_client import (
     CallRefused,

@@ -8,7 +8,7 @@ from mesh.sql.engine import open_engine
 from mesh.sql.pool import MeasuredPool
 from mesh.sql.settings import Pool
 
-KEPT = 3
+KEPT = 2
 
 
 def pool_of(engine: sa.Engine) -> MeasuredPool:

@@ -29,7 +29,7 @@ from mesh.errors import DependencyUnavailable
 from mesh.identity.jwks import KeySource
 from mesh.identity.keys import create_signing_key
 from mesh.server.settings import ServerSettings
-from secmesh.inventory.v1.compliance_service_pb2 import ImportSspRequest
+from secmesh.inventory.v1.ssp_requests_pb2 import ImportSspRequest
 from tests.unit.gateway_contract import method, trial
 
 JWKS = json.dumps({"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": "one"}]})

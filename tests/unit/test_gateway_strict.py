@@ -15,7 +15,7 @@ from gateway.edge.strict_json import MAX_VIOLATIONS, check_message, is_base64, r
 from gateway.refusals import JsonInvalid, body_of, http_status
 from gateway.routes import RouteTable
 from mesh.errors import PathUnknown, Refusal
-from secmesh.inventory.v1 import compliance_service_pb2, iam_pb2, sync_pb2
+from secmesh.inventory.v1 import iam_pb2, ssp_requests_pb2, sync_pb2
 from secmesh.tenancy.v1.schedule_service_pb2 import PreviewScheduleRequest
 from tests.unit.gateway_contract import trial
 
@@ -124,7 +124,7 @@ def test_name_twice_in_one_object(body: str, field: str) -> None:
 
 def test_both_names_of_one_field() -> None:
     body = b'{"ssp_id": "a", "sspId": "a"}'
-    message = compliance_service_pb2.ImportSspRequest.DESCRIPTOR
+    message = ssp_requests_pb2.ImportSspRequest.DESCRIPTOR
     with pytest.raises(JsonInvalid, match="ssp_id: stands twice"):
         check_message(read_json(body), message)
     body = b'{"units": 1, "unitsDone": 1, "units_done": 1}'

@@ -13,10 +13,9 @@ from google.rpc import status_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh import errors as shared
-from mesh.aws.accounts import Account
 from mesh.aws.accounts import AccountUnreachable as NoWay
 from mesh.aws.outcomes import SessionUnavailable
-from mesh.aws.reader import Ledger, Patience, Reader, ReadingCancelled
+from mesh.aws.reader import ReadingCancelled
 from mesh.contract.names import tenant_of
 from secmesh.inventory.v1.check_turn_pb2 import CheckTurn
 from secmesh.inventory.v1.record_pb2 import Record
@@ -26,12 +25,13 @@ from services.inventory.access.account_access import status_of
 from services.inventory.access.ways import Way
 from services.inventory.collect import checkpoint
 from services.inventory.collect.credential_shapes import Fingerprint
-from services.inventory.collect.draft import Collected, timestamp
+from services.inventory.collect.draft import timestamp
 from services.inventory.collect.manifest import broken, failed_unit, is_whole, manifest_entries
-from services.inventory.collect.progress import Progress, UnitProgress, written
+from services.inventory.collect.progress import Progress, written
 from services.inventory.collect.sources import SharedSources
 from services.inventory.collect.telemetry import unit_ended
 from services.inventory.collect.turning import Turning
+from services.inventory.collect.unit_reading import Attempt, Reading, UnitReading
 from services.inventory.collect.versions import Changes, Unit, settle
 from services.inventory.collect.workers import Workers
 from services.inventory.store import InventoryStore
@@ -55,29 +55,6 @@ class Stores:
     leases: UnitStore
     turning: Turning | None = None
     """Keeps which checks turn by what events tell of."""
-
-
-@dataclass
-class Attempt:
-    """A unit that is being read."""
-
-    unit: Unit
-    counters: UnitProgress
-    reader: Reader | None = None
-    """None until credentials were found good."""
-
-    @property
-    def ledger(self) -> Ledger:
-        """How its calls were answered so far."""
-        return Ledger() if self.reader is None else self.reader.ledger
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a unit's reads gave."""
-
-    collected: Collected
-    read_time: datetime
 
 
 class Run:
@@ -112,14 +89,15 @@ class Run:
             each.collection for each in self._ended.values() if checkpoint.changed(each)
         }
         self._workers = workers
-        self._unit_limit = unit_limit
-        self._fingerprint = fingerprint
         self._told = written
         tenant = tenant_of(sync.name) or ""
         # Who waits for a reading that an event asked for does not wait for whole accounts.
         self._lane = f"{tenant}/events" if sync.source == Sync.SOURCE_EVENTS else tenant
         self._progress = Progress(len(units), (each.progress for each in self._ended.values()))
         self._stopped = threading.Event()
+        self._reading = UnitReading(
+            sync, way, stores.records, workers, self._stopped, unit_limit, fingerprint
+        )
         self._lost = False
         self._sources = SharedSources(units, stores.records)
         self._whole = all(each.whole for each in self._ended.values())
@@ -251,8 +229,8 @@ class Run:
         attempt = Attempt(unit, self._progress.unit())
         published = False
         try:
-            reading = await self._workers.lead(self._lane, self._read, attempt)
-            reading = await self._completed(unit, reading)
+            reading = await self._workers.lead(self._lane, self._reading.read, attempt)
+            reading = await self._reading.completed(unit, reading)
             self._sources.publish(unit, reading.collected)
             published = True
             await self._write(attempt, reading)
@@ -266,27 +244,6 @@ class Run:
             if not published:
                 self._sources.publish(unit, broken(unit, problem))
             await self._give_up(attempt, problem)
-
-    def _read(self, attempt: Attempt) -> Reading:
-        """Read a unit with credentials that are good now."""
-        if self._stopped.is_set():
-            raise ReadingCancelled
-        unit = attempt.unit
-        if unit.focus is not None and not unit.focus.keys:
-            return Reading(Collected([]), datetime.now(UTC))
-        account = self._way.current()
-        attempt.reader = self._reader(account, unit, attempt.counters)
-        return Reading(unit.collector.collect(attempt.reader), datetime.now(UTC))
-
-    async def _completed(self, unit: Unit, reading: Reading) -> Reading:
-        """Add to single resources the others of their unit as they are stored."""
-        if unit.focus is None:
-            return reading
-        stored = await self._records.current(unit, tuple(self._sync.regions))
-        whole = unit.focus.completed(
-            reading.collected, stored, str(unit.kind.body_field), unit.collector.fields
-        )
-        return Reading(whole, reading.read_time)
 
     async def _give_up(self, attempt: Attempt, problem: Exception) -> None:
         """Leave the unit's rows as they are and write what became of its reads."""
@@ -303,19 +260,6 @@ class Run:
             unlisted=gap,
         )
         await self._store(unit, Changes(), entries, ended)
-
-    def _reader(self, account: Account, unit: Unit, counters: UnitProgress) -> Reader:
-        made = Reader if unit.focus is None else unit.focus.reader
-        return made(
-            account,
-            unit.region if unit.region in self._sync.regions else account.region,
-            patience=Patience(self._unit_limit.total_seconds(), self._stopped),
-            pool=self._workers.reads,
-            listener=counters.answered,
-            operations=unit.collector.operations,
-            regions=tuple(self._sync.regions),
-            fingerprint=self._fingerprint,
-        )
 
     async def _write(self, attempt: Attempt, reading: Reading) -> None:
         unit, collected = attempt.unit, reading.collected

@@ -16,7 +16,7 @@ from sqlalchemy.util import LRUCache
 from mesh.contract.names import tenant_of
 from mesh.sql.store import Store
 from secmesh.inventory.v1 import assessment_pb2 as pb
-from secmesh.inventory.v1 import compliance_service_pb2 as api
+from secmesh.inventory.v1 import assessment_requests_pb2 as api
 from services.inventory.compliance.assessment import (
     Run,
     bind,

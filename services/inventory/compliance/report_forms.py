@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from secmesh.inventory.v1 import compliance_service_pb2 as api
+from secmesh.inventory.v1 import report_pb2 as api
 from services.inventory.compliance.oscal_documents import assessment_results, poam
 from services.inventory.compliance.report import Report, json_report, markdown_report
 from services.inventory.compliance.report_csv import csv_report

@@ -13,7 +13,7 @@ import grpc
 from mesh.errors import ResourceNotFound, TenantInactive
 from secmesh.inventory.v1 import compliance_service_pb2_grpc, sync_service_pb2_grpc
 from secmesh.inventory.v1.assessment_pb2 import VERDICT_CONTRADICTED, Assessment
-from secmesh.inventory.v1.compliance_service_pb2 import EvaluateRequest
+from secmesh.inventory.v1.assessment_requests_pb2 import EvaluateRequest
 from secmesh.inventory.v1.filing_pb2 import FileAssessmentRequest, FileAssessmentResponse
 from secmesh.inventory.v1.sync_pb2 import Sync
 from secmesh.inventory.v1.sync_service_pb2 import (
