@@ -22,6 +22,8 @@ def read_quickly() -> None:
     """Let moto, and every session that this process makes from now on, read so; once a process."""
     from moto.core import utils
 
-    Loader.FILE_LOADER_CLASS = WholeFiles
+    of_botocore: Any = Loader
+    of_botocore.FILE_LOADER_CLASS = WholeFiles
+    of_moto: Any = utils
     # Moto would make a loader for each service, and each would look for all services.
-    utils.create_loader = cache(utils.create_loader)
+    of_moto.create_loader = cache(of_moto.create_loader)
