@@ -185,6 +185,25 @@ async def test_old_evidence_is_stale(world: World) -> None:
     assert (await world.evaluate(max_age=timedelta(days=9))).word("sc-28.1") == "contradicted"
 
 
+async def test_an_empty_list_of_long_ago_says_nothing_of_today(world: World) -> None:
+    none = requirement("sc-28", "not-applicable")
+    await world.plan(document(requirement("au-3"), requirement("sc-28.1"), none))
+    await world.sync(["cloudtrail_trails", "s3_buckets"], at=NOW - timedelta(days=8))
+    found = await world.evaluate()
+    assert [found.word(each) for each in ("au-3", "sc-28.1", "sc-28")] == ["indeterminate"] * 3
+    # Of the account that had no trail then, and of buckets that were not there then.
+    trails = found.result("au-3", "cloudtrail.multi_region")
+    assert (trails.failed, trails.stale, trails.complete) == (0, 1, False)
+    assert "too old" in found.of("au-3").reason
+    buckets = found.result("sc-28.1", "s3.encryption")
+    assert (buckets.stale, buckets.complete) == (0, False)
+    assert {(gap.cloud_account_id, gap.code) for gap in buckets.gaps} == {(ACCOUNT, "TooOld")}
+    assert f"s3_buckets of {ACCOUNT}/global: TooOld" in found.of("sc-28.1").reason
+    found = await world.evaluate(max_age=timedelta(days=9))
+    assert found.word("au-3") == "contradicted"
+    assert found.word("sc-28.1") == "vacuous"
+
+
 async def test_thresholds_come_from_the_claim(world: World) -> None:
     await world.sync(["iam_users"])
     await world.add("iam_users", user(days_unused=60), user())

@@ -20,6 +20,16 @@ __all__ = ["site"]
 REQUEST = "11111111-1111-4111-8111-111111111111"
 
 
+def threshold(variable: str, default: int) -> dict[str, Any]:
+    parameter = {
+        "variable": variable,
+        "default_value": default,
+        "direction": "THRESHOLD_DIRECTION_AT_MOST",
+        "unit": "THRESHOLD_UNIT_DAYS",
+    }
+    return {"check": {"parameters": [parameter]}}
+
+
 async def test_a_control_is_weighed_beside_the_checks_in_its_version(site: Site) -> None:
     await estate(site)
     made = await site.create(control())
@@ -114,6 +124,9 @@ async def test_a_request_is_done_once_and_writers_do_not_lose_each_other(site: S
         ({"check": {"quantifier": "QUANTIFIER_ANY"}}, "control.check.quantifier", "account"),
         ({"check": {"controls": [{"control_id": "zz-1"}]}}, "control.check.controls", "zz-1"),
         ({"check": {"controls": []}}, "control.check.controls", "at least 1"),
+        (threshold("now", 90), "control.check.parameters", "the moment of weighing"),
+        (threshold("most", 1_000_001), "control.check.parameters", "must be 0 to 1,000,000"),
+        (threshold("most", -1), "control.check.parameters", "must be 0 to 1,000,000"),
         ({"fixtures": []}, "control.fixtures", "must come out as pass"),
         (
             {"fixtures": [fixture("EVIDENCE_OUTCOME_PASS", {"encryption": "AWS_KMS"})]},

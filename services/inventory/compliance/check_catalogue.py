@@ -26,6 +26,7 @@ from services.inventory.compliance.controls import load_controls, load_parameter
 from services.inventory.compliance.failing_filter import failing_filter
 from services.inventory.compliance.remedy_rules import remedy_problems
 from services.inventory.compliance.remedy_template import remedy_fields
+from services.inventory.compliance.thresholds import LARGEST
 
 Bind = Callable[[Catalogue, check_pb2.Check], "BoundCheck"]
 
@@ -288,6 +289,11 @@ def _check_rules(check: check_pb2.Check) -> None:
     for parameter in check.parameters:
         if parameter.param_id and parameter.param_id not in load_parameters():
             raise RuleBroken("parameters", f"{parameter.param_id} is no parameter of SP 800-53")
+        if parameter.variable == NOW:
+            raise RuleBroken("parameters", f"{NOW!r} is the moment of weighing, and no parameter")
+        if not 0 <= parameter.default_value <= LARGEST:
+            problem = f"the default of {parameter.variable!r} must be 0 to {LARGEST:,}"
+            raise RuleBroken("parameters", problem)
 
 
 def _unique(field: str, what: str, values: Sequence[str]) -> None:

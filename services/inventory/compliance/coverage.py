@@ -15,6 +15,8 @@ from secmesh.inventory.v1 import record_pb2, sync_pb2
 
 GLOBAL = "global"
 READINGS_AT_A_TIME = 100
+TOO_OLD = "TooOld"
+"""Code of a list that was read, and before the oldest evidence that counts."""
 ANSWERED = frozenset({record_pb2.READ_OUTCOME_READ, record_pb2.READ_OUTCOME_ABSENT})
 
 
@@ -131,6 +133,22 @@ class Coverage:
         return [
             *(pb.ManifestGap(cloud_account_id=account, region=each) for each in sorted(never)),
             *map(gap_of, blocking),
+        ]
+
+    def outdated(
+        self, account: str, collection: str, oldest: datetime, region: str = ""
+    ) -> list[pb.ManifestGap]:
+        """Give the lists, of a region or all, too old to say that nothing else is there today."""
+        return [
+            pb.ManifestGap(
+                cloud_account_id=account,
+                region=unit.region,
+                outcome=record_pb2.READ_OUTCOME_READ,
+                code=TOO_OLD,
+            )
+            for unit in self.units(account, collection).values()
+            if not region or unit.region in (region, GLOBAL)
+            if unit.standing(oldest) is Standing.STALE
         ]
 
     def field_gaps(self, actions: Iterable[str]) -> list[pb.ManifestGap]:

@@ -194,6 +194,10 @@ class Evaluation:
         evidence = [self._of_record(check, row) for row in found.records]
         result.evidence.extend(_worst_first(evidence))
         gaps = self._listing_gaps(check)
+        # Rows that are too old tell it themselves; where there were none, the list's age does.
+        told = {each.place.cloud_account_id for each in found.tallies if each.counts[STALE]}
+        for account in self.coverage.accounts:
+            gaps += [] if account in told else self._outdated(check, account)
         if counts[UNREAD]:
             gaps += self.coverage.field_gaps(found.actions)
         result.gaps.extend(gaps[:MAX_GAPS])
@@ -209,6 +213,7 @@ class Evaluation:
                 check.message.quantifier,
                 total(tallies),
                 unlisted=self._may_hide_rows(check, place, tallies),
+                outdated=bool(self._outdated(check, place.cloud_account_id, place.region)),
             )
             whole = self.exceptions.of_account(check, place.cloud_account_id)
             names: list[str] = []
@@ -264,6 +269,9 @@ class Evaluation:
             for account in self.coverage.accounts
             for gap in self.coverage.gaps(account, check.kind.collection)
         ]
+
+    def _outdated(self, check: BoundCheck, account: str, region: str = "") -> list[pb.ManifestGap]:
+        return self.coverage.outdated(account, check.kind.collection, self.oldest, region)
 
     def _note_exceptions(
         self, check: BoundCheck, accepted: Counter[str], result: pb.CheckResult

@@ -68,9 +68,15 @@ def first_places(
 
 
 def combine(
-    quantifier: check_pb2.Quantifier.ValueType, counts: Counter[Outcome], *, unlisted: bool
+    quantifier: check_pb2.Quantifier.ValueType,
+    counts: Counter[Outcome],
+    *,
+    unlisted: bool,
+    outdated: bool = False,
 ) -> Outcome:
     """Give the one outcome of rows together; ``unlisted`` if there may be rows nobody saw.
+
+    So there may if they were listed too long ago (``outdated``).
 
     What is unknown leaves the outcome open only where it could change it. A row for which the
     check does not apply counts for nothing. Where rows would make it fail and all of them are
@@ -89,6 +95,6 @@ def combine(
         return decided
     if unlisted or counts[UNREAD]:
         return UNREAD
-    if counts[STALE]:
+    if outdated or counts[STALE]:
         return STALE
     return EXCEPTED if counts[EXCEPTED] else otherwise

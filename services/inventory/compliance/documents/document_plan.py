@@ -46,7 +46,10 @@ def plan_of(extract: Extract, origin: Origin) -> Plan:
         )
     baseline = origin.baseline or reading.baseline
     if not baseline:
-        problem = "no baseline is named; claims are held against SP 800-53 rev 5 alone"
+        problem = (
+            "no baseline of revision 5 is named, by the document or the import; "
+            "claims are held against SP 800-53 rev 5 alone"
+        )
         entries.insert(0, Entry("", "", _NOT_UNDERSTOOD, problem))
     by_draft: dict[int, Entry] = {}
     for entry in entries:
