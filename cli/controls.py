@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from cli.connection import Connection, UsageProblem, connection_of
 from cli.exit_codes import ExitCode
 from cli.moments import parse_time
+from cli.one_message import document_in
 from cli.output import (
     Column,
     enum_word,
@@ -204,7 +205,9 @@ def import_controls(
     """Take controls from an OSCAL component definition, all or none."""
     connection = connection_of(context)
     request = api.ImportControlsRequest(
-        parent=connection.tenant, document=file.read_bytes(), validate_only=dry_run
+        parent=connection.tenant,
+        document=document_in(file, api.ImportControlsRequest),
+        validate_only=dry_run,
     )
     with connection.channel() as channel:
         answer = ControlServiceStub(channel).ImportControls(request)
@@ -234,6 +237,8 @@ def _read(file: Path) -> control_pb2.Control:
         read: control_pb2.Control = json_format.ParseDict(written, control_pb2.Control())
     except (yaml.YAMLError, json_format.ParseError, UnicodeDecodeError) as error:
         raise UsageProblem(f"{file} is no control: {error}") from None
+    except RecursionError:
+        raise UsageProblem(f"{file} is no control: it is nested too deeply") from None
     return read
 
 

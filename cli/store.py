@@ -11,6 +11,7 @@ import typer
 from cli.connection import UsageProblem, connection_of
 from cli.exit_codes import ExitCode
 from cli.inventory import finish, follow
+from cli.one_message import document_in
 from cli.output import Column, OutputFormat, talk, visible, write_message, write_messages
 from cli.records import shown_columns
 from secmesh.inventory.v1 import store_service_pb2_grpc, sync_service_pb2_grpc
@@ -166,7 +167,7 @@ def load(
     request = LoadRecordsRequest(
         parent=connection.tenant,
         cloud_account_id=account,
-        document=file.read_bytes(),
+        document=document_in(file, LoadRecordsRequest),
         validate_only=dry_run,
     )
     with connection.channel() as channel:
@@ -190,7 +191,7 @@ def import_sqlite(
         parent=connection.tenant,
         cloud_account_id=account,
         region=region,
-        document=file.read_bytes(),
+        document=document_in(file, ImportSqliteRequest),
         validate_only=dry_run,
     )
     with connection.channel() as channel:

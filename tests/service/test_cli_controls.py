@@ -66,7 +66,8 @@ async def test_what_is_wrong_with_a_file_is_said(site: Site, tmp_path: Path) -> 
     refused = await run.run(*CONTROLS, "put", str(file))
     assert refused.exit_code != 0
     assert "control.fixtures[0].outcome" in refused.stderr
-    for text in ("- a\n- list", "check: {nonsense: 1}", "a: [", "\tx"):
+    deep = f"check: {'[' * 5000}"
+    for text in ("- a\n- list", "check: {nonsense: 1}", "a: [", "\tx", deep):
         file.write_text(text)
         broken = await run.run(*CONTROLS, "put", str(file))
         assert broken.exit_code == 2

@@ -1,6 +1,7 @@
 """The command's side of the store's upkeep: what it asks, what it shows, how it leaves."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,26 @@ def test_load_sends_the_file(operator: Operator, tmp_path: Path) -> None:
     assert json.loads(done.result(SECONDS).stdout) == {"written": 3}
     gone = operator.run("inventory", "load", str(tmp_path / "none"), "--account", ACCOUNT)
     assert gone.result(SECONDS).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("inventory", "load", "FILE", "--account", ACCOUNT),
+        ("inventory", "import-sqlite", "FILE", "--account", ACCOUNT),
+        ("compliance", "controls", "import", "FILE"),
+    ],
+)
+def test_a_file_that_no_message_takes_is_told_before_it_is_sent(
+    operator: Operator, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    file = tmp_path / "huge"
+    with file.open("wb") as made:
+        made.truncate((12 << 20) + 1)
+    arguments = [str(file) if each == "FILE" else each for each in words]
+    result = operator.run(*arguments).result(SECONDS)
+    assert result.exit_code == 2
+    assert "islargerthan12,582,912bytes" in re.sub(r"[\s│]", "", result.stderr)
 
 
 def test_an_import_tells_what_was_not_taken(operator: Operator, tmp_path: Path) -> None:
