@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
-from grpc import Channel
+from grpc import Channel, StatusCode
 
 from cli.connection import Connection, connection_of
 from cli.output import OutputFormat, cell, talk, write_bytes, write_message
@@ -68,10 +68,20 @@ def follow(
         try:
             for event in events.shown(limit):
                 show(event, connection.output)
-        except (KeyboardInterrupt, CallRefused, StreamCut):
-            if events.revision:
-                talk.print(f"go on with --since {events.revision}", markup=False)
+        except (KeyboardInterrupt, CallRefused, StreamCut) as end:
+            if told := _how_to_go_on(end, events.revision, begun=request.revision):
+                talk.print(told, markup=False)
             raise
+
+
+def _how_to_go_on(end: BaseException, revision: str, *, begun: str) -> str:
+    """Say where a watch may go on; nothing where it was refused as it was asked for."""
+    if isinstance(end, CallRefused):
+        if end.code is StatusCode.OUT_OF_RANGE:
+            return "go on without --since, from now on"
+        if revision == begun and end.code is not StatusCode.UNAVAILABLE:
+            return ""
+    return f"go on with --since {revision}" if revision else ""
 
 
 class _Events:

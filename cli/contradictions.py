@@ -3,13 +3,16 @@
 from typing import Annotated, Any
 
 import typer
+from grpc import StatusCode
 
 from cli.changes import follow
 from cli.connection import Connection, connection_of
 from cli.output import OutputFormat, cell, write_bytes, write_message, write_messages
 from secmesh.inventory.v1 import contradiction_service_pb2 as api
+from secmesh.inventory.v1.compliance_service_pb2_grpc import ComplianceServiceStub
 from secmesh.inventory.v1.contradiction_service_pb2_grpc import ContradictionServiceStub
-from secmesh_client import items
+from secmesh.inventory.v1.ssp_requests_pb2 import GetSspRequest
+from secmesh_client import CallRefused, items
 
 app = typer.Typer()
 
@@ -31,6 +34,8 @@ def watch(
 ) -> None:
     """Show each new contradiction until interrupted; goes on by itself when servers restart."""
     connection = connection_of(context)
+    if ssp:
+        _require_plan(connection, name_of_plan(connection, ssp))
     request = api.WatchContradictionsRequest(
         parent=connection.tenant, revision=since, filter=_condition(connection, ssp, filter_)
     )
@@ -72,6 +77,17 @@ def contradictions(
 def name_of_plan(connection: Connection, ssp: str) -> str:
     """Give the full name of a plan that is told by its id or its name; empty for none."""
     return ssp if not ssp or ssp.startswith("tenants/") else f"{connection.tenant}/ssps/{ssp}"
+
+
+def _require_plan(connection: Connection, name: str) -> None:
+    """Let nobody wait for ever for a plan that there is not."""
+    with connection.channel() as channel:
+        try:
+            ComplianceServiceStub(channel).GetSsp(GetSspRequest(name=name))
+        except CallRefused as refused:
+            # Who may watch need not be allowed to read plans.
+            if refused.code is not StatusCode.PERMISSION_DENIED:
+                raise
 
 
 def _condition(connection: Connection, ssp: str, filter_: str) -> str:

@@ -24,7 +24,7 @@ settings.load_profile("suite")
 
 
 # In front of what tests start stands no balancer that must notice first that it is to stop.
-for _service in ("CRYPTO", "INVENTORY", "SECURITY"):
+for _service in ("CRYPTO", "INVENTORY", "SECURITY", "TENANCY"):
     os.environ.setdefault(f"SECMESH_{_service}_DRAIN_SECONDS", "0")
 
 # Every process that tests start would otherwise compile all sources anew.

@@ -5,6 +5,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from mesh.aws.models import new_session
+
 ACCOUNT = "123456789012"
 
 
@@ -17,6 +19,7 @@ class Clients:
         self._session = boto3.session.Session(
             aws_access_key_id="embedded",
             aws_secret_access_key="embedded",  # noqa: S106  # the endpoint takes anything
+            botocore_session=new_session(),
         )
 
     def client(self, service: Any, region: str = "") -> Any:

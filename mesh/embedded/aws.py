@@ -31,6 +31,7 @@ from mesh.embedded.aws_canned import Canned, CannedLayer
 from mesh.embedded.aws_canned_files import put_files
 from mesh.embedded.aws_dynamodb import OneAtATime
 from mesh.embedded.aws_faults import FaultLayer, Faults
+from mesh.embedded.aws_models import read_quickly
 from mesh.embedded.aws_trust import teach_trust
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class AwsEndpoint:
     """The endpoint in threads of this process; moto's state is the process's own."""
 
     def __init__(self, faults: Faults, port: int = 0) -> None:
+        read_quickly()
         self.faults = faults
         self.canned = Canned()
         self._port = port

@@ -58,6 +58,7 @@ class Move:
 
     async def count(self, guard: Guard) -> dict[str, int]:
         """Tell how many rows of which table would be moved, and write nothing. MoveRefused."""
+        await self._reach_target()
         async with self._held(guard) as source:
             async with self._target.connect() as target:
                 if problem := await target.run_sync(require_room, self._tables):
@@ -66,6 +67,7 @@ class Move:
 
     async def run(self, guard: Guard, told: Told) -> int:
         """Move all rows, or the rest of them, and give how many there are. MoveRefused."""
+        await self._reach_target()
         async with self._held(guard) as source, self._alone():
             await self._prepare()
             whole = {each.name: await self._copy(source, each) for each in self._moved}
@@ -75,13 +77,24 @@ class Move:
             await self._finish(await self._tenants(source))
         return sum(each.rows for each in whole.values())
 
+    async def _reach_target(self) -> None:
+        """Raise MoveRefused if there is no way to the target, before the source is held."""
+        try:
+            async with self._target.connect():
+                pass
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+            raise MoveRefused(
+                "the target cannot be reached: see whether its server runs, and whether host, "
+                "database, user and password are right"
+            ) from error
+
     @asynccontextmanager
     async def _held(self, guard: Guard) -> AsyncIterator[AsyncConnection]:
         """Read a source that nobody else writes."""
         with translated():
             async with self._source.connect() as connection:
                 await connection.execution_options(**{WRITE: True})
-                async with connection.begin():
+                async with _begun(connection):
                     if problem := await connection.run_sync(require_current, self._tables):
                         raise MoveRefused(problem)
                     await guard(connection)
@@ -184,6 +197,23 @@ class Move:
         async with self._writing() as connection:
             await drop_ledger(connection)
             await connection.exec_driver_sql("ANALYZE")
+
+
+@asynccontextmanager
+async def _begun(source: AsyncConnection) -> AsyncIterator[None]:
+    """Take the place of the one writer of the source. MoveRefused if somebody else has it."""
+    transaction = source.begin()
+    try:
+        await transaction.start()
+    except sa.exc.OperationalError as error:
+        raise MoveRefused(
+            "the SQLite file is being written by another process, or cannot be read: stop the "
+            "service, and let another move end"
+        ) from error
+    try:
+        yield
+    finally:
+        await transaction.rollback()
 
 
 async def _digest(connection: AsyncConnection, table: sa.Table, rows: int | None = None) -> Copied:

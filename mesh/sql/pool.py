@@ -15,7 +15,7 @@ from sqlalchemy.util.queue import Empty
 logging.getLogger(__name__).setLevel(logging.WARNING)
 
 _SOON_SECONDS = 1.0
-"""More than most statements take on a busy machine, and no wait for ever of who holds one already."""
+"""More than most statements take on a busy machine, and no endless wait of a holder of one."""
 _POOLS: "WeakSet[MeasuredPool]" = WeakSet()
 
 

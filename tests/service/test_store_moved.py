@@ -169,6 +169,14 @@ async def test_what_cannot_be_moved_is_left_alone(ends: Ends) -> None:
         assert (refused.returncode, ends.tables()) == (1, set())
         assert "tenants/gamma/syncs/" in refused.stderr
         source.execute("UPDATE sync_units SET lease_expire_time = 0")
+        source.execute("BEGIN IMMEDIATE")
+        refused = ends.move()
+        assert (refused.returncode, ends.tables()) == (1, set())
+        assert "stop the service" in refused.stderr
+        source.execute("ROLLBACK")
+    unreachable = Ends(ends.source, "postgresql://ann:secret@127.0.0.1:1/none", ends.home).move()
+    assert (unreachable.returncode, "secret" in unreachable.stderr) == (1, False)
+    assert unreachable.stderr.startswith("the target cannot be reached")
     missing = Ends(f"sqlite:///{ends.home}/none.db", ends.target, ends.home).move()
     assert (missing.returncode, ends.tables()) == (1, set())
     assert not (ends.home / "none.db").exists()

@@ -44,7 +44,7 @@ def test_it_goes_on_from_the_last_revision(operator: Operator) -> None:
     assert [each["revision"] for each in shown] == ["7-2", "9-1"]
 
 
-def test_a_forgotten_revision_is_told_and_where_it_stood(operator: Operator) -> None:
+def test_a_forgotten_revision_is_told_and_not_gone_on_with(operator: Operator) -> None:
     done = operator.run("inventory", "watch")
     operator.stream(
         "RecordService",
@@ -56,4 +56,22 @@ def test_a_forgotten_revision_is_told_and_where_it_stood(operator: Operator) -> 
     assert result.exit_code == 1
     assert result.stdout.split() == ["7-2", "entered", "tenants/acme/iam_users/a"]
     assert "REVISION_GONE" in result.stderr
-    assert "--since 7-2" in result.stderr
+    assert "go on without --since" in result.stderr
+
+
+def test_where_it_stood_is_told_if_it_is_refused_later(operator: Operator) -> None:
+    done = operator.run("inventory", "watch", "--since", "7-1")
+    over = ended("7-2", code_pb2.PERMISSION_DENIED, "PERMISSION_MISSING")
+    operator.stream("RecordService", "WatchRecords", change("7-2", "a"), over)
+    result = done.result(SECONDS)
+    assert result.exit_code == 1
+    assert "go on with --since 7-2" in result.stderr
+
+
+def test_what_was_refused_is_not_gone_on_with(operator: Operator) -> None:
+    done = operator.run("inventory", "watch", "--since", "x")
+    refused = ended("", code_pb2.INVALID_ARGUMENT, "FIELD_INVALID")
+    operator.stream("RecordService", "WatchRecords", refused)
+    result = done.result(SECONDS)
+    assert result.exit_code == 1
+    assert "go on" not in result.stderr

@@ -11,6 +11,7 @@ from secmesh.inventory.v1.contradiction_service_pb2 import (
     ListContradictionsResponse,
     WatchContradictionsResponse,
 )
+from secmesh.inventory.v1.ssp_pb2 import Ssp
 from secmesh.records.v1.watch_pb2 import WatchBookmark
 from tests.unit.cli_operator import SECONDS, Operator, operator
 
@@ -37,6 +38,7 @@ def ended(revision: str) -> WatchContradictionsResponse:
 def test_it_goes_on_from_the_last_revision(operator: Operator) -> None:
     options = ("--ssp", "prod", "--filter", "severity > 2", "--since", "0-1", "--limit", "2")
     done = operator.run("-o", "ndjson", "compliance", "watch", *options)
+    operator.answer("ComplianceService", "GetSsp", Ssp(name="tenants/acme/ssps/prod"))
     first = operator.stream(
         "ContradictionService",
         "WatchContradictions",
