@@ -27,6 +27,7 @@ from cli.output import (
     write_messages,
 )
 from cli.plan_upload import UPLOAD_BYTES, send_plan
+from cli.saving import save
 from secmesh.inventory.v1 import (
     assessment_pb2,
     assessment_requests_pb2,
@@ -331,7 +332,7 @@ def report(
             report_pb2.ExportAssessmentRequest(name=name, format=FORMATS[format_])
         )
     if out is not None:
-        out.write_bytes(body.data)
+        save(out, body.data)
     else:
         write_bytes(body.data.rstrip(b"\n") + b"\n")
 

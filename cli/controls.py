@@ -22,6 +22,7 @@ from cli.output import (
     write_message,
     write_messages,
 )
+from cli.saving import save
 from cli.tenants import Etag, RequestId
 from secmesh.inventory.v1 import check_pb2, control_pb2
 from secmesh.inventory.v1 import control_service_pb2 as api
@@ -191,7 +192,7 @@ def export(
     if out is None:
         write_bytes(document)
     else:
-        out.write_bytes(document)
+        save(out, document)
 
 
 @app.command("import")

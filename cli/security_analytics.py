@@ -9,6 +9,7 @@ from google.protobuf.json_format import MessageToDict
 from cli.connection import connection_of
 from cli.enum_words import enum_value
 from cli.output import OutputFormat, talk, write_bytes, write_message, write_rows
+from cli.saving import save
 from secmesh.security.v1 import analytics_service_pb2 as pb
 from secmesh.security.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
 from secmesh.security.v1.vocabulary_pb2 import TrendPeriod
@@ -64,7 +65,7 @@ def report(
     if file is None:
         write_bytes(answer.document)
         return
-    file.write_bytes(answer.document)
+    save(file, answer.document)
     talk.print(f"{file}: {len(answer.document)} bytes of {answer.media_type}", markup=False)
 
 

@@ -28,8 +28,8 @@ _PRAGMAS = (
     "cache_size=-512",
     "foreign_keys=ON",
 )
-_KEPT = 2
-"""Connections that are kept, a writer and a reader: each holds all tables and triggers parsed."""
+_KEPT = 3
+"""Connections kept, for a writer, an evaluation and a reader; each parses the whole schema."""
 _BESIDE = ("", "-wal", "-shm", "-journal")
 """What SQLite adds to the name of a database for the files beside it."""
 

@@ -35,6 +35,8 @@ from tests.service.compliance_world import (
 from tests.service.server_fixtures import PACKAGE, running
 
 DRAIN = timedelta(minutes=1)
+ALL = ("111122223333", "444455556666")
+"""The accounts that were collected."""
 CONTRADICTED, WEAKENED = pb.VERDICT_CONTRADICTED, pb.VERDICT_WEAKENED
 
 
@@ -65,7 +67,10 @@ class Site:
 
 def assessment(number: int, accounts: tuple[str, ...], hours: float | None) -> pb.Assessment:
     made = pb.Assessment(
-        name=f"{TENANT}/assessments/a{number}", ssp=SSP, scope_account_ids=accounts
+        name=f"{TENANT}/assessments/a{number}",
+        ssp=SSP,
+        scope_account_ids=accounts,
+        cloud_account_ids=accounts or ALL,
     )
     made.evaluate_time.FromDatetime(NOW + timedelta(hours=number if hours is None else hours))
     return made
@@ -127,13 +132,17 @@ async def test_each_is_told_once_until_it_was_mended_or_got_worse(site: Site) ->
     assert said(weak) == [("c", "WEAKENED")]
 
 
-async def test_scopes_are_told_apart_and_an_older_assessment_tells_nothing(site: Site) -> None:
+async def test_accounts_are_told_apart_and_an_older_assessment_tells_nothing(site: Site) -> None:
     await site.assess("111122223333", a=CONTRADICTED)
+    await site.assess(a=CONTRADICTED)
+    assert len(await site.listed()) == 2
+    # All, and each by its name, are the same accounts.
+    await site.assess(*ALL, a=CONTRADICTED)
     await site.assess(a=CONTRADICTED)
     assert len(await site.listed()) == 2
     await site.assess("111122223333", a=CONTRADICTED, b=CONTRADICTED)
     assert said(await site.listed())[2:] == [("b", "CONTRADICTED")]
-    # It began before the last of its scope, and was stored after it.
+    # It began before the last of its accounts, and was stored after it.
     await site.assess("111122223333", hours=2.5, a=CONTRADICTED, b=CONTRADICTED, c=CONTRADICTED)
     assert len(await site.listed()) == 3
 

@@ -8,7 +8,7 @@ from mesh.sql.engine import open_engine
 from mesh.sql.pool import MeasuredPool
 from mesh.sql.settings import Pool
 
-KEPT = 2
+KEPT = 3
 
 
 def pool_of(engine: sa.Engine) -> MeasuredPool:

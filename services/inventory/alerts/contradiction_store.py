@@ -11,11 +11,10 @@ from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1.contradiction_pb2 import Contradiction
 from services.inventory.alerts.numbered_store import NumberedStore
 from services.inventory.alerts.turning import NONE, Verdicts, turned
+from services.inventory.compliance.assessed_scope import of_accounts
 from services.inventory.compliance.tables import ASSESSMENTS, VERDICTS
 
 CONTRADICTIONS = "contradictions"
-_LOOKED_AT = 1000
-"""Assessments of a plan among which the one before of the same scope is looked for."""
 
 
 class ContradictionStore(NumberedStore[Contradiction]):
@@ -32,8 +31,8 @@ class ContradictionStore(NumberedStore[Contradiction]):
     ) -> list[Contradiction]:
         """Store what an assessment turned up, in the transaction that stores it, and give it.
 
-        An assessment that is older than one of its scope which is stored already turns up nothing:
-        that one told of all that still holds.
+        An assessment that is older than one of the same accounts which is stored already turns up
+        nothing: that one told of all that still holds.
         """
         tenant = tenant_of(assessment.name) or ""
         await self.take_turn(connection, tenant)
@@ -45,21 +44,19 @@ class ContradictionStore(NumberedStore[Contradiction]):
     async def _earlier(
         self, connection: AsyncConnection, assessment: pb.Assessment
     ) -> Verdicts | None:
-        """Give the verdicts of the assessment before of the same scope; None if one is newer."""
-        tenant = tenant_of(assessment.name) or ""
+        """Give the verdicts of the assessment before of the same accounts; None if one is newer."""
+        tenant, assessment_id = assessment.name.split("/")[1::2]
         target = self.store.target(ASSESSMENTS)
-        table, chosen = target.table, ("scope_account_ids", "evaluate_time")
+        table = target.table
+        asked, seen = assessment.scope_account_ids, assessment.cloud_account_ids
         statement = (
-            self.store.select(ASSESSMENTS, tenant, [*target.kind.pattern.columns, *chosen])
-            .where(table.c.ssp == assessment.ssp)
+            self.store.select(ASSESSMENTS, tenant, [*target.kind.pattern.columns, "evaluate_time"])
+            .where(of_accounts(target, assessment.ssp, asked, seen), table.c.id != assessment_id)
             .order_by(table.c.evaluate_time.desc(), table.c.id.desc())
-            .limit(_LOOKED_AT)
+            .limit(1)
         )
         rows = await self.store.messages(ASSESSMENTS, statement, connection=connection)
         for each in cast("list[pb.Assessment]", rows):
-            same = each.scope_account_ids == assessment.scope_account_ids
-            if not same or each.name == assessment.name:
-                continue
             moments = (each.evaluate_time, assessment.evaluate_time)
             newer, own = (moment.ToMicroseconds() for moment in moments)
             return None if newer > own else await self._verdicts(connection, each.name)

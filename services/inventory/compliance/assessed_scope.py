@@ -1,4 +1,4 @@
-"""Which assessments are of one scope: of one plan, and of the same accounts."""
+"""Which assessments can be compared: those of one plan, and of the same accounts."""
 
 from collections.abc import Iterable
 
@@ -8,11 +8,6 @@ from mesh.sql.tables import KindTable
 from secmesh.inventory.v1 import assessment_pb2 as pb
 
 _ASKED, _FOUND = "scope_account_ids", "cloud_account_ids"
-
-
-def of_scope(target: KindTable, ssp: str, asked: Iterable[str]) -> sa.ColumnElement[bool]:
-    """Write the condition that an assessment is of a plan and of the accounts asked for."""
-    return sa.and_(target.table.c.ssp == ssp, _equal(target, _ASKED, asked))
 
 
 def of_accounts(
