@@ -15,7 +15,6 @@ from cli.completion import collections, words
 from cli.connection import Connection, UsageProblem, connection_of
 from cli.exceptions import show_ends
 from cli.exit_codes import ExitCode
-from cli.organizations import show_uncovered
 from cli.output import (
     Column,
     OutputFormat,
@@ -28,6 +27,7 @@ from cli.output import (
 )
 from cli.plan_upload import UPLOAD_BYTES, send_plan
 from cli.saving import save
+from cli.unseen import show_unseen
 from secmesh.inventory.v1 import (
     assessment_pb2,
     assessment_requests_pb2,
@@ -191,7 +191,7 @@ def evaluate(
         assessment = run_evaluation(Stub(channel), request)
         show_counts(assessment, connection.output)
         show_ends(assessment)
-        show_uncovered(assessment)
+        show_unseen(assessment)
     found = {count.verdict for count in assessment.claim_counts if count.count}
     if any(VERDICTS[word] in found for word in fail_on or ()):
         raise typer.Exit(ExitCode.FAILED_VERDICT)

@@ -14,7 +14,6 @@ from cli.exit_codes import ExitCode
 from cli.output import Column, talk, visible, write_messages
 from cli.providers import provider_name
 from secmesh.inventory.v1 import organization_service_pb2 as api
-from secmesh.inventory.v1.assessment_pb2 import Assessment
 from secmesh.inventory.v1.organization_pb2 import Organization, OrganizationAccount
 from secmesh.inventory.v1.organization_service_pb2_grpc import OrganizationServiceStub
 from secmesh.tenancy.v1.account_pb2 import CREDENTIAL_TYPE_AWS_IAM_ROLE, Account
@@ -147,21 +146,6 @@ def forget(
             api.DeleteOrganizationRequest(name=name)
         )
     talk.print(visible(f"{name} is forgotten"), markup=False)
-
-
-def show_uncovered(assessment: Assessment) -> None:
-    """Tell on standard error of which known accounts an assessment saw nothing."""
-    if not assessment.uncovered_account_count:
-        return
-    found = assessment.uncovered_accounts[:TOLD]
-    named = ", ".join(f"{each.cloud_account_id} {each.account_name}" for each in found)
-    hidden = assessment.uncovered_account_count - len(found)
-    more = f" and {hidden} more" if hidden else ""
-    told = (
-        f"{assessment.uncovered_account_count} of {assessment.organization_account_count} accounts "
-        f"of organizations were no evidence: {named}{more}"
-    )
-    talk.print(visible(told), markup=False, soft_wrap=True, style="bold yellow")
 
 
 def tell_uncovered(connection: Connection, channel: grpc.Channel, covered: Iterable[str]) -> None:

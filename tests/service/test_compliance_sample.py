@@ -75,6 +75,13 @@ async def test_every_kind_of_verdict_appears(collecting: World, words: dict[str,
     results = [each for verdict in found.verdicts for each in verdict.check_results]
     assert {each.check_id for each in results if not each.complete} == {"s3.logging"}
     assert found.result("au-2", "s3.logging").unread == 1
+    # The account has more regions enabled than the one that was collected.
+    (regions,) = found.assessment.uncovered_regions
+    assert "us-east-1" not in regions.regions
+    assert "eu-west-1" in regions.regions
+    assert len(regions.regions) == found.assessment.uncovered_region_count
+    assert found.assessment.enabled_region_count == len(regions.regions) + 1
+    assert found.assessment.unlisted_region_accounts == 0
 
 
 async def test_denied_reads_never_turn_into_verdicts(

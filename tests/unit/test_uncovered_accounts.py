@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from cli.organizations import show_uncovered
+from cli.unseen import show_unseen
 from secmesh.inventory.v1 import assessment_pb2 as pb
 from secmesh.inventory.v1.organization_pb2 import OrganizationAccount
 from services.inventory.compliance.oscal_documents import assessment_results, poam
@@ -138,8 +138,8 @@ def test_reports_say_nothing_where_nothing_is_known() -> None:
 
 
 def test_the_command_tells_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    show_uncovered(pb.Assessment())
+    show_unseen(pb.Assessment())
     assert capsys.readouterr().err == ""
-    show_uncovered(sample().assessment)
+    show_unseen(sample().assessment)
     words = " ".join(capsys.readouterr().err.split())
     assert "2 of 3 accounts of organizations were no evidence: 222222222222 shop" in words

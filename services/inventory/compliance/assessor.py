@@ -30,7 +30,7 @@ from services.inventory.compliance.check_catalogue import CheckCatalogue
 from services.inventory.compliance.coverage import Coverage
 from services.inventory.compliance.evaluation import Asked, Evaluation, batches
 from services.inventory.compliance.evidence_store import EvidenceStore
-from services.inventory.compliance.uncovered import tell_uncovered
+from services.inventory.compliance.uncovered import tell_uncovered, tell_unread_regions
 from services.inventory.controls.tenant_checks import TenantChecks
 from services.inventory.discovery.organization_store import OrganizationStore
 from services.inventory.errors import NothingCollected
@@ -106,6 +106,7 @@ class Assessor:
                 ssp, accounts, coverage.accounts, stamp, connection
             )
             usable = await self._organizations.usable(tenant, connection)
+            enabled = await evidence.enabled_regions()
             bindings = bind(plan, claims, checks)
             runs = sorted(
                 {run for binding in bindings for run in binding.runs},
@@ -133,6 +134,7 @@ class Assessor:
         summarise(assessment, found)
         standing.tell(assessment)
         tell_uncovered(assessment, usable)
+        tell_unread_regions(assessment, enabled, coverage.regions)
         await self._assessments.add(assessment, found)
         yield assessment
 

@@ -99,6 +99,10 @@ class Coverage:
         self.everywhere = not accounts
         """Whether all accounts that were ever collected are looked at."""
 
+    def regions(self, account: str) -> frozenset[str]:
+        """Give the regions of an account of which anything was asked."""
+        return frozenset(self._regions.get(account, ()))
+
     def units(self, account: str, collection: str) -> Mapping[str, Unit]:
         """Give an account's units of a collection by region."""
         return self._units.get((account, collection), {})

@@ -23,6 +23,7 @@ from services.inventory.compliance.row_weighing import (
 
 MANIFEST = "manifest_entries"
 SYNCS = "syncs"
+ACCOUNTS, ENABLED = "account_metadata", "regions_enabled"
 
 
 class EvidenceStore:
@@ -67,6 +68,18 @@ class EvidenceStore:
         return units_of_manifest(
             (entry.name.rsplit("/manifestEntries/", 1)[0], entry) for entry in entries_found
         )
+
+    async def enabled_regions(self) -> dict[str, frozenset[str]]:
+        """Give the regions that are enabled in each account that was asked and said so."""
+        kind = self._store.target(ACCOUNTS).kind
+        columns = [*kind.pattern.columns, ACCOUNT, ENABLED]
+        statement = self._store.select(ACCOUNTS, self._tenant, columns, read_time=self._read_time)
+        found = cast("list[record_pb2.Record]", await self._messages(ACCOUNTS, statement))
+        return {
+            record.cloud_account_id: frozenset(record.account_metadata.regions_enabled)
+            for record in found
+            if record.account_metadata.regions_enabled
+        }
 
     async def tallies(self, questions: Sequence[Question]) -> list[list[Tally]]:
         """Count the outcomes of checks in each account and region, those of each check apart.

@@ -39,7 +39,7 @@ from services.inventory.compliance.oscal_parts import (
 )
 from services.inventory.compliance.oscal_subjects import ORIGINS, Subjects, accounts, definitions
 from services.inventory.compliance.report import LISTED, MAX_BYTES, Report, verdict_word
-from services.inventory.compliance.uncovered import uncovered_lines
+from services.inventory.compliance.uncovered import unseen
 from services.inventory.errors import NothingToPlan
 
 
@@ -158,15 +158,21 @@ def _metadata(report: Report, what: str) -> Part:
 
 
 def _uncovered(assessment: pb.Assessment) -> list[Part]:
-    """Give a property for each account that is known and was no evidence."""
+    """Give a property for each account, and for the regions of one, that were no evidence."""
+    accounts = (each.cloud_account_id for each in assessment.uncovered_accounts)
+    regions = (
+        f"{each.cloud_account_id}: {', '.join(each.regions)}"
+        for each in assessment.uncovered_regions
+    )
     return [
-        prop("account-without-evidence", each.cloud_account_id)
-        for each in assessment.uncovered_accounts
+        *(prop("account-without-evidence", each) for each in accounts),
+        *(prop("regions-without-evidence", each) for each in regions),
     ]
 
 
 def _remarks(assessment: pb.Assessment) -> str:
-    return "\n\n".join(markup(each) for each in uncovered_lines(assessment))
+    lines = (line for each in unseen(assessment) for line in (each.told, *each.lines))
+    return "\n\n".join(map(markup, lines))
 
 
 def _title(report: Report, what: str) -> str:

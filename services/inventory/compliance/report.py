@@ -28,8 +28,7 @@ from services.inventory.compliance.report_exceptions import (
     used,
 )
 from services.inventory.compliance.report_recommendations import recommended
-from services.inventory.compliance.uncovered import HEADING as UNCOVERED
-from services.inventory.compliance.uncovered import uncovered_lines
+from services.inventory.compliance.uncovered import unseen
 
 MAX_BYTES = 12 * 1024 * 1024
 LISTED = (50, 10, 3, 0)
@@ -121,7 +120,7 @@ def markdown_report(report: Report) -> bytes:
         *_head(report),
         *_counts(report.assessment),
         *_missing(report.assessment),
-        *_uncovered(report.assessment),
+        *_unseen(report.assessment),
         *_notices(report.assessment),
         *recommended(report.recommendations, escaped),
         *_details(report),
@@ -193,16 +192,14 @@ def _missing(assessment: pb.Assessment) -> Iterator[str]:
     yield ""
 
 
-def _uncovered(assessment: pb.Assessment) -> Iterator[str]:
-    if not assessment.uncovered_account_count:
-        return
-    told, *accounts = uncovered_lines(assessment)
-    yield f"## {UNCOVERED}"
-    yield ""
-    yield told
-    yield ""
-    yield from (f"- {escaped(line)}" for line in accounts)
-    yield ""
+def _unseen(assessment: pb.Assessment) -> Iterator[str]:
+    for each in unseen(assessment):
+        yield f"## {each.heading}"
+        yield ""
+        yield each.told
+        yield ""
+        yield from (f"- {escaped(line)}" for line in each.lines)
+        yield ""
 
 
 def _details(report: Report) -> Iterator[str]:

@@ -27,7 +27,7 @@ from services.inventory.compliance.report import (
 )
 from services.inventory.compliance.report_csv_plan import Plan
 from services.inventory.compliance.report_exceptions import used
-from services.inventory.compliance.uncovered import uncovered_words
+from services.inventory.compliance.uncovered import uncovered_words, unread_region_words
 
 _FORMULA = ("=", "+", "-", "@", "|", "%")
 _Cell = Callable[[pb.ClaimVerdict], object]
@@ -102,6 +102,7 @@ def _columns(report: Report, listed: int) -> Mapping[str, _Cell]:
         "missing_actions": lambda each: _listed(each.missing_actions),
         "below_baseline": lambda each: _listed(each.below_baseline),
         "accounts_without_evidence": lambda _: uncovered_words(report.assessment),
+        "regions_without_evidence": lambda _: unread_region_words(report.assessment),
         "implementation_statement_uuid": lambda each: each.implementation_statement_uuid,
         "name": lambda each: each.name,
     }

@@ -35,8 +35,7 @@ from services.inventory.compliance.report_posture import (
     group_of,
     posture,
 )
-from services.inventory.compliance.uncovered import HEADING as UNCOVERED
-from services.inventory.compliance.uncovered import uncovered_lines, uncovered_words
+from services.inventory.compliance.uncovered import unseen
 
 
 def html_report(report: Report) -> bytes:
@@ -95,7 +94,7 @@ def _sections(report: Report, shown: int) -> Iterator[Html]:
         yield trend_section(report.trend)
     yield tag("div", _by_verdict(report), _by_family(report), class_="columns")
     yield from _missing(report.assessment)
-    yield from _uncovered(report.assessment)
+    yield from _unseen(report.assessment)
     yield from _notices(report.assessment)
     yield _filter(report)
     yield from details(report, shown)
@@ -123,8 +122,7 @@ def _facts(report: Report) -> Html:
         "Evidence weighed": moment_words(assessment.evaluate_time),
         "Plan": assessment.ssp,
     }
-    if uncovered := uncovered_words(assessment):
-        facts[UNCOVERED] = f"{uncovered} of organizations"
+    facts |= {each.heading: each.words for each in unseen(assessment)}
     if report.plan and report.plan.version:
         facts["Plan version"] = report.plan.version
     listed = [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts.items()]
@@ -286,18 +284,14 @@ def _missing(assessment: pb.Assessment) -> Iterator[Html]:
     )
 
 
-def _uncovered(assessment: pb.Assessment) -> Iterator[Html]:
-    if not assessment.uncovered_account_count:
-        return
-    told, *accounts = uncovered_lines(assessment)
-    heading = tag("h2", UNCOVERED, tag("span", str(assessment.uncovered_account_count)))
-    yield tag(
-        "section",
-        heading,
-        tag("p", told),
-        tag("ul", *(tag("li", line) for line in accounts)),
-        id="uncovered",
-    )
+def _unseen(assessment: pb.Assessment) -> Iterator[Html]:
+    for each in unseen(assessment):
+        yield tag(
+            "section",
+            tag("h2", each.heading, *([tag("span", str(each.count))] if each.count else [])),
+            tag("p", each.told),
+            *([tag("ul", *(tag("li", line) for line in each.lines))] if each.lines else []),
+        )
 
 
 def _notices(assessment: pb.Assessment) -> Iterator[Html]:
