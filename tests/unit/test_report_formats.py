@@ -10,7 +10,7 @@ import jsonschema
 import openpyxl
 import pypdf
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mesh.errors import FieldInvalid
@@ -105,6 +105,8 @@ def test_xml_tells_the_type_of_each_value() -> None:
 
 
 @settings(max_examples=12, deadline=None)
+@example("0" * 16 + "\U00010000" * 8, [])
+@example("\ufffe", ["\uffff"])
 @given(
     st.text(max_size=30),
     st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.text(max_size=30))),

@@ -16,11 +16,14 @@ from services.security.analytics.documents import Report, is_formula, text_of
 from services.security.errors import ReportTooLarge
 
 LONGEST_CELL = 32_767
-"""Characters of a cell."""
+"""Characters of a cell, as UTF-16 counts them."""
 _EXACT = 2**53
 """Beyond it a spreadsheet's numbers are not exact."""
 _SHEET_NAME = 31
+"""Characters of a sheet's name, as UTF-16 counts them."""
 _NOT_IN_NAMES = re.compile(r"[\[\]:*?/\\\x00-\x1f]")
+_NO_CHARACTERS = re.compile("[\ufffe\uffff]")
+"""What XML cannot hold and the format has no escape for; it has one for controls."""
 _MADE = datetime(2000, 1, 1, tzinfo=UTC)
 """Told of every workbook, so that the same tables give the same bytes."""
 
@@ -31,7 +34,7 @@ def xlsx_document(report: Report) -> bytes:
     options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
     with xlsxwriter.Workbook(content, options) as book:
         # The format has no zones.
-        book.set_properties({"title": report.title, "created": _MADE.replace(tzinfo=None)})
+        book.set_properties({"title": _clean(report.title), "created": _MADE.replace(tzinfo=None)})
         bold = book.add_format({"bold": True})
         quoted = book.add_format({"quote_prefix": True})
         taken: set[str] = set()
@@ -55,18 +58,27 @@ def _write(sheet: Any, row: int, column: int, value: Any, form: Any) -> None:
     elif isinstance(value, int | float) and math.isfinite(value) and abs(value) <= _EXACT:
         sheet.write_number(row, column, value)
     else:
-        text = text_of(value)
-        if len(text) > LONGEST_CELL:
+        text = _clean(text_of(value))
+        if len(text.encode("utf-16-le")) > 2 * LONGEST_CELL:
             raise ReportTooLarge(f"{LONGEST_CELL} characters in a cell")
         sheet.write_string(row, column, text, form)
 
 
 def _name(title: str, taken: set[str]) -> str:
     """Give a sheet a name that no other sheet has, in any case."""
-    clean = _NOT_IN_NAMES.sub(" ", title).strip(" '") or "Table"
-    name, number = clean[:_SHEET_NAME].rstrip(" '"), 1
+    clean = _NOT_IN_NAMES.sub(" ", _clean(title)).strip(" '") or "Table"
+    name, number = _cut(clean, _SHEET_NAME).rstrip(" '"), 1
     while name.lower() in taken or name.lower() == "history":
         number += 1
-        name = f"{clean[: _SHEET_NAME - 5].rstrip()} {number}"
+        name = f"{_cut(clean, _SHEET_NAME - 5).rstrip()} {number}"
     taken.add(name.lower())
     return name
+
+
+def _cut(text: str, longest: int) -> str:
+    """Keep so many characters as UTF-16 counts them, none of them half."""
+    return text.encode("utf-16-le")[: 2 * longest].decode("utf-16-le", errors="ignore")
+
+
+def _clean(text: str) -> str:
+    return _NO_CHARACTERS.sub("\ufffd", text)
