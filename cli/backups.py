@@ -24,7 +24,15 @@ from secmesh_client import items
 app = typer.Typer(help="Back up and restore the whole store.")
 
 BackupName = Annotated[str, typer.Argument(help="Name of the backup, as `backups` lists it.")]
-COLUMNS = ["name", "create_time", "origin", "database", "size_bytes", "encryption_key_id"]
+COLUMNS = [
+    "name",
+    "create_time",
+    "origin",
+    "database",
+    "size_bytes",
+    "encryption_key_id",
+    "problem",
+]
 
 
 @app.command()

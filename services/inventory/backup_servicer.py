@@ -17,7 +17,7 @@ from mesh.sql.backup.errors import (
     BackupUnfit,
     BackupUnknown,
 )
-from mesh.sql.backup.folder import Manifest, Origin
+from mesh.sql.backup.folder import Damaged, Manifest, Origin
 from mesh.sql.backup.progress import Progress
 from mesh.sql.paging import page_limit
 from secmesh.inventory.v1 import backup_service_pb2_grpc
@@ -70,7 +70,7 @@ class BackupServicer(backup_service_pb2_grpc.BackupServiceServicer):
     async def ListBackups(  # noqa: N802  # the contract's name
         self, request: ListBackupsRequest, _context: object
     ) -> ListBackupsResponse:
-        found = await asyncio.to_thread(self._backups.folder.all)
+        found = await asyncio.to_thread(self._backups.folder.listed)
         tokens, limit = self._backups.store.tokens, page_limit(request.page_size)
         if request.page_token:
             [created, last] = tokens.read([COLLECTION], request.page_token)
@@ -139,8 +139,12 @@ async def followed(
         await asyncio.wait({task})
 
 
-def backup_of(manifest: Manifest) -> Backup:
+def backup_of(manifest: Manifest | Damaged) -> Backup:
     """Give a manifest as the contract writes it."""
+    if isinstance(manifest, Damaged):
+        damaged = Backup(name=f"{COLLECTION}/{manifest.id}", problem=manifest.problem)
+        damaged.create_time.FromMicroseconds(manifest.created)
+        return damaged
     backup = Backup(
         name=f"{COLLECTION}/{manifest.id}",
         origin=Backup.Origin.Value(f"ORIGIN_{manifest.origin.name}"),

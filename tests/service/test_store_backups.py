@@ -199,6 +199,32 @@ async def test_what_cannot_be_restored_changes_nothing(world: Kept) -> None:
     await restore(world, made.name)
 
 
+def unsound(file: Path) -> None:
+    change_manifest(file, size="many")
+
+
+def beyond_time(file: Path) -> None:
+    change_manifest(file, created=1 << 62)
+
+
+async def test_a_damaged_backup_is_listed_and_can_be_deleted(world: Kept) -> None:
+    made, other = await backup(world), await backup(world)
+    for spoil in (garbled, unsound, beyond_time):
+        whole = data(world, made).with_suffix(".json").read_bytes()
+        spoil(data(world, made))
+        last, damaged = await listed(world)
+        assert last == other
+        wanted = Backup(name=made.name, problem="its manifest cannot be read")
+        wanted.create_time.FromSeconds(made.create_time.seconds)
+        assert damaged == wanted
+        assert (await refused(world, made.name)).reason == "BACKUP_BROKEN"
+        data(world, made).with_suffix(".json").write_bytes(whole)
+    garbled(data(world, made))
+    await world.ask("DeleteBackup", DeleteBackupRequest(name=made.name), **PLATFORM)
+    assert await listed(world) == [other]
+    assert not data(world, made).exists()
+
+
 async def test_a_running_sync_is_not_overwritten(world: Kept) -> None:
     made = await backup(world)
     await world.put("syncs", run("live", 40, tenant="beta", state=Sync.STATE_RUNNING))

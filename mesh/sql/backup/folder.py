@@ -23,6 +23,8 @@ BACKUP_ID = re.compile(r"[0-9]{8}t[0-9]{6}-[0-9a-f]{8}")
 _MANIFEST, _DATA, _PARTIAL = ".json", ".backup", ".partial"
 _LOCK = ".lock"
 _FAILURE = "schedule.failure"
+_LATEST = 253_402_300_799_999_999
+"""The end of the year 9999, microseconds since 1970."""
 
 
 class Origin(StrEnum):
@@ -52,6 +54,23 @@ class Manifest:
     """By table."""
     key: str = ""
     """Id of the key that the file is encrypted with; empty if it is not."""
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A backup whose manifest cannot be read."""
+
+    id: str
+    problem: str
+
+    @property
+    def created(self) -> int:
+        """When it was begun by its name, microseconds since 1970; 0 if that is no time."""
+        try:
+            begun = datetime.fromisoformat(f"{self.id.partition('-')[0].upper()}Z")
+        except ValueError:
+            return 0
+        return int(begun.timestamp()) * 1_000_000
 
 
 @dataclass(frozen=True)
@@ -122,13 +141,21 @@ class BackupFolder:
 
     def all(self) -> list[Manifest]:
         """Give the backups whose manifests can be read, the newest first."""
+        return [each for each in self.listed() if isinstance(each, Manifest)]
+
+    def listed(self) -> list[Manifest | Damaged]:
+        """Give all backups, the newest first."""
         if not self.path.is_dir():
             return []
-        found = []
+        found: list[Manifest | Damaged] = []
         for file in self.path.iterdir():
             if file.suffix == _MANIFEST and BACKUP_ID.fullmatch(file.stem):
-                with contextlib.suppress(BackupBroken, BackupUnknown):
+                try:
                     found.append(self.manifest(file.stem))
+                except BackupUnknown:  # deleted meanwhile
+                    continue
+                except BackupBroken as broken:
+                    found.append(Damaged(file.stem, str(broken)))
         return sorted(found, key=lambda each: (each.created, each.id), reverse=True)
 
     def manifest(self, backup_id: str) -> Manifest:
@@ -142,6 +169,8 @@ class BackupFolder:
             raise BackupUnknown(backup_id) from None
         except (ValueError, TypeError, KeyError):
             raise BackupBroken("its manifest cannot be read") from None
+        if not _sound(manifest):
+            raise BackupBroken("its manifest cannot be read")
         if manifest.id != backup_id:
             raise BackupBroken("its manifest is another backup's")
         return manifest
@@ -160,8 +189,10 @@ class BackupFolder:
         return path
 
     def delete(self, backup_id: str) -> None:
-        """Remove a backup, its manifest first; BackupUnknown."""
-        self._told(self.manifest(backup_id).id).unlink(missing_ok=True)
+        """Remove a backup, damaged or not, its manifest first; BackupUnknown."""
+        with contextlib.suppress(BackupBroken):
+            self.manifest(backup_id)
+        self._told(backup_id).unlink(missing_ok=True)
         self._data(backup_id).unlink(missing_ok=True)
 
     def note_failure(self, failure: Failure | None) -> None:
@@ -202,6 +233,19 @@ def sha256_of(path: Path) -> str:
     """Hash a file's content."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
+
+
+def _sound(manifest: Manifest) -> bool:
+    """Tell whether what JSON held is what a manifest holds."""
+    numbers = (manifest.created, manifest.size)
+    texts = (manifest.id, manifest.database, manifest.database_version, manifest.contract_digest)
+    rows = manifest.rows
+    return (
+        all(type(each) is int and 0 <= each <= _LATEST for each in numbers)
+        and all(isinstance(each, str) for each in (*texts, manifest.sha256, manifest.key))
+        and isinstance(rows, dict)
+        and all(type(each) is int and 0 <= each < 1 << 63 for each in rows.values())
+    )
 
 
 def _sync(path: Path) -> None:
