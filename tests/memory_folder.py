@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-MEMORY = Path("/dev/shm")  # noqa: S108
+MEMORY = Path("/dev/shm")  # noqa: S108  # folders made in it have names of chance
 ENOUGH = 8 << 30
 """Bytes that must be free there, and of the machine's memory."""
 PREFIX = "secmesh-test-"
